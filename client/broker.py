@@ -1,0 +1,76 @@
+"""The key broker as a party sees it: verified on this machine before any key is wrapped to it (side: owner).
+
+A quote is asked for over a fresh nonce and appraised against the pinned release (common/broker_verification); the
+genesis must be the pinned one, and log heads never go backwards, from one command to the next.
+"""
+
+import secrets
+import time
+from typing import TypeVar
+
+from client.context import Endpoints, Party
+from client.events import QuoteVerified
+from client.http_client import ServiceClient
+from common.broker_channel import NONCE_BYTES, Ask, BrokerChannel, require_not_older
+from common.broker_verification import VerifiedBroker, verify_broker
+from common.enclave.trust_settings import TrustSettings
+from common.errors import AppraisalError
+from common.messages.attestation import BrokerRequest, DescribeBroker, RequestBody
+from common.messages.base import Message
+from common.messages.evidence import TrustLevel
+from common.messages.release import Release
+
+T = TypeVar("T", bound=Message)
+BROKER_PATH = "/v1/broker"
+
+
+def describe_broker(
+    endpoints: Endpoints, trust_settings: TrustSettings, release: Release, floor: TrustLevel
+) -> VerifiedBroker:
+    """Ask the broker for a fresh quote and verify it. Raises what `verify_broker` raises."""
+    request = BrokerRequest(nonce=secrets.token_bytes(NONCE_BYTES), body=DescribeBroker()).encode()
+    raw = ServiceClient(endpoints.attestation).post(BROKER_PATH, request)
+    return verify_broker(raw, request, trust_settings, release, int(time.time()), floor=floor)
+
+
+def trust_floor(party: Party) -> TrustLevel:
+    """The weakest platform that this identity accepts: real hardware, unless it was made for simulation."""
+    return TrustLevel.SIMULATION if party.identity.unsafe_simulation else TrustLevel.SGX
+
+
+class BrokerLink:
+    """This party's conversation with its pinned broker."""
+
+    def __init__(self, party: Party, via: Ask | None = None) -> None:
+        """`via` carries requests another way than straight to the attestation service."""
+        self._party, self._trust = party, party.trust
+        http = ServiceClient(party.endpoints.attestation)
+        self._channel = BrokerChannel(
+            via or (lambda raw: http.post(BROKER_PATH, raw)), self._trust.broker.signing_public, head=party.log_head
+        )
+        self._channel.read_details_as(party.identity.signing_key.party, party.identity.report_key)
+
+    def verify(self) -> QuoteVerified:
+        """Verify the broker's quote now. To be called before a key is wrapped to it.
+
+        Raises what `verify_broker` raises; `AppraisalError` (appraisal.pin) for another broker than the pinned one;
+        `FreshnessError` (freshness.state) when its log is older than one that this party has seen.
+        """
+        release = self._trust.open_release()
+        verified = describe_broker(self._party.endpoints, self._trust.trust_settings, release, trust_floor(self._party))
+        if verified.genesis.digest != self._trust.broker.digest:
+            raise AppraisalError("appraisal.pin", expected=self._trust.broker.digest, seen=verified.genesis.digest)
+        require_not_older(verified.head, self._party.log_head)
+        self._party.remember_head(verified.head)
+        self._channel.head = verified.head
+        return QuoteVerified(
+            role="broker", measurement=verified.claims.measurement, trust_level=verified.claims.trust_level
+        )
+
+    def ask(self, body: RequestBody, kind: type[T]) -> T:
+        """The broker's checked answer. Its refusal is raised, with expected and seen where they are for this party."""
+        try:
+            return self._channel.ask(body, kind)
+        finally:
+            if self._channel.head is not None:
+                self._party.remember_head(self._channel.head)

@@ -1,0 +1,26 @@
+"""The command `cloister` (side: owner). It decides nothing: commands render what SDK operations tell."""
+
+import click
+
+from client.commands.demo import demo
+from client.commands.keys import explain, keygen, measure
+from client.commands.owner import owner
+from client.commands.provider import provider
+from client.commands.stack import clean, down, status, up
+from client.commands.user import user
+from client.commands.verify import verify
+from client.commands.witness import witness
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.version_option(package_name="cloister")
+def main() -> None:
+    """Confidential machine learning: secret code trains on secret data, and neither meets the other."""
+
+
+for _command in (demo, up, status, down, clean, keygen, measure, explain, provider, owner, user, verify, witness):
+    main.add_command(_command)
+
+
+if __name__ == "__main__":
+    main()

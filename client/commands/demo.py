@@ -1,0 +1,79 @@
+"""`cloister demo`: the whole path once, on this machine (side: owner)."""
+
+import json
+import secrets
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from client.commands.options import STATE_DIRECTORY
+from client.demo import DemoPlaces, run_demo
+from client.events import DemoFinished, Event, Noted
+from client.measuring import digest_cache
+from client.rendering import Terminal
+from client.stack_access import read_endpoints, read_trust_settings, start_stack
+from common.errors import CloisterError
+from deploy.embedded.stack import EmbeddedStack
+
+
+@click.command()
+@click.option("--keep", is_flag=True, help="Leave the stack up, and the parties' directories where they are.")
+@click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures there.")
+@click.option(
+    "--state",
+    type=click.Path(path_type=Path),
+    default=STATE_DIRECTORY,
+    show_default=True,
+    envvar="CLOISTER_STATE",
+    help="State directory for the stack; deleted afterwards if the demo made it.",
+)
+def demo(json_file: Path | None, state: Path, *, keep: bool) -> None:
+    """Walk the whole path: three parties, all services, sealed data to sealed answers, in two minutes."""
+    show = Terminal()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with _stack(state, show, keep=keep) as begun:
+            for event in _walk(state, begun):
+                show.show(event)
+                if isinstance(event, DemoFinished) and json_file is not None:
+                    json_file.write_text(json.dumps(event.model_dump(mode="json", exclude={"type"}), indent=2) + "\n")
+    except CloisterError as error:
+        show.refused(error)
+        raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        show.show(Noted(text="interrupted; everything that the demo started is stopped", warning=True))
+        raise SystemExit(130) from None
+
+
+@contextmanager
+def _stack(state: Path, show: Terminal, *, keep: bool) -> Iterator[float]:
+    """A running stack, and the monotonic time at which it began to start. Stopped at the end, except `keep` and well.
+
+    Without `keep` it also dies with this process, however that ends.
+    """
+    stack, begun, fresh = EmbeddedStack(state), time.monotonic(), not state.exists()
+    started, well = False, False
+    try:
+        for event in start_stack(state, tied=not keep):
+            started = True
+            show.show(event)
+        yield begun
+        well = True
+    finally:
+        show.close()
+        if started and not (keep and well):
+            stack.stop()
+            if fresh and well:
+                stack.clean()
+
+
+def _walk(state: Path, begun: float) -> Iterator[Event]:
+    directory = state / "demo" / secrets.token_hex(4)
+    directory.mkdir(mode=0o700, parents=True)
+    yield Noted(text=f"the parties' own directories: {directory}")
+    places = DemoPlaces(directory, digest_cache(), read_endpoints(state), read_trust_settings(state))
+    yield from run_demo(places, begun)

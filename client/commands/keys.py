@@ -1,0 +1,64 @@
+"""`cloister keygen`, `measure`, `explain` (side: owner)."""
+
+from pathlib import Path
+
+import click
+
+from client.commands.options import Surroundings, party_command
+from client.context import Party
+from client.events import Explained, IdentityMade
+from client.measuring import digest_cache, measure_roles
+from common.enclave.trust_settings import TrustSettings
+from common.errors import ConflictError
+from common.refusals import REFUSALS
+
+
+@click.command()
+@click.argument("new_name", metavar="NAME")
+@click.option(
+    "--unsafe-simulation",
+    is_flag=True,
+    help="UNSAFE: accept simulated platforms, whose host can read everything. For trying out.",
+)
+@party_command("owner")
+def keygen(here: Surroundings, new_name: str, *, unsafe_simulation: bool) -> None:
+    """Make an identity: a signing key and a report key, on this machine."""
+    directory = here.home / new_name
+    try:
+        party = Party.create(directory, new_name, unsafe_simulation=unsafe_simulation)
+    except FileExistsError:
+        raise ConflictError("conflict.identity", expected="a new name", seen=directory) from None
+    here.run(
+        [
+            IdentityMade(
+                name=new_name,
+                party=party.identity.signing_key.party,
+                directory=str(directory),
+                unsafe_simulation=unsafe_simulation,
+            )
+        ]
+    )
+
+
+@click.command()
+@click.option(
+    "--trust-settings",
+    type=click.Path(exists=True, path_type=Path),
+    help="Measured trust settings; by default those of the stack in the state directory.",
+)
+@party_command("owner")
+def measure(here: Surroundings, trust_settings: Path | None) -> None:
+    """Compute what the enclaves of this checkout measure."""
+    settings = TrustSettings.decode((trust_settings or here.trust_settings_file).read_bytes())
+    here.run(measure_roles(settings, digest_cache()))
+
+
+@click.command()
+@click.argument("code")
+@party_command("owner")
+def explain(here: Surroundings, code: str) -> None:
+    """Say who can mend a refusal, and how. CODE may be the beginning of one."""
+    found = {name: text for name, text in REFUSALS.items() if name.startswith(code)}
+    if not found:
+        raise click.BadParameter(f"no refusal is called {code}; `cloister explain policy` lists a family")
+    here.run(Explained(code=name, mender=mender, mend=mend) for name, (mender, mend) in found.items())

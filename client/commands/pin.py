@@ -1,0 +1,42 @@
+"""`cloister owner|provider|user pin` (side: owner)."""
+
+from pathlib import Path
+
+import click
+
+from client.commands.options import Surroundings, party_command
+from client.commands.types import DIGEST
+from client.measuring import digest_cache, measure_roles
+from client.pinning import pin
+from common.enclave.trust_settings import TrustSettings
+from common.identifiers import Digest
+
+
+def pin_command(default_name: str) -> click.Command:
+    """The pin command of one group."""
+
+    @click.command("pin")
+    @click.option(
+        "--expect", type=DIGEST, help="Fingerprint that you got over another channel; nothing else is stored."
+    )
+    @click.option(
+        "--from-checkout",
+        is_flag=True,
+        help="Measure the enclaves with this checkout and store only a release that states the same.",
+    )
+    @click.option(
+        "--trust-settings",
+        type=click.Path(exists=True, path_type=Path),
+        help="Release keys and roots to believe; by default those of the stack in the state directory.",
+    )
+    @party_command(default_name)
+    def command(here: Surroundings, expect: Digest | None, trust_settings: Path | None, *, from_checkout: bool) -> None:
+        """Show what would be trusted, and store it if it is what was expected or measured.
+
+        Without --expect and --from-checkout nothing is stored.
+        """
+        settings = TrustSettings.decode((trust_settings or here.trust_settings_file).read_bytes())
+        measured = tuple(measure_roles(settings, digest_cache())) if from_checkout else None
+        here.run(pin(here.party, here.endpoints(), settings, expect=expect, measured=measured))
+
+    return command

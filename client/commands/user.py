@@ -1,0 +1,31 @@
+"""`cloister user pin|query` (side: owner: the user's machine)."""
+
+from pathlib import Path
+
+import click
+
+from client import user as operations
+from client.commands.options import Surroundings, party_command
+from client.commands.pin import pin_command
+from common.messages.signed import Signed
+
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@click.group()
+def user() -> None:
+    """Users: ask a model without showing anybody the question."""
+
+
+user.add_command(pin_command("user"))
+
+
+@user.command()
+@click.argument("source", metavar="FILE.npy|FILE.npz", type=FILE)
+@click.option("--grant", "grant_file", required=True, type=FILE, help="The owner's grant.")
+@click.option("--column", help="Column of an NPZ file with several.")
+@party_command("user")
+def query(here: Surroundings, source: Path, grant_file: Path, column: str | None) -> None:
+    """Verify the query enclave, seal rows to it, open its answers."""
+    rows = operations.read_rows(source, column)
+    here.run(operations.query(here.party, Signed.decode(grant_file.read_bytes()), rows))

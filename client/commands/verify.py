@@ -1,0 +1,46 @@
+"""`cloister verify quote|object|model` (side: verifier)."""
+
+from pathlib import Path
+
+import click
+
+from client import verification
+from client.commands.options import Surroundings, party_command
+from client.commands.types import MODEL
+from common.enclave.roles import ROLES
+from common.identifiers import ModelId
+
+
+@click.group()
+def verify() -> None:
+    """Check a quote, a sealed object or a model by hand."""
+
+
+@verify.command()
+@click.argument(
+    "source", metavar="[EVIDENCE.json]", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path)
+)
+@click.option("--role", type=click.Choice(sorted(ROLES)), default="broker", show_default=True)
+@party_command("owner")
+def quote(here: Surroundings, source: Path | None, role: str) -> None:
+    """Verify a stored quote; without a file, the key broker's, fresh over our own nonce."""
+    if source is None:
+        here.run(verification.verify_broker(here.party))
+    else:
+        here.run(verification.verify_evidence(here.party, source, role))
+
+
+@verify.command("object")
+@click.argument("sealed", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@party_command("owner")
+def sealed_object(here: Surroundings, sealed: Path) -> None:
+    """Verify every byte of a sealed directory."""
+    here.run(verification.verify_object(here.party, sealed))
+
+
+@verify.command()
+@click.argument("model_id", metavar="MODEL", type=MODEL)
+@party_command("owner")
+def model(here: Surroundings, model_id: ModelId) -> None:
+    """Verify a model's manifest: what made it, and that it is of the stated order."""
+    here.run(verification.verify_model(here.party, model_id))

@@ -1,0 +1,28 @@
+"""`cloister witness run` (side: owner)."""
+
+import signal
+import threading
+from pathlib import Path
+
+import click
+
+from client.commands.options import Surroundings, party_command
+from client.events import Noted
+from client.witness import WitnessSettings, build, watch
+
+
+@click.group()
+def witness() -> None:
+    """Witnesses: remember the key broker's newest log head, so that an older state can't come back."""
+
+
+@witness.command()
+@click.option("--settings", required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@party_command("witness")
+def run(here: Surroundings, settings: Path) -> None:
+    """Confirm the broker's log head until interrupted."""
+    read, stopped = WitnessSettings.read(settings), threading.Event()
+    for one in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(one, lambda *_: stopped.set())
+    here.run([Noted(text=f"watching {read.attestation_url}")])
+    watch(build(read), read.poll_seconds, stopped)

@@ -1,0 +1,169 @@
+"""A party's identity directory: its keys, what it has pinned, and what it has made so far (side: owner).
+
+    identity.json          the key file (common/crypto/key_file)
+    trust.json             PinnedTrust: release document, trust settings, broker genesis, addresses of the services
+    head.json              newest log head of that broker that this party has seen
+    keys/ROOT.key          the key of one sealed object, wrapped to this party's own report key
+    documents/KIND/NAME    signed documents that this party made or was given: policies, publications, orders, grants
+
+Directories have mode 0700, files 0600. Written by replacement, so a crash leaves the old file or the new one.
+"""
+
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import Final, Literal
+
+from common.crypto import KeyRing, SecretKey, transcript
+from common.crypto.digests import sha256
+from common.crypto.key_file import Identity
+from common.crypto.labels import PINNED_TRUST, WRAP_OWN_KEY
+from common.crypto.wrapping import wrap_ring
+from common.enclave.trust_settings import TrustSettings, require_release
+from common.errors import NotFoundError
+from common.identifiers import Digest
+from common.messages.attestation import Genesis, LogHead
+from common.messages.base import Message
+from common.messages.release import Release
+from common.messages.signed import Signed
+
+OBJECT_KEY: Final = "object"
+"""Name of the one key in a stored ring."""
+
+DocumentKind = Literal["policies", "publications", "manifests", "orders", "grants", "models"]
+
+
+class Endpoints(Message):
+    """Base addresses of the services, as the operator publishes them. Nothing is trusted because of them."""
+
+    type: Literal["endpoints"] = "endpoints"
+    version: Literal[1] = 1
+    attestation: str
+    ingest: str
+    query: str
+
+
+class PinnedTrust(Message):
+    """All that this party holds the services against; `owner pin` shows its fingerprint, `--expect` takes it."""
+
+    type: Literal["pinned-trust"] = "pinned-trust"
+    version: Literal[1] = 1
+    endpoints: Endpoints
+    trust_settings: TrustSettings
+    release: Signed
+    broker: Genesis
+
+    @property
+    def fingerprint(self) -> Digest:
+        """Over trust settings, release and broker; addresses may change without it."""
+        return sha256(
+            transcript(PINNED_TRUST, self.trust_settings.encode(), self.release.digest.raw(), self.broker.digest.raw())
+        )
+
+    def open_release(self) -> Release:
+        """The release document, its signatures checked against the pinned release keys."""
+        return require_release(self.release, self.trust_settings)
+
+
+class Party:
+    """One party on its own machine. Raises `NotFoundError` (not_found.identity, not_found.pin) for what is missing."""
+
+    def __init__(self, directory: Path, endpoints: Endpoints | None = None) -> None:
+        """`endpoints`: where the services are now, if that is known better than when they were pinned."""
+        self.directory, self._endpoints = directory, endpoints
+
+    @classmethod
+    def create(cls, directory: Path, name: str, *, unsafe_simulation: bool) -> "Party":
+        """Make the identity directory with a fresh key file. An existing one is never overwritten."""
+        Identity.generate(name, unsafe_simulation=unsafe_simulation).write(directory / "identity.json")
+        return cls(directory)
+
+    @cached_property
+    def identity(self) -> Identity:
+        """The key file."""
+        path = self.directory / "identity.json"
+        if not path.exists():
+            raise NotFoundError("not_found.identity", expected=path)
+        return Identity.read(path)
+
+    @property
+    def trust(self) -> PinnedTrust:
+        """What is pinned."""
+        raw = self._read("trust.json")
+        if raw is None and self.identity:
+            raise NotFoundError("not_found.pin", expected=self.directory / "trust.json")
+        return PinnedTrust.decode(raw)
+
+    @property
+    def endpoints(self) -> Endpoints:
+        """Where the services are."""
+        return self._endpoints or self.trust.endpoints
+
+    def pin(self, trust: PinnedTrust) -> None:
+        """Trust this from now on. A log head of another broker is forgotten with it."""
+        before = self._read("trust.json")
+        if before is not None and PinnedTrust.decode(before).broker.digest != trust.broker.digest:
+            (self.directory / "head.json").unlink(missing_ok=True)
+        self._write("trust.json", trust.encode())
+
+    @property
+    def log_head(self) -> LogHead | None:
+        """The newest head of the broker's log that this party has seen."""
+        raw = self._read("head.json")
+        return None if raw is None else LogHead.decode(raw)
+
+    def remember_head(self, head: LogHead) -> None:
+        """Store a head that was checked to be newer."""
+        self._write("head.json", head.encode())
+
+    def keep_key(self, root: Digest, key: SecretKey) -> None:
+        """Store the key of one sealed object."""
+        ring = KeyRing({OBJECT_KEY: key})
+        self._write(f"keys/{root}.key", wrap_ring(ring, self.identity.report_key.public, _own_key_info(root)))
+
+    def object_key(self, root: Digest) -> SecretKey:
+        """The key of one sealed object."""
+        wrapped = self._read(f"keys/{root}.key")
+        if wrapped is None:
+            raise NotFoundError("not_found.key", expected=self.directory / "keys" / f"{root}.key")
+        return self.identity.report_key.open_ring(wrapped, _own_key_info(root))[OBJECT_KEY]
+
+    def forget_key(self, root: Digest) -> None:
+        """Destroy this party's copy of an object's key."""
+        (self.directory / "keys" / f"{root}.key").unlink(missing_ok=True)
+
+    def keep_document(self, kind: DocumentKind, name: str, document: Signed) -> None:
+        """Store a signed document under a name."""
+        self._write(f"documents/{kind}/{name}", document.encode())
+
+    def document(self, kind: DocumentKind, name: str) -> Signed | None:
+        """A stored document."""
+        raw = self._read(f"documents/{kind}/{name}")
+        return None if raw is None else Signed.decode(raw)
+
+    def documents(self, kind: DocumentKind) -> list[str]:
+        """Names of the stored documents of a kind, oldest first."""
+        directory = self.directory / "documents" / kind
+        return [path.name for path in sorted(directory.iterdir(), key=_written_at)] if directory.is_dir() else []
+
+    def _read(self, name: str) -> bytes | None:
+        path = self.directory / name
+        return path.read_bytes() if path.exists() else None
+
+    def _write(self, name: str, content: bytes) -> None:
+        path = self.directory / name
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        beside = path.with_name(f".{path.name}.new")
+        with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+
+
+def _own_key_info(root: Digest) -> bytes:
+    return transcript(WRAP_OWN_KEY, root.raw())
+
+
+def _written_at(path: Path) -> int:
+    return path.stat().st_mtime_ns

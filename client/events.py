@@ -1,0 +1,266 @@
+"""What the SDK tells while it works: one small closed message for each thing that happens (side: owner).
+
+An operation is a generator of events and its last event is its result, so a command line, the demo or a console shows
+progress without knowing the operation. Events may speak of the party's own content: they stay on its machine.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Literal, TypeVar
+
+from common.identifiers import BundleId, DatasetId, Digest, GrantId, JobId, ModelId, MrEnclave, PartyKey
+from common.messages.base import Count, Message
+from common.messages.policy import JobReport
+
+
+class Event(Message):
+    """Base of all events; `type` names the concrete one on the wire."""
+
+
+class Noted(Event):
+    """Something a person should read."""
+
+    type: Literal["noted"] = "noted"
+    text: str
+    warning: bool = False
+
+
+class IdentityMade(Event):
+    """A key file was written."""
+
+    type: Literal["identity-made"] = "identity-made"
+    name: str
+    party: PartyKey
+    directory: str
+    unsafe_simulation: bool
+
+
+class RoleMeasured(Event):
+    """The measurement of one role, computed from this checkout; `released` is what a release states."""
+
+    type: Literal["role-measured"] = "role-measured"
+    role: str
+    mr_enclave: MrEnclave
+    released: MrEnclave | None = None
+
+
+class QuoteVerified(Event):
+    """A quote was verified on this machine, with all its checks."""
+
+    type: Literal["quote-verified"] = "quote-verified"
+    role: str
+    measurement: str
+    trust_level: str
+
+
+class Pinned(Event):
+    """What this identity trusts from now on, by fingerprint. `fingerprint` is over all of it."""
+
+    type: Literal["pinned"] = "pinned"
+    fingerprint: Digest
+    release: Digest
+    release_name: str
+    release_keys: tuple[PartyKey, ...]
+    roots: tuple[Digest, ...]
+    broker: Digest
+    witnesses: tuple[PartyKey, ...]
+    witness_quorum: Count
+    trust_level: str
+    stored: bool
+
+
+class Sealed(Event):
+    """Data or code was sealed; the key stays in the identity directory."""
+
+    type: Literal["sealed"] = "sealed"
+    directory: str
+    root: Digest
+    chunks: Count
+    ciphertext_bytes: Count
+
+
+class UploadAdvanced(Event):
+    """One more chunk is with the operator. `resumed` counts chunks that an earlier try had left there."""
+
+    type: Literal["upload-advanced"] = "upload-advanced"
+    root: Digest
+    leaves: Count
+    of: Count
+    resumed: Count
+    bytes_sent: Count
+
+
+class DatasetRegistered(Event):
+    """The key broker knows the data set and holds its wrapped key."""
+
+    type: Literal["dataset-registered"] = "dataset-registered"
+    dataset_id: DatasetId
+    policy: Digest
+    bytes_sent: Count
+
+
+class BundleRegistered(Event):
+    """The key broker knows the bundle and holds its wrapped key."""
+
+    type: Literal["bundle-registered"] = "bundle-registered"
+    bundle_id: BundleId
+    root: Digest
+    state_class: Count
+    bytes_sent: Count
+
+
+class PolicySigned(Event):
+    """A version of a data policy is in force."""
+
+    type: Literal["policy-signed"] = "policy-signed"
+    dataset_id: DatasetId
+    policy_version: Count
+    digest: Digest
+
+
+class OrderAccepted(Event):
+    """The order was accepted, and this is all that the host will see of the job's work."""
+
+    type: Literal["order-accepted"] = "order-accepted"
+    job_id: JobId
+    trainers: Count
+    total_ticks: Count
+    seconds: float
+    frame_bytes: Count
+    frames: Count
+    traffic_bytes: Count
+
+
+class JobSeen(Event):
+    """The public state of a job, as the host knows it."""
+
+    type: Literal["job-seen"] = "job-seen"
+    job_id: JobId
+    state: str
+    trainers: Count
+    code: str | None = None
+    model_id: ModelId | None = None
+
+
+class ReportOpened(Event):
+    """A report of the parameter server's enclave, opened with the owner's report key: the host can't read it."""
+
+    type: Literal["report-opened"] = "report-opened"
+    report: JobReport
+
+
+class ModelSealed(Event):
+    """The job's model exists, sealed; its manifest was checked against the broker's member list."""
+
+    type: Literal["model-sealed"] = "model-sealed"
+    job_id: JobId
+    model_id: ModelId
+    manifest: Digest
+    outcome: str
+    rounds_done: Count
+    trust_level: str
+
+
+class GrantSigned(Event):
+    """A user may ask one model."""
+
+    type: Literal["grant-signed"] = "grant-signed"
+    grant_id: GrantId
+    user: PartyKey
+    model_id: ModelId
+    answers: Count
+    path: str
+
+
+class PlainTwinTrained(Event):
+    """The same provider code was trained in plain torch on the same data, for comparison. `loss` is the last step's."""
+
+    type: Literal["plain-twin-trained"] = "plain-twin-trained"
+    accuracy: float
+    loss: float
+    rows: Count
+    seconds: float
+
+
+class Answered(Event):
+    """Answers of one sealed query, opened on this machine: one label per row, and what the model scored it."""
+
+    type: Literal["answered"] = "answered"
+    rows: Count
+    labels: tuple[int, ...]
+    answers_left: Count
+    queries: Count
+    sent_bytes: Count
+    received_bytes: Count
+
+
+class Verified(Event):
+    """A stored document or object was checked."""
+
+    type: Literal["verified"] = "verified"
+    subject: str
+    checks: tuple[str, ...]
+
+
+class StackSeen(Event):
+    """The embedded stack, and what each service that is not ready waits for."""
+
+    type: Literal["stack-seen"] = "stack-seen"
+    state: str
+    directory: str
+    ready: tuple[str, ...]
+    waiting: dict[str, tuple[str, ...]]
+
+
+class StageBegan(Event):
+    """The demo goes on to its next stage."""
+
+    type: Literal["stage-began"] = "stage-began"
+    title: str
+
+
+class DemoFinished(Event):
+    """The demo's figures. `ciphertext_bytes` by host service; frames as the parameter server's enclave counted them."""
+
+    type: Literal["demo-finished"] = "demo-finished"
+    wall_seconds: float
+    accuracy_sealed: float
+    accuracy_plain: float
+    trainers: Count
+    trust_level: str
+    quotes_verified: Count
+    real_frames: Count
+    dummy_frames: Count
+    ciphertext_bytes: dict[str, Count]
+
+
+class Explained(Event):
+    """A refusal code in words."""
+
+    type: Literal["explained"] = "explained"
+    code: str
+    mender: str
+    mend: str
+
+
+class Ended(Event):
+    """Something of this party's own was cancelled, deleted or revoked."""
+
+    type: Literal["ended"] = "ended"
+    identifier: str
+    state: str
+
+
+E = TypeVar("E", bound=Event)
+
+
+def outcome(events: Iterable[Event], kind: type[E], show: Callable[[Event], None] | None = None) -> E:
+    """Run an operation to its end and return the last event of `kind`; `show` sees every event as it happens."""
+    result: E | None = None
+    for event in events:
+        if show is not None:
+            show(event)
+        if isinstance(event, kind):
+            result = event
+    if result is None:
+        raise RuntimeError(f"the operation ended without a {kind.__name__} event")
+    return result

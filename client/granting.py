@@ -1,0 +1,59 @@
+"""Letting a user ask a model (side: owner).
+
+A grant names the model's manifest, so it is for exactly the model that this owner's order made. It is a signed document
+that the owner hands to the user; the query enclave shows it to the broker, which counts its answers.
+"""
+
+import secrets
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from client.context import Party
+from client.events import Event, GrantSigned
+from client.policy_terms import SECONDS_PER_DAY
+from common.errors import NotFoundError
+from common.identifiers import GrantId, ModelId, PartyKey
+from common.messages.policy import QueryGrant
+from common.messages.signed import sign
+
+
+@dataclass(frozen=True)
+class GrantTerms:
+    """How much a user may ask: one answer for each row. `detail`: the label alone, or all scores."""
+
+    answers: int
+    days: int = 30
+    detail: Literal["label", "scores"] = "scores"
+
+
+def grant(party: Party, user: PartyKey, model_id: ModelId, terms: GrantTerms, destination: Path) -> Iterator[Event]:
+    """Sign a grant for a model of this owner and write it. Ends with `GrantSigned`.
+
+    Raises `NotFoundError` (not_found.model) unless the model's manifest was verified here before (`owner watch`).
+    """
+    manifest = party.document("models", model_id)
+    if manifest is None:
+        raise NotFoundError("not_found.model", expected="a model that `cloister owner watch` has seen sealed")
+    trust = party.trust
+    signed = sign(
+        QueryGrant(
+            nonce=secrets.token_bytes(16),
+            user=user,
+            model_id=model_id,
+            manifest=manifest.digest,
+            broker=trust.broker.signing_public,
+            release=trust.release.digest,
+            answers=terms.answers,
+            detail=terms.detail,
+            not_after=int(time.time()) + terms.days * SECONDS_PER_DAY,
+        ),
+        party.identity.signing_key,
+    )
+    party.keep_document("grants", GrantId.of(signed.digest), signed)
+    destination.write_bytes(signed.encode())
+    yield GrantSigned(
+        grant_id=GrantId.of(signed.digest), user=user, model_id=model_id, answers=terms.answers, path=str(destination)
+    )

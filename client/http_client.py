@@ -1,0 +1,64 @@
+"""Signed HTTP requests (RFC 9421) to one service; its refusals come back as our errors (side: owner)."""
+
+import json
+from typing import Final
+
+import httpx
+
+from common.crypto.signing import SigningKey
+from common.errors import Refusal, UnavailableError, refusal_of
+from common.http_signatures import sign_request
+
+TIMEOUT: Final = httpx.Timeout(60.0, connect=5.0)
+OCTETS: Final = "application/octet-stream"
+
+
+class ServiceClient:
+    """One service at `base_url`. Requests are signed when a key is given.
+
+    Raises the service's own `Refusal`; `UnavailableError` (unavailable.service) when it does not answer or answers
+    something else than documented. Redirects are not followed: a signature is for one address.
+    """
+
+    def __init__(self, base_url: str, key: SigningKey | None = None) -> None:
+        self._base_url, self._key = base_url.rstrip("/"), key
+        self._http = httpx.Client(timeout=TIMEOUT, follow_redirects=False, trust_env=False)
+
+    def get(self, path: str) -> bytes:
+        """The body of a successful answer."""
+        return self._request("GET", path, b"", "")
+
+    def post(self, path: str, body: bytes, media_type: str = OCTETS) -> bytes:
+        """The body of a successful answer."""
+        return self._request("POST", path, body, media_type)
+
+    def put(self, path: str, body: bytes, media_type: str = OCTETS) -> bytes:
+        """The body of a successful answer."""
+        return self._request("PUT", path, body, media_type)
+
+    def delete(self, path: str) -> bytes:
+        """The body of a successful answer."""
+        return self._request("DELETE", path, b"", "")
+
+    def _request(self, method: str, path: str, body: bytes, media_type: str) -> bytes:
+        url = self._base_url + path
+        headers = {"content-type": media_type} if body else {}
+        if self._key is not None:
+            headers |= sign_request(self._key, method, url, body)
+        try:
+            answer = self._http.request(method, url, content=body, headers=headers)
+        except httpx.HTTPError as cause:
+            raise UnavailableError(
+                "unavailable.service", expected=f"an answer of {url}", seen=type(cause).__name__
+            ) from cause
+        if answer.is_success:
+            return answer.content
+        raise _refusal(answer)
+
+
+def _refusal(answer: httpx.Response) -> Refusal:
+    try:
+        code = json.loads(answer.content)["code"]
+    except (ValueError, KeyError, TypeError):
+        return UnavailableError("unavailable.service", expected="a documented answer", seen=answer.status_code)
+    return refusal_of(str(code))

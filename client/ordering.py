@@ -1,0 +1,183 @@
+"""Ordering a training and watching it (side: owner).
+
+The order is single-use and names everything that its job may touch: data sets, bundle, broker key, release, schedule.
+While the job runs the host knows its public state; how well it learns is only in the reports that the parameter
+server's enclave seals to the owner's report key.
+"""
+
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from client import events as e
+from client.broker import BrokerLink
+from client.context import Party
+from client.revoking import revocation_of
+from client.scheduling import ScheduleWishes, host_view, plan_schedule
+from client.services import IngestService
+from common.crypto.wrapping import wrap
+from common.errors import AppraisalError, AuthenticityError, NotFoundError
+from common.identifiers import BundleId, DatasetId, JobId, ModelId
+from common.key_binding import order_secret_info, report_info
+from common.messages.attestation import AcceptOrder, ListMembers, Members, OrderAccepted, Revoke, Revoked
+from common.messages.objects import BundlePublication, ModelManifest
+from common.messages.order import OrderSecret, Schedule, TrainingOrder
+from common.messages.policy import JobReport
+from common.messages.service import JobView
+from common.messages.signed import Signed, open_signed, sign
+
+ORDER_SECONDS: Final = 86_400
+"""How long an accepted order may wait for free slots and run."""
+
+POLL_SECONDS: Final = 0.5
+FINAL_STATES: Final = frozenset({"finished", "finished_short", "failed", "cancelled"})
+
+
+@dataclass(frozen=True)
+class Training:
+    """What to train: whose data with whose code, on how many trainers, how long."""
+
+    dataset_id: DatasetId
+    bundle_id: BundleId
+    trainers: int = 2
+    wishes: ScheduleWishes = field(default_factory=ScheduleWishes)
+
+
+def fetch_publication(party: Party, bundle_id: BundleId) -> BundlePublication:
+    """A bundle's publication: its identifier is the digest of what its provider signed, so it can't be another.
+
+    Raises `AuthenticityError` (authenticity.signature).
+    """
+    signed = IngestService.of(party).publication(bundle_id)
+    publication = open_signed(signed, BundlePublication, [signed.unverified_signer])
+    if BundleId.of(signed.digest) != bundle_id or publication.provider != signed.unverified_signer:
+        raise AuthenticityError("authenticity.signature", expected=bundle_id, seen=BundleId.of(signed.digest))
+    return publication
+
+
+def make_order(party: Party, training: Training, schedule: Schedule) -> Signed:
+    """The signed order. Its seed is fresh and travels wrapped to the broker that is pinned."""
+    trust, own = party.trust, party.identity.signing_key
+    nonce = secrets.token_bytes(16)
+    secret = OrderSecret(learning_seed=secrets.token_bytes(32))
+    order = TrainingOrder(
+        nonce=nonce,
+        owners=(own.party,),
+        broker=trust.broker.signing_public,
+        release=trust.release.digest,
+        datasets=(training.dataset_id,),
+        bundle=training.bundle_id,
+        trainers=training.trainers,
+        schedule=schedule,
+        not_after=int(time.time()) + ORDER_SECONDS,
+        secret=wrap(
+            secret.encode(),
+            trust.broker.wrapping_public,
+            order_secret_info(nonce, own.party, trust.broker.signing_public),
+        ),
+    )
+    return sign(order, own)
+
+
+def train(party: Party, training: Training) -> Iterator[e.Event]:
+    """Verify the broker, sign an order, submit it. Ends with `OrderAccepted`, which says what the host will see.
+
+    The broker judges the order before the operator gets it: its signed refusal tells this owner what was expected.
+    """
+    publication = fetch_publication(party, training.bundle_id)
+    schedule = plan_schedule(training.wishes, publication.state_class)
+    link = BrokerLink(party)
+    yield link.verify()
+    order = make_order(party, training, schedule)
+    party.keep_document("orders", JobId.of(order.digest), order)  # before it is sent: an answer may get lost
+    link.ask(AcceptOrder(order=order, release=party.trust.release), OrderAccepted)
+    job_id = IngestService.of(party).submit_order(order)
+    view = host_view(schedule, training.trainers)
+    yield e.OrderAccepted(
+        job_id=job_id,
+        trainers=training.trainers,
+        total_ticks=schedule.total_ticks,
+        seconds=view.seconds,
+        frame_bytes=schedule.frame_bytes,
+        frames=view.frames,
+        traffic_bytes=view.traffic_bytes,
+    )
+
+
+def jobs(party: Party) -> Iterator[e.Event]:
+    """The public state of each of this owner's jobs: one `JobSeen` for each."""
+    for view in IngestService.of(party).jobs():
+        yield _seen(view)
+
+
+def cancel(party: Party, job_id: JobId) -> Iterator[e.Event]:
+    """Cancel a job: the broker releases no more keys for it, the operator ends it. Ends with `Ended`."""
+    BrokerLink(party).ask(Revoke(revocation=revocation_of(party, "job", job_id)), Revoked)
+    yield e.Ended(identifier=job_id, state=IngestService.of(party).cancel_job(job_id).state)
+
+
+def watch(party: Party, job_id: JobId, *, pause: Callable[[float], None] = time.sleep) -> Iterator[e.Event]:
+    """Follow a job to its end: `JobSeen` when its public state changes, `ReportOpened` for each report.
+
+    Ends with `ModelSealed`, or with the `JobSeen` of a job without a model. A service that is away for a while is
+    waited for.
+    """
+    order = party.document("orders", job_id)
+    if order is None:
+        raise NotFoundError("not_found.job", expected="a job that was ordered from this identity directory")
+    ingest = IngestService.of(party)
+    newest: int | None = None
+    last: JobView | None = None
+    while True:
+        view = ingest.job(job_id)
+        if view != last:
+            yield _seen(view)
+        for report in ingest.reports(job_id, newest):
+            yield e.ReportOpened(report=open_report(party, order, report.sequence, report.sealed))
+            newest = report.sequence
+        if view.state in FINAL_STATES:
+            break
+        last = view
+        pause(POLL_SECONDS)
+    if view.model_id is not None:
+        yield fetch_model(party, view.model_id, order)
+
+
+def _seen(view: JobView) -> e.JobSeen:
+    return e.JobSeen(
+        job_id=view.job_id, state=view.state, trainers=view.trainers, code=view.code, model_id=view.model_id
+    )
+
+
+def open_report(party: Party, order: Signed, sequence: int, sealed: bytes) -> JobReport:
+    """A report of the parameter server's enclave. Raises `AuthenticityError` for another job's or a forged one."""
+    info = report_info(order.digest, party.identity.signing_key.party, sequence)
+    report = JobReport.decode(party.identity.report_key.open(sealed, info))
+    if (report.job_id, report.sequence) != (JobId.of(order.digest), sequence):
+        raise AuthenticityError("authenticity.wrapped_key", expected=f"report {sequence}", seen=report.sequence)
+    return report
+
+
+def fetch_model(party: Party, model_id: ModelId, order: Signed) -> e.ModelSealed:
+    """The manifest of a job's model, held against the broker's own member list.
+
+    (1) the broker's signed list names the launch that was the job's parameter server; (2) that launch signed the
+    manifest; (3) the manifest is of this order. Raises `AuthenticityError` (1, 2) or `AppraisalError` (3).
+    """
+    signed, job_id = IngestService.of(party).model_manifest(model_id), JobId.of(order.digest)
+    members = BrokerLink(party).ask(ListMembers(job_id=job_id), Members)  # (1)
+    servers = [one.signing_public for one in members.members if one.role == "paramserver"]
+    manifest = open_signed(signed, ModelManifest, servers)  # (2)
+    if (manifest.model_id, manifest.job_id, manifest.order) != (model_id, job_id, order.digest):  # (3)
+        raise AppraisalError("appraisal.manifest", expected=order.digest, seen=manifest.order)
+    party.keep_document("models", manifest.model_id, signed)
+    return e.ModelSealed(
+        job_id=job_id,
+        model_id=manifest.model_id,
+        manifest=signed.digest,
+        outcome=manifest.outcome,
+        rounds_done=manifest.rounds_done,
+        trust_level=manifest.trust_level,
+    )

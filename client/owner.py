@@ -1,0 +1,117 @@
+"""What the owner does with training data: seal, upload, allow, delete (side: owner).
+
+Only ciphertext, signed documents and wrapped keys leave this machine. Before a key is wrapped, the key broker's quote
+is verified here against what was pinned (`client.broker`). The data key is bound to the manifest (hence to every byte),
+to this owner, to policy version 1 and to that broker: nobody can register the ciphertext under terms of his own.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from client import events as e
+from client.broker import BrokerLink
+from client.context import Party
+from client.objects import require_intact
+from client.policy_terms import NOBODY, PolicyTerms, policy_version, sign_policy, wrap_policy
+from client.revoking import revocation_of
+from client.sealing import seal_to_directory
+from client.services import IngestService
+from client.uploading import upload_object
+from common.crypto import KeyRing
+from common.crypto.wrapping import wrap_ring
+from common.dataset_payload import encode_columns
+from common.errors import FormatError, NotFoundError
+from common.identifiers import DatasetId
+from common.key_binding import data_key_info
+from common.messages.attestation import RegisterDataset, Registered, Revoke, Revoked, UpdatePolicy
+from common.messages.objects import DatasetManifest, ObjectRef
+from common.messages.signed import Signed, sign
+from common.sealed_object import ObjectKind
+
+DATA_KEY = "data"
+"""Name of the key in the ring that is wrapped to the broker (RegisterDataset)."""
+
+
+def seal(party: Party, source: Path, directory: Path) -> Iterator[e.Event]:
+    """Seal the columns of an NPZ file (one row per example). Ends with `Sealed`.
+
+    Raises `FormatError` (format.dataset) for anything but plain arrays of one length.
+    """
+    try:
+        with np.load(source, allow_pickle=False) as file:
+            columns = {name: file[name] for name in file.files}
+    except (OSError, ValueError, AttributeError) as cause:
+        raise FormatError("format.dataset", expected="an NPZ file of plain arrays", seen=source.name) from cause
+    yield from seal_to_directory(party, encode_columns(columns), ObjectKind.DATASET, directory)
+
+
+def upload(party: Party, directory: Path) -> Iterator[e.Event]:
+    """Upload a sealed object and register it as a data set that nobody may use yet. Ends with `DatasetRegistered`.
+
+    May be repeated after an interruption: what is there already is not sent again, and the manifest is the same.
+    """
+    reference = require_intact(directory)
+    sent = 0
+    for event in upload_object(IngestService.of(party), directory, reference):
+        sent = event.bytes_sent
+        yield event
+    policy = _first_policy(party, reference)
+    manifest = _manifest(party, reference, policy)
+    link = BrokerLink(party, IngestService.of(party).register_dataset)
+    yield link.verify()
+    ring = KeyRing({DATA_KEY: party.object_key(reference.root)})
+    broker, own = party.trust.broker, party.identity.signing_key.party
+    data_key = wrap_ring(
+        ring, broker.wrapping_public, data_key_info(manifest.digest, own, policy.digest, broker.digest)
+    )
+    body = RegisterDataset(manifest=manifest, policy=wrap_policy(party, policy), data_key=data_key)
+    link.ask(body, Registered)
+    dataset_id = DatasetId.of(manifest.digest)
+    party.keep_document("policies", dataset_id, policy)
+    yield e.DatasetRegistered(dataset_id=dataset_id, policy=policy.digest, bytes_sent=sent)
+
+
+def _first_policy(party: Party, reference: ObjectRef) -> Signed:
+    """Policy version 1 of this object: signed once, so that an upload that is repeated names the same data set."""
+    stored = party.document("policies", reference.root)
+    if stored is None:
+        stored = sign_policy(party, NOBODY)
+        party.keep_document("policies", reference.root, stored)
+    return stored
+
+
+def _manifest(party: Party, reference: ObjectRef, policy: Signed) -> Signed:
+    owner = party.identity.signing_key
+    return sign(DatasetManifest(owner=owner.party, parts=(reference,), policy=policy.digest), owner)
+
+
+def set_policy(party: Party, dataset_id: DatasetId, terms: PolicyTerms) -> Iterator[e.Event]:
+    """Sign the next version of a data set's policy and bring it to the broker. Ends with `PolicySigned`.
+
+    `releases` empty means the pinned one. Raises `NotFoundError` for a data set of another directory.
+    """
+    newest = party.document("policies", dataset_id)
+    if newest is None:
+        raise NotFoundError("not_found.dataset", expected="a data set that was uploaded from this identity directory")
+    releases = terms.releases or (party.trust.release.digest,)
+    policy = sign_policy(party, terms.model_copy(update={"releases": releases}), newest)
+    link = BrokerLink(party)
+    yield link.verify()
+    update = UpdatePolicy(dataset_id=dataset_id, digest=policy.digest, policy=wrap_policy(party, policy))
+    link.ask(update, Registered)
+    party.keep_document("policies", dataset_id, policy)
+    yield e.PolicySigned(dataset_id=dataset_id, digest=policy.digest, policy_version=policy_version(policy))
+
+
+def delete(party: Party, dataset_id: DatasetId) -> Iterator[e.Event]:
+    """Revoke a data set: the broker destroys its key, the operator is asked to delete the ciphertext.
+
+    Ends with `Ended`. What was trained on it stays.
+    """
+    link = BrokerLink(party)
+    yield link.verify()
+    link.ask(Revoke(revocation=revocation_of(party, "dataset", dataset_id)), Revoked)
+    IngestService.of(party).delete_dataset(dataset_id)
+    yield e.Ended(identifier=dataset_id, state="deleted")

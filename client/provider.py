@@ -1,0 +1,139 @@
+"""What a provider does with model code: pack, seal, publish (side: owner: the provider's machine).
+
+The bundle is sealed here; the operator stores ciphertext, and only attested trainers and query enclaves of allowed
+orders get the key. Terms (who may train, how many answers a model may give) travel wrapped to the key broker.
+"""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from client import events as e
+from client.broker import BrokerLink
+from client.context import Party
+from client.objects import leaf_path, require_intact
+from client.policy_terms import SECONDS_PER_DAY, minimal_trust_level
+from client.sealing import seal_to_directory
+from client.services import IngestService
+from client.uploading import upload_object
+from common.bundle import BundleContents
+from common.bundle_packing import pack_bundle
+from common.crypto import KeyRing
+from common.crypto.wrapping import wrap, wrap_ring
+from common.identifiers import BundleId, PartyKey
+from common.key_binding import bundle_key_info, policy_info
+from common.messages.attestation import RegisterBundle, Registered
+from common.messages.base import Count, Message
+from common.messages.objects import BundlePublication, ObjectRef
+from common.messages.policy import BundleTerms
+from common.messages.signed import Signed, sign
+from common.sealed_object import ObjectKind, ObjectReader, padded_chunk_count
+
+BUNDLE_KEY = "bundle"
+"""Name of the key in the ring that is wrapped to the broker (RegisterBundle)."""
+
+
+class ProviderTerms(Message):
+    """The provider's choices. Empty `owners` and `users` mean anybody; `days` is the terms' life from now."""
+
+    owners: tuple[PartyKey, ...] = ()
+    users: tuple[PartyKey, ...] = ()
+    answers_total: Count = 1_000_000
+    days: Annotated[int, Field(ge=1, le=3650)] = 365
+
+
+def pack(party: Party, source: Path, directory: Path) -> Iterator[e.Event]:
+    """Check and seal a provider's directory (provider.toml and code). Ends with `Sealed`. Raises `FormatError`."""
+    contents = pack_bundle(source)
+    yield e.Noted(
+        text=f"{contents.manifest.name} {contents.manifest.bundle_version}: {len(contents.files)} files, "
+        f"a state of {contents.manifest.state_count:,} float32 values"
+    )
+    yield from seal_to_directory(party, contents.encode(), ObjectKind.BUNDLE, directory)
+
+
+def publish(party: Party, directory: Path, terms: ProviderTerms) -> Iterator[e.Event]:
+    """Upload a packed bundle and register it with the broker. Ends with `BundleRegistered`.
+
+    May be repeated after an interruption: terms and publication are signed once for each packed object.
+    """
+    reference = require_intact(directory)
+    sent = 0
+    for event in upload_object(IngestService.of(party), directory, reference):
+        sent = event.bytes_sent
+        yield event
+    signed_terms = _signed_terms(party, reference, terms)
+    publication = _publication(party, directory, reference, signed_terms)
+    link = BrokerLink(party, IngestService.of(party).register_bundle)
+    yield link.verify()
+    link.ask(_registration(party, reference, signed_terms, publication), Registered)
+    bundle_id = BundleId.of(publication.digest)
+    party.keep_document("publications", bundle_id, publication)
+    yield e.BundleRegistered(
+        bundle_id=bundle_id,
+        root=reference.root,
+        bytes_sent=sent,
+        state_class=BundlePublication.decode(publication.payload).state_class,
+    )
+
+
+def _registration(party: Party, reference: ObjectRef, terms: Signed, publication: Signed) -> RegisterBundle:
+    broker, own = party.trust.broker, party.identity.signing_key.party
+    ring = KeyRing({BUNDLE_KEY: party.object_key(reference.root)})
+    return RegisterBundle(
+        publication=publication,
+        terms=wrap(terms.encode(), broker.wrapping_public, policy_info(own, terms.digest, broker.digest)),
+        bundle_key=wrap_ring(
+            ring, broker.wrapping_public, bundle_key_info(publication.digest, own, terms.digest, broker.digest)
+        ),
+    )
+
+
+def _signed_terms(party: Party, reference: ObjectRef, terms: ProviderTerms) -> Signed:
+    stored = party.document("policies", reference.root)
+    if stored is None:
+        own = party.identity
+        stored = sign(
+            BundleTerms(
+                provider=own.signing_key.party,
+                report_key=own.report_key.public,
+                unsafe_simulation=own.unsafe_simulation,
+                owners=terms.owners,
+                users=terms.users,
+                releases=(party.trust.release.digest,),
+                minimal_trust_level=minimal_trust_level(party),
+                answers_total=terms.answers_total,
+                not_after=int(time.time()) + terms.days * SECONDS_PER_DAY,
+            ),
+            own.signing_key,
+        )
+        party.keep_document("policies", reference.root, stored)
+    return stored
+
+
+def _publication(party: Party, directory: Path, reference: ObjectRef, terms: Signed) -> Signed:
+    manifest = _own_contents(party, directory, reference).manifest
+    key = party.identity.signing_key
+    return sign(
+        BundlePublication(
+            provider=key.party,
+            object=reference,
+            terms=terms.digest,
+            state_class=padded_chunk_count(manifest.state_count),
+        ),
+        key,
+    )
+
+
+def _own_contents(party: Party, directory: Path, reference: ObjectRef) -> BundleContents:
+    header = leaf_path(directory, 0).read_bytes()
+    reader = ObjectReader(
+        party.object_key(reference.root),
+        header,
+        reference.chunk_count,
+        lambda chunk: leaf_path(directory, chunk + 1).read_bytes(),
+    )
+    return BundleContents.parse(reader.read_all())

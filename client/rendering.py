@@ -1,0 +1,281 @@
+"""Events as a person reads them, or as JSON lines for a program (side: owner).
+
+The only place of the command line that knows how an event looks. Results go to stdout, refusals to stderr.
+"""
+
+import json
+from functools import singledispatchmethod
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from client import events as e
+from common.errors import CloisterError, Refusal
+from common.messages.evidence import TrustLevel
+
+
+class Show(Protocol):
+    """Whoever wants to see events."""
+
+    def show(self, event: e.Event) -> None:
+        """One event, when it happens."""
+
+    def refused(self, error: CloisterError) -> None:
+        """The operation ended in a refusal."""
+
+    def close(self) -> None:
+        """No more events."""
+
+
+class JsonLines:
+    """One JSON object a line on stdout, refusals included: `{"type": "refused", "code": ..., ...}`."""
+
+    def show(self, event: e.Event) -> None:
+        """The event as it is."""
+        print(event.encode().decode(), flush=True)
+
+    def refused(self, error: CloisterError) -> None:
+        """Code, mender, mend; expected and seen are the party's own, on its own machine."""
+        fields = {"type": "refused", "text": str(error)}
+        if isinstance(error, Refusal):
+            fields |= {"code": error.code, "mender": error.mender, "mend": error.mend}
+            fields |= {"expected": error.expected or "", "seen": error.seen or ""}
+        print(json.dumps(fields), flush=True)
+
+    def close(self) -> None:
+        """Nothing is pending."""
+
+
+def trust_words(level: str) -> Text:
+    """A trust level in words that nobody can overlook."""
+    if level == TrustLevel.SIMULATION:
+        return Text(
+            " SIMULATION: NO HARDWARE PROTECTS THIS. The host's administrator can read everything. ",
+            style="bold white on red",
+        )
+    return Text(f" {level}: hardware TEE ", style="bold white on green")
+
+
+def figures_table(event: e.DemoFinished) -> Table:
+    """The demo's last word."""
+    table = Table(title="One job, from sealed data to sealed answers", show_header=False, title_justify="left")
+    table.add_column(style="bold")
+    table.add_column()
+    table.add_row(
+        "trust level",
+        f"{event.trust_level.upper()}"
+        + (" - no hardware protects this run" if event.trust_level == TrustLevel.SIMULATION else ""),
+        style="red",
+    )
+    table.add_row("quotes verified by the parties", str(event.quotes_verified))
+    for service, count in event.ciphertext_bytes.items():
+        table.add_row(f"ciphertext that {service} saw", f"{count:,} bytes, and nothing else")
+    table.add_row(
+        "frames, as the enclave counted them",
+        f"{event.real_frames:,} real, {event.dummy_frames:,} dummy "
+        "(one size, one rate: the host can't tell them apart)",
+    )
+    table.add_row("accuracy of the sealed model", f"{event.accuracy_sealed:.4f}  ({event.trainers} trainers)")
+    table.add_row("accuracy in plain torch", f"{event.accuracy_plain:.4f}  (same code, same rows)")
+    table.add_row("wall time", f"{event.wall_seconds:.1f} s")
+    return table
+
+
+class Terminal:
+    """Lines and progress bars with rich."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console(highlight=False)
+        self._progress: Progress | None = None
+        self._tasks: dict[str, TaskID] = {}
+
+    def refused(self, error: CloisterError) -> None:
+        """What was refused, who can mend it and how, and what was expected and seen."""
+        self.close()
+        console = Console(stderr=True, highlight=False)
+        if not isinstance(error, Refusal):
+            console.print(f"[bold red]failed[/] {error}")
+            return
+        console.print(f"[bold red]refused[/] [bold]{error.code}[/]", soft_wrap=True)
+        console.print(f"  who can mend it: {error.mender}\n  how: {error.mend}", soft_wrap=True)
+        for name, value in (("expected", error.expected), ("seen", error.seen)):
+            if value is not None:
+                console.print(Text(f"  {name}: {value}"), soft_wrap=True)
+
+    def close(self) -> None:
+        """End the progress bars."""
+        if self._progress is not None:
+            self._progress.stop()
+        self._progress, self._tasks = None, {}
+
+    def _line(self, mark: str, text: str, *, style: str = "") -> None:
+        self.console.print(Text.assemble((f"{mark:>10} ", "bold cyan"), (text, style)), soft_wrap=True)
+
+    def _advance(self, name: str, done: int, of: int, note: str = "") -> None:
+        if not self.console.is_terminal:
+            return
+        if self._progress is None:
+            self._progress = Progress(
+                TextColumn("{task.description:>10}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                TextColumn("{task.fields[note]}"),
+                console=self.console,
+            )
+            self._progress.start()
+        if name not in self._tasks:
+            self._tasks[name] = self._progress.add_task(name, total=of, note=note)
+        self._progress.update(self._tasks[name], completed=done, total=of, note=note)
+        if done >= of and all(task.finished for task in self._progress.tasks):
+            self.close()
+
+    @singledispatchmethod
+    def show(self, event: e.Event) -> None:
+        """One event, when it happens."""
+        self._line("event", event.encode().decode())
+
+    @show.register
+    def _(self, event: e.Noted) -> None:
+        self._line("warning" if event.warning else "", event.text, style="bold yellow" if event.warning else "")
+
+    @show.register
+    def _(self, event: e.IdentityMade) -> None:
+        self._line("identity", f"{event.name}  {event.party}  in {event.directory}")
+        if event.unsafe_simulation:
+            self._line(
+                "UNSAFE",
+                "this identity accepts SIMULATED platforms: whoever runs the host can read its data. "
+                "Production key brokers refuse it.",
+                style="bold white on red",
+            )
+
+    @show.register
+    def _(self, event: e.RoleMeasured) -> None:
+        verdict = (
+            ""
+            if event.released is None
+            else ("  = release" if event.released == event.mr_enclave else f"  BUT the release says {event.released}")
+        )
+        self._line("measured", f"{event.role:<12} {event.mr_enclave}{verdict}")
+
+    @show.register
+    def _(self, event: e.QuoteVerified) -> None:
+        self._line(
+            "verified",
+            f"quote of the {event.role} enclave {event.measurement[:16]}... ({event.trust_level})",
+            style="green",
+        )
+
+    @show.register
+    def _(self, event: e.Pinned) -> None:
+        self._line("release", f"{event.release_name}  {event.release}")
+        for key in event.release_keys:
+            self._line("signed by", key)
+        for root in event.roots:
+            self._line("root", root)
+        self._line("broker", event.broker)
+        self._line("witnesses", f"{event.witness_quorum} of {len(event.witnesses)}: {', '.join(event.witnesses)}")
+        self.console.print(trust_words(event.trust_level))
+        self._line("pinned" if event.stored else "would pin", event.fingerprint, style="bold")
+
+    @show.register
+    def _(self, event: e.Sealed) -> None:
+        self._line("sealed", f"{event.chunks} chunks, {event.ciphertext_bytes:,} bytes, root {event.root}")
+        self._line("", f"in {event.directory}; the key stays in the identity directory")
+
+    @show.register
+    def _(self, event: e.UploadAdvanced) -> None:
+        self._advance("upload", event.leaves, event.of, f"{event.bytes_sent:,} bytes, {event.resumed} were there")
+
+    @show.register
+    def _(self, event: e.DatasetRegistered) -> None:
+        self._line("data set", f"{event.dataset_id}  policy {event.policy[:16]}...")
+
+    @show.register
+    def _(self, event: e.BundleRegistered) -> None:
+        self._line("bundle", f"{event.bundle_id}  root {event.root}  state class {event.state_class:,}")
+
+    @show.register
+    def _(self, event: e.PolicySigned) -> None:
+        self._line("policy", f"version {event.policy_version} of {event.dataset_id}: {event.digest}")
+
+    @show.register
+    def _(self, event: e.OrderAccepted) -> None:
+        self._line("order", f"{event.job_id}, {event.trainers} trainers")
+        self._line(
+            "",
+            f"the host will see: {event.total_ticks} ticks in {event.seconds:.0f} s, {event.frames:,} frames "
+            f"of {event.frame_bytes:,} bytes ({event.traffic_bytes:,} bytes), whatever happens in the job",
+        )
+
+    @show.register
+    def _(self, event: e.JobSeen) -> None:
+        extra = "".join(
+            f"  {name} {value}" for name, value in (("code", event.code), ("model", event.model_id)) if value
+        )
+        self._line("job", f"{event.job_id}  {event.state}  {event.trainers} trainers{extra}")
+
+    @show.register
+    def _(self, event: e.ReportOpened) -> None:
+        report = event.report
+        loss = "-" if report.loss is None else f"{report.loss:.4f}"
+        self._line(
+            "report",
+            f"tick {report.tick}/{report.total_ticks}  round {report.round}  loss {loss}  "
+            f"members {report.members_live}  frames {report.real_frames} real, {report.dummy_frames} dummy"
+            + (f"  {report.outcome}" if report.outcome else "")
+            + "".join(f"  {code}" for code in report.codes),
+        )
+
+    @show.register
+    def _(self, event: e.ModelSealed) -> None:
+        self.close()
+        self._line("model", f"{event.model_id}  {event.outcome} after {event.rounds_done} rounds")
+        self._line("manifest", event.manifest)
+
+    @show.register
+    def _(self, event: e.GrantSigned) -> None:
+        self._line("grant", f"{event.user[:16]}... may ask {event.model_id} {event.answers} times: {event.path}")
+
+    @show.register
+    def _(self, event: e.Answered) -> None:
+        self._line("answers", f"{event.rows} rows in {event.queries} sealed queries, {event.answers_left} answers left")
+        self._line("labels", " ".join(map(str, event.labels)))
+
+    @show.register
+    def _(self, event: e.Verified) -> None:
+        for check in event.checks:
+            self._line("ok", check, style="green")
+        self._line("verified", event.subject, style="bold green")
+
+    @show.register
+    def _(self, event: e.PlainTwinTrained) -> None:
+        self._line("plain", f"the same code in plain torch: accuracy {event.accuracy:.4f} in {event.seconds:.1f} s")
+
+    @show.register
+    def _(self, event: e.StackSeen) -> None:
+        waiting = "".join(f"; {name} waits for {', '.join(what)}" for name, what in event.waiting.items())
+        self._line(event.state, f"{event.directory}: {len(event.ready)} services ready{waiting}")
+
+    @show.register
+    def _(self, event: e.StageBegan) -> None:
+        self.close()
+        self.console.rule(f"[bold]{event.title}", align="left")
+
+    @show.register
+    def _(self, event: e.DemoFinished) -> None:
+        self.close()
+        self.console.print(figures_table(event))
+        self.console.print(trust_words(event.trust_level))
+
+    @show.register
+    def _(self, event: e.Explained) -> None:
+        self._line("code", f"{event.code}: {event.mender} can mend it: {event.mend}")
+
+    @show.register
+    def _(self, event: e.Ended) -> None:
+        self._line(event.state, event.identifier)

@@ -1,0 +1,79 @@
+"""From a few wishes to a public schedule: how long the job runs and what the host will see of it (side: owner).
+
+The schedule is signed before any work is done, so it is sized by simple public rules (DESIGN decision 10): a round has
+as many ticks as its steps and its transfers need, and slack comes on top. A schedule that was too tight ends
+`finished_short`. What a job costs is the same whether it learns anything or not, so it can be told beforehand.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from common.exchange.frames import FRAME_OVERHEAD, FrameKind
+from common.exchange.schedule import ticks_to_send
+from common.messages.order import Schedule
+
+STEP_MILLISECONDS: Final = 10
+"""Assumed cost of one local step of a small model on a busy laptop core; `--step-ms` says otherwise."""
+
+WARMUP_SECONDS: Final = 10
+"""Enclave starts, quotes, sandbox and import of torch: 3 to 8 s where two trainers start at once on two cores."""
+
+SMALLEST_FRAME: Final = 4 << 10
+LARGEST_FRAME: Final = 256 << 10
+"""DESIGN decision 10: a clock of 256 KiB frames costs a few percent of a core."""
+
+LATENCY_TICKS: Final = 3
+"""A state is encoded, sent, and taken up on ticks of three different clocks."""
+
+
+@dataclass(frozen=True)
+class ScheduleWishes:
+    """What an owner says about a job; everything else follows from it and the bundle's public state class."""
+
+    rounds: int = 12
+    steps: int = 30
+    batch: int = 32
+    tick_milliseconds: int = 100
+    slack_percent: int = 150
+    step_milliseconds: int = STEP_MILLISECONDS
+    warmup_seconds: int = WARMUP_SECONDS
+
+
+def plan_schedule(wishes: ScheduleWishes, state_class: int) -> Schedule:
+    """The schedule of a job whose state has `state_class` float32 values."""
+    frame_bytes = _frame_bytes(4 * state_class + FRAME_OVERHEAD)
+    draft = Schedule(
+        rounds=wishes.rounds,
+        steps_per_round=wishes.steps,
+        batch_rows=wishes.batch,
+        tick_milliseconds=wishes.tick_milliseconds,
+        ticks_per_round=1,
+        slack_percent=wishes.slack_percent,
+        warmup_ticks=-(-wishes.warmup_seconds * 1000 // wishes.tick_milliseconds),
+        frames_per_tick=max(1, -(-4 * state_class // (8 * frame_bytes))),
+        frame_bytes=frame_bytes,
+        reads_per_tick=1,
+        state_class=state_class,
+    )
+    work = -(-wishes.steps * wishes.step_milliseconds // wishes.tick_milliseconds)
+    transfer = ticks_to_send(FrameKind.STATE, draft) + ticks_to_send(FrameKind.DELTA, draft)
+    return draft.model_copy(update={"ticks_per_round": work + transfer + LATENCY_TICKS})
+
+
+def _frame_bytes(needed: int) -> int:
+    return min(max(SMALLEST_FRAME, 1 << (needed - 1).bit_length()), LARGEST_FRAME)
+
+
+@dataclass(frozen=True)
+class HostView:
+    """All that the host will see of a job's exchange: a function of the signed order."""
+
+    seconds: float
+    frames: int
+    traffic_bytes: int
+
+
+def host_view(schedule: Schedule, trainers: int) -> HostView:
+    """Every member, trainers and parameter server, sends `frames_per_tick` frames at every tick."""
+    frames = (trainers + 1) * schedule.total_ticks * schedule.frames_per_tick
+    return HostView(schedule.total_ticks * schedule.tick_seconds, frames, frames * schedule.frame_bytes)

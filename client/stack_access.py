@@ -1,0 +1,58 @@
+"""The embedded stack as a party meets it: starting it, its addresses and public documents (side: owner).
+
+The stack is the operator's. Nothing that it says is trusted here: addresses lead to services whose quotes, signatures
+and ciphertext are checked.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from client.context import Endpoints
+from client.events import Event, StackSeen
+from common.enclave.trust_settings import TrustSettings
+from deploy.embedded.stack import EmbeddedStack
+from deploy.embedded.state import write_private
+from deploy.embedded.status import StackStatus
+
+ENDPOINTS_FILE: Final = "endpoints.json"
+TRUST_SETTINGS_FILE: Final = Path("release", "trust_settings.json")
+
+
+def start_stack(state: Path, *, tied: bool) -> Iterator[Event]:
+    """Start the stack and wait until all its services are ready; then publish its addresses. Ends with `StackSeen`.
+
+    With `tied` it stops when this process ends. Raises `ConflictError` where one is up, `UnavailableError`.
+    """
+    stack = EmbeddedStack(state)
+    stack.start(tied=tied)
+    yield stack_seen(stack.state.root, stack.status())
+    status = stack.wait_ready()
+    write_private(state / ENDPOINTS_FILE, endpoints_of(status).encode())
+    yield stack_seen(stack.state.root, status)
+
+
+def stack_seen(state: Path, status: StackStatus) -> StackSeen:
+    """A status as an event."""
+    return StackSeen(
+        state=status.state,
+        directory=str(state),
+        ready=tuple(service.name for service in status.services if service.ready),
+        waiting=status.waiting,
+    )
+
+
+def endpoints_of(status: StackStatus) -> Endpoints:
+    """Addresses of a running stack."""
+    address = {name: f"http://127.0.0.1:{port}" for name, port in status.ports.items()}
+    return Endpoints(attestation=address["attestation"], ingest=address["ingest"], query=address["query"])
+
+
+def read_endpoints(state: Path) -> Endpoints:
+    """The addresses that `start_stack` published."""
+    return Endpoints.decode((state / ENDPOINTS_FILE).read_bytes())
+
+
+def read_trust_settings(state: Path) -> TrustSettings:
+    """The trust settings with which a stack's enclaves are measured."""
+    return TrustSettings.decode((state / TRUST_SETTINGS_FILE).read_bytes())

@@ -1,0 +1,100 @@
+"""Checking by hand what the other operations check on their own: quotes, sealed objects, models (side: verifier)."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from pydantic import TypeAdapter, ValidationError
+
+from client.broker import BrokerLink, trust_floor
+from client.context import Party
+from client.events import Event, QuoteVerified, Verified
+from client.objects import leaf_path, require_intact
+from common.dcap import appraise, require_trust_level, verify_quote
+from common.errors import FormatError, NotFoundError
+from common.identifiers import ModelId
+from common.messages.attestation import ListMembers, Members
+from common.messages.evidence import Evidence
+from common.messages.objects import ModelManifest
+from common.messages.signed import open_signed
+from common.sealed_object import ObjectReader
+
+_EVIDENCE: Final[TypeAdapter[Evidence]] = TypeAdapter(Evidence)
+
+
+def verify_evidence(party: Party, source: Path, role: str) -> Iterator[Event]:
+    """Verify a quote with its collateral (an Evidence document) as an enclave of `role` of the pinned release.
+
+    Not checked: what its report_data binds; whoever asked for the quote knows that. Raises what verification raises.
+    """
+    trust = party.trust
+    try:
+        evidence = _EVIDENCE.validate_json(source.read_bytes())
+    except ValidationError:
+        raise FormatError("format.quote", expected="an evidence document", seen=source.name) from None
+    claims = verify_quote(evidence, trust.trust_settings.allowed_roots, int(time.time()))
+    require_trust_level(claims.trust_level, trust_floor(party))
+    appraise(claims, trust.open_release().reference(role, claims.trust_level))
+    yield QuoteVerified(role=role, measurement=claims.measurement, trust_level=claims.trust_level)
+    yield Verified(
+        subject=source.name,
+        checks=(
+            "the chain ends in a pinned root, and every certificate is in its role",
+            f"collateral is current and signed; TCB status {claims.tcb_status}",
+            f"measurement is the pinned release's for the role {role}",
+            f"report_data {claims.report_data.hex()} (what it binds is for its reader to check)",
+        ),
+    )
+
+
+def verify_broker(party: Party) -> Iterator[Event]:
+    """Verify the key broker's quote over a fresh nonce, as every operation does that wraps a key."""
+    yield BrokerLink(party).verify()
+    yield Verified(
+        subject=f"broker {party.trust.broker.digest}",
+        checks=(
+            "fresh quote of the pinned release's broker, bound to its keys and our nonce",
+            "the reply is signed by the quoted key and its log head is not older than one we have seen",
+        ),
+    )
+
+
+def verify_object(party: Party, directory: Path) -> Iterator[Event]:
+    """Verify a sealed object's directory: every byte against its root and, where this party has the key, every tag."""
+    reference = require_intact(directory)
+    checks = [f"{reference.chunk_count} chunks and the header give the root {reference.root}"]
+    try:
+        key = party.object_key(reference.root)
+    except NotFoundError:
+        checks.append("not opened: the key is in another identity directory")
+    else:
+        reader = ObjectReader(
+            key,
+            leaf_path(directory, 0).read_bytes(),
+            reference.chunk_count,
+            lambda chunk: leaf_path(directory, chunk + 1).read_bytes(),
+        )
+        checks.append(f"opens under this party's key: {len(reader.read_all()):,} bytes")
+    yield Verified(subject=str(directory), checks=tuple(checks))
+
+
+def verify_model(party: Party, model_id: ModelId) -> Iterator[Event]:
+    """Verify the stored manifest of a model: who signed it, of which order it is, what made it."""
+    signed = party.document("models", model_id)
+    if signed is None:
+        raise NotFoundError("not_found.model", expected="a model that `cloister owner watch` has seen sealed")
+    unverified = ModelManifest.decode(signed.payload)
+    members = BrokerLink(party).ask(ListMembers(job_id=unverified.job_id), Members)
+    servers = [one.signing_public for one in members.members if one.role == "paramserver"]
+    manifest = open_signed(signed, ModelManifest, servers)
+    yield Verified(
+        subject=model_id,
+        checks=(
+            "signed by the launch that the broker lists as the job's parameter server",
+            f"of order {manifest.order}, job {manifest.job_id}: {manifest.outcome} after {manifest.rounds_done} rounds",
+            f"trained on {', '.join(manifest.datasets)} with {manifest.bundle}",
+            f"by {', '.join(f'{one.role} {one.slot} ({one.mr_enclave[:16]}...)' for one in manifest.members)}",
+            f"trust level {manifest.trust_level}",
+        ),
+    )

@@ -1,0 +1,98 @@
+"""The witness as a process of its own: `python -m client.witness --settings PATH` (side: owner).
+
+`/readyz` says so when the broker has taken its word in this boot and releases keys again.
+"""
+
+import argparse
+import logging
+import signal
+import threading
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from client.http_client import ServiceClient
+from client.witnessing import Witness
+from common.crypto.key_file import Identity
+from common.enclave.trust_settings import TrustSettings
+from common.errors import CloisterError, FormatError, Refusal
+from common.event_log import configure_host_logging, log_event
+from common.untrusted.health import HealthServer, Readiness
+
+_log = logging.getLogger("witness")
+
+
+class WitnessSettings(BaseModel):
+    """A JSON file. `identity` is the witness's key file, `trust_settings_file` says whom it believes about releases."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    state_directory: Path
+    listen_host: str = "127.0.0.1"
+    listen_port: Annotated[int, Field(ge=0, le=65535)]
+    attestation_url: str
+    identity: Path
+    trust_settings_file: Path
+    poll_seconds: Annotated[float, Field(gt=0, le=3600)] = 1.0
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Raises `FormatError` naming the fields that are wrong, never their values."""
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except (OSError, ValidationError) as cause:
+            fields = [error["loc"] for error in cause.errors()] if isinstance(cause, ValidationError) else "the file"
+            raise FormatError("format.message", expected="settings of a witness", seen=fields) from None
+
+
+def watch(witness: Witness, poll_seconds: float, stopped: threading.Event) -> None:
+    """Poll until stopped. What is refused is logged once, until something else happens."""
+    last: str | None = None
+    while not stopped.is_set():
+        code: str | None = None
+        try:
+            witness.round()
+        except Refusal as refusal:
+            code = refusal.code
+            if code != last:
+                log_event(_log, "witness_refused", logging.WARNING, code=code, reason=refusal.mend)
+        except CloisterError as error:
+            code = type(error).__name__
+        last = code
+        stopped.wait(poll_seconds)
+
+
+def build(settings: WitnessSettings) -> Witness:
+    """The witness of these settings. Raises `FormatError`."""
+    try:
+        trust = TrustSettings.decode(settings.trust_settings_file.read_bytes())
+    except OSError:
+        raise FormatError("format.message", expected="a trust settings file") from None
+    return Witness(
+        Identity.read(settings.identity),
+        trust,
+        ServiceClient(settings.attestation_url),
+        settings.state_directory / "witness.json",
+    )
+
+
+def main() -> None:
+    """Witness until SIGTERM."""
+    parser = argparse.ArgumentParser(prog="python -m client.witness")
+    parser.add_argument("--settings", type=Path, required=True)
+    settings = WitnessSettings.read(parser.parse_args().settings)
+    configure_host_logging("witness")
+    witness, stopped = build(settings), threading.Event()
+    for one in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(one, lambda *_: stopped.set())
+    readiness = Readiness({"broker": lambda: witness.broker_is_thawed})
+    health = HealthServer(settings.listen_port, readiness, host=settings.listen_host)
+    try:
+        watch(witness, settings.poll_seconds, stopped)
+    finally:
+        health.stop()
+
+
+if __name__ == "__main__":
+    main()

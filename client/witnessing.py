@@ -1,0 +1,153 @@
+"""A witness: it remembers the newest log head of one key broker, outside its operator's reach (side: owner).
+
+It polls the attestation service, and in each round, in this order:
+
+  (1) verifies the broker's fresh quote against the installation's release (common/broker_verification);
+  (2) requires the broker that it met first, and its own key among that broker's witnesses;
+  (3) requires a head that is not older than the newest it has seen, nor another one of the same size;
+  (4) writes the head down, durably, before it signs it; then confirms it for this boot of the broker.
+
+If (3) fails it signs the later head that it has seen instead: the broker then knows that it was rewound and stays
+frozen. What it does not see: what happens between two polls; the broker bounds how much that is.
+What it does not check: that a later head extends an earlier one of another size (no consistency proofs yet).
+"""
+
+import logging
+import os
+import secrets
+import time
+from pathlib import Path
+from typing import Final, Literal, Protocol
+
+from common.broker_channel import NONCE_BYTES, open_reply, require_not_older
+from common.broker_statements import head_seen_parts
+from common.broker_verification import VerifiedBroker, verify_broker
+from common.crypto.key_file import Identity
+from common.crypto.labels import LOG_HEAD_SEEN
+from common.enclave.trust_settings import TrustSettings, require_release
+from common.errors import AppraisalError, FormatError, FreshnessError, refusal_of
+from common.event_log import log_event
+from common.identifiers import Digest
+from common.messages.attestation import (
+    BrokerRequest,
+    Confirmed,
+    ConfirmHead,
+    DescribeBroker,
+    LogHead,
+    Refused,
+    RequestBody,
+)
+from common.messages.base import Message
+from common.messages.evidence import TrustLevel
+from common.messages.signed import Signed
+
+_log = logging.getLogger("witness")
+_BROKER_PATH: Final = "/v1/broker"
+
+
+class WitnessMemory(Message):
+    """The broker that it guards, and the newest head that it has seen."""
+
+    type: Literal["witness-memory"] = "witness-memory"
+    version: Literal[1] = 1
+    broker: Digest
+    head: LogHead
+
+
+class Service(Protocol):
+    """The attestation service over HTTP."""
+
+    def get(self, path: str) -> bytes:
+        """The body of a successful answer."""
+
+    def post(self, path: str, body: bytes) -> bytes:
+        """The body of a successful answer."""
+
+
+class Witness:
+    """One witness of one broker; `memory_file` is replaced atomically and is all that it must not lose."""
+
+    def __init__(self, identity: Identity, trust: TrustSettings, service: Service, memory_file: Path) -> None:
+        self._identity, self._trust, self._service, self._file = identity, trust, service, memory_file
+        self._memory = WitnessMemory.decode(memory_file.read_bytes()) if memory_file.exists() else None
+        self._confirmed: tuple[bytes, LogHead] | None = None
+        self.broker_is_thawed = False
+
+    def round(self) -> None:
+        """One poll. Raises the refusal of the first check that fails."""
+        try:
+            self.broker_is_thawed = not self._is_frozen_after_checks()
+        except BaseException:
+            self.broker_is_thawed = False
+            raise
+
+    def _is_frozen_after_checks(self) -> bool:
+        verified = self._verified_broker()  # (1)
+        self._require_mine(verified)  # (2)
+        memory = WitnessMemory(broker=verified.genesis.digest, head=verified.head)
+        try:
+            require_not_older(verified.head, None if self._memory is None else self._memory.head)  # (3)
+        except FreshnessError:
+            if self._memory is not None:
+                self._say(verified, self._memory.head)
+            raise
+        frozen = verified.description.frozen
+        if memory != self._memory:
+            _write(self._file, memory.encode())  # (4)
+            self._memory = memory
+        if frozen or self._confirmed != (verified.description.boot_nonce, verified.head):
+            frozen = self._say(verified, verified.head)
+            self._confirmed = (verified.description.boot_nonce, verified.head)
+            log_event(_log, "head_confirmed", log_size=verified.head.size, epoch=verified.head.epoch)
+        return frozen
+
+    def _verified_broker(self) -> VerifiedBroker:
+        release = require_release(Signed.decode(self._service.get("/v1/release")), self._trust)
+        request = _request(DescribeBroker())
+        floor = TrustLevel.SIMULATION if self._identity.unsafe_simulation else TrustLevel.SGX
+        raw = self._service.post(_BROKER_PATH, request)
+        return verify_broker(raw, request, self._trust, release, int(time.time()), floor=floor)
+
+    def _require_mine(self, verified: VerifiedBroker) -> None:
+        if self._memory is not None and self._memory.broker != verified.genesis.digest:
+            raise AppraisalError("appraisal.pin", expected=self._memory.broker, seen=verified.genesis.digest)
+        if self._identity.signing_key.party not in verified.genesis.witnesses:
+            raise AppraisalError("appraisal.pin", expected="a broker that names this witness")
+
+    def _say(self, verified: VerifiedBroker, head: LogHead) -> bool:
+        """Sign `head` for this boot; whether the broker is still frozen. Raises what it answers."""
+        nonce, key = verified.description.boot_nonce, self._identity.signing_key
+        request = _request(
+            ConfirmHead(
+                witness=key.party,
+                boot_nonce=nonce,
+                head=head,
+                signature=key.sign(LOG_HEAD_SEEN, *head_seen_parts(verified.genesis.digest, nonce, head)),
+            )
+        )
+        reply = open_reply(self._service.post(_BROKER_PATH, request), request, verified.genesis.signing_public)
+        if isinstance(reply.body, Refused):
+            raise refusal_of(reply.body.code)
+        if not isinstance(reply.body, Confirmed):
+            raise FormatError("format.message", expected="confirmed", seen=reply.body.type)
+        return reply.body.frozen
+
+
+def _request(body: RequestBody) -> bytes:
+    return BrokerRequest(nonce=secrets.token_bytes(NONCE_BYTES), body=body).encode()
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Replace `path`, durably."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.new")
+    with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)

@@ -1,0 +1,1 @@
+"""What every side of Cloister shares: formats, keys, attestation, confinement (side: library)."""

@@ -1,0 +1,103 @@
+"""One asker's conversation with the key broker: every answer is checked before it is believed (side: library).
+
+The host carries questions and answers and may drop any of them. Of each answer, in this order:
+
+  (1) it is signed by the broker's key;
+  (2) it answers this very request: digest of its bytes and its fresh nonce;
+  (3) its log head is not older than one seen before, and of two heads of one size the root is the same;
+  (4) a refusal is raised as the error that its code names.
+
+What is *not* checked: that the key is a genuine broker's (`common/broker_verification`; an order or grant names it).
+"""
+
+import secrets
+import threading
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+from common.broker_statements import open_refusal_detail
+from common.crypto.digests import sha256
+from common.crypto.wrapping import WrappingKey
+from common.errors import AuthenticityError, FormatError, FreshnessError, Refusal, refusal_of
+from common.identifiers import Digest, PartyKey
+from common.messages.attestation import BrokerReply, BrokerRequest, LogHead, Refused, RequestBody
+from common.messages.base import Message
+from common.messages.signed import Signed, open_signed
+
+NONCE_BYTES: Final = 32
+Ask = Callable[[bytes], bytes]
+ReplyT = TypeVar("ReplyT", bound=Message)
+
+
+def open_reply(raw: bytes, request: bytes, broker: PartyKey) -> BrokerReply:
+    """Checks (1) and (2). `request` are the bytes that were sent.
+
+    Raises `AuthenticityError` (authenticity.broker_reply) or `FormatError`.
+    """
+    try:
+        reply = open_signed(Signed.decode(raw), BrokerReply, [broker])  # (1)
+    except AuthenticityError as cause:
+        raise AuthenticityError("authenticity.broker_reply", expected=cause.expected, seen=cause.seen) from cause
+    if (reply.request, reply.nonce) != (sha256(request), BrokerRequest.decode(request).nonce):  # (2)
+        raise AuthenticityError("authenticity.broker_reply", expected="an answer to this request", seen=reply.request)
+    return reply
+
+
+def require_not_older(head: LogHead, seen: LogHead | None) -> None:
+    """Check (3). Raises `FreshnessError` (freshness.state): the broker's state was rewound, or it was forked."""
+    if seen is None:
+        return
+    rewound = head.size < seen.size or head.epoch < seen.epoch
+    if rewound or (head.size == seen.size and head.root != seen.root):
+        raise FreshnessError("freshness.state", expected=f"head {_text(seen)} or a later one", seen=_text(head))
+
+
+def _text(head: LogHead) -> str:
+    return f"size {head.size}, root {head.root}, epoch {head.epoch}"
+
+
+class BrokerChannel:
+    """`ask` carries request bytes to the broker and its answer back; `broker` is the key that must have signed it.
+
+    Without `broker` the first answer's signer is taken for it: enough for a launch, whose order names the broker
+    (`common/key_retrieval` compares), never for a party. `head` is the newest log head seen, to be kept by a party.
+    One question at a time, so that heads are compared in the order in which they were made.
+    """
+
+    def __init__(self, ask: Ask, broker: PartyKey | None = None, *, head: LogHead | None = None) -> None:
+        self._ask, self.broker, self.head = ask, broker, head
+        self._own: tuple[PartyKey, WrappingKey] | None = None
+        self._lock = threading.Lock()
+
+    def read_details_as(self, party: PartyKey, report_key: WrappingKey) -> None:
+        """Open expected and seen of refusals that are meant for this party."""
+        self._own = (party, report_key)
+
+    def ask(self, body: RequestBody, kind: type[ReplyT]) -> ReplyT:
+        """The broker's answer of this class. Raises its refusal, or what checks (1) to (3) raise."""
+        return self.ask_with_nonce(secrets.token_bytes(NONCE_BYTES), body, kind)
+
+    def ask_with_nonce(self, nonce: bytes, body: RequestBody, kind: type[ReplyT]) -> ReplyT:
+        """As `ask`, for a body that repeats the request's nonce. It must be fresh."""
+        request = BrokerRequest(nonce=nonce, body=body).encode()
+        with self._lock:
+            raw = self._ask(request)
+            if self.broker is None:
+                self.broker = Signed.decode(raw).unverified_signer
+            reply = open_reply(raw, request, self.broker)
+            require_not_older(reply.head, self.head)  # (3)
+            self.head = reply.head
+        if isinstance(reply.body, Refused):  # (4)
+            raise self._refusal(reply.body, reply.request)
+        if not isinstance(reply.body, kind):
+            raise FormatError("format.message", expected=kind.__name__, seen=reply.body.type)
+        return reply.body
+
+    def _refusal(self, refused: Refused, request: Digest) -> Refusal:
+        if refused.detail is None or self._own is None:
+            return refusal_of(refused.code)
+        try:
+            detail = open_refusal_detail(refused.detail, request, *self._own)
+        except AuthenticityError:  # another party is entitled to it
+            return refusal_of(refused.code)
+        return refusal_of(refused.code, expected=detail.expected, seen=detail.seen)

@@ -1,0 +1,61 @@
+"""What is said to and by the key broker outside of signed documents (side: library).
+
+A statement is an Ed25519 signature over transcript(label, parts...): these functions give the parts, in the order that
+both ends use. A `RefusalDetail` is the part of a refusal that only the entitled party reads.
+"""
+
+from typing import Annotated, Final, Literal
+
+from pydantic import Field
+
+from common.crypto.wrapping import WrappingKey, wrap
+from common.identifiers import Digest, JobId, ModelId, PartyKey
+from common.key_binding import refusal_detail_info
+from common.messages.attestation import LogHead
+from common.messages.base import Message
+
+_DETAIL_BYTES: Final = 2048
+"""Plain size of every wrapped detail: its length says nothing."""
+
+_TEXT_CHARS: Final = 800
+
+
+def head_seen_parts(broker: Digest, boot_nonce: bytes, head: LogHead) -> tuple[bytes, ...]:
+    """LOG_HEAD_SEEN, by a witness: broker genesis (32), boot nonce (32), size (8, big-endian), root (32), epoch (8)."""
+    size, epoch = head.size.to_bytes(8, "big"), head.epoch.to_bytes(8, "big")
+    return broker.raw(), boot_nonce, size, head.root.raw(), epoch
+
+
+def complete_job_parts(job_id: JobId, outcome: str, manifest: Digest | None) -> tuple[bytes, ...]:
+    """LAUNCH_STATEMENT, by a parameter server: `complete-job`, job id, outcome, manifest digest (32) or nothing."""
+    return b"complete-job", job_id.encode(), outcome.encode(), b"" if manifest is None else manifest.raw()
+
+
+def draw_budget_parts(model_id: ModelId, grant: Digest, answers: int, nonce: bytes) -> tuple[bytes, ...]:
+    """LAUNCH_STATEMENT, by a query enclave: `draw-budget`, model id, grant digest (32), answers (8), request nonce."""
+    return b"draw-budget", model_id.encode(), grant.raw(), answers.to_bytes(8, "big"), nonce
+
+
+class RefusalDetail(Message):
+    """Expected and seen of a refusal, for the party entitled to them."""
+
+    type: Literal["refusal-detail"] = "refusal-detail"
+    version: Literal[1] = 1
+    expected: Annotated[str, Field(max_length=_TEXT_CHARS)] | None
+    seen: Annotated[str, Field(max_length=_TEXT_CHARS)] | None
+
+
+def wrap_refusal_detail(
+    expected: str | None, seen: str | None, request: Digest, party: PartyKey, report_key: bytes
+) -> bytes:
+    """The detail, cut to what fits, padded to one size with spaces, for the holder of `report_key` alone."""
+    texts = [None if text is None else text[:_TEXT_CHARS] for text in (expected, seen)]
+    plain = RefusalDetail(expected=texts[0], seen=texts[1]).encode()
+    if len(plain) > _DETAIL_BYTES:  # escapes made it longer
+        plain = RefusalDetail(expected="(too long to state)", seen=None).encode()
+    return wrap(plain.ljust(_DETAIL_BYTES), report_key, refusal_detail_info(request, party))
+
+
+def open_refusal_detail(detail: bytes, request: Digest, party: PartyKey, report_key: WrappingKey) -> RefusalDetail:
+    """The detail of a refusal of this request. Raises `AuthenticityError` for another's."""
+    return RefusalDetail.decode(report_key.open(detail, refusal_detail_info(request, party)))

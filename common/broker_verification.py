@@ -1,0 +1,92 @@
+"""Is this the key broker that the release names? Checked before any key is wrapped to it (side: verifier).
+
+Pure: reply bytes, request bytes, pins and a time in; the verified broker out, or an exception. In this order:
+
+  (1) the reply is signed by the key that its genesis record names, and answers this request;
+  (2) the quote is authentic under an allowed root;
+  (3) its trust level is not below the floor;
+  (4) its measurement is the release's for the role `broker`, debug bit clear;
+  (5) all 64 bytes of its report data bind the request's nonce, this genesis, its two keys and the log's epoch.
+
+What the caller must still do: compare the genesis with the one that it has pinned, and the log head with the newest
+that it has seen (`common/broker_channel.require_not_older`).
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from common.broker_channel import open_reply
+from common.dcap import QuoteClaims, appraise, require_report_data, require_trust_level, verify_quote
+from common.enclave.trust_settings import TrustSettings
+from common.errors import FormatError, refusal_of
+from common.identifiers import RoleName
+from common.messages.attestation import (
+    NO_SUBJECT,
+    BrokerDescription,
+    BrokerReply,
+    Genesis,
+    LaunchBinding,
+    LogHead,
+    Refused,
+)
+from common.messages.evidence import TrustLevel
+from common.messages.release import Release
+from common.messages.signed import Signed
+
+BROKER_ROLE: Final = RoleName("broker")
+
+
+@dataclass(frozen=True)
+class VerifiedBroker:
+    """A broker that passed all checks, as of this reply."""
+
+    description: BrokerDescription
+    claims: QuoteClaims
+    head: LogHead
+    time: int
+
+    @property
+    def genesis(self) -> Genesis:
+        """The record that owners pin."""
+        return self.description.genesis
+
+
+def broker_binding(genesis: Genesis, nonce: bytes, epoch: int) -> LaunchBinding:
+    """What the broker's own quote binds: its attempt is the log's epoch, its subject none."""
+    return LaunchBinding(
+        nonce=nonce,
+        broker=genesis.digest,
+        role=BROKER_ROLE,
+        subject=NO_SUBJECT,
+        slot=0,
+        attempt=epoch,
+        wrapping_public=genesis.wrapping_public,
+        signing_public=genesis.signing_public,
+    )
+
+
+def verify_broker(
+    raw: bytes,
+    request: bytes,
+    trust: TrustSettings,
+    release: Release,
+    now: int,
+    *,
+    floor: TrustLevel = TrustLevel.SIMULATION,
+) -> VerifiedBroker:
+    """Make all five checks. `request` are the bytes of the DescribeBroker request; `raw` what came back.
+
+    Raises `AuthenticityError` (1, 2), `AppraisalError` (2 to 5), `FreshnessError` (2), `FormatError` or the refusal
+    with which the broker answered.
+    """
+    unverified = BrokerReply.decode(Signed.decode(raw).payload).body
+    if isinstance(unverified, Refused):
+        raise refusal_of(unverified.code)
+    if not isinstance(unverified, BrokerDescription):
+        raise FormatError("format.message", expected="broker-description", seen=unverified.type)
+    reply = open_reply(raw, request, unverified.genesis.signing_public)  # (1)
+    claims = verify_quote(unverified.evidence, trust.allowed_roots, now)  # (2)
+    require_trust_level(claims.trust_level, floor)  # (3)
+    appraise(claims, release.reference(BROKER_ROLE, claims.trust_level))  # (4)
+    require_report_data(claims, broker_binding(unverified.genesis, reply.nonce, reply.head.epoch).report_data())  # (5)
+    return VerifiedBroker(unverified, claims, reply.head, reply.time)

@@ -1,0 +1,53 @@
+"""Every label that separates one use of a key from another, in one table (side: library).
+
+A label names the product, the format version and the use. Two uses never share one. docs/formats.md repeats this table.
+"""
+
+from typing import Final
+
+# signatures (Ed25519 over transcript(label, ...))
+SIGNED_DOCUMENT: Final = b"cloister/v1/signed-document"
+BROKER_REPLY: Final = b"cloister/v1/broker-reply"
+LOG_HEAD_SEEN: Final = b"cloister/v1/log-head-seen"
+LAUNCH_STATEMENT: Final = b"cloister/v1/launch-statement"
+SESSION_OPEN: Final = b"cloister/v1/session-open"
+
+# digests over transcript(label, ...)
+REPORT_DATA: Final = b"cloister/v1/report-data"
+BROKER_GENESIS: Final = b"cloister/v1/broker-genesis"
+LOG_LEAF: Final = b"cloister/v1/log-leaf"
+PINNED_TRUST: Final = b"cloister/v1/pinned-trust"
+MEASUREMENT: Final = b"cloister/v1/measurement"
+
+# HPKE info = transcript(label, ...)
+WRAP_DATA_KEY: Final = b"cloister/v1/wrap/data-key"
+WRAP_BUNDLE_KEY: Final = b"cloister/v1/wrap/bundle-key"
+WRAP_POLICY: Final = b"cloister/v1/wrap/policy"
+WRAP_ORDER_SECRET: Final = b"cloister/v1/wrap/order-secret"
+WRAP_KEY_GRANT: Final = b"cloister/v1/wrap/key-grant"
+WRAP_REPORT: Final = b"cloister/v1/wrap/report"
+WRAP_SESSION: Final = b"cloister/v1/wrap/session"
+WRAP_OWN_KEY: Final = b"cloister/v1/wrap/own-key"
+WRAP_REFUSAL_DETAIL: Final = b"cloister/v1/wrap/refusal-detail"
+
+# AEAD keys = HKDF(parent, label, context)
+STREAM_KEY: Final = b"cloister/v1/stream-key"
+BLOB_KEY: Final = b"cloister/v1/blob-key"
+SENDING_KEY: Final = b"cloister/v1/sending-key"
+QUERY_KEY: Final = b"cloister/v1/query-key"
+ANSWER_KEY: Final = b"cloister/v1/answer-key"
+SESSION_OPENING: Final = b"cloister/v1/session-opening"
+SESSION_REPLY: Final = b"cloister/v1/session-reply"
+SEALED_STATE: Final = b"cloister/v1/sealed-state"
+RECORD_KEYS: Final = b"cloister/v1/record-keys"
+CHECKPOINT: Final = b"cloister/v1/checkpoint"
+PLATFORM_SEALING: Final = b"cloister/v1/platform-sealing"
+
+# numbers = HKDF(seed, label, context): seeds of generators, not keys
+SEED_INITIAL: Final = b"cloister/v1/seed/initial-state"
+SEED_STREAM: Final = b"cloister/v1/seed/provider-stream"
+SEED_SHUFFLE: Final = b"cloister/v1/seed/shuffle"
+SEED_READS: Final = b"cloister/v1/seed/chunk-reads"
+
+# associated data of AEADs = transcript(label, ...)
+FRAME: Final = b"cloister/v1/frame"

@@ -1,0 +1,144 @@
+"""Certificate chains in which everyone is in its role (side: verifier).
+
+The names are from Intel's "SGX PCK Certificate and Certificate Revocation List Profile Specification" 1.5, section 1.3.
+Roles are told by name, not by position, for two authentic quotes carry the root before the intermediate. A name proves
+nothing by itself, so every link is verified here, before the engine sees a byte: dcap-qvl 0.7.0 *aborts the process*
+when a chain's root has another subject than its child's issuer (an assertion in its webpki, crl/mod.rs:125).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Final
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import (
+    BasicConstraints,
+    Certificate,
+    DuplicateExtension,
+    ExtensionNotFound,
+    InvalidVersion,
+    NameOID,
+    UnsupportedGeneralNameType,
+    load_der_x509_certificate,
+    load_pem_x509_certificates,
+)
+
+from common.dcap.roots import root_key_sha256
+from common.errors import AuthenticityError, FormatError, FreshnessError
+from common.identifiers import Digest
+from common.messages.evidence import Collateral
+
+ROOT_CA: Final = "Intel SGX Root CA"
+PCK_CAS: Final = frozenset({"Intel SGX PCK Platform CA", "Intel SGX PCK Processor CA"})
+PCK_LEAF: Final = "Intel SGX PCK Certificate"
+TCB_SIGNING: Final = "Intel SGX TCB Signing"
+
+UNREADABLE: Final = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    InvalidVersion,
+    DuplicateExtension,
+    UnsupportedGeneralNameType,
+)
+"""What `cryptography` raises, early or late, for a certificate or CRL that it cannot read."""
+
+_KNOWN_LINKS: Final = 1024
+_KNOWN_CHAINS: Final = 256
+"""How many signatures and parsed chains are remembered, good or bad: they repeat from quote to quote."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chains:
+    """The chains of one piece of evidence: one root key under all of them."""
+
+    root_der: bytes
+    root_key: Digest
+
+
+def require_chains(pck_pem: bytes, collateral: Collateral, at: int) -> Chains:
+    """Check all four chains by five rules.
+
+    (a) the quote's chain is exactly PCK leaf, Platform or Processor CA, root, each issued by the next;
+    (b) the PCK CRL's chain is exactly such a CA and the root that issued it;
+    (c) TCB info and QE identity are signed by the certificate whose role is TCB signing, which is no CA;
+    (d) that certificate was issued directly by the root;
+    (e) the root issued itself, is the same key in all chains, and valid at `at`.
+
+    Raises `AuthenticityError`, `FormatError` (format.collateral) or `FreshnessError` (freshness.collateral).
+    """
+    in_quote, of_crl = _by_name(pck_pem), _by_name(collateral.pck_crl_issuer_chain.encode())
+    signers = [
+        _by_name(pem.encode()) for pem in (collateral.tcb_info_issuer_chain, collateral.qe_identity_issuer_chain)
+    ]
+    pck_ca = in_quote.keys() & PCK_CAS
+    if in_quote.keys() != {PCK_LEAF, ROOT_CA} | pck_ca or len(pck_ca) != 1:  # (a)
+        raise AuthenticityError("authenticity.quote", expected="PCK leaf, PCK CA, root", seen=sorted(in_quote))
+    _require_links([in_quote[PCK_LEAF], in_quote[next(iter(pck_ca))], in_quote[ROOT_CA]])  # (a), (e)
+    crl_ca = of_crl.keys() & PCK_CAS
+    if of_crl.keys() != {ROOT_CA} | crl_ca or len(crl_ca) != 1:  # (b)
+        raise FormatError("format.collateral", expected="PCK CRL chain: PCK CA, root", seen=sorted(of_crl))
+    _require_links([of_crl[next(iter(crl_ca))], of_crl[ROOT_CA]])  # (b), (e)
+    for chain in signers:
+        if chain.keys() != {TCB_SIGNING, ROOT_CA} or _is_ca(chain[TCB_SIGNING]):  # (c)
+            raise FormatError("format.collateral", expected="chain: TCB signing, root", seen=sorted(chain))
+        _require_links([chain[TCB_SIGNING], chain[ROOT_CA]])  # (d), (e)
+    return _require_one_root([chain[ROOT_CA] for chain in (in_quote, of_crl, *signers)], at)  # (e)
+
+
+def _require_one_root(roots: list[Certificate], at: int) -> Chains:
+    keys = {root_key_sha256(root) for root in roots}
+    if len(keys) != 1:
+        raise FormatError("format.collateral", expected="one root in all chains", seen=sorted(keys))
+    for root in roots:
+        if not root.not_valid_before_utc.timestamp() <= at <= root.not_valid_after_utc.timestamp():
+            raise FreshnessError("freshness.collateral", expected=f"a root that is valid at {at}")
+    return Chains(roots[0].public_bytes(Encoding.DER), keys.pop())
+
+
+def _require_links(chain: list[Certificate]) -> None:
+    """Each certificate was issued by the next one, the last by itself."""
+    encoded = [certificate.public_bytes(Encoding.DER) for certificate in chain]
+    for child, issuer in zip(encoded, [*encoded[1:], encoded[-1]], strict=True):
+        if not _is_link(child, issuer):
+            raise AuthenticityError("authenticity.quote", expected="certificates that each the next one issued")
+
+
+@lru_cache(maxsize=_KNOWN_LINKS)
+def _is_link(child: bytes, issuer: bytes) -> bool:
+    """Whether `issuer` has the name and made the signature that `child` (both DER) carries."""
+    try:
+        load_der_x509_certificate(child).verify_directly_issued_by(load_der_x509_certificate(issuer))
+    except (InvalidSignature, *UNREADABLE):
+        return False
+    return True
+
+
+def _is_ca(certificate: Certificate) -> bool:
+    try:
+        return certificate.extensions.get_extension_for_class(BasicConstraints).value.ca
+    except ExtensionNotFound:
+        return False
+    except UNREADABLE as cause:
+        raise FormatError("format.collateral", expected="certificates that can be read") from cause
+
+
+@lru_cache(maxsize=_KNOWN_CHAINS)
+def _by_name(pem: bytes) -> Mapping[str, Certificate]:
+    """The chain's certificates by common name; nothing when one cannot be read or two share a name."""
+    try:
+        chain = load_pem_x509_certificates(pem)
+        named = {_common_name(certificate): certificate for certificate in chain}
+        for certificate in chain:
+            certificate.public_key()  # read late by `cryptography`, hence now
+    except UNREADABLE:
+        return {}
+    return MappingProxyType(named) if len(named) == len(chain) else {}
+
+
+def _common_name(certificate: Certificate) -> str:
+    names = [entry.value for entry in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+    return str(names[0]) if names else ""

@@ -1,0 +1,53 @@
+"""The one door to dcap-qvl, the engine that checks signatures, chains, revocation and TCB levels (side: verifier).
+
+Pinned to dcap-qvl 0.7. What it does not judge is `common.dcap.verification`'s to judge. Its refusals are text;
+here they become our errors, and the text is kept for those entitled to it (`seen`).
+"""
+
+import json
+from typing import Any, Final
+
+import dcap_qvl
+
+from common.errors import AppraisalError, AuthenticityError, FormatError, Refusal
+from common.messages.evidence import Collateral
+
+_REVOKED_TCB: Final = "TCB status is invalid"
+"""The engine's words for a TCB level that Intel has revoked: an authentic quote of a platform beyond repair."""
+
+
+def pck_chain_pem(quote: bytes) -> bytes:
+    """The certificate chain inside the quote (certification data type 5), nothing checked.
+
+    Raises `FormatError` (format.quote) when it carries none.
+    """
+    try:
+        pem: bytes | None = dcap_qvl.parse_quote(quote).cert_chain_pem_bytes()
+    except ValueError as cause:
+        raise FormatError("format.quote", expected="a quote that parses", seen=cause) from cause
+    if not pem:
+        raise FormatError("format.quote", expected="a quote that carries its PCK certificate chain")
+    return pem.rstrip(b"\0")  # authentic chains end with the terminator of a C string
+
+
+def verify_with_engine(quote: bytes, collateral: Collateral, root_der: bytes, at: int) -> dict[str, Any]:
+    """The engine's claims (its JSON, version 1) about a quote that is authentic under this root at this time.
+
+    Success says nothing about the TCB status: OutOfDate and friends pass. Raises `AuthenticityError`
+    (authenticity.quote) or `AppraisalError` (appraisal.tcb_status, for a revoked TCB).
+    """
+    fields = {name: getattr(collateral, name) for name in Collateral.model_fields}
+    try:
+        pieces = dcap_qvl.QuoteCollateralV3(**fields)
+        policy = dcap_qvl.QuotePolicy.claims_only(at)
+        verifier = dcap_qvl.QuoteVerifier(root_der)
+        claims: dict[str, Any] = json.loads(verifier.verify_with_policy(quote, pieces, at, policy).to_json())
+    except ValueError as cause:
+        raise _translate(str(cause)) from cause
+    return claims
+
+
+def _translate(text: str) -> Refusal:
+    if _REVOKED_TCB in text:
+        return AppraisalError("appraisal.tcb_status", expected="a TCB that is not revoked", seen=text)
+    return AuthenticityError("authenticity.quote", expected="a quote that dcap-qvl verifies", seen=text)

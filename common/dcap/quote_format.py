@@ -1,0 +1,72 @@
+"""Where the parts of a quote lie; nothing here is authentic yet (side: verifier).
+
+Source: Intel SGX ECDSA QuoteLibReference DCAP API, appendix A.4 (v3), and Intel TDX DCAP Quoting Library API, appendix
+A.3 (v4, v5). All integers are little-endian.
+
+  v3   header 48 | report body 384                        | length 4 | signature data
+  v4   header 48 | report body 384 (SGX) or 584 (TDX 1.0) | length 4 | signature data
+  v5   header 48 | body type 2 | body size 4 | body       | length 4 | signature data
+
+Nothing may follow the signature data. Platforms hand out quotes in larger buffers of zeros: whoever makes the evidence
+cuts them off, so that one quote has one encoding.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from common.dcap.roots import Tee
+from common.errors import FormatError
+from common.messages.evidence import SGX_FLAGS_DEBUG
+
+HEADER_BYTES: Final = 48
+SGX_REPORT_BYTES: Final = 384
+TD10_REPORT_BYTES: Final = 584
+_TEE_TYPE: Final[dict[int, Tee]] = {0x00: "sgx", 0x81: "tdx"}
+_V5_BODIES: Final[dict[int, tuple[Tee, int]]] = {1: ("sgx", 384), 2: ("tdx", 584), 3: ("tdx", 648)}
+"""Body type -> TEE and size: SGX enclave report, TD 1.0 report, TD 1.5 report."""
+
+_SGX_ATTRIBUTES_AT: Final = 48
+_TD_ATTRIBUTES_AT: Final = 120
+_TD_ATTRIBUTES_DEBUG: Final = 0x01
+"""Offsets in the bodies; TUD bit 0 of TDATTRIBUTES (Intel TDX module base spec, table 'ATTRIBUTES')."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnverifiedQuote:
+    """What a quote says of itself before anything is checked."""
+
+    version: int
+    tee: Tee
+    body: bytes
+
+    @property
+    def is_debug(self) -> bool:
+        """The debug attribute: whoever runs the host reads such an enclave's memory."""
+        if self.tee == "sgx":
+            return bool(self.body[_SGX_ATTRIBUTES_AT] & SGX_FLAGS_DEBUG)
+        return bool(self.body[_TD_ATTRIBUTES_AT] & _TD_ATTRIBUTES_DEBUG)
+
+
+def parse_quote(raw: bytes) -> UnverifiedQuote:
+    """Split a quote. Raises `FormatError` (format.quote)."""
+    version = _integer(raw, 0, 2)
+    tee = _TEE_TYPE.get(_integer(raw, 4, 4))
+    if version not in (3, 4, 5) or tee is None or (version, tee) == (3, "tdx"):
+        raise FormatError("format.quote", expected="an SGX quote v3 to v5 or a TDX quote v4 or v5", seen=f"v{version}")
+    body_at, body_bytes = HEADER_BYTES, SGX_REPORT_BYTES if tee == "sgx" else TD10_REPORT_BYTES
+    if version == 5:
+        kind = _V5_BODIES.get(_integer(raw, HEADER_BYTES, 2))
+        body_at, body_bytes = HEADER_BYTES + 6, _integer(raw, HEADER_BYTES + 2, 4)
+        if kind != (tee, body_bytes):
+            raise FormatError("format.quote", expected=f"a body of {tee} of its stated size")
+    signature_at = body_at + body_bytes
+    end = signature_at + 4 + _integer(raw, signature_at, 4)
+    if end != len(raw):
+        raise FormatError("format.quote", expected=f"{end} bytes", seen=f"{len(raw)} bytes")
+    return UnverifiedQuote(version, tee, raw[body_at:signature_at])
+
+
+def _integer(raw: bytes, at: int, size: int) -> int:
+    if at + size > len(raw):
+        raise FormatError("format.quote", expected=f"at least {at + size} bytes", seen=len(raw))
+    return int.from_bytes(raw[at : at + size], "little")

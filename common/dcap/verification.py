@@ -1,0 +1,93 @@
+"""Is this quote authentic? Evidence, allowed roots and a time in, claims out (side: verifier).
+
+All checks are made at one chosen time `at`, so a stored verification can be replayed. In this order, each raises:
+
+  (1) the quote is well-formed, of the stated TEE, and nothing follows it;
+  (2) it is no debug enclave's;
+  (3) every certificate chain is complete and everyone in it in its role (`certificates`);
+  (4) the root's key is one that the caller allows for this TEE; it decides the trust level (`roots`);
+  (5) TCB info and QE identity are of the right kind and version; they and both CRLs are neither expired nor from the
+      future (`collateral`);
+  (6) the engine verifies: root -> PCK CA -> PCK -> QE report -> attestation key -> quote; collateral signatures;
+      revocation; QE identity; FMSPC; TCB level (`engine`);
+  (7) TCB info is for the PCE that the PCK certificate names (same PCEID);
+  (8) the QE's report data is the digest of the attestation key and nothing else: its other 32 bytes are zero.
+
+What the caller must still do: hold `claims` against reference values and terms (`appraise`: TCB status, measurement,
+attributes), and `report_data` against what the launch had to bind (`require_report_data`).
+"""
+
+from collections.abc import Collection
+from typing import Any
+
+from common.dcap.certificates import require_chains
+from common.dcap.claims import QuoteClaims, SgxClaims, TdxClaims
+from common.dcap.collateral import require_collateral
+from common.dcap.engine import pck_chain_pem, verify_with_engine
+from common.dcap.quote_format import UnverifiedQuote, parse_quote
+from common.dcap.roots import require_allowed_root, trust_level_of
+from common.errors import AppraisalError, AuthenticityError, FormatError
+from common.identifiers import HexBytes48, MrEnclave
+from common.messages.evidence import AllowedRoot, SgxDcapEvidence, TcbStatus, TdxDcapEvidence, TrustLevel
+
+_TEE_OF = {"sgx-dcap": "sgx", "tdx-dcap": "tdx"}
+
+
+def verify_quote(evidence: SgxDcapEvidence | TdxDcapEvidence, roots: Collection[AllowedRoot], at: int) -> QuoteClaims:
+    """The claims of an authentic quote: `SgxClaims` or `TdxClaims`. `at` is Unix time in seconds.
+
+    Raises `FormatError` (1, 3, 5), `AppraisalError` (2, 4; 6 for a revoked TCB), `AuthenticityError` (3, 6, 7, 8) or
+    `FreshnessError` (3, 5).
+    """
+    collateral = evidence.collateral
+    quote = parse_quote(evidence.quote)  # (1)
+    if quote.tee != _TEE_OF[evidence.type]:
+        raise FormatError("format.quote", expected=evidence.type, seen=quote.tee)
+    if quote.is_debug:  # (2)
+        raise AppraisalError("appraisal.debug")
+    chains = require_chains(pck_chain_pem(evidence.quote), collateral, at)  # (3)
+    require_allowed_root(chains.root_key, quote.tee, roots)  # (4)
+    tcb_info = require_collateral(collateral, quote.tee, at)  # (5)
+    verified = verify_with_engine(evidence.quote, collateral, chains.root_der, at)  # (6)
+    if bytes(verified["platform"]["pck"]["pce_id"]) != tcb_info.pce_id:  # (7)
+        raise AuthenticityError("authenticity.quote", expected="TCB info for the PCE of the PCK certificate")
+    if any(bytes.fromhex(verified["qe"]["report"]["report_data"])[32:]):  # (8)
+        raise AuthenticityError("authenticity.quote", expected="QE report data of one digest and zeros")
+    return _claims(quote, verified, trust_level_of(chains.root_key, quote.tee))
+
+
+def _claims(quote: UnverifiedQuote, verified: dict[str, Any], trust_level: TrustLevel) -> QuoteClaims:
+    pck = verified["platform"]["pck"]
+    body = quote.body
+    common: dict[str, Any] = {
+        "trust_level": trust_level,
+        "tcb_status": TcbStatus(verified["tcb"]["status"]),
+        "advisory_ids": tuple(verified["tcb"]["advisory_ids"]),
+        "fmspc": bytes(pck["fmspc"]),
+        "ppid": bytes(pck["ppid"]),
+    }
+    if quote.tee == "sgx":  # layout: sgx_report_body_t, Intel SDM vol. 3D, table 37-21
+        return SgxClaims(
+            **common,
+            report_data=body[320:384],
+            mr_enclave=MrEnclave.of(body[64:96]),
+            mr_signer=MrEnclave.of(body[128:160]),
+            isv_prod_id=int.from_bytes(body[256:258], "little"),
+            isv_svn=int.from_bytes(body[258:260], "little"),
+            attributes=body[48:64],
+            misc_select=int.from_bytes(body[16:20], "little"),
+        )
+    # layout: sgx_report2_body_t; a TD 1.5 report only appends to it
+    return TdxClaims(
+        **common,
+        report_data=body[520:584],
+        mr_td=_register(body, 136),
+        mr_seam=_register(body, 16),
+        rtmrs=(_register(body, 328), _register(body, 376), _register(body, 424), _register(body, 472)),
+        td_attributes=body[120:128],
+        xfam=body[128:136],
+    )
+
+
+def _register(body: bytes, at: int) -> HexBytes48:
+    return HexBytes48(body[at : at + 48].hex())

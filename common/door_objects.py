@@ -1,0 +1,66 @@
+"""The object store as an enclave sees it through its door: untrusted bytes by root and leaf (side: enclave).
+
+Nothing that comes back is believed: chunks are authenticated by the object's key (common/sealed_object).
+"""
+
+from typing import Final, Protocol
+
+from common.crypto.keys import SecretKey
+from common.identifiers import Digest
+from common.messages.objects import ObjectRef
+from common.sealed_object import ObjectKind, ObjectReader, SealedObject
+
+READ: Final = "object.read"
+WRITE: Final = "object.write"
+COMMIT: Final = "object.commit"
+
+
+class Caller(Protocol):
+    """The enclave's end of its door, as far as objects need it."""
+
+    def call(self, name: str, body: bytes, *, seconds: float = 60.0) -> bytes:
+        """Ask the relay. Raises its refusal, `PeerClosedError` or `TimeoutError`."""
+        ...
+
+
+def _place(root: Digest, number: int) -> bytes:
+    return root.raw() + number.to_bytes(4, "big")
+
+
+class DoorObjects:
+    """Leaves of sealed objects: leaf 0 is the header, leaf i + 1 is chunk i."""
+
+    def __init__(self, door: Caller) -> None:
+        self._door = door
+
+    def read_leaf(self, root: Digest, leaf: int) -> bytes:
+        """One leaf of a committed object."""
+        return self._door.call(READ, _place(root, leaf))
+
+    def write_leaf(self, root: Digest, leaf: int, data: bytes) -> None:
+        """Store one leaf of an object that is not committed yet."""
+        self._door.call(WRITE, _place(root, leaf) + data)
+
+    def commit(self, root: Digest, leaf_count: int) -> None:
+        """Make the object readable."""
+        self._door.call(COMMIT, _place(root, leaf_count))
+
+    def load(self, reference: ObjectRef, key: SecretKey, kind: ObjectKind) -> bytes:
+        """The payload of a sealed object, authenticated by key and root. Raises what `ObjectReader` raises."""
+        header = self.read_leaf(reference.root, 0)
+        reader = ObjectReader(
+            key,
+            header,
+            reference.chunk_count,
+            lambda chunk: self.read_leaf(reference.root, chunk + 1),
+            kind=kind,
+            root=reference.root,
+        )
+        return reader.read_all()
+
+    def store(self, sealed: SealedObject) -> ObjectRef:
+        """Store a sealed object; doing it again is harmless."""
+        for number, leaf in enumerate(sealed.leaves()):
+            self.write_leaf(sealed.root, number, leaf)
+        self.commit(sealed.root, sealed.chunk_count + 1)
+        return ObjectRef(root=sealed.root, chunk_count=sealed.chunk_count)

@@ -1,0 +1,106 @@
+"""A release of this checkout for this machine, signed by a key that lies beside it (side: host).
+
+For `cloister up` and tests: it stands in for nobody's review. Its key is the operator's own, its root simulated, so
+production trust settings can never come out of here, and clients that trust it were told `--unsafe-simulation`.
+
+  STATE/platform/                     the simulated CPU
+  STATE/release/key.json              development release key (identity file, 0600)
+  STATE/release/trust_settings.json   names that key and the simulated root
+  STATE/release/release.json          the signed release
+  STATE/snapshots/                    enclave code, bytecode, memory of environment digests
+"""
+
+import os
+import secrets
+import time
+from collections.abc import Collection
+from pathlib import Path
+from typing import Final
+
+from common.crypto.key_file import Identity
+from common.enclave.environment import Environment
+from common.enclave.launcher import LauncherSettings
+from common.enclave.measurement import measure
+from common.enclave.roles import ROLES, RoleSpec
+from common.enclave.simulated_platform import SimulatedPlatform
+from common.enclave.trust_settings import TrustSettings
+from common.identifiers import RoleName
+from common.messages.evidence import ReferenceValue, SgxReferenceValue, TrustLevel
+from common.messages.release import Release
+from common.messages.signed import Signed, sign
+
+CODE_ROOT: Final = Path(__file__).parents[2]
+"""This checkout."""
+
+
+def development_trust_settings(state: Path) -> TrustSettings:
+    """Trust settings of this installation: its development release key, its simulated root."""
+    platform = SimulatedPlatform.open_or_create(state / "platform")
+    return TrustSettings(
+        release_keys=(_release_identity(state).signing_key.party,),
+        release_threshold=1,
+        allowed_roots=(platform.allowed_root,),
+        production=False,
+    )
+
+
+def launcher_settings(
+    state: Path, *, code_root: Path = CODE_ROOT, roles: tuple[RoleSpec, ...] = ()
+) -> LauncherSettings:
+    """Settings for launchers of this installation."""
+    return LauncherSettings(
+        platform_directory=str(state / "platform"),
+        snapshot_directory=str(state / "snapshots"),
+        trust_settings_file=str(state / "release" / "trust_settings.json"),
+        code_root=str(code_root),
+        roles=roles,
+    )
+
+
+def measure_roles(
+    state: Path, specs: Collection[RoleSpec], *, code_root: Path = CODE_ROOT
+) -> dict[RoleName, dict[TrustLevel, ReferenceValue]]:
+    """Reference values of these roles on this installation's simulated platform."""
+    trust = development_trust_settings(state)
+    environment = Environment.current().digest(state / "snapshots" / "environment.cache")
+    return {
+        spec.role: {TrustLevel.SIMULATION: SgxReferenceValue(mr_enclave=measure(spec, code_root, trust, environment))}
+        for spec in specs
+    }
+
+
+def make_development_release(
+    state: Path, *, code_root: Path = CODE_ROOT, specs: Collection[RoleSpec] = tuple(ROLES.values())
+) -> Signed:
+    """Measure, sign and store a release. One that still fits is kept as it is, so its digest lasts."""
+    trust, place = development_trust_settings(state), state / "release"
+    _write(place / "trust_settings.json", trust.encode())
+    measurements = measure_roles(state, specs, code_root=code_root)
+    stored = read_development_release(state)
+    if stored is not None and Release.decode(stored.payload).measurements == measurements:
+        return stored
+    release = Release(name="development", tag="0", created=int(time.time()), measurements=measurements)
+    signed = sign(release, _release_identity(state).signing_key)
+    _write(place / "release.json", signed.encode())
+    return signed
+
+
+def read_development_release(state: Path) -> Signed | None:
+    """The stored release, unverified; none if there is none."""
+    path = state / "release" / "release.json"
+    return Signed.decode(path.read_bytes()) if path.exists() else None
+
+
+def _release_identity(state: Path) -> Identity:
+    path = state / "release" / "key.json"
+    if not path.exists():
+        Identity.generate("development-release", unsafe_simulation=True).write(path)
+    return Identity.read(path)
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    fresh = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(content)
+    fresh.replace(path)

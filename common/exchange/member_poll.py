@@ -1,0 +1,46 @@
+"""Lists a job's members on a thread of its own, when the clock says so (side: enclave).
+
+The clock calls `due` at fixed ticks and never waits for an answer. What the host makes of the question (drops it,
+delays it) costs freshness of the list, nothing else: a list is signed by the broker and its log heads never go back.
+"""
+
+import contextlib
+import threading
+from collections.abc import Callable
+
+from common.errors import CloisterError
+from common.messages.attestation import Members
+
+ListMembersOf = Callable[[], Members]
+
+
+class MemberPoll:
+    """`listing` asks the broker; `take` receives each answer, on the poll's thread."""
+
+    def __init__(self, listing: ListMembersOf, take: Callable[[Members], None]) -> None:
+        self._listing, self._take = listing, take
+        self._due, self._stopped = threading.Event(), False
+        self._thread = threading.Thread(target=self._run, name="member-poll", daemon=True)
+
+    def start(self) -> None:
+        """Begin, with a first list at once."""
+        self._due.set()
+        self._thread.start()
+
+    def due(self) -> None:
+        """Ask again; a question that is under way stands for this one."""
+        self._due.set()
+
+    def stop(self) -> None:
+        """End the thread; no answer is taken after this returns."""
+        self._stopped = True
+        self._due.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while self._due.wait() and not self._stopped:
+            self._due.clear()
+            with contextlib.suppress(CloisterError, TimeoutError):
+                members = self._listing()
+                if not self._stopped:
+                    self._take(members)

@@ -1,0 +1,86 @@
+"""Payloads cut into frames and put together again; a dummy where there is nothing to say (side: library).
+
+Single-threaded: the loop that runs the clock owns an `Outbox` and its `Assembler`s.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+
+from common.errors import FormatError
+from common.exchange.frames import FrameBody, FrameKind, part_bytes
+from common.exchange.schedule import part_count, payload_bytes
+from common.messages.order import Schedule
+
+
+class Outbox:
+    """What one member has to say. `take` gives the next frame's body, whatever the box holds."""
+
+    def __init__(self, schedule: Schedule) -> None:
+        self._schedule = schedule
+        self._waiting: deque[FrameBody] = deque()
+        self.real_frames = self.dummy_frames = 0
+
+    @property
+    def empty(self) -> bool:
+        """Whether only dummies are left to send."""
+        return not self._waiting
+
+    def put(self, kind: FrameKind, round_number: int, payload: bytes) -> None:
+        """Cut `payload` into parts; they leave in order after what waits already. It is not copied."""
+        size, parts, view = part_bytes(self._schedule), part_count(kind, self._schedule), memoryview(payload)
+        if len(payload) != payload_bytes(kind, self._schedule):
+            raise ValueError(f"a {kind.name} payload of another size")
+        self._waiting.extend(
+            FrameBody(kind, 0, round_number, part, parts, view[part * size : (part + 1) * size])
+            for part in range(parts)
+        )
+
+    def clear(self) -> None:
+        """Forget what has not left yet: something newer takes its place."""
+        self._waiting.clear()
+
+    def take(self, held: int) -> FrameBody:
+        """The next part, or a dummy; `held` is what its sender stands at."""
+        if not self._waiting:
+            self.dummy_frames += 1
+            return FrameBody(FrameKind.DUMMY, held)
+        self.real_frames += 1
+        body = self._waiting.popleft()
+        return FrameBody(body.kind, held, body.round, body.part, body.parts, body.payload)
+
+
+@dataclass(frozen=True)
+class Payload:
+    """A payload that has arrived whole."""
+
+    kind: FrameKind
+    round: int
+    data: bytearray
+
+
+class Assembler:
+    """Puts the payloads of one sender together; a part of another payload discards an unfinished one."""
+
+    def __init__(self, schedule: Schedule) -> None:
+        self._schedule = schedule
+        self._payload: Payload | None = None
+        self._missing: set[int] = set()
+
+    def add(self, body: FrameBody) -> Payload | None:
+        """Take a frame's part; the payload when it was the last one missing. Raises `FormatError`."""
+        if body.kind == FrameKind.DUMMY:
+            return None
+        if body.parts != part_count(body.kind, self._schedule):
+            raise FormatError("format.frame", expected=f"the parts of a {body.kind.name}", seen=body.parts)
+        payload = self._payload
+        if payload is None or (payload.kind, payload.round) != (body.kind, body.round):
+            payload = Payload(body.kind, body.round, bytearray(payload_bytes(body.kind, self._schedule)))
+            self._payload, self._missing = payload, set(range(body.parts))
+        start = body.part * part_bytes(self._schedule)
+        room = memoryview(payload.data)[start : start + part_bytes(self._schedule)]
+        room[:] = body.payload[: len(room)]
+        self._missing.discard(body.part)
+        if self._missing:
+            return None
+        self._payload = None
+        return payload

@@ -1,0 +1,68 @@
+"""Arithmetic of a job's clock and traffic: functions of the order's public Schedule alone (side: library).
+
+DESIGN decisions 9 and 10. Nothing here takes a value that depends on data, so nothing that is derived from it can leak.
+"""
+
+from typing import Final
+
+from common.exchange.frames import FrameKind, part_bytes
+from common.exchange.payloads import FIGURES_BYTES
+from common.messages.order import Schedule
+
+POLL_MILLISECONDS: Final = 1000
+"""How often members are listed: soon enough to fence a superseded attempt, rare enough to cost nothing."""
+
+PATIENCE_MILLISECONDS: Final = 2000
+"""Queues lose frames when they restart: what is not confirmed for this long, and for a round's ticks, is sent again."""
+
+
+def _ticks(milliseconds: int, schedule: Schedule) -> int:
+    return -(-milliseconds // schedule.tick_milliseconds)
+
+
+def payload_bytes(kind: FrameKind, schedule: Schedule) -> int:
+    """Length of a payload: float32 state, bfloat16 delta with figures, figures alone; a dummy has none."""
+    match kind:
+        case FrameKind.STATE:
+            return 4 * schedule.state_class
+        case FrameKind.DELTA:
+            return 2 * schedule.state_class + FIGURES_BYTES
+        case FrameKind.NOTE:
+            return FIGURES_BYTES
+        case FrameKind.DUMMY:
+            return 0
+
+
+def part_count(kind: FrameKind, schedule: Schedule) -> int:
+    """Frames that a payload takes."""
+    return -(-payload_bytes(kind, schedule) // part_bytes(schedule))
+
+
+def ticks_to_send(kind: FrameKind, schedule: Schedule) -> int:
+    """Ticks that a payload takes."""
+    return -(-part_count(kind, schedule) // schedule.frames_per_tick)
+
+
+def round_deadline_ticks(schedule: Schedule) -> int:
+    """D: a round that at least one member delivered closes after so many ticks."""
+    return -(-schedule.ticks_per_round * schedule.slack_percent // 100)
+
+
+def round_deadline_seconds(schedule: Schedule) -> float:
+    """What provider code may take for a round: D ticks."""
+    return round_deadline_ticks(schedule) * schedule.tick_seconds
+
+
+def poll_ticks(schedule: Schedule) -> int:
+    """Every so many ticks each enclave lists the job's members."""
+    return _ticks(POLL_MILLISECONDS, schedule)
+
+
+def patience_ticks(schedule: Schedule) -> int:
+    """Ticks after which an unconfirmed payload is sent again; never within the time that a round usually takes."""
+    return max(schedule.ticks_per_round, _ticks(PATIENCE_MILLISECONDS, schedule))
+
+
+def is_report_tick(tick: int, schedule: Schedule) -> bool:
+    """Whether the parameter server seals a report to each owner at this tick: once a round's time."""
+    return tick > 0 and tick % schedule.ticks_per_round == 0

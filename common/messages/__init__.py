@@ -1,0 +1,1 @@
+"""Typed messages: the only place where services meet (side: library)."""

@@ -1,0 +1,445 @@
+"""What an enclave and the key broker say to each other, and what a user checks of it (side: library).
+
+The host carries these; every broker answer is a `BrokerReply` signed by the broker's quoted key over the request's
+digest, its nonce and the log head, so the host can drop one but neither forge nor reuse one.
+"""
+
+import hashlib
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from common.crypto.digests import sha256, transcript
+from common.crypto.labels import BROKER_GENESIS, REPORT_DATA
+from common.identifiers import (
+    BundleId,
+    ChallengeId,
+    DatasetId,
+    Digest,
+    GrantId,
+    JobId,
+    ModelId,
+    MrEnclave,
+    PartyKey,
+    RoleName,
+)
+from common.messages.base import Count, Message, Seconds
+from common.messages.evidence import Evidence
+from common.messages.objects import BundlePublication, DatasetManifest
+from common.messages.policy import PublicKey, TrustLevelName
+from common.messages.signed import Signed
+
+Nonce = Annotated[bytes, Field(min_length=32, max_length=32)]
+Signature64 = Annotated[bytes, Field(min_length=64, max_length=64)]
+
+NO_SUBJECT = Digest("0" * 64)
+"""The subject of a binding that belongs to no order or model: the broker's own quote."""
+
+
+class LaunchBinding(Message):
+    """What `report_data` of a launch's quote binds, all 64 bytes of it.
+
+    `subject` is the order's digest (trainer, paramserver) or the model manifest's (query); `broker` is the genesis
+    digest of the broker whose challenge `nonce` answers.
+    """
+
+    nonce: Nonce
+    broker: Digest
+    role: RoleName
+    subject: Digest
+    slot: Count
+    attempt: Count
+    wrapping_public: PublicKey
+    signing_public: PartyKey
+
+    def report_data(self) -> bytes:
+        """SHA-512 over the length-prefixed fields (64 bytes)."""
+        return hashlib.sha512(
+            transcript(
+                REPORT_DATA,
+                self.nonce,
+                self.broker.raw(),
+                self.role.encode(),
+                self.subject.raw(),
+                self.slot.to_bytes(8, "big"),
+                self.attempt.to_bytes(8, "big"),
+                self.wrapping_public,
+                self.signing_public.raw(),
+            )
+        ).digest()
+
+
+class Genesis(Message):
+    """The record with which a broker's life begins: its keys and the witnesses that guard its freshness.
+
+    `witnesses` empty: revocations, budgets and single-use orders hold only between restarts, and every result says so.
+    """
+
+    type: Literal["broker-genesis"] = "broker-genesis"
+    version: Literal[1] = 1
+    signing_public: PartyKey
+    wrapping_public: PublicKey
+    witnesses: Annotated[tuple[PartyKey, ...], Field(max_length=32)]
+    witness_quorum: Annotated[int, Field(ge=0, le=32)]
+    created: Seconds
+
+    @property
+    def digest(self) -> Digest:
+        """The broker's lasting name."""
+        return sha256(transcript(BROKER_GENESIS, self.encode()))
+
+
+class LogHead(Message):
+    """Head of the broker's append-only log of decisions (RFC 9162 Merkle root), in one epoch of its life.
+
+    The epoch grows by one at every start of the broker.
+    """
+
+    size: Count
+    root: Digest
+    epoch: Count
+
+
+# -- requests to the broker (body of BrokerRequest) -------------------------------------------------------------------
+
+
+class DescribeBroker(Message):
+    """Who are you, freshly quoted? Answer: BrokerDescription."""
+
+    type: Literal["describe-broker"] = "describe-broker"
+
+
+class RegisterDataset(Message):
+    """Answer: Registered. `policy` is the Signed DataPolicy wrapped to the broker, `data_key` a key ring {data}.
+
+    info of `policy`: `policy_info(...)`, info of `data_key`: `data_key_info(...)` in common/key_binding.
+    """
+
+    type: Literal["register-dataset"] = "register-dataset"
+    manifest: Signed
+    policy: Annotated[bytes, Field(max_length=1 << 18)]
+    data_key: Annotated[bytes, Field(max_length=4096)]
+
+
+class UpdatePolicy(Message):
+    """Answer: Registered. A later version of a data set's policy, chained to the one before, wrapped to the broker.
+
+    `digest` is that of the new version, which the info of its wrapping names.
+    """
+
+    type: Literal["update-policy"] = "update-policy"
+    dataset_id: DatasetId
+    digest: Digest
+    policy: Annotated[bytes, Field(max_length=1 << 18)]
+
+
+class RegisterBundle(Message):
+    """Answer: Registered. `terms` is the Signed BundleTerms wrapped to the broker, `bundle_key` a key ring {bundle}."""
+
+    type: Literal["register-bundle"] = "register-bundle"
+    publication: Signed
+    terms: Annotated[bytes, Field(max_length=1 << 18)]
+    bundle_key: Annotated[bytes, Field(max_length=4096)]
+
+
+class AcceptOrder(Message):
+    """Answer: OrderAccepted. The order is judged under every party's newest terms and then used up."""
+
+    type: Literal["accept-order"] = "accept-order"
+    order: Signed
+    release: Signed
+
+
+class IssueChallenge(Message):
+    """Answer: Challenge. Asked by a launch for (job, role, slot), or for a model's query enclave (slot 0)."""
+
+    type: Literal["issue-challenge"] = "issue-challenge"
+    role: RoleName
+    job_id: JobId
+    slot: Count
+
+
+class Admit(Message):
+    """Answer: Admission. Spends the challenge, whatever the outcome."""
+
+    type: Literal["admit"] = "admit"
+    challenge_id: ChallengeId
+    binding: LaunchBinding
+    evidence: Evidence
+
+
+class ListMembers(Message):
+    """Answer: Members. Asked by anybody; the answer is signed and says nothing secret."""
+
+    type: Literal["list-members"] = "list-members"
+    job_id: JobId
+
+
+class CompleteJob(Message):
+    """Answer: Completed. The parameter server's last word: a Signed ModelManifest, or none and the outcome.
+
+    `statement` is the launch key's signature over LAUNCH_STATEMENT, job id, outcome, manifest digest or nothing.
+    """
+
+    type: Literal["complete-job"] = "complete-job"
+    job_id: JobId
+    outcome: Literal["finished", "finished_short", "failed"]
+    manifest: Signed | None
+    statement: Signature64
+
+
+class DrawBudget(Message):
+    """Answer: BudgetBlock. A placed query enclave draws answers for one grant; signed with its launch key."""
+
+    type: Literal["draw-budget"] = "draw-budget"
+    model_id: ModelId
+    grant: Signed
+    answers: Annotated[int, Field(ge=1, le=1 << 20)]
+    launch: PartyKey
+    statement: Signature64
+
+
+class Revoke(Message):
+    """Answer: Revoked."""
+
+    type: Literal["revoke"] = "revoke"
+    revocation: Signed
+
+
+class ConfirmHead(Message):
+    """Answer: Confirmed. A witness signs LOG_HEAD_SEEN over genesis digest, boot nonce, size, root and epoch."""
+
+    type: Literal["confirm-head"] = "confirm-head"
+    witness: PartyKey
+    boot_nonce: Nonce
+    head: LogHead
+    signature: Signature64
+
+
+RequestBody = Annotated[
+    DescribeBroker
+    | RegisterDataset
+    | UpdatePolicy
+    | RegisterBundle
+    | AcceptOrder
+    | IssueChallenge
+    | Admit
+    | ListMembers
+    | CompleteJob
+    | DrawBudget
+    | Revoke
+    | ConfirmHead,
+    Field(discriminator="type"),
+]
+
+
+class BrokerRequest(Message):
+    """One question to the broker; `nonce` is fresh from whoever asks."""
+
+    type: Literal["broker-request"] = "broker-request"
+    version: Literal[1] = 1
+    nonce: Nonce
+    body: RequestBody
+
+
+# -- answers of the broker (body of BrokerReply) ----------------------------------------------------------------------
+
+
+class BrokerDescription(Message):
+    """The broker's genesis, freshness and fresh quote. The quote binds (role broker, NO_SUBJECT, slot 0, attempt =
+    epoch, the request's nonce, its two keys). While `frozen`, nothing is released; `boot_nonce` is for the witnesses.
+    """
+
+    type: Literal["broker-description"] = "broker-description"
+    genesis: Genesis
+    evidence: Evidence
+    frozen: bool
+    boot_nonce: Nonce
+
+
+class Registered(Message):
+    """A data set or bundle is known to the broker."""
+
+    type: Literal["registered"] = "registered"
+    dataset_id: DatasetId | None = None
+    bundle_id: BundleId | None = None
+
+
+class OrderAccepted(Message):
+    """The order is used up; its job may run until `not_after`. Accepting it again gives the same answer."""
+
+    type: Literal["order-accepted"] = "order-accepted"
+    job_id: JobId
+    trainers: Count
+    trust_level: TrustLevelName
+
+
+class Challenge(Message):
+    """A nonce for one launch, single-use, of this broker instance; `attempt` is what this launch would be."""
+
+    type: Literal["challenge"] = "challenge"
+    challenge_id: ChallengeId
+    nonce: Nonce
+    broker: Digest
+    subject: Digest
+    attempt: Count
+    not_after: Seconds
+
+
+class DatasetTerms(Message):
+    """What a member reads of one data set: its objects and the owner that reports are sealed to."""
+
+    dataset_id: DatasetId
+    manifest: DatasetManifest
+    report_key: PublicKey
+
+
+class LaunchTerms(Message):
+    """What an admitted launch may do. Comes inside the admission, wrapped to the launch with its keys."""
+
+    type: Literal["launch-terms"] = "launch-terms"
+    version: Literal[1] = 1
+    job_id: JobId
+    role: RoleName
+    slot: Count
+    attempt: Count
+    order: Signed
+    outer_learning_rate: float
+    outer_momentum: float
+    bundle_id: BundleId
+    bundle: BundlePublication
+    datasets: tuple[DatasetTerms, ...]
+    trust_level: TrustLevelName
+    mr_enclaves: dict[str, MrEnclave]
+    model_manifest: Signed | None = None
+    lease_seconds: Count
+
+
+class Admission(Message):
+    """Keys and terms for one launch: `keys` is a key ring, `terms` a LaunchTerms, both wrapped with info =
+    `key_grant_info(report_data)`. Trainer: {job, seed, bundle, data/<dataset id>...}; paramserver: {job, seed, bundle,
+    model}; query: {bundle, model}. `placement` is the Signed Placement of a query enclave.
+    """
+
+    type: Literal["admission"] = "admission"
+    keys: Annotated[bytes, Field(max_length=65536)]
+    terms: Annotated[bytes, Field(max_length=1 << 19)]
+    placement: Signed | None = None
+
+
+class Member(Message):
+    """The one live launch of a slot."""
+
+    role: RoleName
+    slot: Count
+    attempt: Count
+    signing_public: PartyKey
+    mr_enclave: MrEnclave
+
+
+class Members(Message):
+    """The live launches of a job, newest attempt of each slot only; a superseded one is fenced from then on."""
+
+    type: Literal["members"] = "members"
+    job_id: JobId
+    state: Literal["running", "finished", "finished_short", "failed", "cancelled"]
+    members: tuple[Member, ...]
+
+
+class Completed(Message):
+    """The job is over and its model, if any, is recorded."""
+
+    type: Literal["completed"] = "completed"
+    job_id: JobId
+    model_id: ModelId | None
+
+
+class Placement(Message):
+    """The broker's word that this query enclave launch serves this model, under these grant authorities.
+
+    Signed by the broker's signing key. A client accepts it with the launch's quote and binding alone.
+    """
+
+    type: Literal["placement"] = "placement"
+    version: Literal[1] = 1
+    model_id: ModelId
+    manifest: Digest
+    launch: PartyKey
+    report_data: Annotated[bytes, Field(min_length=64, max_length=64)]
+    grant_authorities: tuple[PartyKey, ...]
+    release: Digest
+    trust_level: TrustLevelName
+    witnessed: bool
+    not_after: Seconds
+
+
+class BudgetBlock(Message):
+    """Answers that a query enclave may give under one grant; spent here even if the enclave dies."""
+
+    type: Literal["budget-block"] = "budget-block"
+    grant_id: GrantId
+    answers: Count
+    remaining: Count
+
+
+class Revoked(Message):
+    """Done and logged."""
+
+    type: Literal["revoked"] = "revoked"
+    identifier: str
+
+
+class Confirmed(Message):
+    """The witness's word is taken; `frozen` tells whether the quorum is still missing."""
+
+    type: Literal["confirmed"] = "confirmed"
+    frozen: bool
+
+
+class Refused(Message):
+    """A public code; expected and seen are wrapped to the party entitled to them (`WRAP_REFUSAL_DETAIL`), if any."""
+
+    type: Literal["refused"] = "refused"
+    code: Annotated[str, Field(max_length=64)]
+    detail: Annotated[bytes, Field(max_length=8192)] | None = None
+
+
+ReplyBody = Annotated[
+    BrokerDescription
+    | Registered
+    | OrderAccepted
+    | Challenge
+    | Admission
+    | Members
+    | Completed
+    | BudgetBlock
+    | Revoked
+    | Confirmed
+    | Refused,
+    Field(discriminator="type"),
+]
+
+
+class BrokerReply(Message):
+    """One answer. Signed as a document (common/messages/signed) by the broker's signing key."""
+
+    type: Literal["broker-reply"] = "broker-reply"
+    version: Literal[1] = 1
+    request: Digest
+    nonce: Nonce
+    head: LogHead
+    time: Seconds
+    body: ReplyBody
+
+
+class QueryEnclaveProof(Message):
+    """All that a user needs before sealing a query: the launch's binding and quote, placement, manifest, release."""
+
+    type: Literal["query-enclave-proof"] = "query-enclave-proof"
+    version: Literal[1] = 1
+    binding: LaunchBinding
+    evidence: Evidence
+    placement: Signed
+    manifest: Signed
+    query_bytes: Annotated[int, Field(ge=1, le=32 << 20)]
+    answer_bytes: Annotated[int, Field(ge=1, le=32 << 20)]

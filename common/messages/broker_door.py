@@ -1,0 +1,28 @@
+"""Door body with which a host starts the key broker's enclave (side: library)."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from common.identifiers import PartyKey
+from common.messages.base import Message
+
+
+class StartBroker(Message):
+    """Who guards a new broker's freshness; an old one knows it from its genesis record, whatever stands here.
+
+    Owners see the rule in the genesis that they pin. No witnesses: quorum 0.
+    """
+
+    type: Literal["start-broker"] = "start-broker"
+    version: Literal[1] = 1
+    witnesses: Annotated[tuple[PartyKey, ...], Field(max_length=32)]
+    witness_quorum: Annotated[int, Field(ge=0, le=32)]
+
+    @model_validator(mode="after")
+    def _require_possible(self) -> Self:
+        if len(set(self.witnesses)) != len(self.witnesses) or self.witness_quorum > len(self.witnesses):
+            raise ValueError("witnesses are distinct, and the quorum is within their number")
+        if bool(self.witnesses) != bool(self.witness_quorum):
+            raise ValueError("witnesses want a quorum of at least one")
+        return self

@@ -1,0 +1,83 @@
+"""What the host may know of sealed objects, data sets, bundles and models: roots, sizes, signers (side: library)."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from common.identifiers import BundleId, DatasetId, Digest, JobId, ModelId, MrEnclave, PartyKey
+from common.messages.base import Count, Message, Seconds
+from common.messages.order import Schedule
+
+ChunkCount = Annotated[int, Field(ge=1, le=1 << 24)]
+
+
+class ObjectRef(Message):
+    """One immutable sealed object, by the Merkle root over its header and chunk digests (common/sealed_object)."""
+
+    root: Digest
+    chunk_count: ChunkCount
+
+
+class DatasetManifest(Message):
+    """One version of a data set: immutable sealed parts under one data key and one policy chain. Signed by the owner.
+
+    `policy` is the digest of policy version 1; later versions chain to it. `DatasetId.of(signed.digest)` names it.
+    """
+
+    type: Literal["dataset-manifest"] = "dataset-manifest"
+    version: Literal[1] = 1
+    owner: PartyKey
+    dataset_version: Annotated[int, Field(ge=1)] = 1
+    previous: Digest | None = None
+    parts: Annotated[tuple[ObjectRef, ...], Field(min_length=1, max_length=4096)]
+    policy: Digest
+
+
+class BundlePublication(Message):
+    """A provider's sealed code bundle. Signed by the provider; `terms` is the digest of its sealed BundleTerms.
+
+    `state_class` is the padded number of float32 values of the trained state: public, because frames carry it.
+    """
+
+    type: Literal["bundle-publication"] = "bundle-publication"
+    version: Literal[1] = 1
+    provider: PartyKey
+    object: ObjectRef
+    terms: Digest
+    state_class: Annotated[int, Field(ge=1, le=1 << 32)]
+
+
+class SlotRecord(Message):
+    """What one member of a finished job was: role, slot, attempts used, measurement, rounds that it delivered."""
+
+    role: str
+    slot: Count
+    attempt: Count
+    mr_enclave: MrEnclave
+    rounds_delivered: Count
+
+
+class ModelManifest(Message):
+    """Ties a sealed model to all that made it (DESIGN: placement). Signed by the parameter server's launch key.
+
+    `weights` is SHA-256 of the plaintext safetensors bytes under a salt that is sealed with them, so that equal
+    weights in two models are not seen to be equal.
+    """
+
+    type: Literal["model-manifest"] = "model-manifest"
+    version: Literal[1] = 1
+    model_id: ModelId
+    job_id: JobId
+    order: Digest
+    datasets: tuple[DatasetId, ...]
+    data_roots: tuple[Digest, ...]
+    bundle: BundleId
+    bundle_root: Digest
+    object: ObjectRef
+    weights: Digest
+    schedule: Schedule
+    rounds_done: Count
+    outcome: Literal["finished", "finished_short"]
+    trust_level: str
+    members: tuple[SlotRecord, ...]
+    created: Seconds

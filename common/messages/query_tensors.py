@@ -1,0 +1,115 @@
+"""What stands inside a query and an answer: tensors of fixed layout (side: library).
+
+Sizes are those of the model's `QueryProfile`; the layouts stand in common/messages/query. What arrives here was opened
+under the session's key, so it comes from the other end of the session, and is judged all the same.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.bundle import TensorSpec
+from common.errors import FormatError, Refusal, refusal_of
+from common.messages.query import MAX_DIMENSIONS, OUTCOME_HEAD, QUESTION_HEAD, QueryProfile
+
+DTYPES: Final = ("bool", "uint8", "int8", "int16", "int32", "int64", "float32", "float64")
+"""Element types of a question; the code of each is its place, from 1."""
+
+_REFUSAL_TEXT: Final = 320
+"""Most bytes of a refusal's code, expected and seen, each."""
+
+
+def encode_question(rows: NDArray[np.generic], profile: QueryProfile) -> bytes:
+    """The padded question. `rows` has shape (rows, *input shape) in the profile's dtype; else `FormatError`."""
+    require_question(rows.dtype.name, rows.shape, profile)
+    sides = b"".join(side.to_bytes(4, "big") for side in profile.input.shape).ljust(4 * MAX_DIMENSIONS, b"\0")
+    head = bytes([1 + DTYPES.index(rows.dtype.name), len(profile.input.shape), 0, 0])
+    return (head + len(rows).to_bytes(4, "big") + sides + _raw(rows)).ljust(profile.question_bytes, b"\0")
+
+
+def decode_question(padded: bytes, profile: QueryProfile) -> NDArray[np.generic]:
+    """The rows, of the profile's shape and type; anything else is a `FormatError` (format.query)."""
+    code, dimensions, count = padded[0], padded[1], int.from_bytes(padded[4:8], "big")
+    sides = tuple(int.from_bytes(padded[at : at + 4], "big") for at in range(8, QUESTION_HEAD, 4))
+    dtype = DTYPES[code - 1] if 0 < code <= len(DTYPES) else "unknown type"
+    require_question(dtype, (count, *sides[:dimensions]), profile)
+    end = QUESTION_HEAD + count * profile.input.row_bytes
+    if any(padded[2:4]) or any(sides[dimensions:]) or padded[end:].count(0) != len(padded) - end:
+        raise FormatError("format.query", expected="reserved bytes and padding of zeros")
+    return _rows(padded[QUESTION_HEAD:end], count, profile.input)
+
+
+def require_question(dtype: str, shape: tuple[int, ...], profile: QueryProfile) -> None:
+    """Raise `FormatError` (format.query) unless 1 to `max_rows` rows of the profile's shape and type are asked."""
+    if dtype != profile.input.dtype or shape[1:] != profile.input.shape or not 0 < shape[0] <= profile.max_rows:
+        sides = ", ".join(map(str, (f"1 to {profile.max_rows}", *profile.input.shape)))
+        raise FormatError(
+            "format.query", expected=f"{profile.input.dtype} of shape ({sides})", seen=f"{dtype} of shape {shape}"
+        )
+
+
+def _raw(rows: NDArray[np.generic]) -> bytes:
+    return np.ascontiguousarray(rows).astype(rows.dtype.newbyteorder("<"), copy=False).tobytes()
+
+
+def _rows(raw: bytes, count: int, spec: TensorSpec) -> NDArray[np.generic]:
+    return np.frombuffer(raw, dtype=np.dtype(spec.dtype).newbyteorder("<")).reshape(count, *spec.shape)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came out: `labels` (rows,) always, `scores` (rows, *answer shape) when the grant's detail is scores."""
+
+    labels: NDArray[np.uint32]
+    scores: NDArray[np.generic] | None
+    answers_left: int
+
+
+def labels_of(scores: NDArray[np.generic]) -> NDArray[np.uint32]:
+    """Place of the largest value of each flattened answer row."""
+    labels: NDArray[np.intp] = scores.reshape(len(scores), -1).argmax(axis=1)
+    return labels.astype(np.uint32)
+
+
+def encode_answer(scores: NDArray[np.generic], answers_left: int, detail: str, profile: QueryProfile) -> bytes:
+    """The padded outcome of an answered question; of `scores` a label grant gets the labels only."""
+    kind, body = (1, _raw(labels_of(scores))) if detail == "label" else (2, _raw(scores))
+    return _encode_outcome(kind, len(scores), answers_left, body, profile)
+
+
+def encode_refusal(refusal: Refusal, answers_left: int, profile: QueryProfile) -> bytes:
+    """The padded outcome of a refused question, with expected and seen for the user who asked."""
+    texts = ((text or "").encode()[:_REFUSAL_TEXT] for text in (refusal.code, refusal.expected, refusal.seen))
+    body = b"".join(len(text).to_bytes(2, "big") + text for text in texts)
+    return _encode_outcome(0, 0, answers_left, body, profile)
+
+
+def _encode_outcome(kind: int, rows: int, left: int, body: bytes, profile: QueryProfile) -> bytes:
+    head = bytes([kind, 0, 0, 0]) + rows.to_bytes(4, "big") + left.to_bytes(8, "big")
+    return (head + body).ljust(profile.outcome_bytes, b"\0")
+
+
+def decode_outcome(padded: bytes, profile: QueryProfile) -> Answer:
+    """The answer, or the typed refusal is raised. Raises `FormatError` (format.message) for anything else."""
+    kind, rows, left = padded[0], int.from_bytes(padded[4:8], "big"), int.from_bytes(padded[8:16], "big")
+    body = padded[OUTCOME_HEAD:]
+    size = rows * {1: 4, 2: profile.answer.row_bytes}.get(kind, 0)
+    if kind == 0:
+        raise _decode_refusal(body)
+    if not size or rows > profile.max_rows or any(padded[1:4]) or any(body[size:]):
+        raise FormatError("format.message", expected="an outcome of version 1")
+    if kind == 1:
+        return Answer(np.frombuffer(body[:size], dtype="<u4"), None, left)
+    scores = _rows(body[:size], rows, profile.answer)
+    return Answer(labels_of(scores), scores, left)
+
+
+def _decode_refusal(body: bytes) -> Refusal:
+    texts, at = [], 0
+    for _ in range(3):
+        end = at + 2 + int.from_bytes(body[at : at + 2], "big")
+        texts.append(body[at + 2 : end].decode("utf-8", errors="replace"))
+        at = end
+    return refusal_of(texts[0], expected=texts[1] or None, seen=texts[2] or None)

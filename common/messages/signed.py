@@ -1,0 +1,80 @@
+"""Signed documents: exact payload bytes and who signed them (side: library).
+
+A signature is Ed25519 over transcript(SIGNED_DOCUMENT, payload type, payload), so it is over bytes, never over JSON
+that somebody re-encoded, and a document of one type never passes for another (the idea of DSSE's PAE).
+"""
+
+from collections.abc import Collection
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import Field
+
+from common.crypto.digests import sha256
+from common.crypto.labels import SIGNED_DOCUMENT
+from common.crypto.signing import SigningKey, verify_signature
+from common.errors import AuthenticityError, FormatError
+from common.identifiers import Digest, PartyKey
+from common.messages.base import Message
+
+
+class Signature(Message):
+    """One party's signature."""
+
+    signer: PartyKey
+    signature: Annotated[bytes, Field(min_length=64, max_length=64)]
+
+
+class Signed(Message):
+    """An envelope. `payload` is the encoded message whose `type` field is `payload_type`."""
+
+    type: Literal["signed"] = "signed"
+    version: Literal[1] = 1
+    payload_type: Annotated[str, Field(max_length=64)]
+    payload: Annotated[bytes, Field(max_length=1 << 20)]
+    signatures: Annotated[tuple[Signature, ...], Field(min_length=1, max_length=16)]
+
+    @property
+    def digest(self) -> Digest:
+        """Digest of the payload: the document's name, the same whoever signs it."""
+        return sha256(self.payload)
+
+    @property
+    def unverified_signer(self) -> PartyKey:
+        """Who claims to have signed first; nothing is checked."""
+        return self.signatures[0].signer
+
+
+T = TypeVar("T", bound=Message)
+
+
+def sign(message: Message, *keys: SigningKey) -> Signed:
+    """`message` with the signature of each key."""
+    payload = message.encode()
+    kind = str(getattr(message, "type"))  # noqa: B009 - every concrete message has it, the base class has not
+    return Signed(
+        payload_type=kind,
+        payload=payload,
+        signatures=tuple(
+            Signature(signer=key.party, signature=key.sign(SIGNED_DOCUMENT, kind.encode(), payload)) for key in keys
+        ),
+    )
+
+
+def open_signed(signed: Signed, kind: type[T], allowed: Collection[PartyKey], *, threshold: int = 1) -> T:
+    """The message, if at least `threshold` different keys of `allowed` signed it and no signature is wrong.
+
+    Raises `AuthenticityError` (authenticity.signature) or `FormatError`.
+    """
+    expected_type = kind.model_fields["type"].default
+    if signed.payload_type != expected_type:
+        raise FormatError("format.message", expected=expected_type, seen=signed.payload_type)
+    for one in signed.signatures:
+        verify_signature(one.signer, one.signature, SIGNED_DOCUMENT, signed.payload_type.encode(), signed.payload)
+    good = {one.signer for one in signed.signatures} & set(allowed)
+    if len(good) < threshold:
+        raise AuthenticityError(
+            "authenticity.signature",
+            expected=f"{threshold} of {sorted(allowed)}",
+            seen=sorted(one.signer for one in signed.signatures),
+        )
+    return kind.decode(signed.payload)

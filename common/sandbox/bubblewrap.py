@@ -1,0 +1,47 @@
+"""bubblewrap's command line: every namespace, no capability, nothing writable but the scratch folder (side: enclave).
+
+It runs on the tree that the stage has built. Nothing of the provider's is in it: command lines are public on a host.
+"""
+
+from pathlib import Path
+from typing import Final
+
+from common.errors import ConfinementError
+from common.sandbox.interpreter import ENVIRONMENT
+from common.sandboxed.wire import SCRATCH_FOLDER
+
+TREE_FOLDER: Final = "/tmp/tree"
+"""Where the stage builds the tree, in a mount namespace of its own."""
+
+DEVICES: Final = ("/dev/null", "/dev/zero", "/dev/urandom")
+"""All of /dev. No terminals, no shared memory folder, no tty."""
+
+_PLACES: Final = ("/usr/bin/bwrap", "/bin/bwrap", "/usr/local/bin/bwrap")
+_NOBODY: Final = "65534"
+
+
+def find_bubblewrap() -> str:
+    """Its path; an enclave has no PATH. Raises `ConfinementError` (confinement.bubblewrap)."""
+    for place in _PLACES:
+        if Path(place).is_file():
+            return place
+    raise ConfinementError("confinement.bubblewrap")
+
+
+def command_line(program: tuple[str, ...], *, filter_fd: int, scratch: bool) -> list[str]:
+    """The command that runs `program` in the tree, under the outer filter that `filter_fd` holds."""
+    command = [
+        find_bubblewrap(),
+        "--unshare-user", "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup",
+        "--disable-userns", "--uid", _NOBODY, "--gid", _NOBODY, "--hostname", "sandbox", "--cap-drop", "ALL",
+        "--die-with-parent", "--new-session",
+        "--ro-bind", TREE_FOLDER, "/",
+    ]  # fmt: skip
+    for device in DEVICES:
+        command += ["--dev-bind", f"{TREE_FOLDER}{device}", device]
+    if scratch:
+        command += ["--bind", f"{TREE_FOLDER}{SCRATCH_FOLDER}", SCRATCH_FOLDER]
+    command += ["--chdir", "/", "--clearenv"]
+    for name, value in ENVIRONMENT.items():
+        command += ["--setenv", name, value]
+    return [*command, "--seccomp", str(filter_fd), "--", *program]

@@ -1,0 +1,196 @@
+"""The `native` sandbox: any Python and PyTorch provider code, in a child process under bubblewrap (side: enclave).
+
+P parameters of the state, N rows of a unit of work, A shape of one answer row.
+
+Around provider code, from the outside in: an unprivileged uid and a private mount namespace (stage), all namespaces, no
+capability, a read-only tree without /proc (bubblewrap), an allow-list of system calls (outer and inner filter), limits
+(lockdown). Rows and state come in through read-only windows, numbers leave through one output buffer, which is copied
+before it is validated. Sound where the TEE contains the kernel, and for development.
+
+Not closed: CPU time, caches, page faults and the clock; who shares the machine may see how long a unit of work took.
+"""
+
+import time
+from typing import Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.bundle import BundleContents
+from common.sandbox.child import Arrival
+from common.sandbox.probe import require_confinement
+from common.sandbox.protocol import QueryOutcome, RoundMetrics, RoundOutcome, Rows, SandboxLimits, SandboxSeeds, StateP
+from common.sandbox.seccomp import FilterKind
+from common.sandbox.workplace import UnitResult, Work, Workplace, is_finite
+from common.sandboxed.wire import Operation, Status
+
+CODES: Final = {
+    Status.NOTHING: "provider.output",
+    Status.IMPORT: "provider.import",
+    Status.RAISED: "provider.raised",
+    Status.TIMEOUT: "provider.timeout",
+    Status.KILLED: "provider.killed",
+    Status.OUTPUT: "provider.output",
+}
+"""The code of common/refusals.py for each status but `DONE`."""
+
+ENDING_SHARE: Final = 0.1
+ENDING_SECONDS: Final = 0.5
+"""A query's child is ended by its zygote this much before the deadline (the lesser of a share and a time), so that the
+zygote, which took a second to import torch, is not lost with it."""
+
+DEFAULT_LIMITS: Final = SandboxLimits()
+
+
+class NativeTrainingSandbox:
+    """A `TrainingSandbox` (common/sandbox/protocol). One round at a time: callers take turns."""
+
+    def __init__(self, contents: BundleContents, place: Workplace, rows_per_round: int) -> None:
+        self._count = contents.manifest.state_count
+        self._place = place
+        self._rows_per_round = rows_per_round
+        self._failure: str | None = None
+
+    @classmethod
+    def start(
+        cls,
+        contents: BundleContents,
+        *,
+        rows_per_round: int,
+        seeds: SandboxSeeds,
+        limits: SandboxLimits = DEFAULT_LIMITS,
+    ) -> Self:
+        """Start a child and wait until torch is imported. Raises `ConfinementError`; provider code can't cause one."""
+        require_confinement()
+        manifest = contents.manifest
+        work = Work(
+            "training_process",
+            FilterKind.TRAINING,
+            (manifest.input, manifest.label),
+            rows_per_round,
+            4 * manifest.state_count,
+        )
+        place = Workplace(contents, work, seeds, limits)
+        place.require_ready()
+        return cls(contents, place, rows_per_round)
+
+    def initial_state(self, deadline_seconds: float) -> RoundOutcome:
+        """The state that the provider's constructor makes under the initial seed; metrics are zero."""
+        if self._failure is not None:
+            return RoundOutcome(code=self._failure)
+        return self._validated(self._run(Operation.INITIAL_STATE, 0, 0, deadline_seconds), 0)
+
+    def run_round(self, state_P: StateP, rows: Rows, steps: int, batch: int, deadline_seconds: float) -> RoundOutcome:
+        """Train `steps` steps from `state_P` on exactly steps x batch `rows`, taken in the order given.
+
+        Raises `ValueError` only for the enclave's own mistakes: a state that is not float32[P], too many rows.
+        """
+        if steps < 1 or batch < 1 or steps * batch > self._rows_per_round:
+            raise ValueError("more rows than the sandbox was started for")
+        if self._failure is not None:
+            return RoundOutcome(code=self._failure)
+        self._place.load_state(state_P)
+        if not self._place.load_rows(rows, steps * batch):
+            return self._failed("provider.input")
+        return self._validated(self._run(Operation.ROUND, steps, batch, deadline_seconds), steps)
+
+    def close(self) -> None:
+        """End all that runs in it and forget its windows. Idempotent."""
+        self._failed(self._failure or "provider.killed")
+
+    def _run(self, operation: Operation, steps: int, batch: int, deadline_seconds: float) -> UnitResult:
+        return self._place.run(operation, steps, batch, deadline_seconds, deadline_seconds)
+
+    def _validated(self, result: UnitResult, steps: int) -> RoundOutcome:
+        """The outcome of a unit of work: only a copy that is finite and of the right size counts."""
+        if result.status is not Status.DONE:
+            return self._failed(CODES[result.status])
+        state_P = np.frombuffer(result.unverified_body, np.float32, self._count)
+        losses = np.array([result.loss_mean, result.loss_last])
+        if result.steps != steps or not is_finite(state_P) or not is_finite(losses):
+            return self._failed("provider.output")
+        return RoundOutcome(state_P, RoundMetrics(result.steps, result.loss_mean, result.loss_last))
+
+    def _failed(self, code: str) -> RoundOutcome:
+        """End the child; from now on every round has this outcome."""
+        self._failure = code
+        self._place.close()
+        return RoundOutcome(code=code)
+
+
+class NativeQuerySandbox:
+    """A `QuerySandbox` (common/sandbox/protocol). One query at a time: callers take turns."""
+
+    def __init__(self, contents: BundleContents, place: Workplace) -> None:
+        self._manifest = contents.manifest
+        self._place = place
+
+    @classmethod
+    def start(
+        cls, contents: BundleContents, state_P: StateP, *, seed: int, limits: SandboxLimits = DEFAULT_LIMITS
+    ) -> Self:
+        """Start a zygote that serves the model with this state, and wait until torch is imported.
+
+        Raises `ConfinementError`, and `ValueError` for a state that is not float32[P] of the bundle's layout.
+        """
+        require_confinement()
+        manifest = contents.manifest
+        body_bytes = manifest.query_rows * manifest.answer.row_bytes
+        work = Work("query_process", FilterKind.QUERY, (manifest.input,), manifest.query_rows, body_bytes)
+        place = Workplace(contents, work, SandboxSeeds(seed, seed), limits)
+        try:
+            place.load_state(state_P)
+        except ValueError:
+            place.close()
+            raise
+        place.require_ready()
+        return cls(contents, place)
+
+    def answer(self, input_NX: NDArray[np.generic], deadline_seconds: float) -> QueryOutcome:
+        """Answer 1 to `query_rows` rows of the manifest's input (a single row may come without its batch axis).
+
+        The model always gets `query_rows` rows, the rest zeros. Raises `ValueError` for a query of the wrong shape or
+        dtype, which the enclave refuses before it asks.
+        """
+        rows_NX = self._checked(input_NX)
+        asked = len(rows_NX)
+        padded = np.zeros((self._manifest.query_rows, *self._manifest.input.shape), rows_NX.dtype)
+        padded[:asked] = rows_NX
+        begin = time.monotonic()
+        arrival = self._place.await_ready(deadline_seconds)
+        if arrival is Arrival.GONE:
+            self._place.restart()
+        if arrival is not Arrival.BYTE:  # a new zygote is not there yet
+            return QueryOutcome(code="provider.timeout")
+        left_seconds = deadline_seconds - (time.monotonic() - begin)
+        self._place.load_rows({self._manifest.input.column: padded}, len(padded))
+        ending = min(ENDING_SHARE * left_seconds, ENDING_SECONDS)
+        result = self._place.run(Operation.QUERY, 0, 0, left_seconds, left_seconds - ending)
+        outcome = self._validated(result, asked)
+        if result.child_lost:
+            self._place.restart()
+        self._place.wipe()
+        return outcome
+
+    def close(self) -> None:
+        """End all that runs in it and forget its windows. Idempotent."""
+        self._place.close()
+
+    def _checked(self, input_NX: NDArray[np.generic]) -> NDArray[np.generic]:
+        spec = self._manifest.input
+        rows_NX = input_NX[np.newaxis] if input_NX.shape == spec.shape else input_NX
+        if rows_NX.dtype != np.dtype(spec.dtype) or rows_NX.shape[1:] != spec.shape:
+            raise ValueError("the query is not of the manifest's shape and dtype")
+        if not 1 <= len(rows_NX) <= self._manifest.query_rows:
+            raise ValueError("the query has too few or too many rows")
+        return rows_NX
+
+    def _validated(self, result: UnitResult, asked: int) -> QueryOutcome:
+        if result.status is not Status.DONE:
+            return QueryOutcome(code=CODES[result.status])
+        answer = self._manifest.answer
+        count = self._manifest.query_rows * int(np.prod(answer.shape, dtype=np.int64))
+        answer_NA = np.frombuffer(result.unverified_body, answer.dtype, count).reshape(-1, *answer.shape)
+        if not is_finite(answer_NA):
+            return QueryOutcome(code="provider.output")
+        return QueryOutcome(answer_NA[:asked])

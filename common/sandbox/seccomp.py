@@ -1,0 +1,133 @@
+"""The system calls that stay open in a sandbox, each group with its reason (side: enclave).
+
+Everything that is not listed fails with EPERM, above all: sockets of every family, io_uring, shared memory and message
+queues of System V and POSIX, ptrace and process_vm_*, userfaultfd, bpf, keys, perf events, mount, unshare and setns,
+namespaced clones, pidfd_*, mincore, fanotify and inotify, chmod, utimes, extended attributes, memfd_create. clone3
+fails with ENOSYS, so that glibc falls back to clone, whose flags a filter can read (clone3 has them behind a pointer).
+
+Two filters, both compiled here with libseccomp:
+  *outer*, installed by bubblewrap before it executes Python: what start-up needs on top (execve, the inner filter);
+  *inner*, installed by our own code before the provider's is imported (common/sandboxed/lockdown): what is left.
+Not closed by them: time (the vDSO), CPU caches, and code in writable memory.
+"""
+
+import errno
+import functools
+import mmap
+import os
+from enum import StrEnum
+from typing import Any, Final
+
+from common.errors import ConfinementError
+
+MEMORY: Final = ("brk", "munmap", "mremap", "mprotect", "madvise", "msync")
+"""Allocation. mmap is listed apart; pages both writable and executable stay possible, oneDNN compiles its kernels."""
+
+READING: Final = (
+    "open", "openat", "read", "pread64", "readv", "lseek", "stat", "lstat", "fstat", "newfstatat", "statx", "access",
+    "faccessat", "faccessat2", "readlink", "readlinkat", "getdents64", "close", "dup", "dup2", "dup3", "getcwd",
+    "statfs", "fstatfs",
+)  # fmt: skip
+"""Files of the tree, which is read-only and holds Python, torch, our code and the bundle. There is no /proc."""
+
+WRITING: Final = ("write", "writev", "pwrite64")
+"""stdout and stderr are /dev/null, and the completion pipe's bytes have no meaning."""
+
+SCRATCH: Final = (
+    "ftruncate", "fsync", "fdatasync", "unlink", "unlinkat", "mkdir", "mkdirat", "rmdir", "rename", "renameat",
+    "renameat2", "umask",
+)  # fmt: skip
+"""Temporary files of a training sandbox, on a tmpfs of bounded size and number. A query sandbox has none."""
+
+TIME: Final = (
+    "clock_gettime", "clock_getres", "clock_nanosleep", "nanosleep", "gettimeofday", "time", "times", "getrusage",
+)  # fmt: skip
+"""Clocks: mostly read through the vDSO anyway, where no filter sees them."""
+
+THREADS: Final = (
+    "futex", "sched_yield", "sched_getaffinity", "rseq", "set_robust_list", "set_tid_address", "membarrier", "poll",
+    "ppoll", "restart_syscall",
+)  # fmt: skip
+"""Locks, and waiting. Setting another task's affinity or priority would be a note to the next query."""
+
+IDENTITY: Final = (
+    "getpid", "gettid", "getppid", "getuid", "geteuid", "getgid", "getegid", "getpgrp", "getpgid", "getsid",
+    "getgroups", "uname", "getcpu", "getrlimit", "arch_prctl",
+)  # fmt: skip
+"""Who am I: constants inside the namespaces. arch_prctl sets a thread's base register."""
+
+SIGNALS: Final = ("rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "sigaltstack")
+"""Handling own faults. Sending is not listed: abort() then ends by its trap instruction."""
+
+ENDING: Final = ("exit", "exit_group")
+RANDOMNESS: Final = ("getrandom",)
+"""Python's and libstdc++'s start. Provider code is seeded by the enclave; fresh entropy tells nobody anything."""
+
+STARTUP: Final = ("execve", "seccomp", "wait4", "kill", "rt_sigtimedwait", "setrlimit")
+"""Outer filter only: bubblewrap executes Python and reaps; our code adds the inner filter; the zygote ends a query."""
+
+COMMON: Final = MEMORY + READING + WRITING + TIME + THREADS + IDENTITY + SIGNALS + ENDING + RANDOMNESS
+
+# linux/sched.h, linux/fcntl.h, linux/prctl.h, asm-generic/ioctls.h
+_CLONE_THREAD: Final = 0x0001_0000
+_CLONE_NAMESPACES: Final = 0x7E02_0080
+_FCNTL_COMMANDS: Final = (0, 1, 2, 3, 4, 1030)  # DUPFD, GETFD, SETFD, GETFL, SETFL, DUPFD_CLOEXEC: no locks, no owners
+_IOCTL_REQUESTS: Final = (0x5401, 0x5450, 0x5451)  # TCGETS, FIONCLEX, FIOCLEX: isatty() and close-on-exec of Python
+_PRCTL_OPTIONS: Final = (15, 16, 0x53564D41)  # SET_NAME, GET_NAME, SET_VMA: names of threads and mappings
+_PR_SET_DUMPABLE: Final = 4
+_SHARED_ANONYMOUS: Final = mmap.MAP_SHARED | mmap.MAP_ANONYMOUS
+
+
+class FilterKind(StrEnum):
+    """Who is to be filtered."""
+
+    OUTER = "outer"
+    TRAINING = "training"
+    QUERY = "query"
+
+
+@functools.cache
+def compile_filter(kind: FilterKind) -> bytes:
+    """The BPF program. Raises `ConfinementError` (confinement.seccomp) without libseccomp."""
+    try:
+        import pyseccomp  # here, because it looks for libseccomp on import and raises without it
+    except (ImportError, RuntimeError, OSError) as cause:
+        raise ConfinementError("confinement.seccomp") from cause
+    made = pyseccomp.SyscallFilter(defaction=pyseccomp.ERRNO(errno.EPERM))
+    made.set_attr(pyseccomp.Attr.ACT_BADARCH, pyseccomp.KILL_PROCESS)
+    made.add_rule(pyseccomp.ERRNO(errno.ENOSYS), "clone3")
+    for name in COMMON + (
+        (() if kind is FilterKind.QUERY else SCRATCH) + (STARTUP if kind is FilterKind.OUTER else ())
+    ):
+        made.add_rule(pyseccomp.ALLOW, name)
+    _add_argument_rules(made, pyseccomp, kind)
+    _add_process_rules(made, pyseccomp, kind)
+    with os.fdopen(os.memfd_create("filter"), "w+b") as file:
+        made.export_bpf(file)
+        file.seek(0)
+        return file.read()
+
+
+def _add_argument_rules(made: Any, library: Any, kind: FilterKind) -> None:
+    for name, position, values in (
+        ("fcntl", 1, _FCNTL_COMMANDS),
+        ("ioctl", 1, _IOCTL_REQUESTS),
+        ("prctl", 0, _PRCTL_OPTIONS),
+        ("prlimit64", 0, (0,)),  # this process only: another's limits would be a note to the next query
+    ):
+        for value in values:
+            made.add_rule(library.ALLOW, name, library.Arg(position, library.EQ, value))
+    if kind is FilterKind.OUTER:
+        made.add_rule(library.ALLOW, "prctl", library.Arg(0, library.EQ, _PR_SET_DUMPABLE))
+    for flags in (0, mmap.MAP_SHARED, mmap.MAP_ANONYMOUS):  # all but shared anonymous memory, which no limit counts
+        made.add_rule(library.ALLOW, "mmap", library.Arg(3, library.MASKED_EQ, _SHARED_ANONYMOUS, flags))
+
+
+def _add_process_rules(made: Any, library: Any, kind: FilterKind) -> None:
+    """Outer: processes (the zygote's fork) and threads; training: threads; query: neither."""
+    if kind is FilterKind.QUERY:
+        return
+    mask, wanted = (
+        (_CLONE_NAMESPACES, 0) if kind is FilterKind.OUTER else (_CLONE_NAMESPACES | _CLONE_THREAD, _CLONE_THREAD)
+    )
+    made.add_rule(library.ALLOW, "clone", library.Arg(0, library.MASKED_EQ, mask, wanted))

@@ -1,0 +1,162 @@
+"""A sandboxed process with its windows: one unit of work after the other (side: enclave).
+
+What training and query sandboxes have in common. A unit of work: send a record, await the byte, copy the output, and
+only then look at the copy. Whatever goes wrong is a status, and nothing waits longer than the deadline.
+
+P parameters of the state, N rows of a unit of work.
+"""
+
+import time
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.bundle import BundleContents, ColumnSpec
+from common.errors import ConfinementError
+from common.sandbox.child import Arrival, Pipes, SandboxChild
+from common.sandbox.interpreter import program
+from common.sandbox.protocol import STARTUP_SECONDS, Rows, SandboxLimits, SandboxSeeds, StateP
+from common.sandbox.seccomp import FilterKind, compile_filter
+from common.sandbox.tree import provider_tree
+from common.sandbox.windows import Window, parse_output, plan_columns
+from common.sandboxed.wire import CONTROL, HEADER, Configuration, Operation, Status
+
+
+@dataclass(frozen=True)
+class Work:
+    """A kind of work: the child's main function, its inner filter, its columns, and the sizes of its windows."""
+
+    program: str
+    inner_filter: FilterKind
+    columns: tuple[ColumnSpec, ...]
+    rows: int
+    body_bytes: int
+
+
+@dataclass(frozen=True)
+class UnitResult:
+    """How a unit of work ended; `unverified_body` is a copy of the output behind its header.
+
+    `child_lost`: no byte came, so the child is dead or deaf, and must not be given more work.
+    """
+
+    status: Status
+    child_lost: bool = False
+    steps: int = 0
+    loss_mean: float = 0.0
+    loss_last: float = 0.0
+    unverified_body: bytes = b""
+
+
+class Workplace:
+    """A child and its windows. Raises `ConfinementError` when this machine can't make them."""
+
+    def __init__(self, contents: BundleContents, work: Work, seeds: SandboxSeeds, limits: SandboxLimits) -> None:
+        self._contents, self._work, self._seeds, self._limits = contents, work, seeds, limits
+        self._columns, input_bytes = plan_columns(work.columns, work.rows)
+        try:
+            self._input = Window(input_bytes, writable_in_child=False)
+            self._state = Window(4 * contents.manifest.state_count, writable_in_child=False)
+            self._output = Window(HEADER.size + work.body_bytes, writable_in_child=True)
+        except OSError as cause:
+            raise ConfinementError("confinement.failed", expected="sealed memory files (Linux 5.1)") from cause
+        self._sequence = 0
+        self._ready = False
+        self._child = self._start()
+
+    def await_ready(self, seconds: float) -> Arrival:
+        """Wait until the child is ready for provider code."""
+        if not self._ready:
+            arrival = self._child.pipes.await_byte(time.monotonic() + seconds)
+            self._ready = arrival is Arrival.BYTE
+            return arrival
+        return Arrival.BYTE
+
+    def require_ready(self) -> None:
+        """Wait for the child. Raises `ConfinementError` when it does not come up; then everything is closed."""
+        if self.await_ready(STARTUP_SECONDS) is not Arrival.BYTE:
+            self.close()
+            raise ConfinementError("confinement.failed", seen="the sandbox did not start")
+
+    def load_state(self, state_P: StateP) -> None:
+        """Show the child this state. Raises `ValueError` for a state that is not float32[P]."""
+        if state_P.shape != (self._contents.manifest.state_count,) or state_P.dtype != np.float32:
+            raise ValueError("the state is not float32[P] of the bundle's layout")
+        self._state.write(0, state_P)
+
+    def load_rows(self, rows: Rows, count: int) -> bool:
+        """Show the child `count` rows. False when they are not of the columns that the bundle declares."""
+        for spec, column in zip(self._work.columns, self._columns, strict=True):
+            values = rows.get(spec.column)
+            if values is None or values.dtype != np.dtype(spec.dtype) or values.shape != (count, *spec.shape):
+                return False
+            self._input.write(column.offset, values)
+        return True
+
+    def run(
+        self, operation: Operation, steps: int, batch: int, deadline_seconds: float, own_seconds: float
+    ) -> UnitResult:
+        """Do one unit of work; the child is told to end it itself after `own_seconds`, if it can."""
+        deadline = time.monotonic() + deadline_seconds
+        self._sequence += 1
+        if not self._child.pipes.send(CONTROL.pack(self._sequence, operation, steps, batch, own_seconds)):
+            return UnitResult(Status.KILLED, child_lost=True)
+        arrival = self._child.pipes.await_byte(deadline)
+        if arrival is not Arrival.BYTE:
+            return UnitResult(Status.TIMEOUT if arrival is Arrival.LATE else Status.KILLED, child_lost=True)
+        copied = self._output.copy(HEADER.size + self._work.body_bytes)
+        status, steps_done, mean, last = parse_output(copied, self._sequence)
+        return UnitResult(status, False, steps_done, mean, last, copied[HEADER.size :])
+
+    def wipe(self) -> None:
+        """Forget the unit of work: zero the input and the output, which a child could write to."""
+        self._input.wipe()
+        self._output.wipe()
+
+    def restart(self) -> None:
+        """Kill the child and start another; it is not awaited."""
+        self._child.kill()
+        self._ready = False
+        self._child = self._start()
+
+    def close(self) -> None:
+        """Kill the child and forget the windows. Idempotent."""
+        self._child.kill()
+        for window in (self._input, self._state, self._output):
+            window.close()
+
+    def _start(self) -> SandboxChild:
+        pipes, window_fds = Pipes(), (self._input.child_fd, self._state.child_fd, self._output.child_fd)
+        scratch_bytes = self._limits.file_bytes if self._work.inner_filter is FilterKind.TRAINING else 0
+        tree = provider_tree(
+            self._contents.files,
+            self._configuration(pipes).encode(),
+            compile_filter(self._work.inner_filter),
+            scratch_bytes=scratch_bytes,
+        )
+        return SandboxChild(tree, program(self._work.program), pipes, window_fds=window_fds)
+
+    def _configuration(self, pipes: Pipes) -> Configuration:
+        manifest = self._contents.manifest
+        return Configuration(
+            entry=manifest.entry,
+            layout=tuple((tensor.name, tensor.shape) for tensor in manifest.layout),
+            columns=self._columns,
+            rows=self._work.rows,
+            answer_shape=manifest.answer.shape,
+            answer_dtype=manifest.answer.dtype,
+            seed_initial=self._seeds.initial,
+            seed_stream=self._seeds.stream,
+            control_fd=pipes.control_fd,
+            completion_fd=pipes.completion_fd,
+            input_fd=self._input.child_fd,
+            state_fd=self._state.child_fd,
+            output_fd=self._output.child_fd,
+            **asdict(self._limits),
+        )
+
+
+def is_finite(values: NDArray[np.generic]) -> bool:
+    """Whether no value is NaN or infinite; integers always are."""
+    return bool(np.isfinite(values).all())

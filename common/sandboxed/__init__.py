@@ -1,0 +1,15 @@
+"""What runs inside a sandbox, beside provider code; it imports nothing of ours but itself (side: sandbox).
+
+Role: load the provider's model, move numbers between windows and tensors, say when a unit of work is done.
+Reads: the read-only windows and the bundle.  Holds: what the enclave put there.  Sends: bytes on one pipe whose values
+are ignored, and one output buffer of a fixed size.
+
+    wire              layout of control records, output header and start configuration (both sides import it; no torch)
+    windows           the windows, mapped
+    lockdown          limits and the second system call filter, last thing before provider code is imported
+    model_state       model <-> float32 vector
+    local_training    build a provider's model, train it some steps (the client's plain twin imports this too)
+    training_process  the main function of a training sandbox
+    query_process     the main function of a query sandbox: a zygote that knows torch and nothing else
+    measure_layout    what packing runs on the provider's own machine
+"""

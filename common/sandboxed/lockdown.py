@@ -1,0 +1,72 @@
+"""The child's last steps before provider code: limits, then the second system call filter (side: sandbox).
+
+bubblewrap has set namespaces, capabilities and the outer filter before. The inner filter, compiled by the enclave, is
+tighter: no new process, no new program, no signals, no further filter. A filter can only be added to, never taken off,
+and both limits and filter are inherited, so their order against provider code is all that matters.
+"""
+
+import ctypes
+import os
+import resource
+from pathlib import Path
+from typing import Final
+
+from common.sandboxed.wire import INNER_FILTER_FILE, Configuration
+
+OPEN_FILES: Final = 256
+
+ADDRESS_BYTES: Final = 16 << 30
+"""Beyond RLIMIT_DATA: mappings of libraries, of reserved and of read-only memory. A backstop: torch maps under 2."""
+
+_SYS_SECCOMP: Final = {"x86_64": 317, "aarch64": 277}
+_SECCOMP_SET_MODE_FILTER: Final = 1
+_SECCOMP_FILTER_FLAG_TSYNC: Final = 1
+_PR_SET_DUMPABLE: Final = 4
+_INSTRUCTION_BYTES: Final = 8  # struct sock_filter, linux/filter.h
+
+
+class _FilterProgram(ctypes.Structure):
+    _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
+
+
+def set_limits(configuration: Configuration) -> None:
+    """Bound what this process may use up. With one process, its limits are the sandbox's."""
+    for kind, value in (
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_MEMLOCK, 0),
+        (resource.RLIMIT_MSGQUEUE, 0),
+        (resource.RLIMIT_NOFILE, OPEN_FILES),
+        (resource.RLIMIT_FSIZE, configuration.file_bytes),
+        (resource.RLIMIT_NPROC, configuration.threads),
+        (resource.RLIMIT_CPU, configuration.cpu_seconds),
+        (resource.RLIMIT_DATA, configuration.memory_bytes),
+        (resource.RLIMIT_AS, configuration.memory_bytes + ADDRESS_BYTES),
+    ):
+        _, hard = resource.getrlimit(kind)
+        bound = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(kind, (bound, bound))
+
+
+def forbid_core_dumps() -> None:
+    """Make the process undumpable: a host's core handler would get its memory.
+
+    RLIMIT_CORE is not enough, since it does not hold for a handler behind a pipe (core(5)). The inner filter keeps
+    provider code from undoing it. Raises `OSError`.
+    """
+    library = ctypes.CDLL(None, use_errno=True)
+    if library.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "core dumps were not forbidden")
+
+
+def read_inner_filter() -> bytes:
+    """The compiled inner filter that the enclave put into the tree."""
+    return Path(INNER_FILTER_FILE).read_bytes()
+
+
+def install_filter(program: bytes) -> None:
+    """Add the filter to every thread of this process. Raises `OSError`; then nothing of the provider may run."""
+    library = ctypes.CDLL(None, use_errno=True)
+    described = _FilterProgram(len(program) // _INSTRUCTION_BYTES, program)
+    number = _SYS_SECCOMP[os.uname().machine]
+    if library.syscall(number, _SECCOMP_SET_MODE_FILTER, _SECCOMP_FILTER_FLAG_TSYNC, ctypes.byref(described)) != 0:
+        raise OSError(ctypes.get_errno(), "the inner filter was not installed")

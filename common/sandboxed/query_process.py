@@ -1,0 +1,107 @@
+"""The main function of a query sandbox: a zygote that has torch and nothing else, and a child for each query.
+
+Side: sandbox.  Provider code never runs in the zygote: it could set up memory that later children share. In a query's
+child, in this order: no descriptor that another query's child has or will have stays open; limits; inner filter (no
+process, no thread, no signal, so nothing outlives the child); only then the provider's module is imported, the model
+built, the weights loaded from their read-only window, one answer computed and written. The child dies; the zygote sees
+it dead before it says so. The enclave wipes input and output between queries, and no file system here is writable.
+"""
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+
+from common.sandboxed.local_training import build_model, seed_everything
+from common.sandboxed.lockdown import OPEN_FILES, forbid_core_dumps, install_filter, read_inner_filter, set_limits
+from common.sandboxed.model_state import layout_of, load_state
+from common.sandboxed.windows import Windows
+from common.sandboxed.wire import BUNDLE_FOLDER, CONFIGURATION_FILE, Configuration, Status
+
+_SAID_BY_CHILD: Final = (Status.DONE, Status.IMPORT, Status.RAISED, Status.OUTPUT)
+"""What a child's exit status may say; anything else means that it was killed or ended itself."""
+
+
+def main() -> None:
+    """Serve until the enclave closes the control pipe."""
+    configuration = Configuration.decode(Path(CONFIGURATION_FILE).read_bytes())
+    torch.set_num_threads(1)
+    windows = Windows(configuration)
+    inner_filter = read_inner_filter()
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
+    windows.signal()
+    while (record := windows.next_record()) is not None:
+        sequence, _, _, _, seconds = record
+        pid = os.fork()
+        if pid == 0:
+            _serve_in_child(windows, inner_filter)
+        status = _await_child(pid, seconds)
+        windows.write_header(sequence, status)
+        windows.signal()
+    os._exit(0)
+
+
+def _await_child(pid: int, seconds: float) -> Status:
+    """Wait until the child is dead, and kill it when its time is over."""
+    in_time = signal.sigtimedwait({signal.SIGCHLD}, seconds) is not None
+    if not in_time:
+        os.kill(pid, signal.SIGKILL)
+    _, wait_status = os.waitpid(pid, 0)
+    if not in_time:
+        signal.sigtimedwait({signal.SIGCHLD}, 0)
+        return Status.TIMEOUT
+    said = os.waitstatus_to_exitcode(wait_status)
+    return Status(said) if said in _SAID_BY_CHILD else Status.KILLED
+
+
+def _serve_in_child(windows: Windows, inner_filter: bytes) -> None:
+    """Compute one answer; never returns."""
+    status = Status.KILLED
+    try:
+        _seal_off(windows, inner_filter)
+        status = _answer(windows)
+    finally:
+        os._exit(status)
+
+
+def _seal_off(windows: Windows, inner_filter: bytes) -> None:
+    os.closerange(0, OPEN_FILES)  # an open file description shared with the zygote would keep flags for the next query
+    for _ in range(3):
+        os.open(os.devnull, os.O_RDWR)
+    set_limits(windows.configuration)
+    forbid_core_dumps()
+    install_filter(inner_filter)
+    sys.path.insert(0, BUNDLE_FOLDER)
+
+
+def _answer(windows: Windows) -> Status:
+    own = windows.configuration
+    try:
+        model = build_model(own.entry, own.seed_initial)
+    except BaseException:  # provider code may raise anything, SystemExit included
+        return Status.IMPORT
+    try:
+        if layout_of(model) != own.layout:
+            return Status.OUTPUT
+        load_state(model, windows.state_P)
+        seed_everything(own.seed_stream)
+        answer = _forward(model, windows)
+    except BaseException:  # provider code may raise anything, SystemExit included
+        return Status.RAISED
+    if answer.shape != (own.rows, *own.answer_shape):
+        return Status.OUTPUT
+    windows.write_body(answer)
+    return Status.DONE
+
+
+def _forward(model: Any, windows: Windows) -> Any:
+    own = windows.configuration
+    (values,) = windows.rows(own.rows).values()
+    model.eval()
+    with torch.inference_mode():
+        answer_NA = model(torch.from_numpy(np.array(values)))
+    return np.ascontiguousarray(answer_NA.numpy().astype(own.answer_dtype))

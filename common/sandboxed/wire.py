@@ -1,0 +1,98 @@
+"""What crosses the wall of a sandbox, to the byte; little-endian (side: sandbox; enclaves import it too).
+
+    control pipe     enclave -> child   records of CONTROL.size bytes, one for each unit of work
+    completion pipe  child -> enclave   one byte at start, one for each unit of work; the value is ignored
+    input window     read-only in the child: rows, column after column, each from a multiple of ALIGNMENT bytes
+    state window     read-only in the child: P float32
+    output buffer    HEADER, then P float32 (training) or `query_rows` answers (query); copied, then validated
+
+The header's `sequence` repeats the control record's, so that an old output is not taken for a new one.
+"""
+
+import json
+import struct
+from dataclasses import asdict, dataclass
+from enum import IntEnum
+from typing import Final, Self
+
+CONTROL: Final = struct.Struct("<QIIId4x")
+"""sequence u64, operation u32, steps u32, batch u32, seconds f64, zero."""
+
+HEADER: Final = struct.Struct("<QIIdd32x")
+"""sequence u64, status u32, steps done u32, mean loss f64, last loss f64, zero: 64 bytes."""
+
+ALIGNMENT: Final = 64
+CONFIGURATION_FILE: Final = "/configuration.json"
+INNER_FILTER_FILE: Final = "/inner_filter.bpf"
+BUNDLE_FOLDER: Final = "/bundle"
+SCRATCH_FOLDER: Final = "/scratch"
+READY: Final = b"."
+
+
+class Operation(IntEnum):
+    """What a unit of work is."""
+
+    INITIAL_STATE = 1
+    ROUND = 2
+    QUERY = 3
+
+
+class Status(IntEnum):
+    """How a unit of work ended, as the child says."""
+
+    NOTHING = 0
+    DONE = 1
+    IMPORT = 2
+    RAISED = 3
+    TIMEOUT = 4
+    KILLED = 5
+    OUTPUT = 6
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column in the input window: `rows` rows of `shape`, from byte `offset`."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    offset: int
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """All that a child is started with; `layout` is (name, shape) of the state's tensors."""
+
+    entry: str
+    layout: tuple[tuple[str, tuple[int, ...]], ...]
+    columns: tuple[Column, ...]
+    rows: int
+    answer_shape: tuple[int, ...]
+    answer_dtype: str
+    seed_initial: int
+    seed_stream: int
+    memory_bytes: int
+    threads: int
+    file_bytes: int
+    cpu_seconds: int
+    compute_threads: int
+    control_fd: int
+    completion_fd: int
+    input_fd: int
+    state_fd: int
+    output_fd: int
+
+    def encode(self) -> bytes:
+        """As JSON."""
+        return json.dumps(asdict(self)).encode()
+
+    @classmethod
+    def decode(cls, raw: bytes) -> Self:
+        """From the JSON that the enclave wrote."""
+        fields = json.loads(raw)
+        fields["layout"] = tuple((name, tuple(shape)) for name, shape in fields["layout"])
+        fields["columns"] = tuple(
+            Column(one["name"], one["dtype"], tuple(one["shape"]), one["offset"]) for one in fields["columns"]
+        )
+        fields["answer_shape"] = tuple(fields["answer_shape"])
+        return cls(**fields)

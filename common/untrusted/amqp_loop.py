@@ -1,0 +1,70 @@
+"""A thread that keeps one RabbitMQ connection and does its work on it, again and again (side: host).
+
+pika's connection belongs to one thread. When it ends, another is made after a pause that doubles up to a bound; what
+the work had not acknowledged comes again. `connected` is what /readyz looks at.
+"""
+
+import contextlib
+import logging
+import threading
+from abc import ABC, abstractmethod
+from typing import Any, Final
+
+import pika
+from pika.exceptions import AMQPError
+
+from common.event_log import log_event
+
+FIRST_PAUSE_SECONDS: Final = 0.2
+LONGEST_PAUSE_SECONDS: Final = 5.0
+
+_log = logging.getLogger("amqp")
+
+
+class AmqpLoop(ABC):
+    """Subclasses say what happens on a connection; `self.stopped` ends them."""
+
+    def __init__(self, amqp_url: str, name: str) -> None:
+        self._parameters = pika.URLParameters(amqp_url)
+        self._name = name
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self.stopped, self.connected = threading.Event(), threading.Event()
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self, seconds: float = 10.0) -> None:
+        """End, and wait for it."""
+        self.stopped.set()
+        self._thread.join(seconds)
+
+    @abstractmethod
+    def serve(self, connection: Any) -> None:
+        """Work on a fresh connection until `stopped`; must let the connection breathe at least every few seconds.
+
+        Call `ready` when all is declared. AMQP and socket errors may leave: a new connection follows.
+        """
+
+    def ready(self) -> None:
+        """All is declared."""
+        self.connected.set()
+        log_event(_log, "queue_connected", queue=self._name)
+
+    def _run(self) -> None:
+        pause = FIRST_PAUSE_SECONDS
+        while not self.stopped.is_set():
+            connection = None
+            try:
+                connection = pika.BlockingConnection(self._parameters)
+                self.serve(connection)
+            except (AMQPError, OSError) as error:
+                pause = FIRST_PAUSE_SECONDS if self.connected.is_set() else min(2 * pause, LONGEST_PAUSE_SECONDS)
+                reason = type(error).__name__
+                log_event(_log, "queue_lost", logging.WARNING, queue=self._name, reason=reason, seconds=pause)
+            finally:
+                self.connected.clear()
+                with contextlib.suppress(AMQPError, OSError):
+                    if connection is not None and connection.is_open:
+                        connection.close()
+            self.stopped.wait(pause)

@@ -1,0 +1,96 @@
+"""`/healthz` and `/readyz`, the same for every service and worker (side: host).
+
+`/healthz`: 200 while the process answers. `/readyz`: 200 when nothing is waited for, else 503; the body names what is:
+`{"ready": false, "waiting_for": ["rabbitmq"]}`. Names only: no addresses, no error texts.
+"""
+
+import json
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Final
+
+from common.event_log import log_event
+
+_log = logging.getLogger("health")
+
+LOOPBACK: Final = "127.0.0.1"
+_REQUEST_SECONDS: Final = 10
+
+Check = Callable[[], bool]
+"""Whether one part is there; an exception counts as no."""
+
+
+class Readiness:
+    """What a service waits for, by name, in the order in which it was given."""
+
+    def __init__(self, checks: Mapping[str, Check]) -> None:
+        self._checks = dict(checks)
+
+    def waiting_for(self) -> list[str]:
+        """The names of the parts that are not there."""
+        return [name for name, check in self._checks.items() if not _holds(check)]
+
+    def report(self) -> tuple[int, dict[str, Any]]:
+        """Status and body of `/readyz`."""
+        missing = self.waiting_for()
+        return (503 if missing else 200), {"ready": not missing, "waiting_for": missing}
+
+
+def _holds(check: Check) -> bool:
+    try:
+        return check()
+    except Exception:
+        return False
+
+
+class HealthServer:
+    """The two paths for a process that has no web application; serves on a thread until `stop`."""
+
+    def __init__(self, port: int, readiness: Readiness, *, host: str = LOOPBACK) -> None:
+        class Handler(_HealthHandler):
+            checks = readiness
+
+        self._server = ThreadingHTTPServer((host, port), Handler)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, name="health", daemon=True)
+        self._thread.start()
+        log_event(_log, "health_served", port=self.port)
+
+    @property
+    def port(self) -> int:
+        """The port, also when 0 was asked for."""
+        return int(self._server.server_address[1])
+
+    def stop(self) -> None:
+        """Close the port."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+class _HealthHandler(BaseHTTPRequestHandler):
+    checks: Readiness
+    timeout = _REQUEST_SECONDS
+    server_version = "cloister"
+    sys_version = ""
+
+    def do_GET(self) -> None:
+        if self.path == "/healthz":
+            self._answer(200, {"alive": True})
+        elif self.path == "/readyz":
+            self._answer(*self.checks.report())
+        else:
+            self._answer(404, {})
+
+    def _answer(self, status: int, body: dict[str, Any]) -> None:
+        raw = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(raw)))
+        self.end_headers()
+        self.wfile.write(raw)
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
+        """Say nothing: a poll every second is not an event."""

@@ -1,0 +1,125 @@
+"""Who sends an HTTP request: signature, enrolment, replay, and a bounded body, before any handler runs (side: host).
+
+`RequestGate.admit` in this order, each step raises: (1) the signature is of our form, fresh and genuine; (2) the party
+is enrolled, where that is asked; (3) the nonce is new; (4) the body is not larger than its limit, judged by its length
+before it is read and again while it is; (5) the body is the one that was signed.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from fastapi import Request
+from starlette.concurrency import run_in_threadpool
+
+from common.errors import AuthenticityError, FormatError, FreshnessError, UnavailableError
+from common.http_signatures import WINDOW_SECONDS, Target, verify_request
+from common.identifiers import PartyKey
+from common.messages.base import MAX_MESSAGE_BYTES
+
+MAX_REMEMBERED: Final = 500_000
+"""Nonces kept; when so many requests came within the window, further ones are asked to come later."""
+
+
+class Enrolled(Protocol):
+    """Who may send requests."""
+
+    def is_enrolled(self, party: PartyKey) -> bool:
+        """Whether this party is enrolled."""
+
+
+@dataclass(frozen=True)
+class PartyRequest:
+    """An admitted request: who sent it, and what."""
+
+    party: PartyKey
+    body: bytes
+
+
+class ReplayGuard:
+    """Remembers nonces while their requests could still be fresh. Thread-safe.
+
+    What it remembers dies with the process, so it refuses requests that were made before it began.
+    """
+
+    def __init__(self, *, now: Callable[[], float] = time.time) -> None:
+        self._now, self._lock = now, threading.Lock()
+        self._began = int(now())
+        self._expires: dict[tuple[PartyKey, str], float] = {}
+
+    def spend(self, party: PartyKey, nonce: str, created: int) -> None:
+        """Raise `FreshnessError` (freshness.request) when this nonce was spent, or may have been."""
+        now = self._now()
+        with self._lock:
+            if created < self._began or (party, nonce) in self._expires:
+                raise FreshnessError("freshness.request", expected="a nonce that was not used before")
+            if len(self._expires) >= MAX_REMEMBERED:
+                self._expires = {key: end for key, end in self._expires.items() if end >= now}
+            if len(self._expires) >= MAX_REMEMBERED:
+                raise UnavailableError("unavailable.full")
+            self._expires[party, nonce] = now + 2 * WINDOW_SECONDS
+
+
+class RequestGate:
+    """Admits signed requests. `admit` and `admit_anybody` are FastAPI dependencies; `limited` makes others."""
+
+    def __init__(self, enrolled: Enrolled, *, now: Callable[[], float] = time.time) -> None:
+        self._enrolled, self._now, self._replays = enrolled, now, ReplayGuard(now=now)
+
+    async def admit(self, request: Request) -> PartyRequest:
+        """An enrolled party's request with a body of one message."""
+        return await self._admit(request, MAX_MESSAGE_BYTES, must_be_enrolled=True)
+
+    async def admit_anybody(self, request: Request) -> PartyRequest:
+        """A request signed by whatever key it names: for enrolment."""
+        return await self._admit(request, MAX_MESSAGE_BYTES, must_be_enrolled=False)
+
+    def limited(self, body_bytes: int) -> Callable[[Request], object]:
+        """A dependency like `admit` for bodies of at most `body_bytes`."""
+
+        async def admit(request: Request) -> PartyRequest:
+            return await self._admit(request, body_bytes, must_be_enrolled=True)
+
+        return admit
+
+    async def _admit(self, request: Request, limit: int, *, must_be_enrolled: bool) -> PartyRequest:
+        signed = verify_request(_target(request), _single_headers(request), self._now())  # (1)
+        if must_be_enrolled and not await run_in_threadpool(self._enrolled.is_enrolled, signed.party):  # (2)
+            raise AuthenticityError("authenticity.http_signature", expected="an enrolled identity")
+        self._replays.spend(signed.party, signed.nonce, signed.created)  # (3)
+        body = await _read_bounded(request, limit)  # (4)
+        signed.require_content(body)  # (5)
+        return PartyRequest(signed.party, body)
+
+
+def _target(request: Request) -> Target:
+    path = request.scope.get("raw_path") or request.scope["path"].encode()
+    query = request.scope.get("query_string", b"")
+    return Target(
+        request.method,
+        request.headers.get("host", "").lower(),
+        path.decode("ascii", errors="replace"),
+        "?" + query.decode("ascii", errors="replace"),
+    )
+
+
+def _single_headers(request: Request) -> dict[str, str]:
+    return {name: ", ".join(request.headers.getlist(name)) for name in request.headers}
+
+
+async def _read_bounded(request: Request, limit: int) -> bytes:
+    stated = request.headers.get("content-length", "0")
+    if not stated.isdecimal() or int(stated) > limit:
+        raise _too_large(limit)
+    body = bytearray()
+    async for piece in request.stream():
+        body += piece
+        if len(body) > limit:
+            raise _too_large(limit)
+    return bytes(body)
+
+
+def _too_large(limit: int) -> FormatError:
+    return FormatError("format.too_large", expected=f"at most {limit} bytes")

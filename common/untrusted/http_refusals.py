@@ -1,0 +1,51 @@
+"""Refusals as HTTP answers: `{"code", "mender", "mend"}` and the status of the error's class (side: host).
+
+One table, `Refusal.http_status`, for every service. What is no refusal of ours is a 500 that says nothing of its cause;
+its text goes nowhere, for it may quote what was sent.
+"""
+
+import logging
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from common.errors import FormatError, NotFoundError, Refusal, UnavailableError
+from common.event_log import log_event
+from common.messages.service import RefusalBody
+
+_log = logging.getLogger("http")
+
+JSON: str = "application/json"
+OCTETS: str = "application/octet-stream"
+
+
+def refusal_response(refusal: Refusal) -> Response:
+    """The answer to a request that is refused."""
+    return Response(RefusalBody.of(refusal).encode(), refusal.http_status, media_type=JSON)
+
+
+def answer_refusals(app: FastAPI) -> None:
+    """Give `app` the handlers: our refusals, unknown paths, malformed parameters, and everything unforeseen."""
+
+    @app.exception_handler(Refusal)
+    async def refused(_request: Request, refusal: Refusal) -> Response:
+        return refusal_response(refusal)
+
+    @app.exception_handler(RequestValidationError)
+    async def malformed(_request: Request, _error: RequestValidationError) -> Response:
+        return refusal_response(FormatError("format.message"))
+
+    @app.exception_handler(HTTPException)
+    async def unknown(_request: Request, error: HTTPException) -> Response:
+        code: Refusal = NotFoundError("not_found.path") if error.status_code == 404 else FormatError("format.message")
+        answer = refusal_response(code)
+        answer.status_code = error.status_code
+        return answer
+
+    @app.exception_handler(Exception)
+    async def unforeseen(_request: Request, error: Exception) -> Response:
+        log_event(_log, "request_failed", logging.ERROR, reason=type(error).__name__)
+        answer = refusal_response(UnavailableError("unavailable.service"))
+        answer.status_code = 500
+        return answer

@@ -1,0 +1,133 @@
+"""A worker's slots: claimed for a task, kept under renewed leases, given back when what holds them ends (side: host).
+
+One thread says every HEARTBEAT_SECONDS that the worker lives, renews leases every RENEW_SECONDS, and looks at what the
+slots' holders do. A holder that ended by itself has done its work or crashed; one whose lease is refused is stopped,
+because the job is over or another worker has the slot. The database may be away for a while: it is asked again.
+"""
+
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from common.errors import CloisterError, Refusal
+from common.event_log import log_event
+from common.untrusted.slot_board import HEARTBEAT_SECONDS, RENEW_SECONDS, Slot, SlotBoard
+
+_log = logging.getLogger("slots")
+
+LOOK_SECONDS: Final = 0.5
+
+
+class Holder(Protocol):
+    """What works for one slot: a relay process, or a job in an enclave."""
+
+    def ended(self) -> bool:
+        """Whether it is through, one way or the other."""
+        ...
+
+    def crashed(self) -> bool:
+        """Once ended: whether somebody must take the slot again."""
+        ...
+
+    def code(self) -> str | None:
+        """Once ended: the public code of what ended it, if it is known."""
+        ...
+
+    def stop(self) -> None:
+        """End it now, and wait until it is gone. Idempotent."""
+        ...
+
+
+class SlotKeeper:
+    """All slots of one worker. `take` may be called from any thread; what it starts is started on that thread."""
+
+    def __init__(self, board: SlotBoard, worker: str, role: str, capacity: int) -> None:
+        self._board, self._worker, self._role, self._capacity = board, worker, role, capacity
+        self._held: dict[Slot, Holder] = {}
+        self._lock = threading.Lock()
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="slot-keeper", daemon=True)
+        self.alive = False
+
+    def start(self) -> None:
+        """Begin under this worker's name: what a predecessor of this name held waits again."""
+        with contextlib.suppress(Refusal):
+            self._board.retire(self._worker, self._role)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End all holders and give their slots back."""
+        self._stopped.set()
+        self._thread.join()
+        with self._lock:
+            held = list(self._held.values())
+        for holder in held:
+            holder.stop()
+        with contextlib.suppress(Refusal):
+            self._board.retire(self._worker, self._role)
+
+    def take(self, slot: Slot, start: Callable[[], Holder]) -> bool:
+        """Claim the slot and start its holder; False when it is not to be had. Raises what `start` raises."""
+        if self._stopped.is_set() or not self._board.claim(slot, self._worker):
+            return False
+        try:
+            holder = start()
+        except (CloisterError, OSError, TimeoutError) as error:
+            code = error.code if isinstance(error, Refusal) else None
+            self._board.release(slot, self._worker, crashed=True, code=code)
+            raise
+        with self._lock:
+            self._held[slot] = holder
+        log_event(_log, "slot_claimed", job_id=slot.job_id, role=slot.role, slot=slot.slot)
+        return True
+
+    @property
+    def count(self) -> int:
+        """Slots held now."""
+        return len(self._held)
+
+    def _run(self) -> None:
+        beat_at = renew_at = 0.0
+        while not self._stopped.wait(LOOK_SECONDS):
+            now = time.monotonic()
+            try:
+                if now >= beat_at:
+                    self._board.heartbeat(self._worker, self._role, self._capacity)
+                    beat_at = now + HEARTBEAT_SECONDS
+                self._collect()
+                if now >= renew_at:
+                    self._renew()
+                    renew_at = now + RENEW_SECONDS
+                self.alive = True
+            except Refusal as refusal:
+                self.alive = False
+                log_event(_log, "board_unavailable", logging.WARNING, code=refusal.code)
+
+    def _snapshot(self) -> list[tuple[Slot, Holder]]:
+        with self._lock:
+            return list(self._held.items())
+
+    def _collect(self) -> None:
+        """Give back the slots of holders that ended."""
+        for slot, holder in self._snapshot():
+            if holder.ended():
+                crashed, code = holder.crashed(), holder.code()
+                self._board.release(slot, self._worker, crashed=crashed, code=code)
+                self._forget(slot)
+                log_event(_log, "slot_released", job_id=slot.job_id, role=slot.role, slot=slot.slot, code=code,
+                          state="crashed" if crashed else "done")  # fmt: skip
+
+    def _renew(self) -> None:
+        """Renew every lease; stop a holder whose lease is refused."""
+        for slot, holder in self._snapshot():
+            if not self._board.renew(slot, self._worker):
+                holder.stop()
+                self._forget(slot)
+                log_event(_log, "slot_withdrawn", job_id=slot.job_id, role=slot.role, slot=slot.slot)
+
+    def _forget(self, slot: Slot) -> None:
+        with self._lock:
+            self._held.pop(slot, None)

@@ -1,0 +1,1 @@
+"""How Cloister is brought up (side: host)."""

@@ -1,0 +1,91 @@
+"""`./cloister test [SUITE ...] [-- PYTEST ARGUMENT ...]`: linters and tests, each suite with its budget (side: host).
+
+All chosen suites run in one pytest session, so that they share one private stack. This process is a subreaper: what a
+test leaves running is found, named, ended, and fails the run.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from deploy.embedded.processes import become_subreaper, descendants_of, kill_descendants, start_times
+from deploy.embedded.specification import CODE_ROOT
+
+BUDGET_SECONDS: Final = {"unit": 120, "security": 180, "integration": 180, "e2e": 300, "kills": 240}
+"""Wall time of each suite, in the order in which they run."""
+
+_FOLDERS: Final = {"e2e": "tests/e2e", "kills": "tests/e2e"}
+_LINTERS: Final = (("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy",), ("lint-imports",))
+_LAST_GRACE_SECONDS: Final = 5.0
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the named suites (all of them by default; `lint` is one more). Returns an exit status."""
+    words = list(arguments)
+    cut = words.index("--") if "--" in words else len(words)
+    suites, extra = words[:cut], words[cut + 1 :]
+    if unknown := [name for name in suites if name not in (*BUDGET_SECONDS, "lint")]:
+        print(f"no suite {', '.join(unknown)}: choose from {', '.join(BUDGET_SECONDS)}, lint", file=sys.stderr)
+        return 2
+    lint_status = _lint() if "lint" in suites else 0
+    chosen = [name for name in BUDGET_SECONDS if name in suites or not suites]
+    return (_run_pytest(pytest_arguments(chosen, CODE_ROOT) + extra) if chosen else 0) or lint_status
+
+
+def pytest_arguments(suites: Sequence[str], root: Path) -> list[str]:
+    """Folders in order, without those that are not there, and what pytest must know of the budgets."""
+    folders = dict.fromkeys(_FOLDERS.get(name, f"tests/{name}") for name in suites)
+    only_one_of_e2e = {"e2e": "not kills", "kills": "kills or not e2e"}
+    chosen = [only_one_of_e2e[name] for name in ("e2e", "kills") if name in suites]
+    marks = ["-m", chosen[0]] if len(chosen) == 1 else []
+    budgets = [f"--budget={name}={BUDGET_SECONDS[name]}" for name in suites]
+    return [*(folder for folder in folders if (root / folder).is_dir()), *marks, *budgets]
+
+
+def _lint() -> int:
+    status = 0
+    for linter in _LINTERS:
+        print(f"== {' '.join(linter)}", flush=True)
+        command = [Path(sys.executable).with_name(linter[0]), *linter[1:]]
+        status = subprocess.run(command, cwd=CODE_ROOT, check=False).returncode or status
+    return status
+
+
+def _run_pytest(arguments: Sequence[str]) -> int:
+    become_subreaper()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to pytest too, which ends in order
+    pytest = subprocess.Popen(
+        [sys.executable, "-P", "-m", "pytest", *arguments],
+        cwd=CODE_ROOT,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - this process has one thread
+    )
+    status = _reap_until(pytest.pid)
+    left = _left_running()
+    if not left:
+        return status
+    print(f"left running by the tests: {'; '.join(left)}", file=sys.stderr)
+    kill_descendants()
+    return status or 1
+
+
+def _reap_until(pid: int) -> int:
+    while True:  # orphans of the tests become ours, and are collected as init would
+        ended, status = os.waitpid(-1, 0)
+        if ended == pid:
+            return os.waitstatus_to_exitcode(status)
+
+
+def _left_running() -> list[str]:
+    deadline = time.monotonic() + _LAST_GRACE_SECONDS
+    while (left := start_times(descendants_of(os.getpid()))) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return [f"{pid} {Path(f'/proc/{pid}/cmdline').read_bytes()[:200]!r}" for pid in left]
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

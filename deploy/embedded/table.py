@@ -1,0 +1,82 @@
+"""The services of the embedded stack, as tables (side: host).
+
+Before the first service starts, an installation is made: simulated platform, development release of this checkout,
+launcher settings, the witness's key. They lie in the state directory and last until `clean`.
+"""
+
+from pathlib import Path
+
+from common.crypto.key_file import Identity
+from common.enclave.development import launcher_settings, make_development_release
+from common.identifiers import PartyKey
+from deploy.embedded.rabbitmq import amqp_url, rabbitmq_services
+from deploy.embedded.redis_server import redis_services, redis_url
+from deploy.embedded.specification import ServiceSpec, python_service
+from deploy.embedded.state import StateDirectory, write_private
+
+TRAINER_SLOTS = 2
+"""Trainers that this machine runs at once: the laptops that this stack is for have at least two cores."""
+
+
+def brokers(state: StateDirectory) -> list[ServiceSpec]:
+    """RabbitMQ and Redis alone: what integration tests of one service need."""
+    return [*rabbitmq_services(state), *redis_services(state)]
+
+
+def whole_stack(state: StateDirectory) -> list[ServiceSpec]:
+    """Everything: one witness, one of each service, a trainer worker with two slots, the query service in two parts."""
+    installation = _make_installation(state)
+    common = {
+        "database_url": f"sqlite:///{state.folder('registry') / 'registry.sqlite'}",
+        "amqp_url": amqp_url(state),
+        "redis_url": redis_url(state),
+        "object_directory": str(state.folder("objects")),
+        "attestation_url": f"http://127.0.0.1:{state.port('attestation')}",
+        **installation,
+    }
+
+    def service(name: str, module: str, *depends_on: str, **more: object) -> ServiceSpec:
+        own = {"state_directory": str(state.folder(name)), "worker_name": f"{name}-1"}
+        return python_service(state, name, module, {**common, **own, **more}, depends_on)
+
+    witness = _witness(state)
+    return [
+        *brokers(state),
+        service("attestation", "services.attestation.app", witnesses=[witness], witness_quorum=1),
+        service("witness", "client.witness", identity=str(_witness_file(state))),
+        service("ingest", "services.ingest.app", open_enrolment=True),
+        service("trainer", "services.trainer_enclave.worker", capacity=TRAINER_SLOTS),
+        service("paramserver", "services.paramserver.worker"),
+        service("query", "services.query_enclave.app"),
+        service("query-worker", "services.query_enclave.worker"),
+    ]
+
+
+def _make_installation(state: StateDirectory) -> dict[str, object]:
+    """What every service is told about the installation."""
+    make_development_release(state.root)
+    launcher = state.settings / "launcher.json"
+    write_private(launcher, launcher_settings(state.root).encode())
+    release = state.root / "release"
+    return {
+        "launcher": str(launcher),
+        "release_file": str(release / "release.json"),
+        "trust_settings_file": str(release / "trust_settings.json"),
+        "operator_identity": str(_identity_file(state, "operator")),
+    }
+
+
+def _identity_file(state: StateDirectory, name: str) -> Path:
+    path = state.credentials / f"{name}.json"
+    if not path.exists():
+        Identity.generate(name, unsafe_simulation=True).write(path)
+    return path
+
+
+def _witness_file(state: StateDirectory) -> Path:
+    """The witness's key. Here it lies on the operator's own machine, so it shows the protocol and guards nothing."""
+    return _identity_file(state, "witness")
+
+
+def _witness(state: StateDirectory) -> PartyKey:
+    return Identity.read(_witness_file(state)).signing_key.party

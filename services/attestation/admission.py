@@ -1,0 +1,134 @@
+"""Challenge, evidence, keys: how one launch is admitted (side: enclave).
+
+Keys leave only after these checks, in this order; each raises and none can be skipped:
+
+  (1) the challenge was issued here, is fresh, and is spent by this call;
+  (2) the job runs (for a query enclave: it has made a model), and nothing that the role gets a key of is revoked;
+  (3) the attempt is still the slot's next, and within every owner's limit;
+  (4) the quote binds this launch, is authentic, and meets the release (`verifier`);
+  (5) the platform is as strong as the job's, as every party demands, and sound for the sandbox.
+
+Only then is the launch written down, durably, and its keys wrapped to the key that its quote bound.
+"""
+
+from typing import Final
+
+from common.dcap import QuoteClaims, require_trust_level
+from common.errors import ConflictError, FreshnessError, NotFoundError
+from common.identifiers import Digest, RoleName
+from common.messages.attestation import Admission, Admit, Challenge, IssueChallenge, LaunchBinding
+from common.messages.policy import BundleTerms, DataPolicy
+from services.attestation.context import BrokerContext
+from services.attestation.decision_log import Decision
+from services.attestation.entitlement import entitled
+from services.attestation.key_grants import grant_keys
+from services.attestation.members import QUERY, next_attempt, require_next, require_slot, with_launch
+from services.attestation.policy import (
+    require_attempt_left,
+    require_level,
+    require_sound_pair,
+    require_terms_unexpired,
+    require_unexpired,
+)
+from services.attestation.records import JobRecord, LaunchRecord
+from services.attestation.verifier import measurement_of, verify_launch
+
+PLACEMENT_SECONDS: Final = 86_400
+"""How long a query enclave is placed before it must show a fresh quote."""
+
+
+def issue_challenge(broker: BrokerContext, body: IssueChallenge, at: int) -> Challenge:
+    """A nonce for one launch. Raises `NotFoundError`, `ConflictError` or `PolicyError` (2, 3)."""
+    job = broker.job(body.job_id)
+    require_slot(job, body.role, body.slot)
+    subject = _require_admissible(broker, job, body.role, at)
+    attempt = next_attempt(job, body.role, body.slot)
+    if body.role == QUERY:
+        attempt += broker.challenges.open_for(job.job_id, body.role)
+    else:
+        require_attempt_left(_policies(broker, job), attempt)
+    challenge = broker.challenges.issue(job.job_id, body.role, body.slot, attempt=attempt, subject=subject, at=at)
+    return Challenge(
+        challenge_id=challenge.challenge_id,
+        nonce=challenge.nonce,
+        broker=broker.broker,
+        subject=subject,
+        attempt=attempt,
+        not_after=challenge.not_after,
+    )
+
+
+def admit(broker: BrokerContext, body: Admit, at: int) -> Admission:
+    """Checks (1) to (5), then keys. Raises the refusal of the first that fails."""
+    challenge = broker.challenges.spend(body.challenge_id, at)  # (1)
+    job = broker.job(challenge.job_id)
+    _require_admissible(broker, job, challenge.role, at)  # (2)
+    require_next(job, challenge.role, challenge.slot, challenge.attempt)  # (3)
+    release = broker.release_of(job)
+    claims = verify_launch(  # (4)
+        body.evidence,
+        body.binding,
+        challenge,
+        broker=broker.broker,
+        trust=broker.platform.trust_settings,
+        release=release,
+        at=at,
+    )
+    _require_platform(broker, job, claims)  # (5)
+    launch = _launch_record(broker, job, body.binding, claims, at)
+    admitted = with_launch(job, launch, at)
+    subjects = (job.job_id.encode(), body.binding.report_data(), claims.measurement.encode())
+    broker.state.commit(Decision("launch-admitted", subjects), at, admitted)
+    return grant_keys(broker, admitted, challenge, body.binding, launch, release, claims)
+
+
+def _require_admissible(broker: BrokerContext, job: JobRecord, role: RoleName, at: int) -> Digest:
+    """Check (2); what a launch of this role is about: the order's digest, or the model manifest's."""
+    bundle, policies = broker.bundle(job.order.bundle), _policies(broker, job)
+    for policy in policies:
+        with entitled(policy):
+            require_unexpired(policy, at)
+    with entitled(bundle.terms):
+        require_terms_unexpired(bundle.terms, at)
+    broker.require_unrevoked([bundle])
+    if role == QUERY:
+        if job.manifest_document is None:
+            raise NotFoundError("not_found.model", expected="a job that has sealed its model", seen=job.state)
+        broker.keys_of(job)
+        return job.manifest_document.digest
+    if job.state != "running":
+        raise ConflictError("conflict.job_state", expected="running", seen=job.state)
+    broker.require_unrevoked(broker.datasets_of(job))
+    if at > job.order.not_after:
+        raise FreshnessError("freshness.order", expected=f"valid at {at}", seen=f"until {job.order.not_after}")
+    return job.order_document.digest
+
+
+def _policies(broker: BrokerContext, job: JobRecord) -> list[DataPolicy]:
+    return [data.policy for data in broker.datasets_of(job)]
+
+
+def _all_terms(broker: BrokerContext, job: JobRecord) -> list[DataPolicy | BundleTerms]:
+    return [*_policies(broker, job), broker.bundle(job.order.bundle).terms]
+
+
+def _require_platform(broker: BrokerContext, job: JobRecord, claims: QuoteClaims) -> None:
+    require_trust_level(claims.trust_level, job.trust_level)
+    for terms in _all_terms(broker, job):
+        with entitled(terms):
+            require_level(terms, claims.trust_level)
+    require_sound_pair(job.order.sandbox, claims.trust_level)
+
+
+def _launch_record(
+    broker: BrokerContext, job: JobRecord, binding: LaunchBinding, claims: QuoteClaims, at: int
+) -> LaunchRecord:
+    ends = (at + PLACEMENT_SECONDS, *(terms.not_after for terms in _all_terms(broker, job)))
+    return LaunchRecord(
+        role=binding.role,
+        slot=binding.slot,
+        attempt=binding.attempt,
+        signing_public=binding.signing_public,
+        mr_enclave=measurement_of(claims),
+        not_after=min(ends) if binding.role == QUERY else 0,
+    )

@@ -1,0 +1,86 @@
+"""HTTP rim of the attestation service (side: host): `python -m services.attestation.app --settings PATH`.
+
+POST /v1/broker    encoded BrokerRequest -> encoded Signed(BrokerReply); 200 whenever the enclave answered: refusals
+                   are inside and signed. Who asks is no question of HTTP: each document names and proves its party.
+GET  /v1/release   the Signed release of this installation
+/healthz /readyz   ready once the enclave answers; that it may still be frozen, its witness's /readyz tells
+"""
+
+import argparse
+from pathlib import Path
+from typing import Final
+
+import uvicorn
+from fastapi import FastAPI, Request, Response
+from fastapi.concurrency import run_in_threadpool
+
+from common.errors import FormatError, UnavailableError
+from common.event_log import configure_host_logging
+from common.messages.base import MAX_MESSAGE_BYTES
+from common.untrusted.health import Readiness
+from common.untrusted.http_health import health_router
+from common.untrusted.http_refusals import JSON, OCTETS, answer_refusals
+from services.attestation.relay import BrokerRelay
+from services.attestation.settings import AttestationSettings
+from services.attestation.state_files import StateFiles
+
+STATE_FOLDER: Final = "broker"
+
+
+def build(settings: AttestationSettings, relay: BrokerRelay) -> FastAPI:
+    """The application in front of a relay."""
+    app = FastAPI(title="cloister attestation", docs_url=None, redoc_url=None, openapi_url=None)
+    answer_refusals(app)
+    app.include_router(health_router(Readiness({"enclave": lambda: relay.ready})))
+
+    @app.post("/v1/broker")
+    async def broker(request: Request) -> Response:
+        raw = await _read_body(request)
+        return Response(await run_in_threadpool(relay.ask, raw), media_type=OCTETS)
+
+    @app.get("/v1/release")
+    def release() -> Response:
+        return Response(_read_release(settings.release_file), media_type=JSON)
+
+    return app
+
+
+async def _read_body(request: Request) -> bytes:
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > MAX_MESSAGE_BYTES:
+            raise FormatError("format.too_large", expected=f"at most {MAX_MESSAGE_BYTES} bytes")
+    return bytes(body)
+
+
+def _read_release(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as cause:
+        raise UnavailableError("unavailable.service", expected="a release file") from cause
+
+
+def main() -> None:
+    """Serve until SIGTERM; the enclave ends with this process."""
+    parser = argparse.ArgumentParser(prog="python -m services.attestation.app")
+    parser.add_argument("--settings", type=Path, required=True)
+    settings = AttestationSettings.read(parser.parse_args().settings)
+    configure_host_logging("attestation")
+    relay = BrokerRelay(settings.launcher, settings.start, StateFiles(settings.state_directory / STATE_FOLDER))
+    relay.start()
+    try:
+        uvicorn.run(
+            build(settings, relay),
+            host=settings.listen_host,
+            port=settings.listen_port,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+        )
+    finally:
+        relay.stop()
+
+
+if __name__ == "__main__":
+    main()

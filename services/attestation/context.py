@@ -1,0 +1,168 @@
+"""What every request to the broker is handled with: its platform, its keys, its state (side: enclave)."""
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from common.crypto.keys import KeyRing, SecretKey
+from common.crypto.signing import SigningKey
+from common.crypto.wrapping import WrappingKey
+from common.enclave.trust_settings import TrustSettings
+from common.errors import NotFoundError, PolicyError
+from common.identifiers import BundleId, DatasetId, Digest, JobId, MrEnclave, PartyKey
+from common.messages.attestation import Genesis
+from common.messages.evidence import Evidence, TrustLevel
+from common.messages.release import Release
+from services.attestation.challenges import Challenges
+from services.attestation.decision_log import Decision, DecisionLog
+from services.attestation.records import (
+    BundleRecord,
+    DatasetRecord,
+    IdentityRecord,
+    JobRecord,
+    ReleaseRecord,
+    release_key,
+)
+from services.attestation.state import BrokerState, Restored, StateKeys, StateStore, restore
+from services.attestation.state_anchor import StateAnchor
+
+SEALING_LABEL: Final = b"broker-state"
+NONCE_BYTES: Final = 32
+
+
+class Platform(Protocol):
+    """As much of an `EnclaveRuntime` as the broker needs."""
+
+    @property
+    def trust_level(self) -> TrustLevel:
+        """What stands behind this platform's evidence."""
+
+    @property
+    def measurement(self) -> MrEnclave:
+        """The broker's own measurement."""
+
+    @property
+    def trust_settings(self) -> TrustSettings:
+        """Whom to believe."""
+
+    def evidence(self, report_data: bytes) -> Evidence:
+        """A fresh quote over 64 bytes."""
+
+    def sealing_key(self, label: bytes) -> SecretKey:
+        """Hardware sealing."""
+
+
+@dataclass(frozen=True)
+class WitnessRule:
+    """Who guards this broker's freshness. It counts at the very first start; later ones find it in the genesis."""
+
+    witnesses: tuple[PartyKey, ...] = ()
+    quorum: int = 0
+
+
+@dataclass(frozen=True)
+class BrokerContext:
+    """One running broker."""
+
+    platform: Platform
+    state: BrokerState
+    signing_key: SigningKey
+    wrapping_key: WrappingKey
+    anchor: StateAnchor
+    challenges: Challenges
+
+    @classmethod
+    def start(cls, platform: Platform, store: StateStore, rule: WitnessRule, at: int) -> "BrokerContext":
+        """Restore the state, or make a broker where there is none; either way a new epoch begins, frozen.
+
+        Raises `AuthenticityError` (authenticity.sealed_state) for a state of another build, platform or chain.
+        """
+        keys = StateKeys(platform.sealing_key(SEALING_LABEL))
+        restored = restore(store, keys) or _birth(keys, rule, at)
+        before, genesis = restored.log, restored.identity.genesis
+        boot_nonce = secrets.token_bytes(NONCE_BYTES)
+        log = DecisionLog(before.epoch + 1, before.size, before.peaks)
+        state = BrokerState(store, keys, Restored(restored.identity, log, restored.time, restored.records))
+        state.begin(Decision("start", (log.epoch.to_bytes(8, "big"), boot_nonce)), max(at, restored.time))
+        return cls(
+            platform=platform,
+            state=state,
+            signing_key=SigningKey.from_seed(keys.open_seed("signing", restored.identity.signing_seed)),
+            wrapping_key=WrappingKey(keys.open_seed("wrapping", restored.identity.wrapping_seed)),
+            anchor=StateAnchor(genesis, boot_nonce, state.log.head),
+            challenges=Challenges(),
+        )
+
+    @property
+    def genesis(self) -> Genesis:
+        """The broker's lasting record."""
+        return self.state.identity.genesis
+
+    @property
+    def broker(self) -> Digest:
+        """Its digest: the broker's name in bindings."""
+        return self.genesis.digest
+
+    def dataset(self, dataset_id: DatasetId) -> DatasetRecord:
+        """A registered data set, revoked or not. Raises `NotFoundError`."""
+        record = self.state.find(DatasetRecord, dataset_id)
+        if record is None:
+            raise NotFoundError("not_found.dataset", seen=dataset_id)
+        return record
+
+    def bundle(self, bundle_id: BundleId) -> BundleRecord:
+        """A published bundle, revoked or not. Raises `NotFoundError`."""
+        record = self.state.find(BundleRecord, bundle_id)
+        if record is None:
+            raise NotFoundError("not_found.bundle", seen=bundle_id)
+        return record
+
+    def job(self, job_id: JobId) -> JobRecord:
+        """An accepted order. Raises `NotFoundError`."""
+        record = self.state.find(JobRecord, job_id)
+        if record is None:
+            raise NotFoundError("not_found.job", seen=job_id)
+        return record
+
+    def datasets_of(self, job: JobRecord) -> tuple[DatasetRecord, ...]:
+        """The data sets of a job, in the order's order."""
+        return tuple(self.dataset(dataset_id) for dataset_id in job.order.datasets)
+
+    def release_of(self, job: JobRecord) -> Release:
+        """The release that a job's order names. Its signatures were checked when the order was accepted."""
+        record = self.state.find(ReleaseRecord, release_key(job.order.release))
+        if record is None:
+            raise NotFoundError("not_found.job", expected="the job's release")
+        return Release.decode(record.document.payload)
+
+    def keys_of(self, record: DatasetRecord | BundleRecord | JobRecord) -> KeyRing:
+        """A record's keys. Raises `PolicyError` (policy.revoked) when they were destroyed."""
+        if record.keys is None:
+            raise PolicyError("policy.revoked", seen=record.key)
+        return self.state.keys.open_ring(record.key, record.keys)
+
+    def require_unrevoked(self, records: Sequence[DatasetRecord | BundleRecord]) -> None:
+        """Raise `PolicyError` (policy.revoked) when one of them is revoked."""
+        for record in records:
+            if record.keys is None:
+                raise PolicyError("policy.revoked", seen=record.key)
+
+
+def _birth(keys: StateKeys, rule: WitnessRule, at: int) -> Restored:
+    """A new broker: its keys are made here and never leave but sealed."""
+    signing, wrapping = SigningKey.generate(), WrappingKey.generate()
+    genesis = Genesis(
+        signing_public=signing.party,
+        wrapping_public=wrapping.public,
+        witnesses=rule.witnesses,
+        witness_quorum=rule.quorum,
+        created=at,
+    )
+    identity = IdentityRecord(
+        genesis=genesis,
+        signing_seed=keys.seal_seed("signing", signing.seed_for_sealing()),
+        wrapping_seed=keys.seal_seed("wrapping", wrapping.seed_for_sealing()),
+    )
+    log = DecisionLog(0).extended(Decision("genesis", (genesis.digest.raw(),)), at)
+    return Restored(identity, log, at, {})

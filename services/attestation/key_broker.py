@@ -1,0 +1,144 @@
+"""The key broker: request bytes and a host's clock in, signed reply bytes out (side: enclave).
+
+Nothing on the host decides about keys: every document is signed by the party with the authority and judged here.
+Each reply is signed over the request's digest, its nonce and the log head, refusals too, so the host can forge none.
+
+Time is a lower bound: the largest of the host's clock, the sealed high-water mark and the newest release that was
+accepted. A host that sets its clock back gains nothing; one that sets it forward only makes terms expire.
+While frozen (`state_anchor`) the broker describes itself, lists members and hears witnesses, nothing else.
+"""
+
+import threading
+from typing import Final
+
+from common.broker_statements import wrap_refusal_detail
+from common.broker_verification import broker_binding
+from common.crypto.digests import sha256
+from common.errors import FormatError, Refusal
+from common.identifiers import Digest
+from common.messages.attestation import (
+    AcceptOrder,
+    Admit,
+    BrokerDescription,
+    BrokerReply,
+    BrokerRequest,
+    CompleteJob,
+    Confirmed,
+    ConfirmHead,
+    DescribeBroker,
+    DrawBudget,
+    IssueChallenge,
+    ListMembers,
+    Refused,
+    RegisterBundle,
+    RegisterDataset,
+    ReplyBody,
+    RequestBody,
+    Revoke,
+    UpdatePolicy,
+)
+from common.messages.signed import sign
+from services.attestation.admission import admit, issue_challenge
+from services.attestation.budget import draw_budget
+from services.attestation.completion import complete_job
+from services.attestation.context import BrokerContext
+from services.attestation.entitlement import EntitledRefusal
+from services.attestation.members import members_of
+from services.attestation.orders import accept_order
+from services.attestation.registration import register_bundle, register_dataset, update_policy
+from services.attestation.revocation import revoke
+
+NO_NONCE: Final = bytes(32)
+"""In the reply to bytes that are no request."""
+
+_FREE_WHILE_FROZEN: Final = (DescribeBroker, ListMembers, ConfirmHead)
+
+
+class KeyBroker:
+    """One running broker. `handle` may be called from any thread; requests are answered one after the other."""
+
+    def __init__(self, context: BrokerContext) -> None:
+        self._context = context
+        self._lock = threading.Lock()
+
+    def handle(self, raw: bytes, host_time: int) -> bytes:
+        """The signed reply to any bytes. Raises nothing that a request could cause."""
+        with self._lock:
+            at = max(host_time, self._context.state.time)
+            nonce, body = NO_NONCE, None
+            try:
+                request = BrokerRequest.decode(raw)
+                nonce = request.nonce
+                body = self._answer(request.body, nonce, at)
+            except EntitledRefusal as cause:
+                body = _refused(cause, sha256(raw))
+            except Refusal as refusal:
+                body = Refused(code=refusal.code)
+            self._context.anchor.follow(self._context.state.log.head)
+            return self._sign(sha256(raw), nonce, at, body)
+
+    @property
+    def frozen(self) -> bool:
+        """Whether nothing is released now."""
+        with self._lock:
+            return self._context.anchor.frozen
+
+    def _sign(self, request: Digest, nonce: bytes, at: int, body: ReplyBody) -> bytes:
+        reply = BrokerReply(request=request, nonce=nonce, head=self._context.state.log.head, time=at, body=body)
+        return sign(reply, self._context.signing_key).encode()
+
+    def _answer(self, body: RequestBody, nonce: bytes, at: int) -> ReplyBody:
+        if not isinstance(body, _FREE_WHILE_FROZEN):
+            self._context.anchor.require_thawed()
+        match body:
+            case DescribeBroker():
+                return self._describe(nonce)
+            case ListMembers():
+                return members_of(self._context.job(body.job_id))
+            case ConfirmHead():
+                self._context.anchor.confirm(body)
+                return Confirmed(frozen=self._context.anchor.frozen)
+            case RegisterDataset():
+                return register_dataset(self._context, body, at)
+            case RegisterBundle():
+                return register_bundle(self._context, body, at)
+            case UpdatePolicy():
+                return update_policy(self._context, body, at)
+            case Revoke():
+                return revoke(self._context, body, at)
+            case _:
+                return self._answer_job(body, nonce, at)
+
+    def _answer_job(self, body: RequestBody, nonce: bytes, at: int) -> ReplyBody:
+        match body:
+            case AcceptOrder():
+                return accept_order(self._context, body, at)
+            case IssueChallenge():
+                return issue_challenge(self._context, body, at)
+            case Admit():
+                return admit(self._context, body, at)
+            case CompleteJob():
+                return complete_job(self._context, body, at)
+            case DrawBudget():
+                return draw_budget(self._context, body, nonce, at)
+            case _:
+                raise FormatError("format.message", expected="a request of version 1", seen=body.type)
+
+    def _describe(self, nonce: bytes) -> BrokerDescription:
+        context = self._context
+        binding = broker_binding(context.genesis, nonce, context.state.log.epoch)
+        return BrokerDescription(
+            genesis=context.genesis,
+            evidence=context.platform.evidence(binding.report_data()),
+            frozen=context.anchor.frozen,
+            boot_nonce=context.anchor.boot_nonce,
+        )
+
+
+def _refused(cause: EntitledRefusal, request: Digest) -> Refused:
+    refusal = cause.refusal
+    try:
+        detail = wrap_refusal_detail(refusal.expected, refusal.seen, request, cause.party, cause.report_key)
+    except FormatError:  # a report key of the right length that is no key: its party can't be told more
+        detail = None
+    return Refused(code=refusal.code, detail=detail)

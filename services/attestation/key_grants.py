@@ -1,0 +1,103 @@
+"""What an admitted launch gets: keys and terms, wrapped to the key that its quote bound (side: enclave).
+
+Called by `admission` alone, after its checks.
+
+    trainer             job, seed, bundle, data/ID of each data set
+    parameter server    job, seed, bundle, model
+    query enclave       bundle, model; and its placement, signed for the users who verify it
+"""
+
+from typing import Final
+
+from common.crypto.keys import KeyRing
+from common.crypto.wrapping import wrap, wrap_ring
+from common.dcap import QuoteClaims
+from common.identifiers import RoleName
+from common.key_binding import key_grant_info
+from common.messages.attestation import Admission, DatasetTerms, LaunchBinding, LaunchTerms, Placement
+from common.messages.evidence import SgxReferenceValue, TrustLevel
+from common.messages.release import Release
+from common.messages.signed import Signed, sign
+from services.attestation.challenges import OpenChallenge
+from services.attestation.context import BrokerContext
+from services.attestation.members import QUERY, TRAINER
+from services.attestation.records import JobRecord, LaunchRecord
+
+LEASE_SECONDS: Final = 900
+"""How long a member may go on with what it has while the broker cannot be reached."""
+
+
+def grant_keys(
+    broker: BrokerContext,
+    job: JobRecord,
+    challenge: OpenChallenge,
+    binding: LaunchBinding,
+    launch: LaunchRecord,
+    release: Release,
+    claims: QuoteClaims,
+) -> Admission:
+    """Keys and terms under the info that repeats all 64 bytes of report data; a placement for a query enclave."""
+    info = key_grant_info(binding.report_data())
+    terms = _terms(broker, job, challenge, release)
+    return Admission(
+        keys=wrap_ring(_keys(broker, job, binding.role), binding.wrapping_public, info),
+        terms=wrap(terms.encode(), binding.wrapping_public, info),
+        placement=_placement(broker, job, binding, launch, claims) if binding.role == QUERY else None,
+    )
+
+
+def _keys(broker: BrokerContext, job: JobRecord, role: RoleName) -> KeyRing:
+    own = broker.keys_of(job)
+    keys = {"bundle": broker.keys_of(broker.bundle(job.order.bundle))["bundle"]}
+    if role != TRAINER:
+        keys["model"] = own["model"]
+    if role != QUERY:
+        keys |= {"job": own["job"], "seed": own["seed"]}
+    if role == TRAINER:
+        keys |= {f"data/{data.dataset_id}": broker.keys_of(data)["data"] for data in broker.datasets_of(job)}
+    return KeyRing(keys)
+
+
+def _terms(broker: BrokerContext, job: JobRecord, challenge: OpenChallenge, release: Release) -> LaunchTerms:
+    return LaunchTerms(
+        job_id=job.job_id,
+        role=challenge.role,
+        slot=challenge.slot,
+        attempt=challenge.attempt,
+        order=job.order_document,
+        outer_learning_rate=job.outer_learning_rate,
+        outer_momentum=job.outer_momentum,
+        bundle_id=job.order.bundle,
+        bundle=broker.bundle(job.order.bundle).publication,
+        datasets=tuple(
+            DatasetTerms(dataset_id=data.dataset_id, manifest=data.manifest, report_key=data.policy.report_key)
+            for data in broker.datasets_of(job)
+        ),
+        trust_level=job.trust_level.value,
+        mr_enclaves={
+            str(role): reference.mr_enclave
+            for role, platforms in release.measurements.items()
+            for level, reference in platforms.items()
+            if level is job.trust_level and isinstance(reference, SgxReferenceValue)
+        },
+        model_manifest=job.manifest_document,
+        lease_seconds=LEASE_SECONDS,
+    )
+
+
+def _placement(
+    broker: BrokerContext, job: JobRecord, binding: LaunchBinding, launch: LaunchRecord, claims: QuoteClaims
+) -> Signed:
+    level: TrustLevel = min(job.trust_level, claims.trust_level, key=lambda one: one.rank)
+    placement = Placement(
+        model_id=job.model_id,
+        manifest=binding.subject,
+        launch=binding.signing_public,
+        report_data=binding.report_data(),
+        grant_authorities=tuple(sorted(set(job.order.owners))),
+        release=job.order.release,
+        trust_level=level.value,
+        witnessed=broker.anchor.witnessed,
+        not_after=launch.not_after,
+    )
+    return sign(placement, broker.signing_key)

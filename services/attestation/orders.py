@@ -1,0 +1,141 @@
+"""Accepting an order, which makes the job's keys (side: enclave).
+
+In this order, each raises:
+
+  (1) the very same order was accepted before: the same answer;
+  (2) its data sets and bundle are registered and not revoked;
+  (3) all owners of all its data sets, and only they, signed it;
+  (4) it names this broker, and a release that enough pinned release keys signed and that names this broker's code;
+  (5) it is neither expired nor is its nonce used;
+  (6) every owner's newest policy allows it;  (7) the provider's terms allow it;
+  (8) its schedule carries frames for this bundle's state class, and it asks for nothing that has no keys yet;
+  (9) its secret opens.
+"""
+
+from common.crypto.keys import SecretKey
+from common.enclave.trust_settings import require_release
+from common.errors import AppraisalError, FormatError, FreshnessError, PolicyError
+from common.identifiers import JobId
+from common.key_binding import order_secret_info
+from common.messages.attestation import AcceptOrder, OrderAccepted
+from common.messages.evidence import SgxReferenceValue
+from common.messages.order import OrderSecret, TrainingOrder
+from common.messages.release import Release
+from common.messages.signed import Signed, open_signed
+from services.attestation.context import BrokerContext
+from services.attestation.decision_log import Decision
+from services.attestation.entitlement import entitled
+from services.attestation.policy import OrderFacts, require_owner_allows, require_provider_allows
+from services.attestation.records import (
+    BundleRecord,
+    DatasetRecord,
+    JobRecord,
+    ReleaseRecord,
+    UsedNonceRecord,
+    used_nonce_key,
+)
+
+BROKER_ROLE = "broker"
+
+
+def accept_order(broker: BrokerContext, body: AcceptOrder, at: int) -> OrderAccepted:
+    """Checks (1) to (9). Raises the refusal of the first that fails."""
+    job_id = JobId.of(body.order.digest)
+    known = broker.state.find(JobRecord, job_id)
+    if known is not None:  # (1)
+        return _accepted(known)
+    unverified = TrainingOrder.decode(body.order.payload)
+    datasets = tuple(broker.dataset(dataset_id) for dataset_id in unverified.datasets)  # (2)
+    bundle = broker.bundle(unverified.bundle)
+    order = _require_signed(body.order, datasets)  # (3)
+    with entitled(datasets[0].policy):
+        broker.require_unrevoked([*datasets, bundle])
+        release = _require_addressed(broker, order, body.release)  # (4)
+        at = max(at, release.created)
+        if at > order.not_after or broker.state.find(UsedNonceRecord, used_nonce_key(order.owners[0], order.nonce)):
+            raise FreshnessError("freshness.order", expected=f"an unused order, valid at {at}", seen=order.not_after)
+    _require_allowed(broker, order, datasets, bundle, at)  # (6), (7)
+    with entitled(datasets[0].policy):
+        _require_supported(order, bundle)  # (8)
+        secret = _open_secret(broker, order)  # (9)
+    job = JobRecord(
+        job_id=job_id,
+        order_document=body.order,
+        outer_learning_rate=secret.outer_learning_rate,
+        outer_momentum=secret.outer_momentum,
+        trust_level=broker.platform.trust_level,
+        state="running",
+        keys=broker.state.keys.seal_ring(
+            job_id, job=SecretKey.generate(), model=SecretKey.generate(), seed=SecretKey(secret.learning_seed)
+        ),
+        launches=(),
+        manifest_document=None,
+    )
+    broker.state.commit(
+        Decision("order-accepted", (body.order.digest.raw(), body.release.digest.raw())),
+        at,
+        job,
+        ReleaseRecord(document=body.release),
+        UsedNonceRecord(owner=order.owners[0], nonce=order.nonce),
+        *(broker.state.tally_after(jobs_tally(data), 1) for data in datasets),
+    )
+    return _accepted(job)
+
+
+def jobs_tally(data: DatasetRecord) -> str:
+    """Counter of the jobs that used a data set."""
+    return f"jobs {data.dataset_id}"
+
+
+def _accepted(job: JobRecord) -> OrderAccepted:
+    return OrderAccepted(job_id=job.job_id, trainers=job.order.trainers, trust_level=job.trust_level.value)
+
+
+def _require_signed(signed: Signed, datasets: tuple[DatasetRecord, ...]) -> TrainingOrder:
+    """Check (3); duplicates among data sets are refused with it."""
+    owners = {data.manifest.owner for data in datasets}
+    order = open_signed(signed, TrainingOrder, owners, threshold=len(owners))
+    if set(order.owners) != owners:
+        raise PolicyError("policy.signer", expected=sorted(owners), seen=sorted(order.owners))
+    if len(set(order.datasets)) != len(order.datasets):
+        raise FormatError("format.message", expected="each data set once")
+    return order
+
+
+def _require_addressed(broker: BrokerContext, order: TrainingOrder, release_document: Signed) -> Release:
+    """Check (4)."""
+    if order.broker != broker.signing_key.party:
+        raise PolicyError("policy.broker", expected=broker.signing_key.party, seen=order.broker)
+    if release_document.digest != order.release:
+        raise AppraisalError("appraisal.release", expected=order.release, seen=release_document.digest)
+    release = require_release(release_document, broker.platform.trust_settings)
+    own = release.reference(BROKER_ROLE, broker.platform.trust_level)
+    if not isinstance(own, SgxReferenceValue) or own.mr_enclave != broker.platform.measurement:
+        raise AppraisalError("appraisal.release", expected="a release that names this broker", seen=release.tag)
+    return release
+
+
+def _require_allowed(
+    broker: BrokerContext, order: TrainingOrder, datasets: tuple[DatasetRecord, ...], bundle: BundleRecord, at: int
+) -> None:
+    facts = OrderFacts(order, bundle.publication, broker.platform.trust_level, at)
+    for data in datasets:
+        policy = data.policy
+        with entitled(policy):
+            require_owner_allows(policy, facts, broker.state.tally(jobs_tally(data)))
+    terms = bundle.terms
+    with entitled(terms):
+        require_provider_allows(terms, facts)
+
+
+def _require_supported(order: TrainingOrder, bundle: BundleRecord) -> None:
+    state_class = bundle.publication.state_class
+    if order.schedule.state_class != state_class:
+        raise PolicyError("policy.bundle", expected=f"state class {state_class}", seen=order.schedule.state_class)
+    if order.parent_model is not None:
+        raise PolicyError("policy.purpose", expected="training without a parent model", seen=order.parent_model)
+
+
+def _open_secret(broker: BrokerContext, order: TrainingOrder) -> OrderSecret:
+    info = order_secret_info(order.nonce, order.owners[0], broker.signing_key.party)
+    return OrderSecret.decode(broker.wrapping_key.open(order.secret, info))

@@ -1,0 +1,117 @@
+"""What the parties' terms say, one question per function; refusal is the default (side: enclave).
+
+Pure: documents whose signatures were checked, public facts and a time in; nothing out, or `PolicyError`.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from common.errors import ConfinementError, FreshnessError, PolicyError
+from common.identifiers import Digest, PartyKey
+from common.messages.evidence import TrustLevel
+from common.messages.objects import BundlePublication
+from common.messages.order import TrainingOrder
+from common.messages.policy import BundleTerms, DataPolicy, QueryGrant
+
+
+@dataclass(frozen=True)
+class OrderFacts:
+    """What an order is judged by. `at` is Unix time in seconds; `trust_level` is the broker's own."""
+
+    order: TrainingOrder
+    publication: BundlePublication
+    trust_level: TrustLevel
+    at: int
+
+
+def require_document_fits(terms: DataPolicy | BundleTerms, level: TrustLevel, *, production: bool) -> None:
+    """A document is taken only on a platform that its party accepts (policy.trust_level):
+
+    real hardware refuses identities made for simulation; simulation needs one; nobody's minimum is undercut.
+    """
+    if production and terms.unsafe_simulation:
+        raise PolicyError("policy.trust_level", expected="an identity for production", seen="unsafe_simulation")
+    if level is TrustLevel.SIMULATION and not terms.unsafe_simulation:
+        raise PolicyError("policy.trust_level", expected="an identity with unsafe_simulation", seen=level)
+    require_level(terms, level)
+
+
+def require_level(terms: DataPolicy | BundleTerms, level: TrustLevel) -> None:
+    """The platform is at least what these terms demand."""
+    if level.rank < TrustLevel(terms.minimal_trust_level).rank:
+        raise PolicyError("policy.trust_level", expected=f"{terms.minimal_trust_level} or stronger", seen=level)
+
+
+def require_unexpired(policy: DataPolicy, at: int) -> None:
+    """The owner's policy is valid now."""
+    if at > policy.not_after:
+        raise PolicyError("policy.expired", expected=f"valid at {at}", seen=f"until {policy.not_after}")
+
+
+def require_terms_unexpired(terms: BundleTerms, at: int) -> None:
+    """The provider's terms are valid now."""
+    if at > terms.not_after:
+        raise PolicyError("policy.provider_terms", expected=f"valid at {at}", seen=f"until {terms.not_after}")
+
+
+def require_owner_allows(policy: DataPolicy, facts: OrderFacts, jobs_before: int) -> None:
+    """All that one data set's policy says about an order. `jobs_before` counts the jobs that used it already."""
+    order, publication = facts.order, facts.publication
+    require_unexpired(policy, facts.at)
+    _require_named(publication.provider, policy.providers, "policy.provider")
+    if policy.bundles:
+        _require_named(publication.object.root, policy.bundles, "policy.bundle")
+    _require_named(order.release, policy.releases, "policy.release")
+    _require_named(order.purpose, policy.purposes, "policy.purpose")
+    _require_named(order.sandbox, policy.sandboxes, "policy.sandbox")
+    if not policy.min_trainers <= order.trainers <= policy.max_trainers:
+        expected = f"{policy.min_trainers} to {policy.max_trainers} trainers"
+        raise PolicyError("policy.slots", expected=expected, seen=order.trainers)
+    if jobs_before >= policy.max_jobs:
+        raise PolicyError("policy.jobs", expected=f"at most {policy.max_jobs} jobs", seen=jobs_before + 1)
+    require_level(policy, facts.trust_level)
+
+
+def require_provider_allows(terms: BundleTerms, facts: OrderFacts) -> None:
+    """All that a provider's terms say about an order."""
+    require_terms_unexpired(terms, facts.at)
+    if terms.owners and not set(facts.order.owners) <= set(terms.owners):
+        raise PolicyError("policy.provider_terms", expected="owners that the terms name", seen=facts.order.owners)
+    _require_named(facts.order.release, terms.releases, "policy.provider_terms")
+    require_level(terms, facts.trust_level)
+
+
+def require_sound_pair(sandbox: str, level: TrustLevel) -> None:
+    """Native code is confined by a kernel, so it needs one inside the TEE; an SGX enclave has none (DESIGN 7)."""
+    if sandbox == "native" and level is TrustLevel.SGX:
+        raise ConfinementError("confinement.pair", expected="sandbox wasm", seen=f"{sandbox} on {level}")
+
+
+def require_attempt_left(policies: Sequence[DataPolicy], attempt: int) -> None:
+    """Each launch of a slot lets provider code see the data again, so every owner bounds their number."""
+    most = min(policy.max_attempts for policy in policies)
+    if attempt > most:
+        raise PolicyError("policy.attempts", expected=f"at most {most} attempts", seen=attempt)
+
+
+def require_grant_names(grant: QueryGrant, *, manifest: Digest, broker: PartyKey, release: Digest, at: int) -> None:
+    """The grant is for this model, under this broker and release, and its time is not over."""
+    if grant.broker != broker:
+        raise PolicyError("policy.broker", expected=broker, seen=grant.broker)
+    if (grant.manifest, grant.release) != (manifest, release):
+        raise PolicyError("policy.grant", expected=(manifest, release), seen=(grant.manifest, grant.release))
+    if at > grant.not_after:
+        raise FreshnessError("freshness.grant", expected=f"valid at {at}", seen=f"until {grant.not_after}")
+
+
+def require_user_allowed(grant: QueryGrant, policies: Sequence[DataPolicy], terms: BundleTerms) -> None:
+    """The provider's terms admit the user; the provider itself asks only where every owner has said so."""
+    if terms.users and grant.user not in terms.users:
+        raise PolicyError("policy.provider_terms", expected="a user that the terms name", seen=grant.user)
+    if grant.user == terms.provider and not all(policy.grants_to_provider for policy in policies):
+        raise PolicyError("policy.grant", expected="a user who is not the model's provider", seen=grant.user)
+
+
+def _require_named(seen: object, allowed: Collection[object], code: str) -> None:
+    if seen not in allowed:
+        raise PolicyError(code, expected=f"one of {sorted(map(str, allowed))}", seen=seen)

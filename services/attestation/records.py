@@ -1,0 +1,225 @@
+"""What the key broker remembers, one immutable record per thing (side: enclave).
+
+Records are sealed as a whole when they leave the enclave. Keys inside them are blobs of their own (`state.StateKeys`),
+opened only when they are used, so that a record in memory, in an error or in a test's output holds no key.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from common.identifiers import BundleId, DatasetId, Digest, GrantId, JobId, ModelId, MrEnclave, PartyKey, RoleName
+from common.messages.attestation import Genesis
+from common.messages.base import Count, Message, Seconds
+from common.messages.evidence import TrustLevel
+from common.messages.objects import BundlePublication, DatasetManifest
+from common.messages.order import TrainingOrder
+from common.messages.policy import BundleTerms, DataPolicy
+from common.messages.signed import Signed
+
+SealedKeys = Annotated[bytes, Field(max_length=4096)]
+"""A key ring under the platform's sealing key."""
+
+JobState = Literal["running", "finished", "finished_short", "failed", "cancelled"]
+
+
+class DatasetRecord(Message):
+    """A registered data set under the newest version of its policy. `keys` is None once it is revoked."""
+
+    type: Literal["dataset"] = "dataset"
+    dataset_id: DatasetId
+    manifest_document: Signed
+    policy_document: Signed
+    keys: SealedKeys | None
+
+    @property
+    def key(self) -> str:
+        """Name of the record."""
+        return self.dataset_id
+
+    @property
+    def manifest(self) -> DatasetManifest:
+        """The manifest, whose signature was checked when it was registered."""
+        return DatasetManifest.decode(self.manifest_document.payload)
+
+    @property
+    def policy(self) -> DataPolicy:
+        """The newest policy, likewise."""
+        return DataPolicy.decode(self.policy_document.payload)
+
+
+class BundleRecord(Message):
+    """A published bundle and its provider's terms. `keys` is None once it is revoked."""
+
+    type: Literal["bundle"] = "bundle"
+    bundle_id: BundleId
+    publication_document: Signed
+    terms_document: Signed
+    keys: SealedKeys | None
+
+    @property
+    def key(self) -> str:
+        """Name of the record."""
+        return self.bundle_id
+
+    @property
+    def publication(self) -> BundlePublication:
+        """The publication, whose signature was checked when it was registered."""
+        return BundlePublication.decode(self.publication_document.payload)
+
+    @property
+    def terms(self) -> BundleTerms:
+        """The provider's terms, likewise."""
+        return BundleTerms.decode(self.terms_document.payload)
+
+
+class ReleaseRecord(Message):
+    """A release that an accepted order names; its signatures were checked then."""
+
+    type: Literal["release"] = "release"
+    document: Signed
+
+    @property
+    def key(self) -> str:
+        """Name of the record."""
+        return release_key(self.document.digest)
+
+
+class LaunchRecord(Message):
+    """One admitted launch. `not_after` is the end of a query enclave's placement; 0 for other roles."""
+
+    role: RoleName
+    slot: Count
+    attempt: Count
+    signing_public: PartyKey
+    mr_enclave: MrEnclave
+    not_after: Seconds
+
+
+class JobRecord(Message):
+    """An accepted order and what became of it.
+
+    `keys` holds {job, seed, model} while it runs, {model} when it has made one, nothing otherwise. `launches` are the
+    newest of each slot of trainers and parameter server, and the placed query enclaves of its model.
+    """
+
+    type: Literal["job"] = "job"
+    job_id: JobId
+    order_document: Signed
+    outer_learning_rate: float
+    outer_momentum: float
+    trust_level: TrustLevel
+    state: JobState
+    keys: SealedKeys | None
+    launches: tuple[LaunchRecord, ...]
+    manifest_document: Signed | None
+
+    @property
+    def key(self) -> str:
+        """Name of the record."""
+        return self.job_id
+
+    @property
+    def order(self) -> TrainingOrder:
+        """The order, whose signatures were checked when it was accepted."""
+        return TrainingOrder.decode(self.order_document.payload)
+
+    @property
+    def model_id(self) -> ModelId:
+        """Name of the model that it makes or has made."""
+        return ModelId.of(self.order_document.digest)
+
+
+class ModelRecord(Message):
+    """Which job made a model."""
+
+    type: Literal["model"] = "model"
+    model_id: ModelId
+    job_id: JobId
+
+    @property
+    def key(self) -> str:
+        """Name of the record."""
+        return self.model_id
+
+
+class UsedNonceRecord(Message):
+    """The nonce of an accepted order: single use."""
+
+    type: Literal["used-nonce"] = "used-nonce"
+    owner: PartyKey
+    nonce: Annotated[bytes, Field(min_length=16, max_length=16)]
+
+    @property
+    def key(self) -> str:
+        """Name of the record."""
+        return used_nonce_key(self.owner, self.nonce)
+
+
+class TallyRecord(Message):
+    """A number that only grows: jobs of a data set, answers of a data set, model or grant."""
+
+    type: Literal["tally"] = "tally"
+    name: Annotated[str, Field(max_length=128)]
+    count: Count
+
+    @property
+    def key(self) -> str:
+        """Name of the record."""
+        return self.name
+
+
+class RevokedGrantRecord(Message):
+    """A grant that one of its signers has ended."""
+
+    type: Literal["revoked-grant"] = "revoked-grant"
+    grant_id: GrantId
+
+    @property
+    def key(self) -> str:
+        """Name of the record."""
+        return self.grant_id
+
+
+Record = Annotated[
+    DatasetRecord
+    | BundleRecord
+    | ReleaseRecord
+    | JobRecord
+    | ModelRecord
+    | UsedNonceRecord
+    | TallyRecord
+    | RevokedGrantRecord,
+    Field(discriminator="type"),
+]
+
+
+class IdentityRecord(Message):
+    """The broker itself: its genesis, and the seeds of its two keys as blobs under the sealing key."""
+
+    genesis: Genesis
+    signing_seed: SealedKeys
+    wrapping_seed: SealedKeys
+
+
+class StateEntry(Message):
+    """One entry of the sealed state: what a decision changed. The last entry of a snapshot carries `identity`."""
+
+    type: Literal["broker-state-entry"] = "broker-state-entry"
+    version: Literal[1] = 1
+    epoch: Count
+    time: Seconds
+    log_size: Count
+    log_peaks: tuple[Annotated[bytes, Field(min_length=32, max_length=32)], ...]
+    identity: IdentityRecord | None
+    records: tuple[Record, ...]
+
+
+def release_key(digest: Digest) -> str:
+    """Name of a release's record."""
+    return f"release {digest}"
+
+
+def used_nonce_key(owner: PartyKey, nonce: bytes) -> str:
+    """Name of a used nonce's record."""
+    return f"nonce {owner} {nonce.hex()}"

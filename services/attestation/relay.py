@@ -1,0 +1,117 @@
+"""The host's end of the broker's door, for as long as the service runs (side: host).
+
+It starts the enclave, hands it the newest sealed state, stores what it asks to store, and starts it again after a pause
+when it ends. It carries requests and replies, all signed or wrapped, and can forge or open none.
+"""
+
+import contextlib
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from common.door import Handler
+from common.errors import CloisterError, FormatError, PeerClosedError, Refusal, UnavailableError
+from common.event_log import log_event
+from common.messages.broker_door import StartBroker
+from common.untrusted.relay import EnclaveRelay
+from services.attestation.state_files import StateFiles
+
+_log = logging.getLogger("attestation.relay")
+
+START_SECONDS: Final = 180.0
+"""An enclave's start on a busy machine, with its measurement."""
+
+HANDLE_SECONDS: Final = 30.0
+FIRST_PAUSE_SECONDS: Final = 0.2
+LONGEST_PAUSE_SECONDS: Final = 10.0
+_NUMBER_BYTES: Final = 8
+
+
+class BrokerRelay:
+    """A supervised broker enclave. `run` until `stop`, on a thread of its own."""
+
+    def __init__(self, launcher: Path, start: StartBroker, files: StateFiles) -> None:
+        self._launcher, self._start, self._files = launcher, start, files
+        self._launched: EnclaveRelay | None = None
+        self._enclave: EnclaveRelay | None = None
+        self._stopped, self._gone = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._run, name="broker-relay", daemon=True)
+
+    def start(self) -> None:
+        """Launch the enclave, and again whenever it ends."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the enclave for good."""
+        self._stopped.set()
+        if self._launched is not None:
+            self._launched.stop()
+        self._gone.set()
+        self._thread.join()
+
+    @property
+    def ready(self) -> bool:
+        """Whether the broker answers. It may be frozen: its witnesses say when it no longer is."""
+        return self._enclave is not None and self._enclave.alive
+
+    def ask(self, raw: bytes) -> bytes:
+        """Carry one request; the signed reply. Raises `UnavailableError` (unavailable.broker)."""
+        enclave = self._enclave
+        if enclave is None:
+            raise UnavailableError("unavailable.broker")
+        try:
+            return enclave.call("handle", raw, seconds=HANDLE_SECONDS)
+        except (PeerClosedError, TimeoutError) as cause:
+            raise UnavailableError("unavailable.broker") from cause
+
+    def _run(self) -> None:
+        pause = FIRST_PAUSE_SECONDS
+        while not self._stopped.is_set():
+            self._gone.clear()
+            if self._live():
+                pause = FIRST_PAUSE_SECONDS
+            self._stopped.wait(pause)
+            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+
+    def _live(self) -> bool:
+        """One life of the enclave; whether it ever answered."""
+        enclave = EnclaveRelay("broker", self._launcher, self._handlers(), on_exit=self._gone.set)
+        self._launched = enclave
+        try:
+            enclave.call("start", self._start.encode(), seconds=START_SECONDS)
+            self._enclave = enclave
+            log_event(_log, "broker_started", pid=enclave.pid)
+            self._gone.wait()
+        except Refusal as refusal:
+            log_event(_log, "broker_not_started", logging.ERROR, code=refusal.code, reason=refusal.mend)
+        except (CloisterError, TimeoutError) as error:
+            log_event(_log, "broker_not_started", logging.ERROR, reason=type(error).__name__)
+        answered, self._enclave = self._enclave is not None, None
+        with contextlib.suppress(OSError):
+            enclave.stop()
+        return answered
+
+    def _handlers(self) -> Mapping[str, Handler]:
+        return {
+            "state.read": lambda body: self._files.read(_number(body)),
+            "state.append": _silent(self._files.append),
+            "state.begin": _silent(lambda _: self._files.begin()),
+            "state.add": _silent(self._files.add),
+            "state.commit": _silent(lambda _: self._files.commit()),
+        }
+
+
+def _silent(store: Callable[[bytes], None]) -> Handler:
+    def handler(body: bytes) -> bytes:
+        store(body)
+        return b""
+
+    return handler
+
+
+def _number(body: bytes) -> int:
+    if len(body) != _NUMBER_BYTES:
+        raise FormatError("format.door_frame", expected=f"a number of {_NUMBER_BYTES} bytes")
+    return int.from_bytes(body, "big")

@@ -1,0 +1,90 @@
+"""A party ends something of its own (side: enclave).
+
+    data set   its owner      its key is destroyed; running jobs that use it are cancelled; models made of it stay
+    bundle     its provider   its key is destroyed; running jobs are cancelled; its models can't be placed any more
+    grant      an owner of the model's data (shown by its jobs)                    no more answers under it
+    job        an owner of its data   running: cancelled; finished: the model's key is destroyed
+
+A destroyed key is gone from this state. Sealed copies in older states open nothing once the witnesses have seen this
+one. Members of a cancelled job learn it from the signed member list and get nothing new.
+"""
+
+from common.errors import FormatError, NotFoundError, PolicyError
+from common.identifiers import BundleId, DatasetId, GrantId, JobId, PartyKey
+from common.messages.attestation import Revoke, Revoked
+from common.messages.policy import Revocation
+from common.messages.signed import open_signed
+from services.attestation.context import BrokerContext
+from services.attestation.decision_log import Decision
+from services.attestation.records import BundleRecord, DatasetRecord, JobRecord, Record, RevokedGrantRecord
+
+_PREFIX = {"dataset": "data_", "bundle": "bundle_", "grant": "grant_", "job": "job_"}
+
+
+def revoke(broker: BrokerContext, body: Revoke, at: int) -> Revoked:
+    """Take a signed revocation; a second one of the same thing changes nothing.
+
+    Raises `AuthenticityError`, `PolicyError` (policy.signer, policy.broker), `NotFoundError` or `FormatError`.
+    """
+    party = Revocation.decode(body.revocation.payload).party
+    revocation = open_signed(body.revocation, Revocation, [party])
+    if revocation.broker != broker.signing_key.party:
+        raise PolicyError("policy.broker", expected=broker.signing_key.party, seen=revocation.broker)
+    if not revocation.identifier.startswith(_PREFIX[revocation.target]):
+        raise FormatError("format.identifier", expected=f"a {revocation.target}", seen=revocation.identifier)
+    changes = _changes(broker, revocation)
+    if changes:
+        broker.state.commit(Decision("revoked", (body.revocation.digest.raw(),)), at, *changes)
+    return Revoked(identifier=revocation.identifier)
+
+
+def _changes(broker: BrokerContext, revocation: Revocation) -> list[Record]:
+    name, party = revocation.identifier, revocation.party
+    if revocation.target == "dataset":
+        data = broker.dataset(DatasetId(name))
+        _require_party(party, data.manifest.owner)
+        return _destroy(broker, data)
+    if revocation.target == "bundle":
+        bundle = broker.bundle(BundleId(name))
+        _require_party(party, bundle.publication.provider)
+        return _destroy(broker, bundle)
+    if revocation.target == "job":
+        job = broker.job(JobId(name))
+        _require_party(party, *job.order.owners)
+        return _end(job)
+    return _end_grant(broker, GrantId(name), party)
+
+
+def _require_party(party: PartyKey, *entitled: PartyKey) -> None:
+    if party not in entitled:
+        raise PolicyError("policy.signer", expected=f"one of {entitled}", seen=party)
+
+
+def _destroy(broker: BrokerContext, record: DatasetRecord | BundleRecord) -> list[Record]:
+    if record.keys is None:
+        return []
+    used_by = [
+        job
+        for job in broker.state.all(JobRecord)
+        if job.state == "running" and record.key in (*job.order.datasets, job.order.bundle)
+    ]
+    return [record.model_copy(update={"keys": None}), *(change for job in used_by for change in _end(job))]
+
+
+def _end(job: JobRecord) -> list[Record]:
+    if job.keys is None:
+        return []
+    state = "cancelled" if job.state == "running" else job.state
+    return [job.model_copy(update={"state": state, "keys": None})]
+
+
+def _end_grant(broker: BrokerContext, grant_id: GrantId, party: PartyKey) -> list[Record]:
+    """A grant is known here by its first draw only, so any owner of a registered data set may end one in advance.
+
+    Harmless to others: a grant's identifier is the digest of what its own signers keep.
+    """
+    if not any(data.manifest.owner == party for data in broker.state.all(DatasetRecord)):
+        raise NotFoundError("not_found.dataset", expected="a party with a registered data set", seen=party)
+    if broker.state.find(RevokedGrantRecord, grant_id) is not None:
+        return []
+    return [RevokedGrantRecord(grant_id=grant_id)]

@@ -1,0 +1,180 @@
+"""The broker's sealed state: a chain of entries that the host keeps and cannot read, change, mix or cut unseen (side:
+enclave).
+
+Each entry is a blob under the platform's sealing key for this measurement, bound to its number and to the digest of the
+entry before it. A start writes everything anew as a snapshot; each decision then appends one entry, which the host must
+have stored before the reply leaves. What sealing cannot give is freshness: a shorter chain is as authentic as the whole
+(see `state_anchor`). A host that kept an old chain also keeps, sealed, what was revoked since.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final, Protocol, TypeVar
+
+from common.crypto.aead import open_blob, open_ring, seal_blob, seal_ring
+from common.crypto.digests import sha256_raw
+from common.crypto.keys import KeyRing, SecretKey
+from common.crypto.labels import RECORD_KEYS, SEALED_STATE
+from common.errors import AuthenticityError
+from common.messages.base import Message
+from services.attestation.decision_log import Decision, DecisionLog
+from services.attestation.records import IdentityRecord, Record, StateEntry, TallyRecord
+
+_CODE: Final = "authenticity.sealed_state"
+_SNAPSHOT_ENTRY_BYTES: Final = 4 << 20
+_MAX_ENTRY_BYTES: Final = 16 << 20
+COMPACT_AFTER: Final = 20_000
+"""Entries after a snapshot before the next one: reading them back takes a few seconds."""
+
+RecordT = TypeVar("RecordT", bound=Message)
+
+
+class StateStore(Protocol):
+    """Where the host keeps the blobs. What it says it has stored, survives a crash of the host."""
+
+    def load(self) -> Iterable[bytes]:
+        """All blobs of the newest chain, in order; none at the very first start."""
+
+    def append(self, blob: bytes) -> None:
+        """Store one more blob."""
+
+    def replace(self, blobs: Iterable[bytes]) -> None:
+        """Begin a new chain with these blobs; the old one counts until all of them are stored."""
+
+
+@dataclass(frozen=True)
+class Restored:
+    """A chain that was read back: who the broker is, and its log as it was."""
+
+    identity: IdentityRecord
+    log: DecisionLog
+    time: int
+    records: dict[str, Record]
+
+
+class StateKeys:
+    """The platform's sealing key for this measurement, in its three uses."""
+
+    def __init__(self, sealing_key: SecretKey) -> None:
+        self._key = sealing_key
+
+    def seal_ring(self, owner: str, **keys: SecretKey) -> bytes:
+        """Keys for the record named `owner`."""
+        return seal_ring(KeyRing(keys), self._key, RECORD_KEYS, owner.encode())
+
+    def open_ring(self, owner: str, sealed: bytes) -> KeyRing:
+        """Keys of that record."""
+        return open_ring(self._key, RECORD_KEYS, sealed, owner.encode())
+
+    def seal_seed(self, name: str, seed: bytes) -> bytes:
+        """The seed of one of the broker's own keys."""
+        return seal_blob(self._key, RECORD_KEYS, seed, b"seed", name.encode())
+
+    def open_seed(self, name: str, sealed: bytes) -> bytes:
+        """That seed."""
+        return open_blob(self._key, RECORD_KEYS, sealed, b"seed", name.encode(), code=_CODE)
+
+    def seal_entry(self, entry: StateEntry, number: int, previous: bytes) -> bytes:
+        """Entry `number` of a chain, after the blob whose SHA-256 is `previous`."""
+        return seal_blob(self._key, SEALED_STATE, entry.encode(), number.to_bytes(8, "big"), previous)
+
+    def open_entry(self, blob: bytes, number: int, previous: bytes) -> StateEntry:
+        """That entry. Raises `AuthenticityError` (authenticity.sealed_state)."""
+        plain = open_blob(self._key, SEALED_STATE, blob, number.to_bytes(8, "big"), previous, code=_CODE)
+        return StateEntry.decode(plain, limit=_MAX_ENTRY_BYTES)
+
+
+def restore(store: StateStore, keys: StateKeys) -> Restored | None:
+    """Read the chain back; None when the host has none. Raises `AuthenticityError` (authenticity.sealed_state)."""
+    identity, records, entry, previous = None, dict[str, Record](), None, bytes(32)
+    for number, blob in enumerate(store.load()):
+        entry = keys.open_entry(blob, number, previous)
+        previous = sha256_raw(blob)
+        identity = identity or entry.identity
+        records.update({record.key: record for record in entry.records})
+    if entry is None:
+        return None
+    if identity is None:
+        raise AuthenticityError(_CODE, expected="a whole snapshot")
+    return Restored(identity, DecisionLog(entry.epoch, entry.log_size, entry.log_peaks), entry.time, records)
+
+
+class BrokerState:
+    """All records and the log, as of the last decision that the host has stored.
+
+    Made by `begin`, which writes a snapshot. Not for several threads at once.
+    """
+
+    def __init__(self, store: StateStore, keys: StateKeys, restored: Restored) -> None:
+        self._store, self.keys, self._records = store, keys, dict(restored.records)
+        self.identity, self.log, self.time = restored.identity, restored.log, restored.time
+        self._previous, self._next = bytes(32), 0
+
+    def begin(self, decision: Decision, at: int) -> None:
+        """Log the start of this epoch and store a snapshot of everything."""
+        self.log = self.log.extended(decision, at)
+        self.time = max(self.time, at)
+        self._store.replace(self._snapshot())
+
+    def find(self, kind: type[RecordT], name: str) -> RecordT | None:
+        """The record of this name, if it is there and of this kind."""
+        record = self._records.get(name)
+        return record if isinstance(record, kind) else None
+
+    def all(self, kind: type[RecordT]) -> Iterator[RecordT]:
+        """Every record of a kind."""
+        return (record for record in list(self._records.values()) if isinstance(record, kind))
+
+    def tally(self, name: str) -> int:
+        """A counter's value; 0 when it never counted."""
+        record = self.find(TallyRecord, name)
+        return 0 if record is None else record.count
+
+    def tally_after(self, name: str, more: int) -> TallyRecord:
+        """The counter's record once `more` is added, to be committed."""
+        return TallyRecord(name=name, count=self.tally(name) + more)
+
+    def commit(self, decision: Decision, at: int, *records: Record) -> None:
+        """Log a decision and what it changes; durable when this returns, and only then true."""
+        log = self.log.extended(decision, at)
+        if self._next >= COMPACT_AFTER:
+            self._previous, self._next = bytes(32), 0
+            self._store.replace(self._snapshot())
+        blob = self._seal(self._entry(log, max(self.time, at), records))
+        self._store.append(blob)
+        self._follow(blob)
+        self.log, self.time = log, max(self.time, at)
+        self._records.update({record.key: record for record in records})
+
+    def _entry(self, log: DecisionLog, time: int, records: Iterable[Record], *, last: bool = False) -> StateEntry:
+        return StateEntry(
+            epoch=log.epoch,
+            time=time,
+            log_size=log.size,
+            log_peaks=log.peaks,
+            identity=self.identity if last else None,
+            records=tuple(records),
+        )
+
+    def _seal(self, entry: StateEntry) -> bytes:
+        return self.keys.seal_entry(entry, self._next, self._previous)
+
+    def _follow(self, blob: bytes) -> None:
+        self._previous, self._next = sha256_raw(blob), self._next + 1
+
+    def _snapshot(self) -> Iterator[bytes]:
+        """Everything, in entries of a few MiB; the last one, which makes it whole, may have no record."""
+        batch: list[Record] = []
+        size = 0
+        for record in self._records.values():
+            batch.append(record)
+            size += len(record.encode())
+            if size >= _SNAPSHOT_ENTRY_BYTES:
+                yield self._sealed_batch(batch)
+                batch, size = [], 0
+        yield self._sealed_batch(batch, last=True)
+
+    def _sealed_batch(self, batch: list[Record], *, last: bool = False) -> bytes:
+        blob = self._seal(self._entry(self.log, self.time, batch, last=last))
+        self._follow(blob)
+        return blob

@@ -1,0 +1,93 @@
+"""Is this state the newest? Witnesses outside the operator's reach say so (side: enclave; DESIGN decision 4).
+
+Sealing does not make state fresh: the host may start the broker from an older chain. So after each start it releases
+nothing until a quorum of the witnesses in its genesis record has signed that the log head of this boot is not older
+than any that they have seen. From then on it may run `UNCONFIRMED_LIMIT` decisions ahead of them and freezes again
+beyond: that bounds what a host gains by keeping the witnesses away and rewinding to the last head that they saw.
+
+A witness that has seen a later head says so by signing that one; the broker then knows that it was rewound.
+Without witnesses nothing is ever frozen, and every placement says `witnessed: false`.
+"""
+
+from typing import Final
+
+from common.broker_statements import head_seen_parts
+from common.crypto.labels import LOG_HEAD_SEEN
+from common.crypto.signing import verify_signature
+from common.errors import AuthenticityError, FreshnessError, UnavailableError
+from common.identifiers import Digest, PartyKey
+from common.messages.attestation import ConfirmHead, Genesis, LogHead
+
+UNCONFIRMED_LIMIT: Final = 256
+"""Decisions that a quorum of witnesses need not have seen yet. One budget draw, launch or order is one decision."""
+
+
+class StateAnchor:
+    """What the witnesses have said in this boot. `boot_nonce` (32 bytes) is fresh in each."""
+
+    def __init__(self, genesis: Genesis, boot_nonce: bytes, head: LogHead) -> None:
+        self._genesis, self.boot_nonce = genesis, boot_nonce
+        self._head = head
+        self._roots: dict[int, Digest] = {head.size: head.root}
+        self._confirmed: dict[PartyKey, int] = {}
+        self._objecting: set[PartyKey] = set()
+
+    @property
+    def witnessed(self) -> bool:
+        """Whether a quorum of witnesses guards this broker."""
+        return self._genesis.witness_quorum > 0
+
+    @property
+    def frozen(self) -> bool:
+        """Whether nothing may be released now."""
+        if not self.witnessed:
+            return False
+        confirmed = self._confirmed_size()
+        return confirmed is None or self._head.size - confirmed >= UNCONFIRMED_LIMIT
+
+    def require_thawed(self) -> None:
+        """Raise `FreshnessError` (freshness.state) when rewound, `UnavailableError` (unavailable.frozen) if frozen."""
+        if self.frozen and self._objecting:
+            raise FreshnessError("freshness.state", expected="the newest state", seen=f"size {self._head.size}")
+        if self.frozen:
+            raise UnavailableError("unavailable.frozen")
+
+    def follow(self, head: LogHead) -> None:
+        """The log has grown."""
+        self._head = head
+        self._roots[head.size] = head.root
+
+    def confirm(self, word: ConfirmHead) -> None:
+        """Take a witness's word. In this order, each raises:
+
+        (1) it is a witness of the genesis record who signed this (`AuthenticityError`);
+        (2) it answers this boot, not an earlier one (`FreshnessError`, freshness.challenge);
+        (3) the head is one of this boot; else the witness has seen a later or another one (freshness.state).
+        """
+        if word.witness not in self._genesis.witnesses:  # (1)
+            raise AuthenticityError("authenticity.signature", expected=self._genesis.witnesses, seen=word.witness)
+        parts = head_seen_parts(self._genesis.digest, word.boot_nonce, word.head)
+        verify_signature(word.witness, word.signature, LOG_HEAD_SEEN, *parts)
+        if word.boot_nonce != self.boot_nonce:  # (2)
+            raise FreshnessError("freshness.challenge", expected="this boot's nonce")
+        size = word.head.size
+        if word.head.epoch == self._head.epoch and size < min(self._roots):
+            return  # superseded by what a quorum has confirmed since
+        if word.head.epoch != self._head.epoch or self._roots.get(size) != word.head.root:  # (3)
+            self._objecting.add(word.witness)
+            self._confirmed.pop(word.witness, None)
+            raise FreshnessError("freshness.state", expected=f"size {size}", seen=f"size {self._head.size}")
+        self._objecting.discard(word.witness)
+        self._confirmed[word.witness] = max(size, self._confirmed.get(word.witness, 0))
+        self._forget_superseded()
+
+    def _confirmed_size(self) -> int | None:
+        """The largest size that a quorum has confirmed, or a later one of."""
+        sizes = sorted(self._confirmed.values(), reverse=True)
+        quorum = self._genesis.witness_quorum
+        return sizes[quorum - 1] if len(sizes) >= quorum else None
+
+    def _forget_superseded(self) -> None:
+        oldest = self._confirmed_size()
+        if oldest is not None:
+            self._roots = {size: root for size, root in self._roots.items() if size >= oldest}

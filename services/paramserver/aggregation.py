@@ -1,0 +1,77 @@
+"""The outer optimiser: what a round's deltas do to the state (side: enclave).
+
+P parameters. Each delta is a member's local change from the round's state; their mean, weighted by rows, is the
+negative of DiLoCo's outer gradient (arXiv 2311.08105, algorithm 1). With momentum m and learning rate r:
+
+    velocity = m velocity + mean        state = state + r (mean + m velocity)        (Nesterov, as in torch.optim.SGD)
+
+m = 0, r = 1 is plain averaging. Deltas are summed in the order of their slots, so the result does not depend on which
+came first. Sums are float64 for the weights alone; values stay float32.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from common.errors import FormatError
+from common.exchange.payloads import Figures, StateP, decode_delta
+
+
+@dataclass(frozen=True)
+class RoundResult:
+    """A closed round: the new state, the mean loss over rows, who took part and whose delta was no valid one."""
+
+    state_P: StateP
+    loss: float | None
+    contributors: tuple[int, ...]
+    invalid: tuple[int, ...]
+
+
+class OuterOptimiser:
+    """Holds the velocity of one job."""
+
+    def __init__(self, state_class: int, learning_rate: float, momentum: float) -> None:
+        self._rate, self._momentum = np.float32(learning_rate), np.float32(momentum)
+        self._velocity_P: StateP = np.zeros(state_class, np.float32)
+
+    def close_round(self, state_P: StateP, payloads: Mapping[int, bytes | bytearray]) -> RoundResult:
+        """Apply the DELTA payloads of a round, by slot. If none is valid the state stays as it is.
+
+        A delta that is not finite or trained on no rows is invalid; so are all, if they make the state not finite.
+        """
+        valid: dict[int, tuple[StateP, Figures]] = {}
+        for slot in sorted(payloads):
+            try:
+                delta_P, figures = decode_delta(payloads[slot], state_P.size)
+            except FormatError:
+                continue
+            if figures.rows > 0:
+                valid[slot] = (delta_P, figures)
+        moved_P = self._step(state_P, valid) if valid else state_P
+        if not np.isfinite(moved_P).all():
+            valid, moved_P = {}, state_P
+            self._velocity_P = np.zeros_like(state_P)
+        return RoundResult(
+            moved_P,
+            mean_loss([figures for _, figures in valid.values()]),
+            tuple(valid),
+            tuple(sorted(payloads.keys() - valid.keys())),
+        )
+
+    def _step(self, state_P: StateP, valid: Mapping[int, tuple[StateP, Figures]]) -> StateP:
+        rows = sum(figures.rows for _, figures in valid.values())
+        mean_P = np.zeros_like(state_P)
+        with np.errstate(over="ignore", invalid="ignore"):
+            for delta_P, figures in valid.values():
+                mean_P += delta_P * np.float32(figures.rows / rows)
+            self._velocity_P = self._momentum * self._velocity_P + mean_P
+            moved_P = state_P + self._rate * (mean_P + self._momentum * self._velocity_P)
+        return moved_P.astype(np.float32, copy=False)
+
+
+def mean_loss(figures: list[Figures]) -> float | None:
+    """Mean over the rows of those that tell a loss."""
+    told = [(one.loss, one.rows) for one in figures if one.loss is not None and one.rows > 0]
+    rows = sum(count for _, count in told)
+    return sum(loss * count for loss, count in told) / rows if rows else None

@@ -1,0 +1,101 @@
+"""The end of a job: seal the model, tell the broker, and only then say that it is over (side: enclave).
+
+Holds: the launch's keys, the final state.  Reads: the broker's signed answers.  Sends: ciphertext, a signed manifest.
+
+Store and broker may be away at this very moment, after all the work: each step is tried again for `PERSIST_SECONDS`.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from common.bundle import BundleManifest
+from common.door_objects import DoorObjects
+from common.errors import UnavailableError
+from common.exchange.clock import Now, Waiting
+from common.exchange.payloads import StateP
+from common.identifiers import ModelId
+from common.key_retrieval import BrokerChannel, Launch
+from common.messages.attestation import Completed, CompleteJob
+from common.messages.policy import JobOutcome
+from common.messages.signed import Signed
+from common.sealed_object import ObjectKind, seal_object
+from services.paramserver.job import ParameterServerJob
+from services.paramserver.model_sealing import FinishedJob, encode_final_state, sign_manifest
+
+PERSIST_SECONDS: Final = 600.0
+PERSIST_PAUSE_SECONDS: Final = 2.0
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class JobEnd:
+    """How a job ended, and its model."""
+
+    outcome: JobOutcome
+    code: str | None = None
+    manifest: Signed | None = None
+    model_id: ModelId | None = None
+
+
+@dataclass(frozen=True)
+class Patience:
+    """Does a thing again and again while what it needs is away."""
+
+    now: Now
+    wait: Waiting
+
+    def persist(self, action: Callable[[], T]) -> T:
+        """The action's result. Raises `UnavailableError` or `TimeoutError` when patience ends."""
+        give_up = self.now() + PERSIST_SECONDS
+        while True:
+            try:
+                return action()
+            except (UnavailableError, TimeoutError):
+                if self.now() > give_up or self.wait(PERSIST_PAUSE_SECONDS):
+                    raise
+
+
+@dataclass(frozen=True)
+class JobEnding:
+    """Ends the job of one launch."""
+
+    launch: Launch
+    channel: BrokerChannel
+    objects: DoorObjects
+    patience: Patience
+
+    def cancelled(self) -> JobEnd:
+        """The broker says that a party ended the job: there is no model."""
+        return JobEnd("cancelled", "policy.revoked")
+
+    def end(self, job: ParameterServerJob, layout: BundleManifest | None) -> JobEnd:
+        """Seal what was learned, or say that nothing was. Raises the broker's or the store's refusal."""
+        outcome = job.outcome()
+        if outcome == "failed" or job.state_P is None:
+            return self._complete(JobEnd("failed", "unavailable.rounds"))
+        if layout is None or layout.state_count > job.state_P.size:
+            return self._complete(JobEnd("failed", "format.bundle"))
+        manifest = self._seal(job, job.state_P, layout, outcome)
+        return self._complete(JobEnd(outcome, None, manifest))
+
+    def _seal(self, job: ParameterServerJob, state_P: StateP, layout: BundleManifest, outcome: JobOutcome) -> Signed:
+        payload, weights = encode_final_state(state_P, layout)
+        sealed = seal_object(payload, self.launch.keys["model"], ObjectKind.MODEL)
+        reference = self.patience.persist(lambda: self.objects.store(sealed))
+        finished = FinishedJob(
+            self.launch.terms, self.launch.order, outcome, job.rounds.rounds_done, job.members.records(),
+            int(time.time()),
+        )  # fmt: skip
+        return sign_manifest(finished, reference, weights, self.launch.signing_key)
+
+    def _complete(self, end: JobEnd) -> JobEnd:
+        digest = end.manifest.digest if end.manifest else None
+        asked = CompleteJob.model_validate({
+            "job_id": self.launch.terms.job_id, "outcome": end.outcome, "manifest": end.manifest,
+            "statement": self.launch.state_completion(end.outcome, digest),
+        })  # fmt: skip
+        completed = self.patience.persist(lambda: self.channel.ask(asked, Completed))
+        return JobEnd(end.outcome, end.code, end.manifest, completed.model_id)

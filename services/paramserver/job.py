@@ -1,0 +1,215 @@
+"""One job at the parameter server, as a pure machine that the clock drives (side: enclave).
+
+Holds: the job's state, deltas and member ciphers.  Reads: frames and member lists.  Sends: one batch of frames a tick.
+
+`receive` and `admit` may be called from any thread and only queue; all else happens in `tick`, on the clock's thread.
+Work that takes longer for real payloads than for dummies (adding deltas, encoding a state) runs on `executor`, and its
+result is looked at on a later tick, so that emission does not depend on content. Order of one tick:
+  (1) member lists: newer attempts fence older ones;
+  (2) frames: opened or refused, payloads put together;
+  (3) finished work: a new state opens the next round and is broadcast;
+  (4) a round that is due closes: its deltas go to the executor;
+  (5) a member that lacks the open round's state gets it again;
+  (6) frames_per_tick frames are sealed, real or dummy.
+"""
+
+import queue
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass
+
+from common.crypto.keys import SecretKey
+from common.errors import FormatError, Refusal
+from common.exchange.frames import Endpoint, FrameKind, FrameLink, FrameSealer
+from common.exchange.parts import Outbox, Payload
+from common.exchange.payloads import Figures, StateP, decode_state, encode_state
+from common.exchange.schedule import patience_ticks
+from common.identifiers import Digest, JobId
+from common.messages.attestation import Members
+from common.messages.order import Schedule
+from common.messages.policy import JobOutcome, JobReport
+from services.paramserver.aggregation import OuterOptimiser, RoundResult
+from services.paramserver.membership import LiveMember, MemberTable
+from services.paramserver.schedule import RoundSchedule
+
+INBOX_FRAMES = 1 << 16
+"""Frames that wait for the next tick; what a host floods beyond is dropped and counted as refused."""
+
+
+@dataclass(frozen=True)
+class JobContext:
+    """What one launch of the parameter server knows of a job when it is admitted."""
+
+    job_id: JobId
+    order: Digest
+    schedule: Schedule
+    own: Endpoint
+    outer_learning_rate: float
+    outer_momentum: float
+
+
+@dataclass(frozen=True)
+class _Advance:
+    """Finished work: the state of the round that opens now, encoded for the broadcast; `result` of the closed one."""
+
+    state_P: StateP
+    encoded: bytes
+    result: RoundResult | None
+
+
+class ParameterServerJob:
+    """The rounds, members and frames of one job."""
+
+    def __init__(self, context: JobContext, job_key: SecretKey, executor: Executor) -> None:
+        schedule = context.schedule
+        self.context, self._executor = context, executor
+        self.members = MemberTable(schedule, context.order, job_key, context.own)
+        self.rounds = RoundSchedule(schedule)
+        self._sealer = FrameSealer(FrameLink.downlink(schedule, context.order, context.own), job_key)
+        self._outbox = Outbox(schedule)
+        self._optimiser = OuterOptimiser(schedule.state_class, context.outer_learning_rate, context.outer_momentum)
+        self._frames: queue.Queue[bytes] = queue.Queue(INBOX_FRAMES)
+        self._lists: queue.Queue[Members] = queue.Queue()
+        self._work: Future[_Advance] | None = None
+        self._delivered: dict[int, bytearray] = {}
+        self._broadcast = b""
+        self._broadcast_tick = 0
+        self.state_P: StateP | None = None
+        self.loss: float | None = None
+        self.real_frames = self.dummy_frames = self.refused_frames = 0
+
+    def receive(self, frame: bytes) -> None:
+        """Queue a frame as it came from the host."""
+        try:
+            self._frames.put_nowait(frame)
+        except queue.Full:
+            self.refused_frames += 1
+
+    def admit(self, members: Members) -> None:
+        """Queue a member list that the broker signed."""
+        self._lists.put(members)
+
+    def tick(self, tick: int) -> list[bytes]:
+        """One tick; the frames to send. Raises `FreshnessError` when a later launch has replaced this one."""
+        while not self._lists.empty():
+            self.members.admit(self._lists.get_nowait())  # (1)
+        for _ in range(self._frames.qsize()):
+            self._open(self._frames.get_nowait(), tick)  # (2)
+        if self._work is not None and self._work.done():
+            self._advance(self._work, tick)  # (3)
+        self._close_if_due(tick)  # (4)
+        self._repeat_if_needed(tick)  # (5)
+        held = 0 if self.state_P is None else self.rounds.rounds_done + 1
+        return [
+            self._sealer.seal(tick, index, self._outbox.take(held))
+            for index in range(self.context.schedule.frames_per_tick)
+        ]  # (6)
+
+    def collect(self, tick: int) -> None:
+        """After the last tick: wait for work that is still under way."""
+        if self._work is not None:
+            self._advance(self._work, tick)
+
+    def report(self, sequence: int, tick: int, outcome: JobOutcome | None = None) -> JobReport:
+        """What the owners read. Frames are those that this launch sent and those that it took."""
+        return JobReport(
+            job_id=self.context.job_id,
+            sequence=sequence,
+            tick=tick,
+            total_ticks=self.context.schedule.total_ticks,
+            round=self.rounds.rounds_done,
+            loss=self.loss,
+            members_live=len(self.members.heard(tick)),
+            real_frames=self.real_frames + self._outbox.real_frames,
+            dummy_frames=self.dummy_frames + self._outbox.dummy_frames,
+            refused_frames=self.refused_frames,
+            outcome=outcome,
+            codes=self.members.codes()[:16],
+        )
+
+    def outcome(self) -> JobOutcome:
+        """How the job ends when its schedule is over."""
+        if self.rounds.all_done:
+            return "finished"
+        return "finished_short" if self.rounds.rounds_done else "failed"
+
+    def _open(self, frame: bytes, tick: int) -> None:
+        try:
+            member, body = self.members.open(frame, tick)
+            if body.kind == FrameKind.DUMMY:
+                self.dummy_frames += 1
+                return
+            payload = member.assembler.add(body)
+            self.real_frames += 1
+            if payload is not None:
+                self._take(member, payload)
+        except Refusal:
+            self.refused_frames += 1
+
+    def _take(self, member: LiveMember, payload: Payload) -> None:
+        slot = member.endpoint.slot
+        if payload.kind == FrameKind.NOTE:
+            member.code = Figures.parse(payload.data).code or "unavailable.enclave"
+        elif payload.kind == FrameKind.STATE and self.state_P is None and self._work is None:
+            self._work = self._executor.submit(self._adopt, payload.data)
+        elif payload.kind == FrameKind.DELTA and payload.round == self.rounds.open_round:
+            self._delivered.setdefault(slot, payload.data)
+
+    def _adopt(self, data: bytearray) -> _Advance:
+        state_P = decode_state(data, self.context.schedule.state_class)
+        return _Advance(state_P, encode_state(state_P), None)
+
+    def _aggregate(self, state_P: StateP, delivered: dict[int, bytearray]) -> _Advance:
+        result = self._optimiser.close_round(state_P, delivered)
+        return _Advance(result.state_P, encode_state(result.state_P), result)
+
+    def _advance(self, work: "Future[_Advance]", tick: int) -> None:
+        self._work = None
+        try:
+            advance = work.result()
+        except FormatError:
+            self.refused_frames += 1  # an initial state that is not finite; another member's, or a resent one, may be
+            return
+        if advance.result is None:
+            self.rounds.begin(tick)
+        elif not self._account(advance.result, tick):
+            return
+        self.state_P = advance.state_P
+        self._outbox.clear()
+        if not self.rounds.all_done:
+            self._broadcast = advance.encoded
+            self._send_state(tick)
+
+    def _account(self, result: RoundResult, tick: int) -> bool:
+        """Book a closed round; False when no delta was valid, so that it stays open."""
+        for slot in result.invalid:
+            self.members.live[slot].code = "provider.output"
+        if not result.contributors:
+            return False
+        for slot in result.contributors:
+            self.members.rounds_delivered[slot] = self.members.rounds_delivered.get(slot, 0) + 1
+        self.loss = result.loss
+        self.rounds.close(tick)
+        self._delivered.clear()  # what came for the closed round while its deltas were being added
+        return True
+
+    def _close_if_due(self, tick: int) -> None:
+        if (
+            self._work is None
+            and self.state_P is not None
+            and self.rounds.should_close(tick, self.members.waited_for(tick), self._delivered.keys())
+        ):
+            self._work = self._executor.submit(self._aggregate, self.state_P, self._delivered)
+            self._delivered = {}
+
+    def _send_state(self, tick: int) -> None:
+        self._outbox.put(FrameKind.STATE, self.rounds.rounds_done, self._broadcast)
+        self._broadcast_tick, self.members.newly_heard = tick, False
+
+    def _repeat_if_needed(self, tick: int) -> None:
+        if self.rounds.open_round is None or not self._outbox.empty:
+            return
+        lacking = [slot for slot in self.members.heard(tick) if self.members.live[slot].held <= self.rounds.rounds_done]
+        if lacking and (
+            self.members.newly_heard or tick - self._broadcast_tick >= patience_ticks(self.context.schedule)
+        ):
+            self._send_state(tick)

@@ -1,0 +1,112 @@
+"""The trainers of one job as the broker's signed list names them (side: enclave; DESIGN decision 4).
+
+A member is (slot, attempt). A newer attempt fences the older one: its frames are refused from then on, whatever the
+queues still carry. A member is *waited for* in a round unless its provider's code failed, or it was heard once and then
+fell silent for a round's ticks: its relay is gone, and a round should not wait D ticks for it each time.
+"""
+
+from dataclasses import dataclass, field
+
+from common.crypto.keys import SecretKey
+from common.errors import AuthenticityError, FormatError, FreshnessError
+from common.exchange.frames import Endpoint, FrameBody, FrameHeader, FrameLink, FrameOpener
+from common.exchange.parts import Assembler
+from common.identifiers import Digest, MrEnclave, RoleName
+from common.messages.attestation import Members
+from common.messages.objects import SlotRecord
+from common.messages.order import Schedule
+
+TRAINER = RoleName("trainer")
+PARAMSERVER = RoleName("paramserver")
+
+
+@dataclass
+class LiveMember:
+    """One trainer launch. `held` is what it says it stands at (frames.FrameBody)."""
+
+    endpoint: Endpoint
+    mr_enclave: MrEnclave
+    opener: FrameOpener
+    assembler: Assembler
+    heard_tick: int | None = None
+    held: int = 0
+    code: str | None = None
+
+
+@dataclass
+class MemberTable:
+    """All trainers of one job; `own` is this launch of the parameter server.
+
+    `newly_heard` is set when a launch speaks for the first time; who has answered it clears it.
+    """
+
+    schedule: Schedule
+    order: Digest
+    job_key: SecretKey = field(repr=False)
+    own: Endpoint
+    own_measurement: MrEnclave | None = None
+    live: dict[int, LiveMember] = field(default_factory=dict)
+    rounds_delivered: dict[int, int] = field(default_factory=dict)
+    newly_heard: bool = False
+
+    def admit(self, members: Members) -> None:
+        """Take the broker's newest list. Raises `FreshnessError` when it names a later launch than this one."""
+        for member in members.members:
+            endpoint = Endpoint(member.slot, member.attempt, member.signing_public)
+            if member.role == PARAMSERVER:
+                self._require_own(endpoint)
+                self.own_measurement = member.mr_enclave
+            elif member.role == TRAINER:
+                self._admit_trainer(endpoint, member.mr_enclave)
+
+    def _require_own(self, endpoint: Endpoint) -> None:
+        if endpoint.attempt > self.own.attempt:
+            raise FreshnessError("freshness.attempt", expected=endpoint.attempt, seen=self.own.attempt)
+
+    def _admit_trainer(self, endpoint: Endpoint, measured: MrEnclave) -> None:
+        known = self.live.get(endpoint.slot)
+        if known is not None and known.endpoint.attempt >= endpoint.attempt:
+            return
+        link = FrameLink.uplink(self.schedule, self.order, endpoint, self.own)
+        opener = FrameOpener(link, self.job_key)
+        self.live[endpoint.slot] = LiveMember(endpoint, measured, opener, Assembler(self.schedule))
+
+    def open(self, frame: bytes, tick: int) -> tuple[LiveMember, FrameBody]:
+        """Open an uplink frame for the member that it names. Raises the refusals of common/exchange/frames."""
+        if len(frame) != self.schedule.frame_bytes:
+            raise FormatError("format.frame", expected=f"{self.schedule.frame_bytes} bytes", seen=len(frame))
+        member = self.live.get(FrameHeader.parse(frame).sender)
+        if member is None:
+            raise AuthenticityError("authenticity.frame", expected="a frame of a listed member")
+        _, body = member.opener.open(frame)
+        self.newly_heard |= member.heard_tick is None
+        member.heard_tick, member.held = tick, body.held
+        return member, body
+
+    def waited_for(self, tick: int) -> set[int]:
+        """Slots without which an open round does not close before its deadline."""
+        return {slot for slot, member in self.live.items() if member.code is None and not self._silent(member, tick)}
+
+    def heard(self, tick: int) -> set[int]:
+        """Slots that are waited for and were heard already."""
+        return {slot for slot in self.waited_for(tick) if self.live[slot].heard_tick is not None}
+
+    def _silent(self, member: LiveMember, tick: int) -> bool:
+        return member.heard_tick is not None and tick - member.heard_tick > self.schedule.ticks_per_round
+
+    def codes(self) -> tuple[str, ...]:
+        """Why members of the job stopped training, in the order of their slots."""
+        return tuple(member.code for _, member in sorted(self.live.items()) if member.code is not None)
+
+    def records(self) -> tuple[SlotRecord, ...]:
+        """What each trainer's slot was, for the model's manifest."""
+        return tuple(
+            SlotRecord(
+                role=str(TRAINER),
+                slot=slot,
+                attempt=member.endpoint.attempt,
+                mr_enclave=member.mr_enclave,
+                rounds_delivered=self.rounds_delivered.get(slot, 0),
+            )
+            for slot, member in sorted(self.live.items())
+        )

@@ -1,0 +1,64 @@
+"""The end of a job: the model sealed under the key born in the broker, and its manifest (side: enclave).
+
+Holds: the model key, the final state, the launch's signing key.  Sends: ciphertext leaves, a signed manifest.
+
+The bundle is opened for its layout alone; nothing of it is run here.
+"""
+
+from dataclasses import dataclass
+
+from common.bundle import BundleManifest
+from common.crypto.signing import SigningKey
+from common.errors import FormatError
+from common.exchange.payloads import StateP
+from common.identifiers import Digest, ModelId
+from common.messages.attestation import LaunchTerms
+from common.messages.base import Seconds
+from common.messages.objects import ModelManifest, ObjectRef, SlotRecord
+from common.messages.order import TrainingOrder
+from common.messages.signed import Signed, sign
+from common.model_file import encode_model
+
+
+@dataclass(frozen=True)
+class FinishedJob:
+    """What the manifest says of a job that did at least one round. `created` is the host's time: for listings."""
+
+    terms: LaunchTerms
+    order: TrainingOrder
+    outcome: str
+    rounds_done: int
+    members: tuple[SlotRecord, ...]
+    created: Seconds
+
+
+def encode_final_state(state_P: StateP, bundle: BundleManifest) -> tuple[bytes, Digest]:
+    """The model file and its `weights` digest. Raises `FormatError` when the layout does not fit the state class."""
+    if bundle.state_count > state_P.size:
+        raise FormatError("format.model", expected=f"at most {state_P.size} values", seen=bundle.state_count)
+    return encode_model(state_P[: bundle.state_count], bundle)
+
+
+def sign_manifest(job: FinishedJob, sealed: ObjectRef, weights: Digest, key: SigningKey) -> Signed:
+    """The model's manifest, signed by this launch."""
+    terms = job.terms
+    return sign(
+        ModelManifest(
+            model_id=ModelId.of(terms.order.digest),
+            job_id=terms.job_id,
+            order=terms.order.digest,
+            datasets=tuple(data.dataset_id for data in terms.datasets),
+            data_roots=tuple(part.root for data in terms.datasets for part in data.manifest.parts),
+            bundle=terms.bundle_id,
+            bundle_root=terms.bundle.object.root,
+            object=sealed,
+            weights=weights,
+            schedule=job.order.schedule,
+            rounds_done=job.rounds_done,
+            outcome="finished" if job.outcome == "finished" else "finished_short",
+            trust_level=terms.trust_level,
+            members=job.members,
+            created=job.created,
+        ),
+        key,
+    )

@@ -1,0 +1,164 @@
+"""The host's side of the parameter server's enclave: its door, RabbitMQ, object store and job board (side: host).
+
+One enclave serves many jobs and lives as long as the worker; when it dies, its jobs are given back and the next one
+starts another. The relay sees sealed frames and reports, ciphertext, signed manifests, and public outcomes.
+"""
+
+import contextlib
+import logging
+import threading
+from typing import Final
+
+from common.errors import CloisterError, PeerClosedError, Refusal, UnavailableError
+from common.event_log import log_event
+from common.identifiers import JobId
+from common.messages.objects import ModelManifest
+from common.messages.signed import Signed
+from common.messages.training_door import JobEnded, OpenJob, SealedReport, encode_job_frame, parse_job_frame
+from common.untrusted.blobs import BlobStore
+from common.untrusted.frame_transport import FrameTransport, downlink_key, uplink_key
+from common.untrusted.job_board import JobBoard
+from common.untrusted.relay import EnclaveRelay, common_handlers
+from services.paramserver.settings import ParamserverSettings
+
+_log = logging.getLogger("paramserver.relay")
+
+_CALL_SECONDS: Final = 180.0
+"""An enclave's start on a busy machine, with its measurement."""
+
+_CLOSE_SECONDS: Final = 10.0
+
+
+class OpenedJob:
+    """One job in one launch of the enclave, as the slot keeper sees it (`Holder`)."""
+
+    def __init__(self, relay: "ParamserverRelay", enclave: EnclaveRelay, job_id: JobId) -> None:
+        self._relay, self._enclave, self._job_id = relay, enclave, job_id
+        self._over = threading.Event()
+        self._end: JobEnded | None = None
+
+    def end(self, end: JobEnded) -> None:
+        """The enclave's last word about it."""
+        self._end = end
+        self._over.set()
+
+    def ended(self) -> bool:
+        """Whether there was a last word, or the enclave is gone."""
+        return self._over.is_set() or not self._enclave.alive
+
+    def crashed(self) -> bool:
+        """Whether another launch must take the job."""
+        self._relay.forget(self._job_id)
+        return self._end is None or not self._end.completed
+
+    def code(self) -> str | None:
+        """Why this launch gave up."""
+        return None if self._end is None else self._end.code
+
+    def stop(self) -> None:
+        """Let the enclave give the job up."""
+        with contextlib.suppress(CloisterError, TimeoutError):
+            self._enclave.call("close_job", self._job_id.encode("ascii"), seconds=_CLOSE_SECONDS)
+            self._over.wait(_CLOSE_SECONDS)
+        self._relay.forget(self._job_id)
+
+
+class ParamserverRelay:
+    """The enclave of this worker, launched anew when it is needed and gone."""
+
+    def __init__(self, settings: ParamserverSettings, board: JobBoard) -> None:
+        self._settings, self._board = settings, board
+        broker, store = settings.broker(), BlobStore(settings.object_directory)
+        self._handlers = common_handlers(store, broker) | {
+            "frame": self._publish, "report": self._keep_report, "job_ended": self._take_end}  # fmt: skip
+        self._transport = FrameTransport(settings.amqp_url, self._take)
+        self._jobs: dict[JobId, OpenedJob] = {}
+        self._enclave: EnclaveRelay | None = None
+        self._lock = threading.Lock()
+
+    def start(self) -> None:
+        """Connect and launch. A launch that fails now is tried again with the first job."""
+        self._transport.start()
+        with contextlib.suppress(CloisterError, TimeoutError, OSError):
+            self._living_enclave()
+
+    def stop(self) -> None:
+        """End the enclave and disconnect."""
+        with self._lock:
+            if self._enclave is not None:
+                self._enclave.stop()
+        self._transport.stop()
+
+    def is_alive(self) -> bool:
+        """Whether the enclave answers."""
+        return self._enclave is not None and self._enclave.alive
+
+    def is_connected(self) -> bool:
+        """Whether frames can travel."""
+        return self._transport.connected.is_set()
+
+    def open(self, job_id: JobId) -> OpenedJob:
+        """Open a job in the enclave. Raises its refusal, `PeerClosedError`, `TimeoutError` or what a launch raises."""
+        opened = OpenJob(job_id=job_id, order=Signed.decode(self._board.order(job_id)))
+        enclave = self._living_enclave()
+        job = self._jobs[job_id] = OpenedJob(self, enclave, job_id)
+        self._transport.listen(uplink_key(job_id))
+        try:
+            enclave.call("open_job", opened.encode(), seconds=_CALL_SECONDS)
+        except BaseException:
+            self.forget(job_id)
+            raise
+        return job
+
+    def forget(self, job_id: JobId) -> None:
+        """Nothing more of this job is carried."""
+        self._jobs.pop(job_id, None)
+        self._transport.forget(uplink_key(job_id))
+
+    def _living_enclave(self) -> EnclaveRelay:
+        with self._lock:
+            if self._enclave is None or not self._enclave.alive:
+                self._enclave = EnclaveRelay("paramserver", self._settings.launcher, self._handlers)
+                self._enclave.call("status", b"", seconds=_CALL_SECONDS)
+            return self._enclave
+
+    def _take(self, key: str, frame: bytes) -> None:
+        enclave = self._enclave
+        if enclave is not None and enclave.alive:
+            with contextlib.suppress(PeerClosedError):
+                enclave.notify("frame", encode_job_frame(JobId(key.removeprefix("up/")), frame))
+
+    def _publish(self, body: bytes) -> bytes:
+        job_id, frame = parse_job_frame(body)
+        self._transport.publish(downlink_key(job_id), frame)
+        return b""
+
+    def _keep_report(self, body: bytes) -> bytes:
+        report = SealedReport.decode(body)
+        try:
+            self._board.add_report(report.job_id, report.owner, report.sequence, report.sealed)
+        except Refusal as refusal:
+            log_event(_log, "report_lost", logging.WARNING, job_id=report.job_id, code=refusal.code)
+        return b""
+
+    def _take_end(self, body: bytes) -> bytes:
+        """Book the end before the slot is given back. Raises `UnavailableError`: the enclave says it again."""
+        end = JobEnded.decode(body)
+        if end.completed:
+            self._finish(end)
+        job = self._jobs.get(end.job_id)
+        if job is not None:
+            job.end(end)
+        return b""
+
+    def _finish(self, end: JobEnded) -> None:
+        model = None
+        if end.manifest is not None and end.model_id is not None:
+            root = ModelManifest.decode(end.manifest.payload).object.root
+            model = (end.model_id, end.manifest.encode(), root)
+        try:
+            self._board.finish(end.job_id, end.outcome, code=end.code, model=model)
+        except UnavailableError:
+            raise
+        except Refusal as refusal:
+            log_event(_log, "end_not_booked", logging.WARNING, job_id=end.job_id, code=refusal.code)

@@ -1,0 +1,185 @@
+"""One job at the parameter server, from admission to its end (side: enclave).
+
+Holds: the launch's keys, the job.  Reads: the broker's signed answers, frames.  Sends: frames and reports on the clock,
+the sealed model, one last word about the job. In this order:
+
+  (1) attest and fetch: keys and terms for this launch; the terms name the order that the relay named;
+  (2) open the bundle for its layout;
+  (3) list members until every slot of the order is there, or JOIN_SECONDS are over: then tick 0;
+  (4) run the clock to its end, whatever happens in the job; only the broker's word (cancelled, superseded) ends it;
+  (5) seal model and manifest if a round was done, complete the job at the broker, report to the owners.
+
+Every refusal on the way becomes the job's public outcome.
+"""
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, Protocol
+
+from common.bundle import BundleContents, BundleManifest
+from common.door_objects import Caller, DoorObjects
+from common.errors import AppraisalError, FormatError, FreshnessError, Refusal, UnavailableError
+from common.event_log import Value
+from common.exchange.clock import Now, TickClock, run_clock
+from common.exchange.frames import Endpoint
+from common.exchange.member_poll import MemberPoll
+from common.exchange.schedule import POLL_MILLISECONDS, is_report_tick, poll_ticks
+from common.key_retrieval import BrokerChannel, EvidenceSource, Launch, attest_and_fetch
+from common.messages.attestation import ListMembers, Members
+from common.messages.order import TrainingOrder
+from common.messages.policy import JobOutcome
+from common.messages.training_door import JobEnded, OpenJob, encode_job_frame
+from common.sealed_object import ObjectKind
+from services.paramserver.ending import JobEnd, JobEnding, Patience
+from services.paramserver.job import JobContext, ParameterServerJob
+from services.paramserver.membership import PARAMSERVER, TRAINER
+from services.paramserver.reporting import ReportReaders
+
+JOIN_SECONDS: Final = 120.0
+"""How long tick 0 waits for the order's trainers: an enclave start on a busy machine, and one more try."""
+
+LATER_LAUNCH_POLLS: Final = 2
+"""Trainers list members once a poll period, on clocks of their own."""
+
+CLOSED: Final = "closed"
+"""The state of a job that the host gave up."""
+
+
+class JobDoor(Caller, Protocol):
+    """The enclave's end of its door."""
+
+    def notify(self, name: str, body: bytes) -> None:
+        """Tell the relay."""
+        ...
+
+    def log(self, event: str, **fields: Value) -> None:
+        """An event for the host's log."""
+        ...
+
+
+class JobRun:
+    """One job of this enclave. `frame` may be called from any thread, `run` from the job's own."""
+
+    def __init__(self, door: JobDoor, runtime: EvidenceSource, opened: OpenJob, now: Now = time.monotonic) -> None:
+        self._door, self._runtime, self._opened, self._now = door, runtime, opened, now
+        self._order = TrainingOrder.decode(opened.order.payload)
+        self._schedule = self._order.schedule
+        self._channel = BrokerChannel(lambda raw: door.call("broker.ask", raw), self._order.broker)
+        self._joined, self._over = threading.Event(), threading.Event()
+        self._state = "running"
+        self._sequence = 0
+        self._job: ParameterServerJob | None = None
+
+    def frame(self, frame: bytes) -> None:
+        """A frame from the host; before the job has keys it is dropped."""
+        if self._job is not None:
+            self._job.receive(frame)
+
+    def run(self) -> JobEnded:
+        """The whole job. Raises `PeerClosedError` alone: the relay is gone and the enclave with it."""
+        try:
+            launch = self._admit()
+            end = self._conduct(launch)
+        except FreshnessError as refusal:
+            superseded = refusal.code == "freshness.attempt"
+            return self._ended("superseded" if superseded else "failed", refusal.code)
+        except Refusal as refusal:
+            return self._ended("failed", refusal.code)
+        except TimeoutError:
+            return self._ended("failed", "unavailable.enclave")
+        return self._ended(end.outcome, end.code, end)
+
+    def _ended(self, outcome: str, code: str | None, end: JobEnd | None = None) -> JobEnded:
+        """The last word; the broker has recorded the end if there is a `JobEnd`."""
+        fields = {"job_id": self._opened.job_id, "outcome": outcome, "completed": end is not None, "code": code}
+        return JobEnded.model_validate(fields if end is None else fields | {
+            "model_id": end.model_id, "manifest": end.manifest})  # fmt: skip
+
+    def close(self) -> None:
+        """The host gives the job up: end without a model. What it gains by that, it gains by killing us too."""
+        self._state = CLOSED
+        self._joined.set()
+        self._over.set()
+
+    def _admit(self) -> Launch:
+        launch = attest_and_fetch(self._runtime, self._channel, PARAMSERVER, self._opened.job_id, 0)  # (1)
+        if launch.terms.order.digest != self._opened.order.digest:
+            raise AppraisalError("appraisal.binding", expected=self._opened.order.digest)
+        self._door.log("member_admitted", role=PARAMSERVER, job_id=self._opened.job_id, attempt=launch.attempt)
+        return launch
+
+    def _layout(self, launch: Launch) -> BundleManifest | None:
+        """The bundle's manifest, or None: a bundle that is none must not end the job before its schedule does."""
+        payload = DoorObjects(self._door).load(launch.terms.bundle.object, launch.keys["bundle"], ObjectKind.BUNDLE)
+        try:
+            return BundleContents.parse(payload).manifest
+        except FormatError:
+            return None
+
+    def _conduct(self, launch: Launch) -> JobEnd:
+        layout = self._layout(launch)  # (2)
+        own = Endpoint(0, launch.attempt, launch.signing_key.party)
+        context = JobContext(
+            self._opened.job_id, self._opened.order.digest, self._schedule, own,
+            launch.terms.outer_learning_rate, launch.terms.outer_momentum,
+        )  # fmt: skip
+        readers = ReportReaders.of(self._opened.order.digest, launch.terms.datasets)
+        poll = MemberPoll(self._list, self._take_members)
+        ending = JobEnding(launch, self._channel, DoorObjects(self._door), Patience(self._now, self._over.wait))
+        with ThreadPoolExecutor(1, thread_name_prefix="aggregation") as executor:
+            self._job = job = ParameterServerJob(context, launch.keys["job"], executor)
+            poll.start()
+            try:
+                self._await_members(poll, launch.attempt)  # (3)
+                clock = TickClock(self._schedule, self._now())
+                run_clock(clock, self._now, self._over.wait, lambda tick: self._tick(job, readers, poll, tick))  # (4)
+            finally:
+                poll.stop()
+        job.collect(self._schedule.total_ticks)
+        end = self._finish(ending, job, layout)  # (5)
+        self._report(job, readers, self._schedule.total_ticks, end.outcome)
+        return end
+
+    def _finish(self, ending: JobEnding, job: ParameterServerJob, layout: BundleManifest | None) -> JobEnd:
+        if self._state == "cancelled":
+            return ending.cancelled()
+        if self._state != "running":
+            raise UnavailableError("unavailable.enclave", expected="a running job", seen=self._state)
+        return ending.end(job, layout)
+
+    def _list(self) -> Members:
+        return self._channel.ask(ListMembers(job_id=self._opened.job_id), Members)
+
+    def _take_members(self, members: Members) -> None:
+        if self._job is not None:
+            self._job.admit(members)
+        if sum(member.role == TRAINER for member in members.members) >= self._order.trainers:
+            self._joined.set()
+        if members.state != "running":
+            self._state = members.state
+            self._joined.set()
+            self._over.set()
+
+    def _await_members(self, poll: MemberPoll, attempt: int) -> None:
+        """Wait for the slots; a later launch also waits until trainers that follow an earlier one have listed it."""
+        give_up, poll_seconds = self._now() + JOIN_SECONDS, POLL_MILLISECONDS / 1000
+        while self._now() < give_up and not self._joined.wait(poll_seconds):
+            poll.due()
+        if attempt > 1:
+            self._over.wait(LATER_LAUNCH_POLLS * poll_seconds)
+        self._door.log("job_started", job_id=self._opened.job_id, ticks=self._schedule.total_ticks)
+
+    def _tick(self, job: ParameterServerJob, readers: ReportReaders, poll: MemberPoll, tick: int) -> bool:
+        for frame in job.tick(tick):
+            self._door.notify("frame", encode_job_frame(self._opened.job_id, frame))
+        if tick % poll_ticks(self._schedule) == 0:
+            poll.due()
+        if is_report_tick(tick, self._schedule):
+            self._report(job, readers, tick, None)
+        return True
+
+    def _report(self, job: ParameterServerJob, readers: ReportReaders, tick: int, outcome: JobOutcome | None) -> None:
+        self._sequence += 1
+        for sealed in readers.seal(self._opened.job_id, job.report(self._sequence, tick, outcome)):
+            self._door.notify("report", sealed.encode())

@@ -1,0 +1,120 @@
+"""Who may ask this model what, and how much of it is left (side: enclave).
+
+A grant is judged when a session opens; each check raises and none can be skipped:
+  (1) every grant authority of the placement signed it (with several owners: all of them);
+  (2) it names the user who signed the opening;
+  (3) it names this model, its manifest, this broker and this release;
+  (4) its time is not over, as far as this enclave knows the time (a lower bound).
+The broker judges it again, with both parties' terms and revocations, at every block that is drawn.
+
+Budgets: a block is spent when the broker hands it out, so a crash wastes answers and never regains them. An answer is
+charged before provider code sees the row, and stays charged if that code fails: refunds would be one bit each.
+"""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from common.errors import AppraisalError, FreshnessError, PolicyError
+from common.identifiers import Digest, GrantId, ModelId, PartyKey
+from common.messages.attestation import BudgetBlock, Placement
+from common.messages.policy import QueryGrant
+from common.messages.signed import Signed, open_signed
+
+BLOCK_ANSWERS: Final = 64
+"""Answers drawn at a time: what a crash can waste of one grant."""
+
+Now = Callable[[], int]
+
+
+@dataclass(frozen=True)
+class Placed:
+    """What the broker placed here, and under which document."""
+
+    placement: Placement
+    document: Digest
+    broker: PartyKey
+
+    @property
+    def model_id(self) -> ModelId:
+        """The one model of this launch."""
+        return self.placement.model_id
+
+    @property
+    def manifest(self) -> Digest:
+        """Digest of the model's signed manifest."""
+        return self.placement.manifest
+
+
+def judge_grant(signed: Signed, user: PartyKey, placed: Placed, at: int) -> QueryGrant:
+    """The grant, if `user` may use it here at time `at`.
+
+    Raises `AuthenticityError` or `FormatError` (1), `PolicyError` (2), `AppraisalError` (3), `FreshnessError` (4).
+    """
+    authorities = placed.placement.grant_authorities
+    grant = open_signed(signed, QueryGrant, authorities, threshold=max(1, len(set(authorities))))  # (1)
+    if grant.user != user:  # (2)
+        raise PolicyError("policy.grant", expected=f"a session of user {grant.user}", seen=user)
+    named = (grant.model_id, grant.manifest, grant.broker, grant.release)
+    here = (placed.model_id, placed.manifest, placed.broker, placed.placement.release)
+    if named != here:  # (3)
+        raise AppraisalError("appraisal.placement", expected=" ".join(named), seen=" ".join(here))
+    require_current(grant, at)  # (4)
+    return grant
+
+
+def require_current(grant: QueryGrant, at: int) -> None:
+    """Raise `FreshnessError` (freshness.grant) when the grant's time is over."""
+    if at > grant.not_after:
+        raise FreshnessError("freshness.grant", expected=f"a grant valid at {at}", seen=f"until {grant.not_after}")
+
+
+class BudgetSource(Protocol):
+    """The broker, as far as budgets go."""
+
+    def draw(self, grant: Signed, answers: int) -> BudgetBlock:
+        """At most `answers` answers under `grant`; raises the broker's refusal."""
+        ...
+
+
+class GrantBudgets:
+    """The blocks that this launch holds, by grant; shared by all sessions under one grant."""
+
+    def __init__(self, source: BudgetSource) -> None:
+        self._source = source
+        self._lock = threading.Lock()
+        self._accounts: dict[GrantId, _Account] = {}
+
+    def take(self, grant: Signed, rows: int) -> int:
+        """Charge `rows` answers; return how many are left in all. Raises `PolicyError` (policy.budget) and keeps
+        what is left, or the broker's refusal.
+        """
+        account = self._account(grant)
+        with account.lock:
+            if account.held < rows:
+                block = self._source.draw(grant, max(rows, BLOCK_ANSWERS))
+                account.held, account.behind = account.held + block.answers, block.remaining
+            if account.held < rows:
+                raise PolicyError("policy.budget", expected=f"at most {account.left} rows", seen=f"{rows} rows")
+            account.held -= rows
+            return account.left
+
+    def left(self, grant: Signed) -> int:
+        """Answers left as far as this launch knows; 0 before the first block."""
+        return self._account(grant).left
+
+    def _account(self, grant: Signed) -> "_Account":
+        with self._lock:
+            return self._accounts.setdefault(GrantId.of(grant.digest), _Account())
+
+
+class _Account:
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.held = 0
+        self.behind = 0
+
+    @property
+    def left(self) -> int:
+        return self.held + self.behind

@@ -1,0 +1,68 @@
+"""A sealed model becomes a state that a sandbox computes with (side: enclave).
+
+Holds: bundle and model keys, the opened bundle, the weights.  Reads: ciphertext leaves through the door.
+
+Bundle and model are those that the placement means; in this order, each raises:
+  (1) the model is the one that was asked for, and its manifest the one that placement and quote name;
+  (2) the bundle is the one that the manifest was trained with, by id and root;
+  (3) bundle and model open under their keys and have the roots that the manifest states;
+  (4) the weights have the digest that the manifest states, and fit the bundle's layout.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.bundle import BundleContents
+from common.crypto.keys import SecretKey
+from common.errors import AppraisalError, AuthenticityError
+from common.identifiers import ModelId
+from common.key_retrieval import Launch
+from common.messages.attestation import Placement
+from common.messages.objects import ModelManifest, ObjectRef
+from common.messages.signed import Signed
+from common.model_file import decode_model
+from common.sealed_object import ObjectKind
+
+
+class Objects(Protocol):
+    """The object store behind the door."""
+
+    def load(self, reference: ObjectRef, key: SecretKey, kind: ObjectKind) -> bytes:
+        """The payload of a sealed object, authenticated by key and root."""
+        ...
+
+
+@dataclass(frozen=True)
+class OpenedModel:
+    """Provider code and weights, ready for a sandbox. `state_P` has P float32 values in the layout's order."""
+
+    manifest: Signed
+    contents: BundleContents
+    state_P: NDArray[np.float32]
+
+
+def open_model(launch: Launch, placement: Placement, asked: ModelId, objects: Objects) -> OpenedModel:
+    """Open what this launch was placed for.
+
+    Raises `AppraisalError` (1, 2), `AuthenticityError` (3, 4), `FormatError` (3, 4) or what the door raises.
+    """
+    signed = launch.terms.model_manifest
+    if signed is None or (placement.model_id, placement.manifest) != (asked, signed.digest):  # (1)
+        raise AppraisalError("appraisal.placement", expected=asked, seen=placement.model_id)
+    manifest = ModelManifest.decode(signed.payload)
+    bundle = launch.terms.bundle.object
+    if (manifest.model_id, manifest.bundle, manifest.bundle_root) != (
+        asked,
+        launch.terms.bundle_id,
+        bundle.root,
+    ):  # (2)
+        raise AppraisalError("appraisal.placement", expected=launch.terms.bundle_id, seen=manifest.bundle)
+    contents = BundleContents.parse(objects.load(bundle, launch.keys["bundle"], ObjectKind.BUNDLE))  # (3)
+    payload = objects.load(manifest.object, launch.keys["model"], ObjectKind.MODEL)
+    state_P, weights = decode_model(payload, contents.manifest)  # (4)
+    if weights != manifest.weights:
+        raise AuthenticityError("authenticity.sealed_object", expected=manifest.weights, seen=weights)
+    return OpenedModel(signed, contents, state_P)

@@ -1,0 +1,142 @@
+"""Which models are placed here, and keeping them so (side: host).
+
+The registry says which models there are; a Celery task only makes this look sooner. A model is served by one worker at
+a time, the holder of its lease in Redis: sessions live in one launch, so two would split them. A launch that ended is
+placed again after a pause that doubles; one whose placement is about to expire is replaced.
+"""
+
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from redis.exceptions import RedisError
+
+from common.errors import CloisterError
+from common.event_log import log_event
+from common.identifiers import JobId, ModelId
+from services.query_enclave.leases import Leases
+
+_log = logging.getLogger("query.worker")
+
+LOOK_SECONDS: Final = 2.0
+FIRST_PAUSE_SECONDS: Final = 1.0
+LONGEST_PAUSE_SECONDS: Final = 60.0
+RENEW_BEFORE_SECONDS: Final = 120
+"""A placement is replaced this long before it expires."""
+
+
+class Launched(Protocol):
+    """A placed model, as far as its upkeep goes."""
+
+    proof: bytes
+    not_after: int
+
+    @property
+    def alive(self) -> bool:
+        """Whether it answers."""
+        ...
+
+    def stop(self) -> None:
+        """End it."""
+        ...
+
+
+Launch = Callable[[ModelId, JobId, Callable[[], None]], Launched]
+Models = Callable[[], dict[ModelId, JobId]]
+
+
+@dataclass
+class _Place:
+    launched: Launched | None = None
+    pause: float = FIRST_PAUSE_SECONDS
+    try_at: float = 0.0
+
+
+class Placements:
+    """Keeps every known model placed. `run` until `stop`, on a thread that lives as long as the worker."""
+
+    def __init__(self, models: Models, launch: Launch, leases: Leases, *, capacity: int) -> None:
+        self._models, self._launch, self._leases, self._capacity = models, launch, leases, capacity
+        self._places: dict[ModelId, _Place] = {}
+        self._wake, self._stopped = threading.Event(), threading.Event()
+        self.missing: tuple[ModelId, ...] = ()
+
+    def nudge(self) -> None:
+        """Look at the registry now."""
+        self._wake.set()
+
+    def run(self) -> None:
+        """Look, place, renew, replace, until stopped; then end all launches."""
+        while not self._stopped.is_set():
+            try:
+                self.reconcile()
+            except (RedisError, CloisterError) as error:
+                log_event(_log, "placements_delayed", logging.WARNING, reason=type(error).__name__)
+            self._wake.wait(LOOK_SECONDS)
+            self._wake.clear()
+        for model_id in list(self._places):
+            self._drop(model_id)
+
+    def stop(self) -> None:
+        """Let `run` return."""
+        self._stopped.set()
+        self._wake.set()
+
+    def reconcile(self) -> None:
+        """One look: what should be placed here, and is not, gets placed; what should not, is ended."""
+        wanted = self._models()
+        for model_id in self._places.keys() - wanted.keys():
+            self._drop(model_id)
+        for model_id, job_id in wanted.items():
+            self._keep(model_id, job_id)
+        self.missing = tuple(name for name, place in self._places.items() if place.launched is None)
+
+    def _keep(self, model_id: ModelId, job_id: JobId) -> None:
+        if model_id not in self._places and len(self._places) >= self._capacity:
+            return
+        if not self._leases.hold(model_id):
+            self._drop(model_id)
+            return
+        place = self._places.setdefault(model_id, _Place())
+        if place.launched is not None and not self._is_good(place.launched):
+            self._end(place)
+            self._leases.withdraw(model_id)
+        if place.launched is None and time.monotonic() >= place.try_at:
+            self._place(model_id, job_id, place)
+
+    def _is_good(self, launched: Launched) -> bool:
+        return launched.alive and time.time() < launched.not_after - RENEW_BEFORE_SECONDS
+
+    def _place(self, model_id: ModelId, job_id: JobId, place: _Place) -> None:
+        try:
+            place.launched = self._launch(model_id, job_id, self.nudge)
+            place.pause = FIRST_PAUSE_SECONDS
+            self._leases.publish(model_id, place.launched.proof)
+        except (CloisterError, TimeoutError, OSError) as error:
+            place.try_at = time.monotonic() + place.pause
+            place.pause = min(2 * place.pause, LONGEST_PAUSE_SECONDS)
+            log_event(
+                _log,
+                "model_not_placed",
+                logging.WARNING,
+                model_id=model_id,
+                code=getattr(error, "code", None),
+                reason=type(error).__name__,
+                seconds=place.pause,
+            )
+
+    def _drop(self, model_id: ModelId) -> None:
+        place = self._places.pop(model_id, None)
+        if place is not None:
+            self._end(place)
+            with contextlib.suppress(RedisError):
+                self._leases.release(model_id)
+
+    def _end(self, place: _Place) -> None:
+        if place.launched is not None:
+            place.launched.stop()
+            place.launched = None

@@ -1,0 +1,93 @@
+"""The query worker: keeps a query enclave for each model of the registry (side: host).
+
+`python -m services.query_enclave.worker --settings PATH`. The Celery task `query.place(model_id)` only makes the
+placements look at the registry at once, which they do anyhow: with RabbitMQ down, models are placed a little later.
+SIGTERM ends the worker and its enclaves; they also end when it is killed.
+"""
+
+import argparse
+import functools
+import threading
+from pathlib import Path
+
+from celery import Celery
+
+from common.event_log import configure_host_logging
+from common.identifiers import JobId, ModelId
+from common.untrusted.blobs import BlobStore
+from common.untrusted.broker_client import BrokerClient
+from common.untrusted.database import Database
+from common.untrusted.health import HealthServer, Readiness
+from common.untrusted.job_board import JobBoard
+from common.untrusted.relay import common_handlers
+from common.untrusted.task_queue import QUERY_PLACE, QUERY_QUEUE, make_task_queue, serve_tasks
+from services.query_enclave.leases import Leases
+from services.query_enclave.placements import Placements
+from services.query_enclave.question_reader import connect
+from services.query_enclave.relay import QueryRelay, Service
+from services.query_enclave.settings import QueryWorkerSettings
+
+
+def build(amqp_url: str, placements: Placements) -> Celery:
+    """The Celery application with this worker's task."""
+    app = make_task_queue(amqp_url)
+
+    def place(model_id: str) -> None:
+        ModelId(model_id)
+        placements.nudge()
+
+    app.task(place, name=QUERY_PLACE)
+    return app
+
+
+def served_models(board: JobBoard) -> dict[ModelId, JobId]:
+    """Every model of the registry, and the job that made it."""
+    return {model.model_id: model.job_id for model in board.models()}
+
+
+def main() -> None:
+    """Entry point."""
+    parser = argparse.ArgumentParser(prog="python -m services.query_enclave.worker")
+    parser.add_argument("--settings", type=Path, required=True)
+    settings = QueryWorkerSettings.read(parser.parse_args().settings)
+    configure_host_logging("query-worker")
+    database, broker, redis = (
+        Database(settings.database_url),
+        BrokerClient(settings.attestation_url),
+        connect(settings.redis_url),
+    )
+    board, leases = JobBoard(database), Leases(redis, settings.worker_name)
+    handlers = common_handlers(BlobStore(settings.object_directory), broker)
+    service = Service(settings.launcher, handlers, redis, settings.worker_name)
+    placements = Placements(
+        functools.partial(served_models, board),
+        functools.partial(QueryRelay.start, service),
+        leases,
+        capacity=settings.capacity,
+    )
+    health = HealthServer(
+        settings.listen_port,
+        Readiness(
+            {
+                "registry": database.is_alive,
+                "redis": lambda: bool(redis.ping()),
+                "attestation": broker.is_ready,
+                "enclave": lambda: not placements.missing,
+            }
+        ),
+    )
+    threads = [threading.Thread(target=one.run, name=type(one).__name__) for one in (leases, placements)]
+    for thread in threads:
+        thread.start()
+    try:
+        serve_tasks(build(settings.amqp_url, placements), QUERY_QUEUE, settings.worker_name)
+    finally:
+        placements.stop()
+        threads[1].join()
+        leases.stop()
+        threads[0].join()
+        health.stop()
+
+
+if __name__ == "__main__":
+    main()

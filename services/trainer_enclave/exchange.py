@@ -1,0 +1,123 @@
+"""A trainer's end of the exchange, as a pure machine that the clock drives (side: enclave).
+
+Holds: the job key's ciphers, the newest state as it came.  Reads: frames.  Sends: one batch of frames a tick.
+
+A trainer follows the newest launch of the parameter server that the broker names; a later one means fresh ciphers, a
+fresh clock and the first round again. What it has to say is said until the server's frames show that it moved on:
+queues that restart lose frames. Any thread may call `receive`; the rest belongs to the clock's thread.
+"""
+
+import queue
+from dataclasses import dataclass
+
+from common.crypto.keys import SecretKey
+from common.errors import Refusal
+from common.exchange.frames import Endpoint, FrameBody, FrameKind, FrameLink, FrameOpener, FrameSealer
+from common.exchange.parts import Assembler, Outbox
+from common.exchange.schedule import patience_ticks
+from common.identifiers import Digest
+from common.messages.order import Schedule
+
+INBOX_FRAMES = 1 << 14
+"""Frames that wait for the next tick; what a host floods beyond is dropped and counted as refused."""
+
+
+@dataclass(frozen=True)
+class Saying:
+    """One payload for the parameter server: the initial state (round 0), a round's delta, or a note of the end."""
+
+    kind: FrameKind
+    round: int
+    payload: bytes
+
+
+@dataclass(frozen=True)
+class RoundState:
+    """The state that a round starts from, as float32 bytes."""
+
+    round: int
+    data: bytearray
+
+
+class TrainerExchange:
+    """One trainer launch of one job."""
+
+    def __init__(self, schedule: Schedule, order: Digest, job_key: SecretKey, own: Endpoint) -> None:
+        self._schedule, self._order, self._job_key, self.own = schedule, order, job_key, own
+        self._frames: queue.Queue[bytes] = queue.Queue(INBOX_FRAMES)
+        self.paramserver: Endpoint | None = None
+        self.refused_frames = 0
+        self._begin()
+
+    def follow(self, paramserver: Endpoint) -> bool:
+        """Follow this launch if it is later than the one followed so far; whether it is."""
+        if self.paramserver is not None and paramserver.attempt <= self.paramserver.attempt:
+            return False
+        self.paramserver = paramserver
+        up = FrameLink.uplink(self._schedule, self._order, self.own, paramserver)
+        down = FrameLink.downlink(self._schedule, self._order, paramserver)
+        self._sealer, self._opener = FrameSealer(up, self._job_key), FrameOpener(down, self._job_key)
+        self._begin()
+        return True
+
+    def _begin(self) -> None:
+        self._outbox, self._assembler = Outbox(self._schedule), Assembler(self._schedule)
+        self._saying: Saying | None = None
+        self._said_tick = 0
+        self.state: RoundState | None = None
+        self.server_stands = 0
+
+    def receive(self, frame: bytes) -> None:
+        """Queue a frame as it came from the host."""
+        try:
+            self._frames.put_nowait(frame)
+        except queue.Full:
+            self.refused_frames += 1
+
+    def listen(self) -> int | None:
+        """Take what has come in; the schedule's tick in the last authentic frame of it, or None."""
+        heard = None
+        for _ in range(self._frames.qsize() if self.paramserver else 0):
+            try:
+                header, body = self._opener.open(self._frames.get_nowait())
+                heard = header.tick
+                self._take(body)
+            except Refusal:
+                self.refused_frames += 1
+        return heard
+
+    def say(self, saying: Saying) -> None:
+        """Send this from the next tick on, instead of whatever was being said, until it has had its effect."""
+        self._saying, self._said_tick = saying, -1
+        self._outbox.clear()
+
+    def tick(self, tick: int) -> list[bytes]:
+        """One tick: take what came, repeat what seems lost, seal `frames_per_tick` frames, real or dummy."""
+        self.listen()
+        saying = self._saying
+        if saying is not None and self._outbox.empty and self._is_wanted(saying) and self._is_time(tick):
+            self._outbox.put(saying.kind, saying.round, saying.payload)
+            self._said_tick = tick
+        held = 0 if self.state is None else self.state.round + 1
+        return [
+            self._sealer.seal(tick, index, self._outbox.take(held)) for index in range(self._schedule.frames_per_tick)
+        ]
+
+    def _is_time(self, tick: int) -> bool:
+        return self._said_tick < 0 or tick - self._said_tick >= patience_ticks(self._schedule)
+
+    def _is_wanted(self, saying: Saying) -> bool:
+        """Whether the server has not moved past it: it stands at 0 before it has a state, at r + 1 in round r."""
+        match saying.kind:
+            case FrameKind.STATE:
+                return self.server_stands == 0
+            case FrameKind.DELTA:
+                return self.server_stands == saying.round + 1
+            case _:
+                return True
+
+    def _take(self, body: FrameBody) -> None:
+        self.server_stands = body.held
+        payload = self._assembler.add(body)
+        if payload is not None and payload.kind == FrameKind.STATE:
+            self.state = RoundState(payload.round, payload.data)

@@ -1,0 +1,59 @@
+"""One job at a trainer, as a pure machine that the clock drives (side: enclave).
+
+It joins exchange and local training: a new state starts a round on the work thread, and what comes of it leaves from
+the first tick after it is ready. Nothing here waits, and nothing depends on what provider code says.
+"""
+
+from concurrent.futures import Executor, Future
+
+from common.exchange.frames import Endpoint, FrameKind
+from common.messages.order import Schedule
+from services.trainer_enclave.exchange import Saying, TrainerExchange
+from services.trainer_enclave.training import LocalTraining, round_seconds
+
+
+class TrainerJob:
+    """`executor` has one thread, which all provider work shares."""
+
+    def __init__(
+        self, schedule: Schedule, exchange: TrainerExchange, training: LocalTraining, executor: Executor
+    ) -> None:
+        self._schedule, self.exchange, self._training, self._executor = schedule, exchange, training, executor
+        self._work: Future[Saying] | None = None
+        self._trained_round = -1
+        self._failed: Saying | None = None
+
+    def follow(self, paramserver: Endpoint) -> bool:
+        """Follow a later launch of the parameter server, from the initial state on; whether it is later."""
+        if not self.exchange.follow(paramserver):
+            return False
+        self._trained_round = -1
+        self._work = self._executor.submit(self._training.initial)
+        return True
+
+    def give_up(self, code: str) -> None:
+        """The slot's data can't be opened: say so once, train no more. The schedule goes on."""
+        if self._failed is None:
+            self._failed = self._training.note(0, code)
+            self.exchange.say(self._failed)
+
+    def tick(self, tick: int, *, data_ready: bool) -> list[bytes]:
+        """The frames of one tick. Rounds begin once every chunk of the data was read."""
+        if self._work is not None and self._work.done():
+            self._collect(self._work.result())
+            self._work = None
+        frames = self.exchange.tick(tick)
+        if data_ready and self._work is None and self._failed is None:
+            self._train_if_new(tick)
+        return frames
+
+    def _collect(self, saying: Saying) -> None:
+        if saying.kind == FrameKind.NOTE and self._failed is None:
+            self._failed = saying
+        self.exchange.say(self._failed or saying)
+
+    def _train_if_new(self, tick: int) -> None:
+        state, seconds = self.exchange.state, round_seconds(self._schedule, tick)
+        if state is not None and state.round > self._trained_round and seconds is not None:
+            self._trained_round = state.round
+            self._work = self._executor.submit(self._training.round, state, seconds)

@@ -1,0 +1,192 @@
+"""One slot of one job at a trainer, from admission to its end (side: enclave).
+
+Holds: the launch's keys.  Reads: the broker's signed answers, frames, chunks.  Sends: frames and reads on the clock.
+
+  (1) attest and fetch: keys and terms for this launch; the terms name the order that the relay named;
+  (2) read the bundle; the headers of the data sets;
+  (3) follow the newest launch of the parameter server in the broker's list; the provider's work begins;
+  (4) its first authentic frame tells the tick: from there on, this enclave's own monotonic clock;
+  (5) run the clock to its end; a later launch of the parameter server means (3) again;
+  (6) stay until the broker says that the job is over, in case the parameter server must begin anew.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, Protocol, TypeVar
+
+from common.crypto.keys import SecretKey
+from common.door_objects import Caller, DoorObjects
+from common.errors import AppraisalError, Refusal
+from common.event_log import Value
+from common.exchange.clock import Now, TickClock, run_clock
+from common.exchange.frames import Endpoint
+from common.exchange.member_poll import MemberPoll
+from common.exchange.schedule import poll_ticks
+from common.identifiers import RoleName
+from common.key_retrieval import BrokerChannel, EvidenceSource, Launch, attest_and_fetch
+from common.messages.attestation import ListMembers, Members
+from common.messages.objects import ObjectRef
+from common.messages.order import TrainingOrder
+from common.messages.training_door import StartTrainer
+from common.sealed_object import ObjectKind
+from services.trainer_enclave.exchange import TrainerExchange
+from services.trainer_enclave.job import TrainerJob
+from services.trainer_enclave.provider_work import ProviderWork, SandboxStart, start_native
+from services.trainer_enclave.reading import ChunkReads, ReadClock
+from services.trainer_enclave.training import LocalTraining, TrainingParts
+
+TRAINER: Final = RoleName("trainer")
+PARAMSERVER: Final = RoleName("paramserver")
+
+SERVER_SECONDS: Final = 300.0
+"""How long a trainer waits for a parameter server, before and after its schedule."""
+
+LOOK_SECONDS: Final = 0.2
+"""How often it lists members while it waits."""
+
+LISTEN_SECONDS: Final = 0.01
+"""How often it looks for the first frame; its clock is at most this much behind the parameter server's."""
+
+T = TypeVar("T")
+
+
+class TrainerDoor(Caller, Protocol):
+    """The enclave's end of its door."""
+
+    def notify(self, name: str, body: bytes) -> None:
+        """Tell the relay."""
+        ...
+
+    def log(self, event: str, **fields: Value) -> None:
+        """An event for the host's log."""
+        ...
+
+
+class TrainerRun:
+    """One slot. `frame` may be called from any thread, `run` from one that lives as long as the enclave."""
+
+    def __init__(
+        self,
+        door: TrainerDoor,
+        runtime: EvidenceSource,
+        start: StartTrainer,
+        *,
+        start_sandbox: SandboxStart = start_native,
+        now: Now = time.monotonic,
+    ) -> None:
+        self._start_sandbox = start_sandbox
+        self._door, self._runtime, self._start, self._now = door, runtime, start, now
+        self._order = TrainingOrder.decode(start.order.payload)
+        self._schedule = self._order.schedule
+        self._channel = BrokerChannel(lambda raw: door.call("broker.ask", raw), self._order.broker)
+        self._poll = MemberPoll(self._list, self._take_members)
+        self._over = threading.Event()
+        self._server: Endpoint | None = None
+        self._own_attempt = 0
+        self._superseded = False
+        self._exchange: TrainerExchange | None = None
+
+    def frame(self, frame: bytes) -> None:
+        """A frame from the host; before there are keys it is dropped."""
+        if self._exchange is not None:
+            self._exchange.receive(frame)
+
+    def run(self) -> str | None:
+        """The whole life of the slot; the public code of what ended it early, if anything did.
+
+        Raises `PeerClosedError` alone: the relay is gone, and the enclave with it.
+        """
+        try:
+            launch = self._admit()  # (1)
+            objects = DoorObjects(self._door)
+            bundle = objects.load(launch.terms.bundle.object, launch.keys["bundle"], ObjectKind.BUNDLE)  # (2)
+            reads = ChunkReads(self._data(launch), objects.read_leaf, launch.keys["seed"], self._start.slot)
+            self._train(launch, ProviderWork(launch, bundle, reads, self._start_sandbox), reads)
+            self._poll.stop()
+        except Refusal as refusal:
+            return refusal.code
+        except TimeoutError:
+            return "unavailable.enclave"
+        return "freshness.attempt" if self._superseded else None
+
+    def _admit(self) -> Launch:
+        start = self._start
+        launch = attest_and_fetch(self._runtime, self._channel, TRAINER, start.job_id, start.slot)
+        if launch.terms.order.digest != start.order.digest:
+            raise AppraisalError("appraisal.binding", expected=start.order.digest)
+        self._own_attempt = launch.attempt
+        self._door.log("member_admitted", role=TRAINER, job_id=start.job_id, slot=start.slot, attempt=launch.attempt)
+        return launch
+
+    def _data(self, launch: Launch) -> list[tuple[ObjectRef, SecretKey]]:
+        return [
+            (part, launch.keys[f"data/{data.dataset_id}"])
+            for data in launch.terms.datasets
+            for part in data.manifest.parts
+        ]
+
+    def _train(self, launch: Launch, work: ProviderWork, reads: ChunkReads) -> None:
+        own = Endpoint(self._start.slot, launch.attempt, launch.signing_key.party)
+        self._exchange = TrainerExchange(self._schedule, self._start.order.digest, launch.keys["job"], own)
+        training = LocalTraining(self._schedule, TrainingParts(work.start_sandbox, work.rows_of_round))
+        read_clock = ReadClock(reads, self._schedule.reads_per_tick)
+        read_clock.start()
+        self._poll.start()
+        with ThreadPoolExecutor(1, thread_name_prefix="provider") as executor:
+            job = TrainerJob(self._schedule, self._exchange, training, executor)
+            while self._await_server(job) and (clock := self._await_tick(job)):  # (3), (6), (4)
+                run_clock(clock, self._now, self._over.wait, lambda tick: self._tick(job, reads, read_clock, tick))
+            executor.submit(training.close)
+
+    def _list(self) -> Members:
+        return self._channel.ask(ListMembers(job_id=self._start.job_id), Members)
+
+    def _take_members(self, members: Members) -> None:
+        for member in members.members:
+            if member.role == PARAMSERVER:
+                self._server = Endpoint(member.slot, member.attempt, member.signing_public)
+            elif (member.role, member.slot) == (TRAINER, self._start.slot) and member.attempt > self._own_attempt:
+                self._superseded = True
+        if self._superseded or members.state != "running":
+            self._over.set()
+
+    def _await_server(self, job: TrainerJob) -> bool | None:
+        """Follow a later server launch when one is listed; None when the job is over, or none comes."""
+        return self._look_for(lambda: True if self._server is not None and job.follow(self._server) else None)
+
+    def _await_tick(self, job: TrainerJob) -> TickClock | None:
+        """The clock from the server's first frame on; None when the job is over, or none came."""
+
+        def first_frame() -> TickClock | None:
+            if self._server is not None:
+                job.follow(self._server)  # a later one may come before the first has spoken
+            tick = job.exchange.listen()
+            return None if tick is None else TickClock.at_tick(self._schedule, tick, self._now())
+
+        return self._look_for(first_frame)
+
+    def _look_for(self, look: Callable[[], T | None]) -> T | None:
+        """What `look` finds, listing members once in a while; None when the job is over or SERVER_SECONDS are."""
+        give_up, next_poll = self._now() + SERVER_SECONDS, self._now()
+        while self._now() < give_up and not self._over.is_set():
+            found = look()
+            if found is not None:
+                return found
+            if self._now() >= next_poll:
+                self._poll.due()
+                next_poll = self._now() + LOOK_SECONDS
+            self._over.wait(LISTEN_SECONDS)
+        return None
+
+    def _tick(self, job: TrainerJob, reads: ChunkReads, read_clock: ReadClock, tick: int) -> bool:
+        """One tick; False when a later server launch is listed."""
+        if reads.failure is not None:
+            job.give_up(reads.failure)
+        for frame in job.tick(tick, data_ready=reads.complete):
+            self._door.notify("frame", frame)
+        read_clock.tick()
+        if tick % poll_ticks(self._schedule) == 0:
+            self._poll.due()
+        return self._server == job.exchange.paramserver

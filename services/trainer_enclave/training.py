@@ -1,0 +1,123 @@
+"""A trainer's local work: the provider's code in its sandbox, and what is said of it (side: enclave).
+
+P parameters of the bundle's layout, padded to the order's state_class on the way out.
+Holds: the sandbox, the residual of rounding.  Reads: opened columns, states.  Sends: nothing; it returns sayings.
+
+All of it runs on one thread of its own (the sandbox's child dies with the thread that started it), so the clock never
+waits for provider code. Whatever provider code does ends in a saying: a delta, or, once it has failed, a note with the
+code; after that there is nothing more to say, and the host sees frames as before.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from common.errors import CloisterError, Refusal
+from common.exchange.frames import FrameKind
+from common.exchange.payloads import DeltaEncoder, Figures, StateP, decode_state, encode_state, pad_state
+from common.exchange.schedule import round_deadline_seconds
+from common.messages.order import Schedule
+from common.sandbox.protocol import STARTUP_SECONDS, RoundMetrics, Rows, TrainingSandbox
+from services.trainer_enclave.exchange import RoundState, Saying
+
+PATIENT_SECONDS: Final = 10.0
+PATIENT_ROUNDS: Final = 4
+"""A round that is late is left out; provider code is given up only after the longer of these (in units of D)."""
+
+REMAINING_SHARE: Final = 0.75
+"""Part of what is left of a schedule that provider code may take, so that its code is still reported."""
+
+
+def startup_seconds(schedule: Schedule) -> float:
+    """Deadline of the initial state."""
+    return min(STARTUP_SECONDS, REMAINING_SHARE * schedule.total_ticks * schedule.tick_seconds)
+
+
+def round_seconds(schedule: Schedule, tick: int) -> float | None:
+    """Deadline of a round that starts at `tick`; None when what is left of the schedule is less than D."""
+    left = (schedule.total_ticks - tick) * schedule.tick_seconds
+    usual = round_deadline_seconds(schedule)
+    if left < usual:
+        return None
+    return min(max(PATIENT_SECONDS, PATIENT_ROUNDS * usual), REMAINING_SHARE * left)
+
+
+@dataclass(frozen=True)
+class TrainingParts:
+    """What local training needs: a function that starts the sandbox, and one that gives a round's rows."""
+
+    start_sandbox: Callable[[], TrainingSandbox]
+    rows_of_round: Callable[[int], Rows]
+
+
+class LocalTraining:
+    """The provider's code of one launch. Use it from one thread."""
+
+    def __init__(self, schedule: Schedule, parts: TrainingParts) -> None:
+        self._schedule, self._parts = schedule, parts
+        self._sandbox: TrainingSandbox | None = None
+        self._initial: Saying | None = None
+        self._state_count = 0
+        self._encoder = DeltaEncoder(schedule.state_class)
+
+    def initial(self) -> Saying:
+        """The state before round 0, the same at every trainer; later calls begin anew from it."""
+        self._encoder = DeltaEncoder(self._schedule.state_class)
+        if self._initial is None:
+            self._initial = self._guarded(0, self._make_initial)
+        return self._initial
+
+    def round(self, state: RoundState, deadline_seconds: float) -> Saying:
+        """Train one round from `state`: its delta, or a note."""
+        return self._guarded(state.round, lambda: self._train(state, deadline_seconds))
+
+    def note(self, number: int, code: str | None) -> Saying:
+        """What is said of a failure."""
+        return Saying(FrameKind.NOTE, number, Figures(None, 0, 0, code or "provider.output").encode())
+
+    def close(self) -> None:
+        """End the sandbox."""
+        if self._sandbox is not None:
+            self._sandbox.close()
+
+    def _guarded(self, number: int, work: Callable[[], Saying]) -> Saying:
+        """Any fault, also one of ours, becomes a note: an early end would tell the host something."""
+        try:
+            return work()
+        except Refusal as refusal:
+            return self.note(number, refusal.code)
+        except (CloisterError, OSError, ValueError, RuntimeError, MemoryError):
+            return self.note(number, "unavailable.enclave")
+
+    def _make_initial(self) -> Saying:
+        self._sandbox = self._parts.start_sandbox()
+        outcome = self._sandbox.initial_state(startup_seconds(self._schedule))
+        if outcome.state_P is None:
+            return self.note(0, outcome.code)
+        self._state_count = outcome.state_P.size
+        return Saying(FrameKind.STATE, 0, encode_state(pad_state(outcome.state_P, self._schedule.state_class)))
+
+    def _train(self, state: RoundState, deadline_seconds: float) -> Saying:
+        if self._sandbox is None:
+            return self.note(state.round, "unavailable.enclave")
+        schedule = self._schedule
+        start_P = decode_state(state.data, schedule.state_class)
+        outcome = self._sandbox.run_round(
+            start_P[: self._state_count],
+            self._parts.rows_of_round(state.round),
+            schedule.steps_per_round,
+            schedule.batch_rows,
+            deadline_seconds,
+        )
+        if outcome.state_P is None or outcome.metrics is None:
+            return self.note(state.round, outcome.code)
+        return self._delta(state.round, start_P, outcome.state_P, outcome.metrics)
+
+    def _delta(self, number: int, start_P: StateP, end_P: StateP, metrics: RoundMetrics) -> Saying:
+        with np.errstate(over="ignore"):
+            delta_P = pad_state(end_P, self._schedule.state_class) - start_P
+        rows = self._schedule.steps_per_round * self._schedule.batch_rows
+        figures = Figures(metrics.loss_mean, self._schedule.steps_per_round, rows)
+        return Saying(FrameKind.DELTA, number, self._encoder.encode(delta_P, figures))

@@ -1,0 +1,118 @@
+"""What all tests share: markers by folder, budgets, the private brokers, and a last look for processes left behind."""
+
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from deploy.embedded.installation import missing_packages
+from deploy.embedded.processes import descendants_of, start_times
+from deploy.embedded.stack import EmbeddedStack
+
+_TESTS = Path(__file__).parent
+_SUITES = ("unit", "security", "integration", "e2e")
+_END_SECONDS = 5.0
+_spent: dict[str, float] = {}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--budget", action="append", default=[], metavar="SUITE=SECONDS", help="wall time of a suite")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        parts = item.path.relative_to(_TESTS).parts
+        if parts[0] in _SUITES:
+            item.add_marker(parts[0])
+        if parts[-1].startswith("test_kills"):
+            item.add_marker("kills")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    begun = time.monotonic()
+    try:
+        return (yield)
+    finally:
+        _spent[_suite_of(item)] = _spent.get(_suite_of(item), 0.0) + time.monotonic() - begun
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    budgets = dict(budget.split("=", 1) for budget in item.config.getoption("--budget"))
+    suite = _suite_of(item)
+    if suite in budgets and _spent.get(suite, 0.0) > float(budgets[suite]):
+        pytest.fail(f"the suite {suite} has used up its {budgets[suite]} seconds", pytrace=False)
+
+
+def _suite_of(item: pytest.Item) -> str:
+    return "kills" if item.get_closest_marker("kills") else item.path.relative_to(_TESTS).parts[0]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_process_left() -> Iterator[None]:
+    """Set up first, torn down last: by then everything that the tests started must have ended."""
+    before = start_times(descendants_of(os.getpid()))
+    yield
+    deadline = time.monotonic() + _END_SECONDS
+    while (left := _started_since(before)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not left, "left running: " + "; ".join(left)
+
+
+def _started_since(before: dict[int, int]) -> list[str]:
+    now = start_times(descendants_of(os.getpid()))
+    commands = {pid: _command_line(pid) for pid in now.keys() - before.keys()}
+    return [
+        f"{pid} {line}" for pid, line in commands.items() if line and "multiprocessing.resource_tracker" not in line
+    ]
+
+
+def _command_line(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()[:300].replace(b"\0", b" ").decode(errors="replace")
+    except OSError:
+        return ""
+
+
+def require_brokers() -> None:
+    """Skip on a laptop without RabbitMQ and Redis, fail in CI."""
+    if missing := missing_packages():
+        text = f"not installed: {', '.join(missing)}"
+        if os.environ.get("CI"):
+            pytest.fail(text, pytrace=False)
+        pytest.skip(text)
+
+
+@dataclass(frozen=True)
+class Broker:
+    """One of the private brokers: its address, with credentials."""
+
+    url: str
+
+
+@pytest.fixture(scope="session")
+def broker_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedStack]:
+    """A private RabbitMQ and Redis for the whole session."""
+    require_brokers()
+    stack = EmbeddedStack(tmp_path_factory.mktemp("brokers") / "state", "deploy.embedded.table:brokers")
+    stack.start(tied=True)
+    try:
+        stack.wait_ready()
+        yield stack
+    finally:
+        stack.stop()
+
+
+@pytest.fixture(scope="session")
+def rabbitmq(broker_stack: EmbeddedStack) -> Broker:
+    """The private RabbitMQ."""
+    return Broker(broker_stack.amqp_url)
+
+
+@pytest.fixture(scope="session")
+def redis_server(broker_stack: EmbeddedStack) -> Broker:
+    """The private Redis."""
+    return Broker(broker_stack.redis_url)

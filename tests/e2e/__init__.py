@@ -1,0 +1,1 @@
+"""Whole jobs through the public SDK on a running stack."""

@@ -1,0 +1,1 @@
+"""Doubles that are real: on test roots, with chosen defects (side: library)."""

@@ -1,0 +1,276 @@
+"""A training job's surroundings in one process: everything but process boundary, sandbox and broker is the real code.
+
+`SmallBroker` answers as the key broker does, with real signatures and wrapped keys, and lets everybody in: what the
+real one refuses is its own tests' business. Frames travel from door to door; the sandbox is `LeastSquares`.
+"""
+
+import threading
+import time
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from common.bundle import DESCRIPTION_FILE, BundleContents, BundleManifest, ColumnSpec, StateTensor, TensorSpec
+from common.crypto.digests import sha256
+from common.crypto.keys import KeyRing, SecretKey
+from common.crypto.signing import SigningKey
+from common.crypto.wrapping import WrappingKey, wrap, wrap_ring
+from common.dataset_payload import encode_columns
+from common.enclave.simulated_platform import SimulatedPlatform
+from common.errors import NotFoundError
+from common.event_log import Value
+from common.identifiers import BundleId, ChallengeId, DatasetId, Digest, JobId, ModelId, MrEnclave
+from common.key_binding import key_grant_info, report_info
+from common.messages.attestation import (
+    Admission,
+    Admit,
+    BrokerReply,
+    BrokerRequest,
+    Challenge,
+    Completed,
+    CompleteJob,
+    DatasetTerms,
+    IssueChallenge,
+    LaunchTerms,
+    ListMembers,
+    LogHead,
+    Member,
+    Members,
+    Refused,
+    ReplyBody,
+)
+from common.messages.evidence import Evidence
+from common.messages.objects import BundlePublication, DatasetManifest, ObjectRef
+from common.messages.order import Schedule, TrainingOrder
+from common.messages.policy import JobReport
+from common.messages.signed import Signed, sign
+from common.messages.training_door import JobEnded, OpenJob, SealedReport, StartTrainer, parse_job_frame
+from common.sealed_object import ObjectKind, SealedObject, seal_object
+from services.paramserver.running import JobRun
+from services.trainer_enclave.running import TrainerRun
+from tests.fakes.in_memory_job import FEATURES, LeastSquares, rows_for
+
+MEASUREMENT = MrEnclave("7c" * 32)
+
+
+def small_bundle() -> BundleContents:
+    """The bundle of a linear model; its code is never run here."""
+    manifest = BundleManifest(
+        name="linear", bundle_version="1", entry="linear:Linear", query_rows=4,
+        input=ColumnSpec(column="x", shape=(FEATURES,), dtype="float32"),
+        label=ColumnSpec(column="y", shape=(), dtype="float32"), answer=TensorSpec(shape=(), dtype="float32"),
+        layout=(StateTensor(name="weight", shape=(FEATURES - 2,)), StateTensor(name="more", shape=(2, 1))),
+    )  # fmt: skip
+    return BundleContents(manifest=manifest, files={DESCRIPTION_FILE: b"", "linear.py": b"raise SystemExit"})
+
+
+class Store:
+    """Committed leaves by root."""
+
+    def __init__(self) -> None:
+        self.leaves: dict[tuple[Digest, int], bytes] = {}
+        self.committed: list[Digest] = []
+
+    def add(self, sealed: SealedObject) -> ObjectRef:
+        """Put an object in."""
+        for number, leaf in enumerate(sealed.leaves()):
+            self.leaves[sealed.root, number] = leaf
+        return ObjectRef(root=sealed.root, chunk_count=sealed.chunk_count)
+
+    def handle(self, name: str, body: bytes) -> bytes:
+        """`object.*` of a relay."""
+        root, number = Digest.of(body[:32]), int.from_bytes(body[32:36], "big")
+        if name == "object.read":
+            if (root, number) not in self.leaves:
+                raise NotFoundError("not_found.object")
+            return self.leaves[root, number]
+        if name == "object.write":
+            self.leaves[root, number] = body[36:]
+        else:
+            self.committed.append(root)
+        return b""
+
+
+@dataclass
+class TrainingWorld:
+    """One order, its data, its parties, its host."""
+
+    directory: Path
+    schedule: Schedule
+    trainers: int = 2
+    columns: tuple[dict[str, Any], ...] = ()
+    store: Store = field(default_factory=Store)
+    reports: list[SealedReport] = field(default_factory=list)
+    frames: list[tuple[str, int]] = field(default_factory=list)
+    state: str = "running"
+    outages: int = 0
+
+    def __post_init__(self) -> None:
+        self.platform = SimulatedPlatform.open_or_create(self.directory)
+        self.broker, self.owner, self.provider = (SigningKey.generate() for _ in range(3))
+        self.report_key = WrappingKey.generate()
+        self.bundle = small_bundle()
+        self.keys = {name: SecretKey.generate() for name in ("job", "seed", "bundle", "model")}
+        self._publish_bundle()
+        self.datasets = tuple(self._publish_data(one) for one in self.columns or (rows_for(0)(0), rows_for(0)(1)))
+        self.order = self._sign_order()
+        self.job_id = JobId.of(self.order.digest)
+        self.members: dict[tuple[str, int], Member] = {}
+        self.completed: CompleteJob | None = None
+        self.servers: list[JobRun] = []
+        self.running: dict[int, TrainerRun] = {}
+        self.sandboxes = {slot: LeastSquares() for slot in range(self.trainers)}
+        self.codes: dict[int, str | None] = {}
+        self.threads: dict[int, threading.Thread] = {}
+        self.spoke = threading.Event()
+        self._log_size = 0
+        self._lock = threading.Lock()
+
+    def _publish_bundle(self) -> None:
+        sealed = seal_object(self.bundle.encode(), self.keys["bundle"], ObjectKind.BUNDLE)
+        self.publication = BundlePublication(
+            provider=self.provider.party, object=self.store.add(sealed), terms=sha256(b"terms"),
+            state_class=self.schedule.state_class)  # fmt: skip
+
+    def _publish_data(self, columns: dict[str, Any]) -> DatasetTerms:
+        key = SecretKey.generate()
+        sealed = seal_object(encode_columns(columns), key, ObjectKind.DATASET, chunk_bytes=4096)
+        manifest = DatasetManifest(owner=self.owner.party, parts=(self.store.add(sealed),), policy=sha256(b"policy"))
+        name = DatasetId.of(sha256(manifest.encode()))
+        self.keys[f"data/{name}"] = key
+        return DatasetTerms(dataset_id=name, manifest=manifest, report_key=self.report_key.public)
+
+    def _sign_order(self) -> Signed:
+        return sign(TrainingOrder(
+            nonce=bytes(16), owners=(self.owner.party,), broker=self.broker.party, release=sha256(b"release"),
+            datasets=tuple(one.dataset_id for one in self.datasets), bundle=BundleId.of(sha256(b"bundle")),
+            trainers=self.trainers, schedule=self.schedule, not_after=int(time.time()) + 3600, secret=b"",
+        ), self.owner)  # fmt: skip
+
+    # -- the broker
+
+    def ask(self, raw: bytes) -> bytes:
+        """One signed answer."""
+        request = BrokerRequest.decode(raw)
+        with self._lock:
+            try:
+                body = self._answer(request.body)
+            except NotFoundError as refusal:
+                body = Refused(code=refusal.code)
+            self._log_size += 1
+            head = LogHead(size=self._log_size, root=sha256(self._log_size.to_bytes(8, "big")), epoch=1)
+        reply = BrokerReply(request=sha256(raw), nonce=request.nonce, head=head, time=int(time.time()), body=body)
+        return sign(reply, self.broker).encode()
+
+    def _answer(self, body: object) -> ReplyBody:
+        match body:
+            case IssueChallenge():
+                known = self.members.get((body.role, body.slot))
+                return Challenge(
+                    challenge_id=ChallengeId.new(), nonce=bytes(32), broker=sha256(b"genesis"),
+                    subject=self.order.digest, attempt=known.attempt + 1 if known else 1,
+                    not_after=int(time.time()) + 60)  # fmt: skip
+            case Admit():
+                return self._admit(body)
+            case ListMembers():
+                return Members.model_validate(
+                    {"job_id": self.job_id, "state": self.state, "members": tuple(self.members.values())}
+                )
+            case CompleteJob():
+                if self.outages:
+                    self.outages -= 1
+                    return Refused(code="unavailable.frozen")
+                self.completed, self.state = body, body.outcome
+                return Completed(job_id=self.job_id,
+                                 model_id=ModelId.of(self.order.digest) if body.manifest else None)  # fmt: skip
+        raise NotFoundError("not_found.job")
+
+    def _admit(self, admit: Admit) -> Admission:
+        binding = admit.binding
+        self.members[binding.role, binding.slot] = Member(
+            role=binding.role, slot=binding.slot, attempt=binding.attempt, signing_public=binding.signing_public,
+            mr_enclave=MEASUREMENT)  # fmt: skip
+        terms = LaunchTerms(
+            job_id=self.job_id, role=binding.role, slot=binding.slot, attempt=binding.attempt, order=self.order,
+            outer_learning_rate=1.0, outer_momentum=0.0,
+            bundle_id=TrainingOrder.decode(self.order.payload).bundle, bundle=self.publication, datasets=self.datasets,
+            trust_level="simulation", mr_enclaves={}, lease_seconds=60,
+        )  # fmt: skip
+        info = key_grant_info(binding.report_data())
+        return Admission(keys=wrap_ring(KeyRing(self.keys), binding.wrapping_public, info),
+                         terms=wrap(terms.encode(), binding.wrapping_public, info))  # fmt: skip
+
+    # -- the platform and the host
+
+    def evidence(self, report_data: bytes) -> Evidence:
+        """A simulated quote."""
+        return self.platform.evidence(MEASUREMENT, report_data)
+
+    def run(self, seconds: float = 60.0) -> JobEnded:
+        """The whole job in real time; the parameter server's last word."""
+        for slot in range(self.trainers):
+            self.start_trainer(slot)
+        ended = self.start_server().run()
+        for trainer in self.threads.values():
+            trainer.join(seconds)
+        return ended
+
+    def in_background(self, server: JobRun) -> "Future[JobEnded]":
+        """Run a launch of the parameter server on a thread."""
+        future: Future[JobEnded] = Future()
+        threading.Thread(target=lambda: future.set_result(server.run()), daemon=True).start()
+        return future
+
+    def start_server(self) -> JobRun:
+        """A launch of the parameter server."""
+        run = JobRun(WorldDoor(self), self, OpenJob(job_id=self.job_id, order=self.order))
+        self.servers.append(run)
+        return run
+
+    def start_trainer(self, slot: int) -> None:
+        """A launch of a trainer, on a thread of its own."""
+        start = StartTrainer(job_id=self.job_id, slot=slot, order=self.order)
+        run = self.running[slot] = TrainerRun(
+            WorldDoor(self), self, start, start_sandbox=lambda *_: self.sandboxes[slot]
+        )
+        self.threads[slot] = threading.Thread(target=lambda: self.codes.__setitem__(slot, run.run()), daemon=True)
+        self.threads[slot].start()
+
+    def read_reports(self) -> list[JobReport]:
+        """What the owner reads."""
+        return [
+            JobReport.decode(self.report_key.open(one.sealed, report_info(self.order.digest, one.owner, one.sequence)))
+            for one in self.reports
+        ]
+
+
+class WorldDoor:
+    """An enclave's end of a door whose relay is this process."""
+
+    def __init__(self, world: TrainingWorld) -> None:
+        self._world = world
+
+    def call(self, name: str, body: bytes, *, seconds: float = 60.0) -> bytes:  # noqa: ARG002 - nothing here waits
+        """Broker and store."""
+        if name == "broker.ask":
+            return self._world.ask(body)
+        return self._world.store.handle(name, body)
+
+    def notify(self, name: str, body: bytes) -> None:
+        """Frames and reports."""
+        world = self._world
+        if name == "report":
+            world.reports.append(SealedReport.decode(body))
+        elif len(body) == world.schedule.frame_bytes:
+            world.frames.append(("up", len(body)))
+            for server in world.servers:
+                server.frame(body)
+        else:
+            world.frames.append(("down", len(body)))
+            world.spoke.set()
+            for trainer in world.running.values():
+                trainer.frame(parse_job_frame(body)[1])
+
+    def log(self, event: str, **fields: Value) -> None:
+        """Events are not looked at."""

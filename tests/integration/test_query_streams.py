@@ -1,0 +1,334 @@
+"""Front and worker over a real Redis: nothing is lost, nothing is answered twice, nothing malformed ends a reader."""
+
+import asyncio
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from common.errors import FreshnessError, PeerClosedError, UnavailableError
+from common.identifiers import JobId, ModelId, QueryId
+from services.query_enclave import question_reader
+from services.query_enclave.front_desk import FrontDesk
+from services.query_enclave.leases import Leases
+from services.query_enclave.placements import Placements
+from services.query_enclave.question_reader import QuestionReader, connect
+from services.query_enclave.streams import DEAD_LETTERS, GROUP, Kind, Question, answers_of, proof_of, questions_of
+from tests.conftest import Broker
+from tests.fakes.query_world import QueryWorld, rows_of
+
+
+@pytest.fixture
+def redis(redis_server: Broker) -> Iterator[Redis]:
+    """A client of the session's Redis."""
+    client = connect(redis_server.url)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def model_id() -> ModelId:
+    """A model of this test alone."""
+    return ModelId.new()
+
+
+Ask = Callable[[str, bytes, float], bytes]
+
+
+@pytest.fixture
+def reader_of(redis_server: Broker, model_id: ModelId) -> Iterator[Callable[..., QuestionReader]]:
+    """Starts readers of the model's stream; they are stopped after the test."""
+    readers: list[QuestionReader] = []
+
+    def start(ask: Ask, consumer: str = "worker-a") -> QuestionReader:
+        readers.append(QuestionReader(connect(redis_server.url), model_id, consumer, ask, threads=4))
+        readers[-1].start()
+        return readers[-1]
+
+    yield start
+    for reader in readers:
+        reader.stop()
+
+
+def with_desk(url: str, work: Callable[[FrontDesk], Any], **options: Any) -> Any:
+    """Run `work` with a started desk."""
+
+    async def run() -> Any:
+        desk = FrontDesk.connect(url, **options)
+        await desk.start()
+        try:
+            return await work(desk)
+        finally:
+            await desk.stop()
+
+    return asyncio.run(run())
+
+
+def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+    """Wait for a condition that another thread brings about."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.01)
+
+
+def leave_pending(redis: Redis, model_id: ModelId, count: int = 1) -> tuple[str, list[QueryId]]:
+    """Questions that a consumer took and died with; the front's stream and their ids."""
+    stream, to, names = questions_of(model_id), answers_of(secrets.token_hex(16)), []
+    redis.xgroup_create(stream, GROUP, id="0", mkstream=True)
+    for number in range(count):
+        names.append(QueryId.new())
+        redis.xadd(stream, Question("query", names[-1], to, time.time() + 30, str(number).encode()).fields())
+    redis.xreadgroup(GROUP, "dead", {stream: ">"})
+    return to, names
+
+
+def test_a_question_is_answered_and_leaves_nothing(
+    redis_server: Broker, redis: Redis, model_id: ModelId, reader_of: Callable[..., QuestionReader]
+) -> None:
+    reader_of(lambda kind, body, _seconds: kind.encode() + body[::-1])
+    answer = with_desk(redis_server.url, lambda desk: desk.ask(model_id, "query", b"abc"))
+    assert answer == b"querycba"
+    until(lambda: redis.xlen(questions_of(model_id)) == 0)
+    assert redis.xpending(questions_of(model_id), GROUP)["pending"] == 0
+
+
+def test_many_at_once_get_their_own_answers(
+    redis_server: Broker, model_id: ModelId, reader_of: Callable[..., QuestionReader]
+) -> None:
+    reader_of(lambda _kind, body, _seconds: body * 2)
+
+    async def work(desk: FrontDesk) -> list[bytes]:
+        return list(await asyncio.gather(*(desk.ask(model_id, "query", b"%d." % n) for n in range(50))))
+
+    assert with_desk(redis_server.url, work) == [b"%d.%d." % (n, n) for n in range(50)]
+
+
+def test_a_public_refusal_comes_back_as_its_code(
+    redis_server: Broker, model_id: ModelId, reader_of: Callable[..., QuestionReader]
+) -> None:
+    def refuse(_kind: str, _body: bytes, _seconds: float) -> bytes:
+        raise FreshnessError("freshness.session")
+
+    reader_of(refuse)
+    with pytest.raises(FreshnessError, match="freshness.session"):
+        with_desk(redis_server.url, lambda desk: desk.ask(model_id, "query", b""))
+
+
+def test_what_a_dead_consumer_left_is_answered_once(
+    redis: Redis, model_id: ModelId, reader_of: Callable[..., QuestionReader]
+) -> None:
+    to, names = leave_pending(redis, model_id, count=20)
+    asked: list[bytes] = []
+
+    def ask(_kind: str, body: bytes, _seconds: float) -> bytes:
+        asked.append(body)
+        return body
+
+    reader_of(ask, "worker-b")
+    until(lambda: redis.xlen(to) == 20)
+    assert sorted(asked, key=int) == [str(number).encode() for number in range(20)]
+    answers: Any = redis.xrange(to)
+    assert {fields[b"id"].decode() for _, fields in answers} == set(names)
+    assert redis.xlen(questions_of(model_id)) == 0
+
+
+def test_an_enclave_that_dies_with_a_question_leaves_it_to_the_next(
+    redis_server: Broker, redis: Redis, model_id: ModelId, reader_of: Callable[..., QuestionReader]
+) -> None:
+    died = threading.Event()
+
+    def die(_kind: str, _body: bytes, _seconds: float) -> bytes:
+        died.set()
+        raise PeerClosedError("the door is closed")
+
+    async def work(desk: FrontDesk) -> bytes:
+        first = reader_of(die)
+        asking = asyncio.create_task(desk.ask(model_id, "query", b"abc"))
+        await asyncio.to_thread(died.wait, 10)
+        await asyncio.to_thread(first.stop)
+        reader_of(lambda _kind, body, _seconds: body)
+        return await asking
+
+    assert with_desk(redis_server.url, work) == b"abc"
+
+
+def test_a_question_that_no_launch_survives_is_buried(
+    redis: Redis, model_id: ModelId, reader_of: Callable[..., QuestionReader]
+) -> None:
+    to, _ = leave_pending(redis, model_id)
+    for _ in range(question_reader.MAX_DELIVERIES):
+        redis.xautoclaim(questions_of(model_id), GROUP, "dead", 0)
+    asked: list[bytes] = []
+    reader_of(lambda _kind, body, _seconds: asked.append(body) or b"")  # type: ignore[func-returns-value]
+    until(lambda: redis.xlen(to) == 1)
+    answers: Any = redis.xrange(to)
+    assert answers[0][1][b"status"] == b"format.query"
+    assert asked == []
+    dead: Any = redis.xrevrange(DEAD_LETTERS, count=1)
+    assert dead[0][1][b"stream"] == questions_of(model_id).encode()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"nonsense": "1"},
+        {
+            "kind": "query",
+            "id": "query_" + "0" * 32,
+            "to": "cloister:query:lease:x",
+            "until": "99999999999999",
+            "body": "",
+        },
+        {"kind": "place", "id": "query_" + "0" * 32, "to": answers_of("0" * 32), "until": "99999999999999", "body": ""},
+        {"kind": "query", "id": "../../etc", "to": answers_of("0" * 32), "until": "99999999999999", "body": ""},
+        {"kind": "query", "id": "query_" + "0" * 32, "to": answers_of("0" * 32), "until": "soon", "body": ""},
+    ],
+)
+def test_a_malformed_entry_is_buried_and_the_next_is_answered(
+    redis_server: Broker, redis: Redis, model_id: ModelId, reader_of: Callable[..., QuestionReader], fields: dict[str, str]
+) -> None:
+    asked: list[bytes] = []
+
+    def ask(_kind: str, body: bytes, _seconds: float) -> bytes:
+        asked.append(body)
+        return b"good"
+
+    redis.xadd(questions_of(model_id), fields)  # type: ignore[arg-type]
+    reader_of(ask)
+    assert with_desk(redis_server.url, lambda desk: desk.ask(model_id, "query", b"abc")) == b"good"
+    assert asked == [b"abc"]
+    dead: Any = redis.xrevrange(DEAD_LETTERS, count=1)
+    assert dead[0][1][b"stream"] == questions_of(model_id).encode()
+
+
+def test_a_question_that_nobody_waits_for_is_dropped(
+    redis: Redis, model_id: ModelId, reader_of: Callable[..., QuestionReader]
+) -> None:
+    stream, asked = questions_of(model_id), []
+    redis.xadd(stream, Question("query", QueryId.new(), answers_of("0" * 32), time.time() - 1, b"old").fields())
+    redis.xadd(stream, Question("query", QueryId.new(), answers_of("0" * 32), time.time() + 9, b"new").fields())
+    reader_of(lambda _kind, body, _seconds: asked.append(body) or b"")  # type: ignore[func-returns-value]
+    until(lambda: redis.xlen(stream) == 0)
+    assert asked == [b"new"]
+
+
+def test_a_full_stream_refuses_at_once(redis_server: Broker, redis: Redis, model_id: ModelId) -> None:
+    for _ in range(3):
+        redis.xadd(questions_of(model_id), {"kind": "query"})
+    with pytest.raises(UnavailableError, match="unavailable.full"):
+        with_desk(redis_server.url, lambda desk: desk.ask(model_id, "query", b""), backlog=3)
+
+
+def test_no_answer_in_time_is_unavailable(redis_server: Broker, model_id: ModelId) -> None:
+    with pytest.raises(UnavailableError, match="unavailable.enclave"):
+        with_desk(redis_server.url, lambda desk: desk.ask(model_id, "query", b""), wait_seconds=0.3)
+
+
+def test_without_redis_it_says_so(model_id: ModelId) -> None:
+    url = "redis://127.0.0.1:1/0"
+    with pytest.raises(UnavailableError, match="unavailable.cache"):
+        with_desk(url, lambda desk: desk.ask(model_id, "query", b""))
+
+
+def test_a_stream_that_redis_lost_is_opened_again(
+    redis_server: Broker, redis: Redis, model_id: ModelId, reader_of: Callable[..., QuestionReader]
+) -> None:
+    reader_of(lambda _kind, body, _seconds: body)
+    assert with_desk(redis_server.url, lambda desk: desk.ask(model_id, "query", b"one")) == b"one"
+    redis.delete(questions_of(model_id))
+    assert with_desk(redis_server.url, lambda desk: desk.ask(model_id, "query", b"two")) == b"two"
+
+
+def test_one_worker_serves_a_model_at_a_time(redis: Redis, model_id: ModelId) -> None:
+    first, second, first_again = Leases(redis, "a"), Leases(redis, "b"), Leases(redis, "a")
+    assert first.hold(model_id)
+    first.publish(model_id, b"proof")
+    assert not second.hold(model_id)
+    assert redis.get(proof_of(model_id)) == b"proof"
+    assert first_again.hold(model_id)
+    assert redis.get(proof_of(model_id)) is None
+    first_again.release(model_id)
+    assert second.hold(model_id)
+    first.beat()
+    assert not first.hold(model_id)
+
+
+class Launch:
+    """A placed model without an enclave."""
+
+    def __init__(self) -> None:
+        self.alive, self.stopped, self.proof, self.not_after = True, False, b"proof", int(time.time()) + 3600
+
+    def stop(self) -> None:
+        """End it."""
+        self.stopped, self.alive = True, False
+
+
+def test_placements_follow_the_registry(redis: Redis, model_id: ModelId) -> None:
+    models, launches = {model_id: JobId.new()}, []
+
+    def launch(*_of: object) -> Launch:
+        launches.append(Launch())
+        return launches[-1]
+
+    leases = Leases(redis, "a")
+    placements = Placements(lambda: dict(models), launch, leases, capacity=4)
+    placements.reconcile()
+    placements.reconcile()
+    assert len(launches) == 1
+    launches[0].alive = False
+    placements.reconcile()
+    assert len(launches) == 2
+    assert redis.get(proof_of(model_id)) == b"proof"
+    launches[1].not_after = int(time.time()) + 1
+    placements.reconcile()
+    assert len(launches) == 3
+    assert launches[1].stopped
+    models.clear()
+    placements.reconcile()
+    assert launches[2].stopped
+    assert redis.get(proof_of(model_id)) is None
+    assert leases.hold(model_id)
+
+
+def test_a_launch_that_fails_is_tried_again_later(redis: Redis, model_id: ModelId) -> None:
+    tries: list[int] = []
+
+    def fail(*_of: object) -> Launch:
+        tries.append(1)
+        raise UnavailableError("unavailable.broker")
+
+    placements = Placements(lambda: {model_id: JobId.new()}, fail, Leases(redis, "a"), capacity=4)
+    placements.reconcile()
+    placements.reconcile()
+    assert len(tries) == 1
+    assert placements.missing == (model_id,)
+
+
+def test_a_whole_session_over_redis(
+    redis_server: Broker, tmp_path: Path, reader_of: Callable[..., QuestionReader], model_id: ModelId
+) -> None:
+    world = QueryWorld(tmp_path)
+    launch = world.launch()
+    kinds = {"session": launch.sessions.open, "query": launch.answering.answer}
+    reader_of(lambda kind, body, _seconds: kinds[kind](body))
+
+    class OverRedis:
+        """A transport that asks as the front would."""
+
+        def get(self, path: str) -> bytes:
+            return launch.get(path)
+
+        def post(self, path: str, body: bytes) -> bytes:
+            kind: Kind = "session" if path.endswith("/sessions") else "query"
+            return bytes(with_desk(redis_server.url, lambda desk: desk.ask(model_id, kind, body)))
+
+    launch_like: Any = OverRedis()
+    session = world.session(launch_like)
+    assert session.ask(rows_of(3)).answers_left == 97

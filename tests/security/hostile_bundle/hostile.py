@@ -1,0 +1,157 @@
+# mypy: ignore-errors
+# ruff: noqa: PTH108, PTH123, PTH208
+"""Hostile provider code: what it does, the first number of its input says (side: sandbox).
+
+A bundle for tests. The state is 64 numbers, in which it reports; the answer to a query is 64 numbers as well.
+"""
+
+import os
+import sys
+import time
+from typing import Any
+
+import escapes
+import memory_tricks
+import torch
+from deed_names import NAMES
+from torch import Tensor, nn
+
+SLOTS = 64
+
+
+class Hostile(nn.Module):
+    """`x[0, 0]` is the name of a deed by its place in `DEEDS`, `x[0, 1]` its argument."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.report = nn.Parameter(torch.zeros(SLOTS))
+        self.memory: list[Any] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        deed = DEEDS[int(x[0, 0])]
+        return _padded(deed(self, int(x[0, 1]))).reshape(1, -1)
+
+    def training_step(self, batch: dict[str, Tensor]) -> Tensor:
+        deed = DEEDS[int(batch["x"][0, 0])]
+        seen = _padded(deed(self, int(batch["x"][0, 1])))
+        with torch.no_grad():
+            self.report[:SLOTS].copy_(seen)
+        return self.report.sum() * 0
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=1.0)
+
+
+def _padded(values: list[float]) -> Tensor:
+    return torch.tensor([*values, *[0.0] * (SLOTS - len(values))], dtype=torch.float32)
+
+
+def escape(model: Hostile, argument: int) -> list[float]:
+    return escapes.attempt_all()
+
+
+def raise_error(model: Hostile, argument: int) -> list[float]:
+    raise RuntimeError(f"the data is {argument}")
+
+
+def leave(model: Hostile, argument: int) -> list[float]:
+    sys.exit(0)
+
+
+def end_process(model: Hostile, argument: int) -> list[float]:
+    os._exit(argument)
+
+
+def crash(model: Hostile, argument: int) -> list[float]:
+    os.abort()
+
+
+def loop(model: Hostile, argument: int) -> list[float]:
+    while True:
+        pass
+
+
+def sleep(model: Hostile, argument: int) -> list[float]:
+    time.sleep(3600)
+    return []
+
+
+def eat_memory(model: Hostile, argument: int) -> list[float]:
+    while True:
+        model.memory.append(torch.ones(4 << 20))
+
+
+def spread(model: Hostile, argument: int) -> list[float]:
+    while True:
+        os.fork()
+
+
+def print_data(model: Hostile, argument: int) -> list[float]:
+    for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
+        print("PRINTED-DATA", argument, file=stream, flush=True)
+    for fd in (1, 2):
+        os.write(fd, b"PRINTED-DATA")
+    return [float(argument)]
+
+
+def not_a_number(model: Hostile, argument: int) -> list[float]:
+    return [float("nan")]
+
+
+def oversize(model: Hostile, argument: int) -> list[float]:
+    model.report = nn.Parameter(torch.zeros(2 * SLOTS))
+    return [0.0] * SLOTS if model.training else [0.0] * 2 * SLOTS
+
+
+def remember(model: Hostile, argument: int) -> list[float]:
+    memory_tricks.remember_all(argument)
+    return [1.0]
+
+
+def recall(model: Hostile, argument: int) -> list[float]:
+    return [float(number) for number in memory_tricks.recall_all()]
+
+
+def process_number(model: Hostile, argument: int) -> list[float]:
+    return [float(os.getpid())]
+
+
+def echo(model: Hostile, argument: int) -> list[float]:
+    return [float(argument)]
+
+
+def fill_scratch(model: Hostile, argument: int) -> list[float]:
+    """[bytes written in large files, empty files made] until the file system refuses."""
+    written = files = 0
+    folder = os.environ["TMPDIR"]
+    try:
+        while True:
+            with open(f"{folder}/large{files}", "wb") as file:
+                files += 1
+                written += file.write(bytes(1 << 20))
+    except OSError:
+        pass
+    for number in range(files):
+        os.unlink(f"{folder}/large{number}")
+    made = 0
+    try:
+        while made < 1_000_000:
+            with open(f"{folder}/{made}", "wb"):
+                made += 1
+    except OSError:
+        pass
+    return [float(written), float(made)]
+
+
+def early_completion(model: Hostile, argument: int) -> list[float]:
+    """Say that the round is done, and go on."""
+    os.write(escapes._window_fd("completion_fd"), b"x" * 1000)
+    return sleep(model, argument)
+
+
+def environment(model: Hostile, argument: int) -> list[float]:
+    """[uid, number of environment variables, process number, folders in /, whether PID 1's memory is near]."""
+    return [float(os.getuid()), float(len(os.environ)), float(os.getpid()), float(len(os.listdir("/")))]
+
+
+DEEDS = [globals()[name] for name in NAMES]

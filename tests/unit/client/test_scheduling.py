@@ -1,0 +1,32 @@
+"""A schedule follows from wishes and the public state class alone, and the host's view follows from the schedule."""
+
+import pytest
+
+from client.scheduling import LARGEST_FRAME, SMALLEST_FRAME, ScheduleWishes, host_view, plan_schedule
+from common.exchange.frames import FrameKind
+from common.exchange.schedule import round_deadline_seconds, ticks_to_send
+
+
+@pytest.mark.parametrize("state_class", [1, 1000, 40_000, 5_000_000])
+def test_a_round_has_time_for_its_work_and_both_transfers(state_class: int) -> None:
+    wishes = ScheduleWishes(rounds=3, steps=50, step_milliseconds=20, slack_percent=100)
+    schedule = plan_schedule(wishes, state_class)
+    work = 50 * 20 / schedule.tick_milliseconds
+    transfer = ticks_to_send(FrameKind.STATE, schedule) + ticks_to_send(FrameKind.DELTA, schedule)
+    assert schedule.ticks_per_round > work + transfer
+    assert round_deadline_seconds(schedule) > 1.0
+    assert schedule.total_ticks == schedule.warmup_ticks + 3 * schedule.ticks_per_round
+    assert SMALLEST_FRAME <= schedule.frame_bytes <= LARGEST_FRAME
+
+
+def test_large_states_do_not_take_forever_to_send() -> None:
+    schedule = plan_schedule(ScheduleWishes(), 25_000_000)
+    assert ticks_to_send(FrameKind.STATE, schedule) <= 10
+
+
+def test_the_hosts_view_counts_every_members_frames() -> None:
+    schedule = plan_schedule(ScheduleWishes(rounds=2), 1000)
+    view = host_view(schedule, trainers=2)
+    assert view.frames == 3 * schedule.total_ticks * schedule.frames_per_tick
+    assert view.traffic_bytes == view.frames * schedule.frame_bytes
+    assert view.seconds == pytest.approx(schedule.total_ticks * schedule.tick_milliseconds / 1000)

@@ -1,0 +1,75 @@
+"""The clock: every tick at most once, never a burst, an end when it was to end."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from common.exchange.clock import TickClock, run_clock
+from common.exchange.frames import FrameKind
+from common.exchange.schedule import part_count, patience_ticks, poll_ticks, round_deadline_ticks, ticks_to_send
+from tests.fakes.in_memory_job import make_schedule
+
+SCHEDULE = make_schedule()
+
+
+class FakeTime:
+    """Time that passes while one waits, plus some lateness."""
+
+    def __init__(self, lateness: list[float]) -> None:
+        self.at, self._lateness = 100.0, lateness
+
+    def now(self) -> float:
+        return self.at
+
+    def wait(self, timeout: float) -> bool:
+        self.at += timeout + (self._lateness.pop() if self._lateness else 0.0)
+        return False
+
+
+@given(st.lists(st.floats(0, 1.5), max_size=60))
+def test_ticks_grow_and_the_end_is_kept(lateness: list[float]) -> None:
+    time, taken = FakeTime(list(lateness)), list[tuple[int, float]]()
+    clock = TickClock(SCHEDULE, time.at)
+
+    def on_tick(tick: int) -> bool:
+        taken.append((tick, time.at - clock.origin))
+        return True
+
+    assert run_clock(clock, time.now, time.wait, on_tick)
+    ticks = [tick for tick, _ in taken]
+    assert ticks == sorted(set(ticks))
+    assert ticks[-1] == SCHEDULE.total_ticks - 1
+    for tick, at in taken:
+        assert at >= tick * SCHEDULE.tick_seconds - 1e-6
+    if not lateness:
+        assert ticks == list(range(SCHEDULE.total_ticks))
+
+
+def test_a_late_wake_takes_the_newest_tick_once() -> None:
+    clock = TickClock(SCHEDULE, 0.0)
+    assert clock.take(0.0) == 0
+    assert clock.take(0.05) is None
+    assert clock.take(0.57) == 5
+    assert clock.take(0.59) is None
+    assert abs(clock.seconds_left(0.59) - 0.01) < 1e-9
+
+
+def test_a_joiner_starts_with_the_next_tick() -> None:
+    clock = TickClock.at_tick(SCHEDULE, 7, 50.0)
+    assert clock.take(50.0) is None
+    assert clock.take(50.11) == 8
+
+
+def test_it_ends_early_when_told() -> None:
+    time = FakeTime([])
+    assert not run_clock(TickClock(SCHEDULE, 0.0), time.now, time.wait, lambda tick: tick < 3)
+    assert not run_clock(TickClock(SCHEDULE, 0.0), time.now, lambda _: True, lambda _: True)
+
+
+def test_arithmetic_of_a_schedule() -> None:
+    assert round_deadline_ticks(SCHEDULE) == 16
+    assert SCHEDULE.total_ticks == 6 + 6 * 16
+    assert part_count(FrameKind.STATE, SCHEDULE) == 2
+    assert ticks_to_send(FrameKind.STATE, SCHEDULE) == 1
+    assert part_count(FrameKind.NOTE, SCHEDULE) == 1
+    assert poll_ticks(SCHEDULE) == 10
+    assert patience_ticks(SCHEDULE) == 20

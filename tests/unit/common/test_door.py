@@ -1,0 +1,144 @@
+"""The door: calls in both directions, refusals as codes, broken streams end it, nothing of a fault leaks."""
+
+import os
+import threading
+from collections.abc import Iterator
+from typing import BinaryIO
+
+import pytest
+
+from common.door import MAX_BODY_BYTES, Door, Handler, Kind
+from common.errors import PeerClosedError, PolicyError, Refusal
+
+
+def refuse(_body: bytes) -> bytes:
+    raise PolicyError("policy.budget", expected="secret of the party", seen="another")
+
+
+def crash(_body: bytes) -> bytes:
+    raise KeyError("secret text")
+
+
+class Pair:
+    """Two doors joined by two pipes, as relay and enclave are."""
+
+    def __init__(self, left: dict[str, Handler], right: dict[str, Handler]) -> None:
+        self.logs: list[bytes] = []
+        a_read, b_write = os.pipe()
+        b_read, a_write = os.pipe()
+        self.raw_to_left: BinaryIO = os.fdopen(b_write, "wb")
+        self.left = Door(os.fdopen(a_read, "rb"), os.fdopen(a_write, "wb"), left, on_log=self.logs.append)
+        self.right = Door(os.fdopen(b_read, "rb"), self.raw_to_left, right)
+        self.threads = [threading.Thread(target=door.serve, daemon=True) for door in (self.left, self.right)]
+        for thread in self.threads:
+            thread.start()
+
+
+@pytest.fixture
+def pair() -> Iterator[Pair]:
+    made = Pair(
+        {"double": lambda body: body * 2, "nothing": lambda _: b""},
+        {"refuse": refuse, "crash": crash, "echo": lambda body: body},
+    )
+    yield made
+    made.raw_to_left.close()
+    made.threads[0].join(5)
+
+
+def test_both_ends_call(pair: Pair) -> None:
+    assert pair.left.call("echo", b"x" * 100_000) == b"x" * 100_000
+    assert pair.right.call("double", b"ab") == b"abab"
+    assert pair.right.call("nothing", b"") == b""
+
+
+def test_refusals_cross_as_code_alone(pair: Pair) -> None:
+    with pytest.raises(Refusal) as caught:
+        pair.left.call("refuse", b"")
+    assert isinstance(caught.value, PolicyError)
+    assert caught.value.code == "policy.budget"
+    assert caught.value.expected is None
+    assert caught.value.seen is None
+
+
+def test_faults_and_unknown_names_say_nothing(pair: Pair) -> None:
+    with pytest.raises(Refusal, match="unavailable.enclave"):
+        pair.left.call("crash", b"")
+    with pytest.raises(Refusal, match="format.door_frame"):
+        pair.left.call("unknown", b"")
+
+
+def test_logs_carry_allow_listed_fields_only(pair: Pair) -> None:
+    pair.right.log("frame_sent", tick=3)
+    assert pair.right.call("double", b"") == b""
+    assert pair.logs == [b'{"event":"frame_sent","tick":3}']
+    with pytest.raises(RuntimeError, match="ALLOWED_FIELDS"):
+        pair.right.log("frame_sent", loss=0.5)
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        (MAX_BODY_BYTES + 1).to_bytes(4, "big") + bytes([Kind.REQUEST]) + bytes(8),
+        b"\x00\x00\x00\x10" + bytes([Kind.REQUEST]) + bytes(8) + b"short",
+    ],
+    ids=["too large", "truncated"],
+)
+def test_a_broken_stream_ends_the_door(pair: Pair, garbage: bytes) -> None:
+    pair.raw_to_left.write(garbage)
+    pair.raw_to_left.flush()
+    pair.raw_to_left.close()
+    assert pair.left.closed.wait(5)
+    with pytest.raises(PeerClosedError):
+        pair.left.call("echo", b"x")
+
+
+def test_an_unanswered_call_ends_when_the_peer_goes() -> None:
+    release = threading.Event()
+    pair = Pair({}, {"wait": lambda _: (release.wait(10) and b"") or b""})
+    failed: list[BaseException] = []
+
+    def ask() -> None:
+        try:
+            pair.left.call("wait", b"")
+        except PeerClosedError as error:
+            failed.append(error)
+
+    asker = threading.Thread(target=ask)
+    asker.start()
+    pair.raw_to_left.close()
+    asker.join(5)
+    release.set()
+    assert len(failed) == 1
+
+
+def test_large_frames_cross_unbuffered_pipes_whole() -> None:
+    reply_read, reply_write = os.pipe()
+    ask_read, ask_write = os.pipe()
+    ask = os.fdopen(ask_write, "wb", 0)
+    left = Door(os.fdopen(reply_read, "rb", 0), ask, {})
+    right = Door(os.fdopen(ask_read, "rb", 0), os.fdopen(reply_write, "wb", 0), {"echo": lambda body: body})
+    threads = [threading.Thread(target=door.serve, daemon=True) for door in (left, right)]
+    for thread in threads:
+        thread.start()
+    assert left.call("echo", b"x" * (3 << 20)) == b"x" * (3 << 20)
+    ask.close()
+    threads[1].join(5)
+
+
+def test_notices_are_handled_in_order() -> None:
+    taken: list[bytes] = []
+    done = threading.Event()
+
+    def take(body: bytes) -> bytes:
+        taken.append(body)
+        if len(taken) == 500:
+            done.set()
+        return b""
+
+    pair = Pair({}, {"take": take})
+    sent = [number.to_bytes(4, "big") for number in range(500)]
+    for body in sent:
+        pair.left.notify("take", body)
+    assert done.wait(10)
+    assert taken == sent
+    pair.raw_to_left.close()

@@ -1,0 +1,130 @@
+"""A job from admission to its sealed model, in real time, with trainers beside it."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from common.crypto.labels import LAUNCH_STATEMENT
+from common.crypto.signing import verify_signature
+from common.door_objects import DoorObjects
+from common.messages.objects import ModelManifest
+from common.messages.order import Schedule
+from common.messages.signed import open_signed
+from common.model_file import decode_model
+from common.sealed_object import ObjectKind
+from services.paramserver.reporting import REPORT_BYTES
+from tests.fakes.in_memory_job import LeastSquares, loss_of, make_schedule
+from tests.fakes.training_world import TrainingWorld, WorldDoor
+
+
+def quick(**changes: Any) -> Schedule:
+    return make_schedule(**({"tick_milliseconds": 15, "rounds": 4, "warmup_ticks": 30, "reads_per_tick": 2} | changes))
+
+
+def test_a_job_ends_with_a_sealed_model(tmp_path: Path) -> None:
+    world = TrainingWorld(tmp_path, quick(), outages=1)
+    ended = world.run()
+    assert (ended.outcome, ended.completed, ended.code) == ("finished", True, None)
+    assert world.codes == {0: None, 1: None}
+    assert world.completed is not None
+    assert ended.manifest is not None
+    server = world.members["paramserver", 0].signing_public
+    manifest = open_signed(ended.manifest, ModelManifest, [server])
+    verify_signature(
+        server,
+        world.completed.statement,
+        LAUNCH_STATEMENT,
+        b"complete-job",
+        world.job_id.encode(),
+        b"finished",
+        ended.manifest.digest.raw(),
+    )
+    assert (manifest.rounds_done, manifest.outcome, manifest.order) == (4, "finished", world.order.digest)
+    payload = DoorObjects(WorldDoor(world)).load(manifest.object, world.keys["model"], ObjectKind.MODEL)
+    state_P, weights = decode_model(payload, world.bundle.manifest)
+    assert weights == manifest.weights
+    assert loss_of(state_P) < 0.2 * loss_of(np.zeros(20, np.float32))
+    assert manifest.object.root in world.store.committed
+
+
+def test_the_owner_reads_reports_of_one_size(tmp_path: Path) -> None:
+    world = TrainingWorld(tmp_path, quick())
+    world.sandboxes[1] = LeastSquares(fails_in=1, code="provider.killed")
+    ended = world.run()
+    reports = world.read_reports()
+    assert len({len(one.sealed) for one in world.reports}) == 1
+    assert len(world.reports[0].sealed) > REPORT_BYTES
+    assert [one.sequence for one in reports] == list(range(1, len(reports) + 1))
+    last = reports[-1]
+    assert (last.outcome, ended.outcome) == ("finished", "finished")
+    assert last.codes == ("provider.killed",)
+    assert last.loss is not None
+    assert last.real_frames > 0
+    assert last.dummy_frames > 0
+    assert last.refused_frames == 0
+    assert reports[0].outcome is None
+
+
+def test_provider_that_fails_at_once_leaves_no_model_and_the_same_number_of_frames(tmp_path: Path) -> None:
+    world = TrainingWorld(tmp_path, quick(rounds=2))
+    world.sandboxes = {slot: LeastSquares(fails_in=0) for slot in range(2)}
+    ended = world.run()
+    assert (ended.outcome, ended.completed, ended.code, ended.model_id) == ("failed", True, "unavailable.rounds", None)
+    assert world.read_reports()[-1].codes == ("provider.raised", "provider.raised")
+    down = [size for way, size in world.frames if way == "down"]
+    assert len(set(down)) == 1
+    assert len(down) <= world.schedule.total_ticks * world.schedule.frames_per_tick
+
+
+def test_a_cancelled_job_ends_everybody(tmp_path: Path) -> None:
+    world = TrainingWorld(tmp_path, quick(rounds=2000))
+    world.state = "cancelled"
+    ended = world.run()
+    assert (ended.outcome, ended.completed) == ("cancelled", True)
+    assert world.completed is None
+    assert world.codes == {0: None, 1: None}
+
+
+def test_a_later_launch_supersedes_this_one_and_begins_anew(tmp_path: Path) -> None:
+    world = TrainingWorld(tmp_path, quick(rounds=3))
+    for slot in range(2):
+        world.start_trainer(slot)
+    first = world.in_background(world.start_server())
+    assert world.spoke.wait(30)
+    second = world.in_background(world.start_server())
+    assert first.result(30).outcome == "superseded"
+    assert not first.result().completed
+    ended = second.result(30)
+    assert (ended.outcome, ended.completed) == ("finished", True)
+    assert ended.manifest is not None
+    manifest = ModelManifest.decode(ended.manifest.payload)
+    assert [(record.attempt, record.rounds_delivered) for record in manifest.members] == [(1, 3), (1, 3)]
+
+
+def test_a_job_that_the_host_gives_up_is_not_completed(tmp_path: Path) -> None:
+    world = TrainingWorld(tmp_path, quick(rounds=500))
+    world.start_trainer(0)
+    server = world.start_server()
+    ending = world.in_background(server)
+    server.close()
+    ended = ending.result(30)
+    assert (ended.outcome, ended.completed, ended.code) == ("failed", False, "unavailable.enclave")
+    assert world.completed is None
+    world.state = "failed"
+
+
+@pytest.mark.parametrize("damage", ["tamper", "remove"])
+def test_damaged_data_is_told_to_the_owner_and_changes_no_schedule(tmp_path: Path, damage: str) -> None:
+    world = TrainingWorld(tmp_path, quick(rounds=2))
+    root = world.datasets[1].manifest.parts[0].root
+    if damage == "tamper":
+        leaf = world.store.leaves[root, 2]
+        world.store.leaves[root, 2] = leaf[:-1] + bytes([leaf[-1] ^ 1])
+    else:
+        del world.store.leaves[root, 2]
+    ended = world.run()
+    assert (ended.outcome, ended.code) == ("failed", "unavailable.rounds")
+    expected = {"tamper": "authenticity.sealed_object", "remove": "not_found.object"}[damage]
+    assert world.read_reports()[-1].codes == (expected, expected)

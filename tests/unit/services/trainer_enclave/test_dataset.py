@@ -1,0 +1,62 @@
+"""Sharding and the rows of a round."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from common.crypto.keys import SecretKey
+from common.errors import FormatError
+from services.trainer_enclave.dataset import Columns, RoundRows, join_columns, shard_rows
+
+SEED = SecretKey(bytes(range(32)))
+
+
+def rows_of(count: int, slot: int = 0, trainers: int = 2, rows_per_round: int = 6) -> RoundRows:
+    columns: Columns = {"x": np.arange(count * 3, dtype=np.float32).reshape(count, 3), "y": np.arange(count)}
+    return RoundRows(columns, SEED, slot, trainers, rows_per_round)
+
+
+@given(st.integers(1, 200), st.integers(1, 9))
+def test_shards_part_all_rows(count: int, trainers: int) -> None:
+    shards = [shard_rows(count, slot, trainers) for slot in range(min(trainers, count))]
+    assert sorted(np.concatenate(shards).tolist()) == list(range(count))
+
+
+def test_a_slot_without_rows_of_its_own_takes_all() -> None:
+    assert shard_rows(2, 5, 8).tolist() == [0, 1]
+
+
+@given(st.integers(1, 50), st.integers(1, 40), st.integers(0, 1))
+def test_every_epoch_takes_each_row_once(count: int, rows_per_round: int, slot: int) -> None:
+    rows = rows_of(count, slot, 2, rows_per_round)
+    shard = shard_rows(count, slot, 2)
+    rounds = -(-3 * shard.size // rows_per_round)
+    walk = np.concatenate([rows.indices(number) for number in range(rounds)])
+    for epoch in range(3):
+        assert sorted(walk[epoch * shard.size : (epoch + 1) * shard.size]) == sorted(shard)
+
+
+def test_rows_depend_on_seed_slot_and_round_alone() -> None:
+    forward, late = rows_of(40), rows_of(40)
+    told = [forward.of_round(number) for number in range(9)]
+    for name in ("x", "y"):
+        assert (late.of_round(8)[name] == told[8][name]).all()
+    assert told[0]["x"].shape == (6, 3)
+    assert (told[0]["x"][:, 0] == told[0]["y"] * 3).all()
+    other = RoundRows(forward.columns, SecretKey.generate(), 0, 2, 20)
+    assert other.indices(0).tolist() != rows_of(40, rows_per_round=20).indices(0).tolist()
+
+
+def test_tables_join_only_with_equal_columns() -> None:
+    first, second = {"x": np.zeros((2, 3), np.float32)}, {"x": np.ones((1, 3), np.float32)}
+    assert join_columns([first, second])["x"].sum() == 3
+    for wrong in ({"x": np.zeros((2, 4), np.float32)}, {"x": np.zeros((2, 3))}, {"z": np.zeros((2, 3), np.float32)}):
+        with pytest.raises(FormatError):
+            join_columns([first, wrong])
+
+
+def test_ragged_or_empty_tables_are_refused() -> None:
+    for columns in ({"x": np.zeros(2), "y": np.zeros(3)}, {"x": np.zeros(0)}, {}):
+        with pytest.raises(FormatError):
+            RoundRows(columns, SEED, 0, 1, 4)
