@@ -10,10 +10,11 @@ from client.commands.stack import clean, down, status, up
 from client.commands.user import user
 from client.commands.verify import verify
 from client.commands.witness import witness
+from common import __version__
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
-@click.version_option(package_name="cloister")
+@click.version_option(__version__, prog_name="cloister")
 def main() -> None:
     """Confidential machine learning: secret code trains on secret data, and neither meets the other."""
 
@@ -23,4 +24,4 @@ for _command in (demo, up, status, down, clean, keygen, measure, explain, provid
 
 
 if __name__ == "__main__":
-    main()
+    main(prog_name="cloister")

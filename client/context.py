@@ -90,8 +90,9 @@ class Party:
     def trust(self) -> PinnedTrust:
         """What is pinned."""
         raw = self._read("trust.json")
-        if raw is None and self.identity:
-            raise NotFoundError("not_found.pin", expected=self.directory / "trust.json")
+        if raw is None:
+            made = (self.directory / "identity.json").exists()
+            raise NotFoundError("not_found.pin" if made else "not_found.identity", expected=self.directory)
         return PinnedTrust.decode(raw)
 
     @property

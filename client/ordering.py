@@ -5,11 +5,12 @@ While the job runs the host knows its public state; how well it learns is only i
 server's enclave seals to the owner's report key.
 """
 
+import functools
 import secrets
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeVar
 
 from client import events as e
 from client.broker import BrokerLink
@@ -18,7 +19,7 @@ from client.revoking import revocation_of
 from client.scheduling import ScheduleWishes, host_view, plan_schedule
 from client.services import IngestService
 from common.crypto.wrapping import wrap
-from common.errors import AppraisalError, AuthenticityError, NotFoundError
+from common.errors import AppraisalError, AuthenticityError, NotFoundError, UnavailableError
 from common.identifiers import BundleId, DatasetId, JobId, ModelId
 from common.key_binding import order_secret_info, report_info
 from common.messages.attestation import AcceptOrder, ListMembers, Members, OrderAccepted, Revoke, Revoked
@@ -32,6 +33,10 @@ ORDER_SECONDS: Final = 86_400
 """How long an accepted order may wait for free slots and run."""
 
 POLL_SECONDS: Final = 0.5
+PATIENCE_SECONDS: Final = 60
+"""How long watching goes on while a service does not answer."""
+
+T = TypeVar("T")
 FINAL_STATES: Final = frozenset({"finished", "finished_short", "failed", "cancelled"})
 
 
@@ -119,30 +124,37 @@ def cancel(party: Party, job_id: JobId) -> Iterator[e.Event]:
 
 
 def watch(party: Party, job_id: JobId, *, pause: Callable[[float], None] = time.sleep) -> Iterator[e.Event]:
-    """Follow a job to its end: `JobSeen` when its public state changes, `ReportOpened` for each report.
+    """Follow a job to its end: `ReportOpened` for each report, `JobSeen` when its public state changes.
 
-    Ends with `ModelSealed`, or with the `JobSeen` of a job without a model. A service that is away for a while is
-    waited for.
+    Ends with `ModelSealed`, or with the `JobSeen` of a job without a model. A service that is away is waited for,
+    `PATIENCE_SECONDS` at most.
     """
     order = party.document("orders", job_id)
     if order is None:
         raise NotFoundError("not_found.job", expected="a job that was ordered from this identity directory")
-    ingest = IngestService.of(party)
-    newest: int | None = None
-    last: JobView | None = None
-    while True:
-        view = ingest.job(job_id)
+    ingest, newest, last = IngestService.of(party), None, None
+    while last is None or last.state not in FINAL_STATES:
+        view = _patiently(lambda: ingest.job(job_id), pause)
+        while page := _patiently(functools.partial(ingest.reports, job_id, newest), pause):
+            for report in page:
+                yield e.ReportOpened(report=open_report(party, order, report.sequence, report.sealed))
+            newest = page[-1].sequence
         if view != last:
             yield _seen(view)
-        for report in ingest.reports(job_id, newest):
-            yield e.ReportOpened(report=open_report(party, order, report.sequence, report.sealed))
-            newest = report.sequence
-        if view.state in FINAL_STATES:
-            break
         last = view
-        pause(POLL_SECONDS)
-    if view.model_id is not None:
-        yield fetch_model(party, view.model_id, order)
+        if view.state not in FINAL_STATES:
+            pause(POLL_SECONDS)
+    if last.model_id is not None:
+        yield fetch_model(party, last.model_id, order)
+
+
+def _patiently(ask: Callable[[], T], pause: Callable[[float], None]) -> T:
+    for _ in range(int(PATIENCE_SECONDS / POLL_SECONDS)):
+        try:
+            return ask()
+        except UnavailableError:
+            pause(POLL_SECONDS)
+    return ask()
 
 
 def _seen(view: JobView) -> e.JobSeen:

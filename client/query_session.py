@@ -38,13 +38,13 @@ from common.query_sealing import (
 
 __all__ = ["Answer", "QueryPins", "QuerySession", "QueryTransport", "VerifiedEnclave", "verify_query_enclave"]
 
-ATTEMPTS: Final = 8
+ATTEMPTS: Final = 32
 """How often the same bytes are sent before the user hears that the service is not available."""
 
 PAUSE_SECONDS: Final = 0.5
 """First pause before bytes are sent again; it doubles up to `LONGEST_PAUSE_SECONDS`."""
 
-LONGEST_PAUSE_SECONDS: Final = 8.0
+LONGEST_PAUSE_SECONDS: Final = 2.0
 
 
 class QueryTransport(Protocol):

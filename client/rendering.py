@@ -5,9 +5,10 @@ The only place of the command line that knows how an event looks. Results go to 
 
 import json
 from functools import singledispatchmethod
-from typing import Protocol
+from typing import Final, Protocol
 
 from rich.console import Console
+from rich.panel import Panel
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
@@ -15,6 +16,8 @@ from rich.text import Text
 from client import events as e
 from common.errors import CloisterError, Refusal
 from common.messages.evidence import TrustLevel
+
+LABELS_SHOWN: Final = 30
 
 
 class Show(Protocol):
@@ -49,14 +52,15 @@ class JsonLines:
         """Nothing is pending."""
 
 
-def trust_words(level: str) -> Text:
+def trust_words(level: str) -> Panel:
     """A trust level in words that nobody can overlook."""
     if level == TrustLevel.SIMULATION:
-        return Text(
-            " SIMULATION: NO HARDWARE PROTECTS THIS. The host's administrator can read everything. ",
+        return Panel(
+            "TRUST LEVEL: SIMULATION\nNo hardware protects this. Whoever runs the host can read everything.",
             style="bold white on red",
+            expand=False,
         )
-    return Text(f" {level}: hardware TEE ", style="bold white on green")
+    return Panel(f"TRUST LEVEL: {level} (a hardware TEE)", style="bold white on green", expand=False)
 
 
 def figures_table(event: e.DemoFinished) -> Table:
@@ -223,13 +227,15 @@ class Terminal:
     def _(self, event: e.ReportOpened) -> None:
         report = event.report
         loss = "-" if report.loss is None else f"{report.loss:.4f}"
-        self._line(
-            "report",
-            f"tick {report.tick}/{report.total_ticks}  round {report.round}  loss {loss}  "
-            f"members {report.members_live}  frames {report.real_frames} real, {report.dummy_frames} dummy"
-            + (f"  {report.outcome}" if report.outcome else "")
-            + "".join(f"  {code}" for code in report.codes),
+        words = (
+            f"round {report.round}, loss {loss}, {report.members_live} members, "
+            f"{report.real_frames} real and {report.dummy_frames} dummy frames"
         )
+        if report.outcome is None and self.console.is_terminal:
+            self._advance("ticks", report.tick, report.total_ticks, words)
+            return
+        codes = "".join(f", {code}" for code in report.codes)
+        self._line("tick", f"{report.tick} of {report.total_ticks}: {words}{codes}")
 
     @show.register
     def _(self, event: e.ModelSealed) -> None:
@@ -244,7 +250,8 @@ class Terminal:
     @show.register
     def _(self, event: e.Answered) -> None:
         self._line("answers", f"{event.rows} rows in {event.queries} sealed queries, {event.answers_left} answers left")
-        self._line("labels", " ".join(map(str, event.labels)))
+        more = " ..." if event.rows > LABELS_SHOWN else ""
+        self._line("labels", " ".join(map(str, event.labels[:LABELS_SHOWN])) + more)
 
     @show.register
     def _(self, event: e.Verified) -> None:
@@ -258,7 +265,7 @@ class Terminal:
 
     @show.register
     def _(self, event: e.StackSeen) -> None:
-        waiting = "".join(f"; {name} waits for {', '.join(what)}" for name, what in event.waiting.items())
+        waiting = "".join(f"; {name} waits for {', '.join(what)}" for name, what in event.waiting.items() if what)
         self._line(event.state, f"{event.directory}: {len(event.ready)} services ready{waiting}")
 
     @show.register

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from common.exchange.frames import FRAME_OVERHEAD, FrameKind
+from common.exchange.payloads import FIGURES_BYTES
 from common.exchange.schedule import ticks_to_send
 from common.messages.order import Schedule
 
@@ -41,7 +42,7 @@ class ScheduleWishes:
 
 def plan_schedule(wishes: ScheduleWishes, state_class: int) -> Schedule:
     """The schedule of a job whose state has `state_class` float32 values."""
-    frame_bytes = _frame_bytes(4 * state_class + FRAME_OVERHEAD)
+    frame_bytes = _frame_bytes(state_class)
     draft = Schedule(
         rounds=wishes.rounds,
         steps_per_round=wishes.steps,
@@ -60,8 +61,10 @@ def plan_schedule(wishes: ScheduleWishes, state_class: int) -> Schedule:
     return draft.model_copy(update={"ticks_per_round": work + transfer + LATENCY_TICKS})
 
 
-def _frame_bytes(needed: int) -> int:
-    return min(max(SMALLEST_FRAME, 1 << (needed - 1).bit_length()), LARGEST_FRAME)
+def _frame_bytes(state_class: int) -> int:
+    """Half a state in whole `SMALLEST_FRAME`s: a state then takes two frames, a delta one."""
+    needed = 2 * state_class + 2 * FRAME_OVERHEAD + FIGURES_BYTES
+    return min(-(-needed // SMALLEST_FRAME) * SMALLEST_FRAME, LARGEST_FRAME)
 
 
 @dataclass(frozen=True)

@@ -26,10 +26,10 @@ def start_stack(state: Path, *, tied: bool) -> Iterator[Event]:
     """
     stack = EmbeddedStack(state)
     stack.start(tied=tied)
-    yield stack_seen(stack.state.root, stack.status())
-    status = stack.wait_ready()
-    write_private(state / ENDPOINTS_FILE, endpoints_of(status).encode())
-    yield stack_seen(stack.state.root, status)
+    for status in stack.watch_ready():
+        if status.state == "ready":
+            write_private(state / ENDPOINTS_FILE, endpoints_of(status).encode())
+        yield stack_seen(stack.state.root, status)
 
 
 def stack_seen(state: Path, status: StackStatus) -> StackSeen:

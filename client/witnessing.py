@@ -16,6 +16,7 @@ import logging
 import os
 import secrets
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Literal, Protocol
 
@@ -67,8 +68,16 @@ class Service(Protocol):
 class Witness:
     """One witness of one broker; `memory_file` is replaced atomically and is all that it must not lose."""
 
-    def __init__(self, identity: Identity, trust: TrustSettings, service: Service, memory_file: Path) -> None:
+    def __init__(
+        self,
+        identity: Identity,
+        trust: TrustSettings,
+        service: Service,
+        memory_file: Path,
+        now: Callable[[], float] = time.time,
+    ) -> None:
         self._identity, self._trust, self._service, self._file = identity, trust, service, memory_file
+        self._now = now
         self._memory = WitnessMemory.decode(memory_file.read_bytes()) if memory_file.exists() else None
         self._confirmed: tuple[bytes, LogHead] | None = None
         self.broker_is_thawed = False
@@ -106,7 +115,7 @@ class Witness:
         request = _request(DescribeBroker())
         floor = TrustLevel.SIMULATION if self._identity.unsafe_simulation else TrustLevel.SGX
         raw = self._service.post(_BROKER_PATH, request)
-        return verify_broker(raw, request, self._trust, release, int(time.time()), floor=floor)
+        return verify_broker(raw, request, self._trust, release, int(self._now()), floor=floor)
 
     def _require_mine(self, verified: VerifiedBroker) -> None:
         if self._memory is not None and self._memory.broker != verified.genesis.digest:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from deploy.embedded.installation import missing_packages
-from deploy.embedded.processes import descendants_of, start_times
+from deploy.embedded.processes import command_line, descendants_of, start_times
 from deploy.embedded.stack import EmbeddedStack
 
 _TESTS = Path(__file__).parent
@@ -43,8 +43,13 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     budgets = dict(budget.split("=", 1) for budget in item.config.getoption("--budget"))
     suite = _suite_of(item)
-    if suite in budgets and _spent.get(suite, 0.0) > float(budgets[suite]):
+    if suite in budgets and _spent.get(suite, 0.0) > float(budgets[suite]) * _stretch():
         pytest.fail(f"the suite {suite} has used up its {budgets[suite]} seconds", pytrace=False)
+
+
+def _stretch() -> float:
+    """Budgets are for an idle machine: one that others share gets as much longer as its processors are overbooked."""
+    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
 def _suite_of(item: pytest.Item) -> str:
@@ -64,17 +69,10 @@ def no_process_left() -> Iterator[None]:
 
 def _started_since(before: dict[int, int]) -> list[str]:
     now = start_times(descendants_of(os.getpid()))
-    commands = {pid: _command_line(pid) for pid in now.keys() - before.keys()}
+    commands = {pid: command_line(pid) for pid in now.keys() - before.keys()}
     return [
         f"{pid} {line}" for pid, line in commands.items() if line and "multiprocessing.resource_tracker" not in line
     ]
-
-
-def _command_line(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()[:300].replace(b"\0", b" ").decode(errors="replace")
-    except OSError:
-        return ""
 
 
 def require_brokers() -> None:

@@ -71,7 +71,7 @@ def party_command(default_name: str) -> Callable[[Callable[..., None]], Callable
             "--home",
             type=PATH,
             envvar="CLOISTER_HOME",
-            default=Path("~/.cloister"),
+            default=Path("~/.config/cloister"),
             show_default=True,
             help="Directory that holds the identity directories.",
         )

@@ -1,4 +1,4 @@
-"""The enclave roles and where their code begins (side: host)."""
+"""The enclave roles and where their code begins (side: library)."""
 
 from typing import Annotated, Final, Literal
 

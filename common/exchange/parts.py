@@ -18,6 +18,7 @@ class Outbox:
     def __init__(self, schedule: Schedule) -> None:
         self._schedule = schedule
         self._waiting: deque[FrameBody] = deque()
+        self._nothing = memoryview(bytes(part_bytes(schedule)))
         self.real_frames = self.dummy_frames = 0
 
     @property
@@ -40,10 +41,10 @@ class Outbox:
         self._waiting.clear()
 
     def take(self, held: int) -> FrameBody:
-        """The next part, or a dummy; `held` is what its sender stands at."""
+        """The next part, or a dummy of the same size; `held` is what its sender stands at."""
         if not self._waiting:
             self.dummy_frames += 1
-            return FrameBody(FrameKind.DUMMY, held)
+            return FrameBody(FrameKind.DUMMY, held, payload=self._nothing)
         self.real_frames += 1
         body = self._waiting.popleft()
         return FrameBody(body.kind, held, body.round, body.part, body.parts, body.payload)

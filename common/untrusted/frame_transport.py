@@ -32,7 +32,7 @@ OUTBOX_FRAMES: Final = 4096
 """Frames on their way to RabbitMQ; more means that it does not keep up, and the oldest are lost."""
 
 _FIRST_PAUSE_SECONDS: Final = 0.2
-_LONGEST_PAUSE_SECONDS: Final = 5.0
+_LONGEST_PAUSE_SECONDS: Final = 2.0
 _EVENTS_SECONDS: Final = 1.0
 
 OnFrame = Callable[[str, bytes], None]

@@ -4,6 +4,7 @@
 `{"ready": false, "waiting_for": ["rabbitmq"]}`. Names only: no addresses, no error texts.
 """
 
+import contextlib
 import json
 import logging
 import threading
@@ -86,11 +87,12 @@ class _HealthHandler(BaseHTTPRequestHandler):
 
     def _answer(self, status: int, body: dict[str, Any]) -> None:
         raw = json.dumps(body).encode()
-        self.send_response(status)
-        self.send_header("content-type", "application/json")
-        self.send_header("content-length", str(len(raw)))
-        self.end_headers()
-        self.wfile.write(raw)
+        with contextlib.suppress(ConnectionError):  # whoever asked has not waited for the answer
+            self.send_response(status)
+            self.send_header("content-type", "application/json")
+            self.send_header("content-length", str(len(raw)))
+            self.end_headers()
+            self.wfile.write(raw)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
         """Say nothing: a poll every second is not an event."""

@@ -5,10 +5,11 @@ again by ingest's scheduler, a doubled one finds its slot claimed. Hence no resu
 acknowledgement, one message at a time, and arguments in the body alone: `send` blanks their representation in headers.
 """
 
+import logging
 from typing import Any, Final, Protocol
 
 from celery import Celery
-from kombu.entity import Queue
+from kombu.entity import Exchange, Queue
 from kombu.exceptions import OperationalError
 
 from common.errors import UnavailableError
@@ -24,6 +25,14 @@ QUERY_PLACE: Final = "query.place"
 
 _CONNECT_SECONDS: Final = 3
 _HIDDEN: Final = "(identifiers)"
+
+_HEARTBEAT_SECONDS: Final = 60
+"""A task may block its worker's connection for less than twice as long. kombu's loop sleeps until its next timer, at
+most 10 s, although acknowledgements may have become due in the same turn; a check every second bounds that.
+"""
+
+_EXPIRE_SECONDS: Final = 60
+"""A task that nobody took for so long is dropped: the scheduler has sent others since."""
 
 
 class TaskSender(Protocol):
@@ -62,6 +71,8 @@ def make_task_queue(amqp_url: str) -> Celery:
         task_default_delivery_mode="persistent",
         broker_transport_options={"confirm_publish": True, "connect_timeout": _CONNECT_SECONDS},
         broker_connection_timeout=_CONNECT_SECONDS,
+        broker_heartbeat=_HEARTBEAT_SECONDS,
+        broker_heartbeat_checkrate=_HEARTBEAT_SECONDS,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         task_publish_retry=False,
@@ -70,7 +81,8 @@ def make_task_queue(amqp_url: str) -> Celery:
 
 
 def _queue(name: str) -> Queue:
-    return Queue(name, routing_key=name, durable=True)  # type: ignore[no-untyped-call]
+    exchange = Exchange("cloister.tasks", "direct", durable=True)  # type: ignore[no-untyped-call]
+    return Queue(name, exchange, name, durable=True)  # type: ignore[no-untyped-call]
 
 
 def serve_tasks(app: Celery, queue: str, name: str) -> None:
@@ -78,6 +90,7 @@ def serve_tasks(app: Celery, queue: str, name: str) -> None:
 
     The pool is `solo`: what a task starts (a relay's launcher dies with its thread) lives as long as this thread.
     """
+    logging.captureWarnings(capture=True)  # what Celery has to say goes the way of all logs
     app.Worker(
         queues=[queue],
         hostname=f"{name}@cloister",
@@ -87,6 +100,7 @@ def serve_tasks(app: Celery, queue: str, name: str) -> None:
         without_gossip=True,
         without_mingle=True,
         without_heartbeat=True,
+        quiet=True,
         optimization="fair",
     ).start()
 
@@ -111,6 +125,14 @@ class CeleryTaskSender:
 
     def _send(self, name: str, queue: str, *args: Any) -> None:
         try:
-            self._app.send_task(name, args=args, queue=queue, argsrepr=_HIDDEN, kwargsrepr=_HIDDEN)
+            self._app.send_task(
+                name,
+                args=args,
+                queue=queue,
+                argsrepr=_HIDDEN,
+                kwargsrepr=_HIDDEN,
+                ignore_result=True,
+                expires=_EXPIRE_SECONDS,
+            )
         except (OperationalError, OSError) as cause:
             raise UnavailableError("unavailable.queue") from cause

@@ -10,7 +10,7 @@ import socket
 from collections.abc import Callable
 from typing import Final
 
-TIMEOUT_SECONDS: Final = 2.0
+TIMEOUT_SECONDS: Final = 3.0
 
 Probe = Callable[[], tuple[str, ...]]
 

@@ -72,6 +72,14 @@ def start_times(pids: Iterable[int]) -> dict[int, int]:
     return {pid: int(table[pid][19]) for pid in pids if pid in table and table[pid][0] not in "ZX"}
 
 
+def command_line(pid: int) -> str:
+    """Its words, cut after 300 bytes; nothing when it ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()[:300].replace(b"\0", b" ").decode(errors="replace").strip()
+    except OSError:
+        return ""
+
+
 def _stat_table() -> dict[int, list[str]]:
     """Fields 3 and following of proc(5)'s stat. Field 2, the name in parentheses, may hold anything."""
     table = {}

@@ -51,6 +51,7 @@ def rabbitmq_services(state: StateDirectory) -> list[ServiceSpec]:
             probe=epmd_answers(int(epmd_port)),
             environment=base_environment(home),
             directory=home,
+            infrastructure=True,
         ),
         ServiceSpec(
             name="rabbitmq",
@@ -60,6 +61,7 @@ def rabbitmq_services(state: StateDirectory) -> list[ServiceSpec]:
             files={home / "rabbitmq.conf": _configuration(state), home / "enabled_plugins": b"[].\n"},
             depends_on=("epmd",),
             directory=home,
+            infrastructure=True,
             stop_seconds=30.0,
         ),
     ]

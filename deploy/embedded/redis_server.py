@@ -40,6 +40,7 @@ def redis_services(state: StateDirectory) -> list[ServiceSpec]:
             environment=base_environment(home),
             files={home / "redis.conf": _configuration(state, home)},
             directory=home,
+            infrastructure=True,
         )
     ]
 

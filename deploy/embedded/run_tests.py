@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from deploy.embedded.processes import become_subreaper, descendants_of, kill_descendants, start_times
+from deploy.embedded.processes import become_subreaper, command_line, descendants_of, kill_descendants, start_times
 from deploy.embedded.specification import CODE_ROOT
 
 BUDGET_SECONDS: Final = {"unit": 120, "security": 180, "integration": 180, "e2e": 300, "kills": 240}
@@ -84,7 +84,7 @@ def _left_running() -> list[str]:
     deadline = time.monotonic() + _LAST_GRACE_SECONDS
     while (left := start_times(descendants_of(os.getpid()))) and time.monotonic() < deadline:
         time.sleep(0.1)
-    return [f"{pid} {Path(f'/proc/{pid}/cmdline').read_bytes()[:200]!r}" for pid in left]
+    return [f"{pid} {command_line(pid)}" for pid in left]
 
 
 if __name__ == "__main__":

@@ -29,6 +29,9 @@ MAX_FAILURES: Final = 8
 
 HEALED_SECONDS: Final = 30.0
 
+MISSES: Final = 2
+"""Probes in a row that a ready service must miss to count as not ready."""
+
 _PROBE_STARTING_SECONDS: Final = 0.1
 _PROBE_READY_SECONDS: Final = 3.0
 
@@ -42,7 +45,7 @@ class ServiceRun:
         self._log_file = log_file
         self._process: subprocess.Popen[bytes] | None = None
         self._waiting_for: tuple[str, ...] = spec.depends_on
-        self._starts = self._failures = 0
+        self._starts = self._failures = self._misses = 0
         self._ready_since: float | None = None
         self._next_at = 0.0  # of the next probe or restart, by the monotonic clock
 
@@ -128,8 +131,12 @@ class ServiceRun:
     def _probe(self, now: float) -> None:
         if now < self._next_at:
             return
-        self._waiting_for = self.spec.probe()
-        if self._waiting_for:
+        missing = self.spec.probe()
+        self._misses = self._misses + 1 if missing else 0
+        if self.state == "ready" and 0 < self._misses < MISSES:
+            return  # ask again at once: a busy machine answers late now and then
+        self._waiting_for = missing
+        if missing:
             self.state, self._ready_since = "starting", None
         elif self.state != "ready":
             self.state, self._ready_since = "ready", time.time()

@@ -21,7 +21,8 @@ class ServiceSpec:
     """One service. No secret stands in `command` or `environment`: both are public on this machine.
 
     `files` are written 0600 before each start. `probe` says what it still waits for (nothing: it is ready). It starts
-    when everything in `depends_on` is ready, and is stopped before them.
+    when everything in `depends_on` is ready, and is stopped before them; an `infrastructure` service is stopped after
+    all others, which then end without errors in their logs.
     """
 
     name: str
@@ -32,6 +33,7 @@ class ServiceSpec:
     depends_on: tuple[str, ...] = ()
     directory: Path = CODE_ROOT
     stop_seconds: float = 10.0
+    infrastructure: bool = False
 
 
 Table = Callable[[StateDirectory], list[ServiceSpec]]

@@ -24,6 +24,7 @@ READY_SECONDS: Final = 120.0
 STOP_SECONDS: Final = 60.0
 _KILL_SECONDS: Final = 20.0
 _PAUSE_SECONDS: Final = 0.05
+_DOWN: Final = StackStatus(state="down")
 
 
 class EmbeddedStack:
@@ -78,7 +79,14 @@ class EmbeddedStack:
     def wait_ready(
         self, on_status: Callable[[StackStatus], None] | None = None, seconds: float = READY_SECONDS
     ) -> StackStatus:
-        """Wait until every service is ready; `on_status` sees every change.
+        """Wait until every service is ready; `on_status` sees every change. Raises as `watch_ready` does."""
+        for status in self.watch_ready(seconds):
+            if on_status is not None:
+                on_status(status)
+        return status
+
+    def watch_ready(self, seconds: float = READY_SECONDS) -> Iterator[StackStatus]:
+        """Every change of the status until every service is ready: the last one is `ready`.
 
         Raises `UnavailableError` (unavailable.stack) when a service was given up, the stack is down, or time is over;
         `ConflictError` (conflict.stack_up) when another start was faster.
@@ -87,11 +95,11 @@ class EmbeddedStack:
         shown = None
         while time.monotonic() < deadline:
             status = self.status()
-            if status != shown and on_status is not None:
-                on_status(status)
+            if status not in (shown, _DOWN):
+                yield status
             shown = status
             if status.state == "ready":
-                return status
+                return
             if status.state in ("failed", "stopping") or self._has_ended(status):
                 break
             time.sleep(_PAUSE_SECONDS)
@@ -100,7 +108,7 @@ class EmbeddedStack:
     def status(self) -> StackStatus:
         """How it is now. `down` when nobody holds the lock of its state directory."""
         if not self.state.is_locked():
-            return StackStatus(state="down")
+            return _DOWN
         with contextlib.suppress(FileNotFoundError):
             return StackStatus.decode(self.state.status_file.read_bytes())
         return StackStatus(state="starting")

@@ -72,7 +72,8 @@ class Supervisor:
         left = [run for run in self._runs if run.pid is not None]
         while left:
             needed = {name for run in left for name in run.spec.depends_on}
-            wave = [run for run in left if run.spec.name not in needed] or left
+            free = [run for run in left if run.spec.name not in needed] or left
+            wave = [run for run in free if not run.spec.infrastructure] or free
             self._stop_wave(wave)
             left = [run for run in left if run not in wave]
         survivors = kill_descendants()

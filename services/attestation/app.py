@@ -7,6 +7,8 @@ GET  /v1/release   the Signed release of this installation
 """
 
 import argparse
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
@@ -28,10 +30,18 @@ STATE_FOLDER: Final = "broker"
 
 
 def build(settings: AttestationSettings, relay: BrokerRelay) -> FastAPI:
-    """The application in front of a relay."""
-    app = FastAPI(title="cloister attestation", docs_url=None, redoc_url=None, openapi_url=None)
+    """The application in front of a relay, whose enclave lives as long as the application is served."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        relay.start()
+        yield
+        await run_in_threadpool(relay.stop)
+
+    app = FastAPI(title="cloister attestation", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     answer_refusals(app)
-    app.include_router(health_router(Readiness({"enclave": lambda: relay.ready})))
+    checks = {"sealed_state": lambda: relay.refused is None, "enclave": lambda: relay.ready}
+    app.include_router(health_router(Readiness(checks)))
 
     @app.post("/v1/broker")
     async def broker(request: Request) -> Response:
@@ -68,18 +78,14 @@ def main() -> None:
     settings = AttestationSettings.read(parser.parse_args().settings)
     configure_host_logging("attestation")
     relay = BrokerRelay(settings.launcher, settings.start, StateFiles(settings.state_directory / STATE_FOLDER))
-    relay.start()
-    try:
-        uvicorn.run(
-            build(settings, relay),
-            host=settings.listen_host,
-            port=settings.listen_port,
-            log_config=None,
-            access_log=False,
-            server_header=False,
-        )
-    finally:
-        relay.stop()
+    uvicorn.run(
+        build(settings, relay),
+        host=settings.listen_host,
+        port=settings.listen_port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+    )
 
 
 if __name__ == "__main__":

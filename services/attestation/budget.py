@@ -30,7 +30,14 @@ from services.attestation.policy import (
     require_unexpired,
     require_user_allowed,
 )
-from services.attestation.records import BundleRecord, DatasetRecord, JobRecord, ModelRecord, RevokedGrantRecord
+from services.attestation.records import (
+    BundleRecord,
+    DatasetRecord,
+    JobRecord,
+    ModelRecord,
+    RevokedGrantRecord,
+    revoked_grant_key,
+)
 
 
 def draw_budget(broker: BrokerContext, body: DrawBudget, nonce: bytes, at: int) -> BudgetBlock:
@@ -41,7 +48,7 @@ def draw_budget(broker: BrokerContext, body: DrawBudget, nonce: bytes, at: int) 
     _require_for_model(broker, job, grant, body.model_id, at)
     datasets, bundle = broker.datasets_of(job), broker.bundle(job.order.bundle)
     grant_id = GrantId.of(body.grant.digest)
-    if broker.state.find(RevokedGrantRecord, grant_id) is not None:  # (3)
+    if any(broker.state.find(RevokedGrantRecord, revoked_grant_key(grant_id, one)) for one in job.order.owners):  # (3)
         raise PolicyError("policy.revoked", seen=grant_id)
     broker.require_unrevoked([bundle])
     _require_valid_terms(datasets, bundle, grant, at)  # (3), (4)

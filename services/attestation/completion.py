@@ -23,7 +23,10 @@ from services.attestation.records import JobRecord, ModelRecord
 
 
 def complete_job(broker: BrokerContext, body: CompleteJob, at: int) -> Completed:
-    """Checks (1) to (3). Raises `AuthenticityError` (1, 3), `ConflictError` (2), `AppraisalError` or `FormatError` (3)."""
+    """Checks (1) to (3).
+
+    Raises `AuthenticityError` (1, 3), `ConflictError` (2), `AppraisalError` or `FormatError` (3).
+    """
     job = broker.job(body.job_id)
     server = live_launch(job, PARAMSERVER, 0)
     if server is None:

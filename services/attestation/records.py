@@ -170,15 +170,16 @@ class TallyRecord(Message):
 
 
 class RevokedGrantRecord(Message):
-    """A grant that one of its signers has ended."""
+    """A party's word that a grant is over. It counts where that party is an owner of the model's data."""
 
     type: Literal["revoked-grant"] = "revoked-grant"
     grant_id: GrantId
+    party: PartyKey
 
     @property
     def key(self) -> str:
         """Name of the record."""
-        return self.grant_id
+        return revoked_grant_key(self.grant_id, self.party)
 
 
 Record = Annotated[
@@ -223,3 +224,8 @@ def release_key(digest: Digest) -> str:
 def used_nonce_key(owner: PartyKey, nonce: bytes) -> str:
     """Name of a used nonce's record."""
     return f"nonce {owner} {nonce.hex()}"
+
+
+def revoked_grant_key(grant_id: GrantId, party: PartyKey) -> str:
+    """Name of a grant's revocation by a party."""
+    return f"{grant_id} {party}"

@@ -36,6 +36,8 @@ class BrokerRelay:
         self._launcher, self._start, self._files = launcher, start, files
         self._launched: EnclaveRelay | None = None
         self._enclave: EnclaveRelay | None = None
+        self.refused: str | None = None
+        """Code with which the enclave refused to start last: its sealed state is not its own, for one."""
         self._stopped, self._gone = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="broker-relay", daemon=True)
 
@@ -81,10 +83,11 @@ class BrokerRelay:
         self._launched = enclave
         try:
             enclave.call("start", self._start.encode(), seconds=START_SECONDS)
-            self._enclave = enclave
+            self._enclave, self.refused = enclave, None
             log_event(_log, "broker_started", pid=enclave.pid)
             self._gone.wait()
         except Refusal as refusal:
+            self.refused = refusal.code
             log_event(_log, "broker_not_started", logging.ERROR, code=refusal.code, reason=refusal.mend)
         except (CloisterError, TimeoutError) as error:
             log_event(_log, "broker_not_started", logging.ERROR, reason=type(error).__name__)

@@ -2,7 +2,7 @@
 
     data set   its owner      its key is destroyed; running jobs that use it are cancelled; models made of it stay
     bundle     its provider   its key is destroyed; running jobs are cancelled; its models can't be placed any more
-    grant      an owner of the model's data (shown by its jobs)                    no more answers under it
+    grant      an owner of the model's data                    no more answers under it
     job        an owner of its data   running: cancelled; finished: the model's key is destroyed
 
 A destroyed key is gone from this state. Sealed copies in older states open nothing once the witnesses have seen this
@@ -16,7 +16,14 @@ from common.messages.policy import Revocation
 from common.messages.signed import open_signed
 from services.attestation.context import BrokerContext
 from services.attestation.decision_log import Decision
-from services.attestation.records import BundleRecord, DatasetRecord, JobRecord, Record, RevokedGrantRecord
+from services.attestation.records import (
+    BundleRecord,
+    DatasetRecord,
+    JobRecord,
+    Record,
+    RevokedGrantRecord,
+    revoked_grant_key,
+)
 
 _PREFIX = {"dataset": "data_", "bundle": "bundle_", "grant": "grant_", "job": "job_"}
 
@@ -79,12 +86,12 @@ def _end(job: JobRecord) -> list[Record]:
 
 
 def _end_grant(broker: BrokerContext, grant_id: GrantId, party: PartyKey) -> list[Record]:
-    """A grant is known here by its first draw only, so any owner of a registered data set may end one in advance.
+    """A grant is known here by its draws only, so it may be ended before its first, by whoever has data here.
 
-    Harmless to others: a grant's identifier is the digest of what its own signers keep.
+    That counts for models of this party's data alone (`budget`): nobody ends another's grants.
     """
     if not any(data.manifest.owner == party for data in broker.state.all(DatasetRecord)):
         raise NotFoundError("not_found.dataset", expected="a party with a registered data set", seen=party)
-    if broker.state.find(RevokedGrantRecord, grant_id) is not None:
+    if broker.state.find(RevokedGrantRecord, revoked_grant_key(grant_id, party)) is not None:
         return []
-    return [RevokedGrantRecord(grant_id=grant_id)]
+    return [RevokedGrantRecord(grant_id=grant_id, party=party)]

@@ -2,15 +2,15 @@
 
 Holds: the job's state, deltas and member ciphers.  Reads: frames and member lists.  Sends: one batch of frames a tick.
 
-`receive` and `admit` may be called from any thread and only queue; all else happens in `tick`, on the clock's thread.
-Work that takes longer for real payloads than for dummies (adding deltas, encoding a state) runs on `executor`, and its
-result is looked at on a later tick, so that emission does not depend on content. Order of one tick:
-  (1) member lists: newer attempts fence older ones;
-  (2) frames: opened or refused, payloads put together;
-  (3) finished work: a new state opens the next round and is broadcast;
-  (4) a round that is due closes: its deltas go to the executor;
-  (5) a member that lacks the open round's state gets it again;
-  (6) frames_per_tick frames are sealed, real or dummy.
+`receive` and `admit` may be called from any thread and only queue; all else happens on the clock's thread. A tick first
+emits and then processes, so that nothing which came in shows in the moment of emission; work that takes longer for real
+payloads than for dummies (adding deltas, encoding a state) runs on `executor`, and its result is looked at later:
+  (1) frames_per_tick frames are sealed, real or dummy;
+  (2) member lists: newer attempts fence older ones;
+  (3) frames: opened or refused, payloads put together;
+  (4) finished work: a new state opens the next round and is broadcast;
+  (5) a round that is due closes: its deltas go to the executor;
+  (6) a member that lacks the open round's state gets it again.
 """
 
 import queue
@@ -88,21 +88,24 @@ class ParameterServerJob:
         """Queue a member list that the broker signed."""
         self._lists.put(members)
 
-    def tick(self, tick: int) -> list[bytes]:
-        """One tick; the frames to send. Raises `FreshnessError` when a later launch has replaced this one."""
-        while not self._lists.empty():
-            self.members.admit(self._lists.get_nowait())  # (1)
-        for _ in range(self._frames.qsize()):
-            self._open(self._frames.get_nowait(), tick)  # (2)
-        if self._work is not None and self._work.done():
-            self._advance(self._work, tick)  # (3)
-        self._close_if_due(tick)  # (4)
-        self._repeat_if_needed(tick)  # (5)
+    def emit(self, tick: int) -> list[bytes]:
+        """The frames of a tick: what was decided before it, or dummies. Always the same work."""
         held = 0 if self.state_P is None else self.rounds.rounds_done + 1
         return [
             self._sealer.seal(tick, index, self._outbox.take(held))
             for index in range(self.context.schedule.frames_per_tick)
-        ]  # (6)
+        ]  # (1)
+
+    def process(self, tick: int) -> None:
+        """What follows in a tick. Raises `FreshnessError` when a later launch has replaced this one."""
+        while not self._lists.empty():
+            self.members.admit(self._lists.get_nowait())  # (2)
+        for _ in range(self._frames.qsize()):
+            self._open(self._frames.get_nowait(), tick)  # (3)
+        if self._work is not None and self._work.done():
+            self._advance(self._work, tick)  # (4)
+        self._close_if_due(tick)  # (5)
+        self._repeat_if_needed(tick)  # (6)
 
     def collect(self, tick: int) -> None:
         """After the last tick: wait for work that is still under way."""

@@ -2,7 +2,7 @@
 
 A member is (slot, attempt). A newer attempt fences the older one: its frames are refused from then on, whatever the
 queues still carry. A member is *waited for* in a round unless its provider's code failed, or it was heard once and then
-fell silent for a round's ticks: its relay is gone, and a round should not wait D ticks for it each time.
+fell silent beyond patience: its relay is gone, and rounds should not wait D ticks for it each time.
 """
 
 from dataclasses import dataclass, field
@@ -11,6 +11,7 @@ from common.crypto.keys import SecretKey
 from common.errors import AuthenticityError, FormatError, FreshnessError
 from common.exchange.frames import Endpoint, FrameBody, FrameHeader, FrameLink, FrameOpener
 from common.exchange.parts import Assembler
+from common.exchange.schedule import patience_ticks
 from common.identifiers import Digest, MrEnclave, RoleName
 from common.messages.attestation import Members
 from common.messages.objects import SlotRecord
@@ -92,7 +93,7 @@ class MemberTable:
         return {slot for slot in self.waited_for(tick) if self.live[slot].heard_tick is not None}
 
     def _silent(self, member: LiveMember, tick: int) -> bool:
-        return member.heard_tick is not None and tick - member.heard_tick > self.schedule.ticks_per_round
+        return member.heard_tick is not None and tick - member.heard_tick > patience_ticks(self.schedule)
 
     def codes(self) -> tuple[str, ...]:
         """Why members of the job stopped training, in the order of their slots."""

@@ -39,6 +39,9 @@ from services.paramserver.reporting import ReportReaders
 JOIN_SECONDS: Final = 120.0
 """How long tick 0 waits for the order's trainers: an enclave start on a busy machine, and one more try."""
 
+SEQUENCE_BITS: Final = 24
+"""Reports of one launch, as a power of two."""
+
 LATER_LAUNCH_POLLS: Final = 2
 """Trainers list members once a poll period, on clocks of their own."""
 
@@ -68,7 +71,7 @@ class JobRun:
         self._channel = BrokerChannel(lambda raw: door.call("broker.ask", raw), self._order.broker)
         self._joined, self._over = threading.Event(), threading.Event()
         self._state = "running"
-        self._sequence = 0
+        self._sequence = 0  # attempt and number: a later launch's reports come after an earlier one's
         self._job: ParameterServerJob | None = None
 
     def frame(self, frame: bytes) -> None:
@@ -119,6 +122,7 @@ class JobRun:
 
     def _conduct(self, launch: Launch) -> JobEnd:
         layout = self._layout(launch)  # (2)
+        self._sequence = (launch.attempt - 1) << SEQUENCE_BITS
         own = Endpoint(0, launch.attempt, launch.signing_key.party)
         context = JobContext(
             self._opened.job_id, self._opened.order.digest, self._schedule, own,
@@ -171,8 +175,9 @@ class JobRun:
         self._door.log("job_started", job_id=self._opened.job_id, ticks=self._schedule.total_ticks)
 
     def _tick(self, job: ParameterServerJob, readers: ReportReaders, poll: MemberPoll, tick: int) -> bool:
-        for frame in job.tick(tick):
+        for frame in job.emit(tick):
             self._door.notify("frame", encode_job_frame(self._opened.job_id, frame))
+        job.process(tick)
         if tick % poll_ticks(self._schedule) == 0:
             poll.due()
         if is_report_tick(tick, self._schedule):

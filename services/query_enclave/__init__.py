@@ -1,16 +1,19 @@
 """Answers sealed queries with a sealed model, within the budget that owner and provider allow.
 
-    app          [host]    HTTP front: proof, sessions, queries; opaque bytes of one size each way
-    streams      [host]    the two Redis Streams between front and worker, and what a redelivery means
-    worker       [host]    Celery worker; keeps a relay for each served model
-    placements   [host]    which models are placed here: from the registry's truth, under a lease in Redis
-    relay        [host]    one query enclave: from the model's stream through the door and back
-    settings     [host]    what both host processes are told
-    enclave      [enclave] the launch: attests, opens bundle and model, starts the sandbox, offers the door
-    model        [enclave] a sealed model becomes the state that the sandbox computes with
-    grants       [enclave] who may ask what, and budgets drawn from the broker in blocks
-    sessions     [enclave] one user's sealed channel; a repeated query is answered from memory
-    answering    [enclave] one query: opened, judged, charged, computed, sealed, released on the quantum
+    app              [host]    HTTP front: proof, sessions, queries; opaque bytes of one size each way
+    front_desk       [host]    the front's end of the queue: a question out, its answer in
+    streams          [host]    what stands in Redis between front and worker, to the field
+    question_reader  [host]    the worker's end: each question reaches the enclave at least once
+    worker           [host]    Celery worker; keeps a relay for each served model
+    placements       [host]    which models are placed here, from the registry's truth, and keeping them so
+    leases           [host]    one worker for one model, and the proofs that fronts may show
+    relay            [host]    one query enclave behind its door, and the stream that it answers
+    settings         [host]    what both host processes are told
+    enclave          [enclave] the launch: attests, opens bundle and model, starts the sandbox, offers the door
+    model            [enclave] a sealed model becomes the state that the sandbox computes with
+    grants           [enclave] who may ask what, and budgets drawn from the broker in blocks
+    sessions         [enclave] one user's sealed channel; a repeated query is answered from memory
+    answering        [enclave] one query: opened, judged, charged, computed, sealed, released on the quantum
 
 The enclave reads: placement, bundle and model (through its door), sealed queries. It holds: bundle and model keys,
 weights, session keys, budget blocks, in memory alone. It sends: sealed answers and replies of one size, its proof.

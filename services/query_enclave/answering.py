@@ -32,8 +32,8 @@ from common.sandbox.protocol import QuerySandbox
 from services.query_enclave.grants import GrantBudgets, Now, require_current
 from services.query_enclave.sessions import Session, SessionTable
 
-QUANTUM_SECONDS: Final = 0.05
-"""Twice what a fork of a loaded torch process takes (5 to 22 ms), so that a small model answers in the first one."""
+QUANTUM_SECONDS: Final = 0.1
+"""A digits-sized model takes 40 to 90 ms in its sandbox on two busy cores, so that it answers in the first quantum."""
 
 DEADLINE_SECONDS: Final = 5.0
 """What provider code may take for one query; the sandbox ends it then."""

@@ -74,7 +74,7 @@ class Placements:
         while not self._stopped.is_set():
             try:
                 self.reconcile()
-            except (RedisError, CloisterError) as error:
+            except Exception as error:  # whatever one look ran into, the next one is due
                 log_event(_log, "placements_delayed", logging.WARNING, reason=type(error).__name__)
             self._wake.wait(LOOK_SECONDS)
             self._wake.clear()

@@ -91,17 +91,20 @@ class TrainerExchange:
         self._saying, self._said_tick = saying, -1
         self._outbox.clear()
 
-    def tick(self, tick: int) -> list[bytes]:
-        """One tick: take what came, repeat what seems lost, seal `frames_per_tick` frames, real or dummy."""
+    def emit(self, tick: int) -> list[bytes]:
+        """The frames of a tick, real or dummy. Always the same work."""
+        held = 0 if self.state is None else self.state.round + 1
+        return [
+            self._sealer.seal(tick, index, self._outbox.take(held)) for index in range(self._schedule.frames_per_tick)
+        ]
+
+    def process(self, tick: int) -> None:
+        """What follows in a tick: take what came, say what is to be said, repeat what seems lost."""
         self.listen()
         saying = self._saying
         if saying is not None and self._outbox.empty and self._is_wanted(saying) and self._is_time(tick):
             self._outbox.put(saying.kind, saying.round, saying.payload)
             self._said_tick = tick
-        held = 0 if self.state is None else self.state.round + 1
-        return [
-            self._sealer.seal(tick, index, self._outbox.take(held)) for index in range(self._schedule.frames_per_tick)
-        ]
 
     def _is_time(self, tick: int) -> bool:
         return self._said_tick < 0 or tick - self._said_tick >= patience_ticks(self._schedule)

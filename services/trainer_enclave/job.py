@@ -37,15 +37,18 @@ class TrainerJob:
             self._failed = self._training.note(0, code)
             self.exchange.say(self._failed)
 
-    def tick(self, tick: int, *, data_ready: bool) -> list[bytes]:
-        """The frames of one tick. Rounds begin once every chunk of the data was read."""
+    def emit(self, tick: int) -> list[bytes]:
+        """The frames of a tick: what was decided before it, or dummies."""
+        return self.exchange.emit(tick)
+
+    def process(self, tick: int, *, data_ready: bool) -> None:
+        """What follows in a tick. Rounds begin once every chunk of the data was read."""
         if self._work is not None and self._work.done():
             self._collect(self._work.result())
             self._work = None
-        frames = self.exchange.tick(tick)
+        self.exchange.process(tick)
         if data_ready and self._work is None and self._failed is None:
             self._train_if_new(tick)
-        return frames
 
     def _collect(self, saying: Saying) -> None:
         if saying.kind == FrameKind.NOTE and self._failed is None:

@@ -90,7 +90,7 @@ class ChunkReads:
         except (UnavailableError, TimeoutError):
             return
         except Refusal as refusal:
-            self.failure = refusal.code
+            self.failure = None if self.complete else refusal.code
             return
         if not self.complete:
             part.chunks[index] = chunk

@@ -135,6 +135,7 @@ class TrainerRun:
         read_clock.start()
         self._poll.start()
         with ThreadPoolExecutor(1, thread_name_prefix="provider") as executor:
+            executor.submit(training.initial)  # torch takes its time, and the first server asks for this anyway
             job = TrainerJob(self._schedule, self._exchange, training, executor)
             while self._await_server(job) and (clock := self._await_tick(job)):  # (3), (6), (4)
                 run_clock(clock, self._now, self._over.wait, lambda tick: self._tick(job, reads, read_clock, tick))
@@ -182,11 +183,12 @@ class TrainerRun:
 
     def _tick(self, job: TrainerJob, reads: ChunkReads, read_clock: ReadClock, tick: int) -> bool:
         """One tick; False when a later server launch is listed."""
-        if reads.failure is not None:
-            job.give_up(reads.failure)
-        for frame in job.tick(tick, data_ready=reads.complete):
+        for frame in job.emit(tick):
             self._door.notify("frame", frame)
         read_clock.tick()
+        if reads.failure is not None:
+            job.give_up(reads.failure)
+        job.process(tick, data_ready=reads.complete)
         if tick % poll_ticks(self._schedule) == 0:
             self._poll.due()
         return self._server == job.exchange.paramserver

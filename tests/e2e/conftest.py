@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from client import events as e
-from client import ordering, owner, provider
+from client import granting, ordering, owner, provider
 from client.context import Endpoints, Party
+from client.demo import WISHES
 from client.digits import DigitsFiles, write_digits
 from client.measuring import CODE_ROOT, measure_roles
 from client.pinning import pin
@@ -19,6 +20,8 @@ from client.scheduling import ScheduleWishes
 from client.stack_access import endpoints_of, read_trust_settings
 from common.enclave.trust_settings import TrustSettings
 from common.identifiers import JobId
+from common.messages.policy import QueryGrant
+from common.messages.signed import Signed, sign
 from deploy.embedded.stack import EmbeddedStack
 
 TINY = ScheduleWishes(rounds=2, steps=4, batch=16, tick_milliseconds=100, slack_percent=200, warmup_seconds=4)
@@ -135,6 +138,36 @@ def order(registered: Registered, published: Published, wishes: ScheduleWishes =
 def follow(registered: Registered, job_id: JobId) -> list[e.Event]:
     """Watch a job to its end."""
     return list(ordering.watch(registered.party, job_id))
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A job of full length that has sealed its model, and what its owner was told meanwhile."""
+
+    owner: Registered
+    told: list[e.Event]
+    model: e.ModelSealed
+
+
+@pytest.fixture(scope="session")
+def finished(
+    make_party: MakeParty, published: Published, digits: DigitsFiles, tmp_path_factory: pytest.TempPathFactory
+) -> Finished:
+    """The demo's job, trained once for all tests of what comes after."""
+    registered = register(make_party("owner"), published, digits.train, tmp_path_factory.mktemp("data") / "sealed")
+    told = follow(registered, order(registered, published, WISHES))
+    model = told[-1]
+    assert isinstance(model, e.ModelSealed), model
+    return Finished(registered, told, model)
+
+
+def let_ask(finished: Finished, user: Party, destination: Path, answers: int, **changes: object) -> Signed:
+    """The owner's grant for a user; `changes` are signed into it afterwards, as an owner who errs would."""
+    asker, terms = user.identity.signing_key.party, granting.GrantTerms(answers)
+    e.outcome(granting.grant(finished.owner.party, asker, finished.model.model_id, terms, destination), e.GrantSigned)
+    signed = Signed.decode(destination.read_bytes())
+    changed = QueryGrant.decode(signed.payload).model_copy(update=changes)
+    return sign(changed, finished.owner.party.identity.signing_key) if changes else signed
 
 
 def labels_of(path: Path) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":

@@ -102,7 +102,7 @@ def test_a_stranger_neither_sees_nor_cancels_a_job(
     stranger.keep_document("orders", job_id, stored)
     with pytest.raises(NotFoundError, match="not_found.job"):
         list(ordering.watch(stranger, job_id))
-    with pytest.raises(NotFoundError, match="not_found.job"):
+    with pytest.raises(Refusal, match="policy.signer"):
         list(ordering.cancel(stranger, job_id))
     assert e.outcome(ordering.cancel(registered.party, job_id), e.Ended).state == "cancelled"
 

@@ -218,6 +218,10 @@ class BrokerWorld:
     def head(self) -> LogHead:
         return self.reply(DescribeBroker()).head
 
+    def reply_time(self) -> int:
+        """The broker's clock."""
+        return self.reply(DescribeBroker()).time
+
     def describe(self) -> BrokerDescription:
         return self.channel().ask(DescribeBroker(), BrokerDescription)
 
@@ -372,10 +376,10 @@ class BrokerWorld:
 
     # -- grants ------------------------------------------------------------------------------------------------------
 
-    def grant(self, manifest: Signed, *signers: Party, **changes: Any) -> Signed:
+    def grant(self, model: Signed, *signers: Party, **changes: Any) -> Signed:
         fields: dict[str, Any] = {
             "nonce": secrets.token_bytes(16), "user": self.user.party,
-            "model_id": ModelManifest.decode(manifest.payload).model_id, "manifest": manifest.digest,
+            "model_id": ModelManifest.decode(model.payload).model_id, "manifest": model.digest,
             "broker": self.genesis.signing_public, "release": self.release.digest, "answers": 100,
             "not_after": self.time + 3600,
         }  # fmt: skip

@@ -200,12 +200,15 @@ class InMemoryJob:
 
     def step(self, tick: int) -> None:
         """One tick of every member; frames arrive within it."""
-        for frame in self.server.tick(tick):
+        listening = {slot: job for slot, job in self.jobs.items() if job.exchange.paramserver is not None}
+        for frame in self.server.emit(tick):
             self._carry(-1, tick, frame, [job.exchange.receive for job in self.jobs.values()])
-        for slot, job in self.jobs.items():
-            if job.exchange.paramserver is not None:
-                for frame in job.tick(tick, data_ready=True):
-                    self._carry(slot, tick, frame, [self.server.receive])
+        for slot, job in listening.items():
+            for frame in job.emit(tick):
+                self._carry(slot, tick, frame, [self.server.receive])
+        self.server.process(tick)
+        for job in listening.values():
+            job.process(tick, data_ready=True)
 
     def _carry(self, sender: int, tick: int, frame: bytes, to: list[Callable[[bytes], None]]) -> None:
         header = FrameHeader.parse(frame)

@@ -191,7 +191,11 @@ def test_a_question_that_no_launch_survives_is_buried(
     ],
 )
 def test_a_malformed_entry_is_buried_and_the_next_is_answered(
-    redis_server: Broker, redis: Redis, model_id: ModelId, reader_of: Callable[..., QuestionReader], fields: dict[str, str]
+    redis_server: Broker,
+    redis: Redis,
+    model_id: ModelId,
+    reader_of: Callable[..., QuestionReader],
+    fields: dict[str, str],
 ) -> None:
     asked: list[bytes] = []
 

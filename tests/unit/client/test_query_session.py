@@ -12,6 +12,7 @@ from common.errors import AppraisalError, AuthenticityError, FormatError, Freshn
 from common.identifiers import Digest, MrEnclave, RoleName
 from common.messages.attestation import QueryEnclaveProof
 from common.messages.evidence import TrustLevel
+from common.messages.objects import ModelManifest
 from common.messages.policy import QueryGrant
 from common.messages.signed import sign
 from tests.fakes.query_world import PROFILE, ROWS, WEIGHTS_CF, Launch, QueryWorld, rows_of
@@ -48,6 +49,13 @@ def test_another_models_placement_beside_the_right_binding_is_refused(world: Que
 def test_a_manifest_that_is_not_the_granted_one_is_refused(world: QueryWorld) -> None:
     launch = world.launch()
     launch.manifest = world.make_manifest(b"model two")
+    refused(world, launch, AppraisalError, "appraisal.placement")
+
+
+def test_another_manifest_of_the_same_model_is_refused(world: QueryWorld) -> None:
+    launch = world.launch()
+    other = ModelManifest.decode(world.manifest.payload).model_copy(update={"rounds_done": 7})
+    launch.manifest = sign(other, world.owner)
     refused(world, launch, AppraisalError, "appraisal.placement")
 
 

@@ -64,7 +64,7 @@ def test_each_role_gets_its_keys_and_no_others(world: BrokerWorld, job_id: JobId
     query = world.launch(QUERY, job_id)
     assert set(query.keys) == {"bundle", "model"}
     assert query.keys["bundle"] == first.keys["bundle"]
-    assert query.terms.mr_enclaves == {role: measured for role, measured in MEASUREMENTS.items()}
+    assert query.terms.mr_enclaves == MEASUREMENTS
 
 
 def test_the_parameter_server_seals_with_the_key_that_query_enclaves_get(world: BrokerWorld, job_id: JobId) -> None:

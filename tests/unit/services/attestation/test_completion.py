@@ -4,8 +4,8 @@ import pytest
 
 from common.crypto.signing import SigningKey
 from common.errors import AppraisalError, AuthenticityError, ConflictError, FormatError, PolicyError
-from common.identifiers import Digest, JobId, MrEnclave, ModelId
-from common.messages.attestation import CompleteJob, Completed, ListMembers, Members
+from common.identifiers import Digest, JobId, ModelId, MrEnclave
+from common.messages.attestation import Completed, CompleteJob, ListMembers, Members
 from common.messages.objects import SlotRecord
 from common.messages.signed import sign
 from tests.fakes.broker_world import MEASUREMENTS, PARAMSERVER, TRAINER, BrokerWorld
@@ -93,9 +93,7 @@ def test_a_manifest_of_something_else_is_refused(world: BrokerWorld, job_id: Job
 def test_its_members_were_admitted_here(world: BrokerWorld, job_id: JobId) -> None:
     world.launch(TRAINER, job_id, 0)
     server = world.launch(PARAMSERVER, job_id)
-    known = SlotRecord(
-        role="trainer", slot=0, attempt=1, mr_enclave=MEASUREMENTS["trainer"], rounds_delivered=2
-    )
+    known = SlotRecord(role="trainer", slot=0, attempt=1, mr_enclave=MEASUREMENTS["trainer"], rounds_delivered=2)
     for changes in ({"slot": 1}, {"attempt": 2}, {"attempt": 0}, {"mr_enclave": MrEnclave("ab" * 32)}):
         unknown = known.model_copy(update=changes)
         with pytest.raises(AppraisalError, match="appraisal.manifest"):

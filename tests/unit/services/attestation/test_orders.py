@@ -4,14 +4,7 @@ import pytest
 
 from common.crypto.signing import SigningKey
 from common.crypto.wrapping import wrap
-from common.errors import (
-    AppraisalError,
-    AuthenticityError,
-    FreshnessError,
-    NotFoundError,
-    PolicyError,
-    Refusal,
-)
+from common.errors import AppraisalError, AuthenticityError, FreshnessError, NotFoundError, PolicyError, Refusal
 from common.identifiers import Digest, PartyKey
 from common.key_binding import order_secret_info
 from common.messages.order import OrderSecret
@@ -83,8 +76,8 @@ def test_only_the_owners_of_the_data_order(world: BrokerWorld, data: SealedData,
     stranger = Party()
     with pytest.raises(AuthenticityError, match="authenticity.signature"):
         world.accept(sign(world.order(data, bundle), stranger.key))
+    both = world.order(data, bundle, owners=(world.owner.party, stranger.party))
     with pytest.raises(PolicyError, match="policy.signer"):
-        both = world.order(data, bundle, owners=(world.owner.party, stranger.party))
         world.accept(sign(both, world.owner.key, stranger.key))
 
 
@@ -98,9 +91,7 @@ def test_an_order_over_two_owners_data_needs_both(world: BrokerWorld, data: Seal
 
 def test_each_owner_reads_only_its_own_reason(world: BrokerWorld, data: SealedData, bundle: SealedBundle) -> None:
     second = Party()
-    order = sign(
-        world.order([data, world.register_data(second, max_trainers=1)], bundle), world.owner.key, second.key
-    )
+    order = sign(world.order([data, world.register_data(second, max_trainers=1)], bundle), world.owner.key, second.key)
     with pytest.raises(PolicyError, match="policy.slots") as theirs:
         world.accept(order, second)
     assert theirs.value.expected == "1 to 1 trainers"

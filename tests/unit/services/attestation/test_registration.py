@@ -1,10 +1,10 @@
 import pytest
 
 from common.crypto.keys import KeyRing, SecretKey
-from common.crypto.wrapping import wrap_ring
+from common.crypto.wrapping import wrap, wrap_ring
 from common.errors import AuthenticityError, ConflictError, FormatError, FreshnessError, NotFoundError, PolicyError
-from common.key_binding import data_key_info
-from common.messages.attestation import Refused, RegisterDataset, Registered
+from common.key_binding import data_key_info, policy_info
+from common.messages.attestation import Refused, RegisterDataset, Registered, UpdatePolicy
 from common.messages.objects import DatasetManifest
 from common.messages.policy import DataPolicy
 from common.messages.signed import Signed, sign
@@ -55,9 +55,7 @@ def test_the_victims_own_manifest_with_the_thiefs_policy_is_refused(world: Broke
     victim, thief = world.seal_data(), Party()
     stolen = world.dataset_registration(victim)
     policy = sign(world.policy_terms(thief), thief.key)
-    body = RegisterDataset(
-        manifest=victim.manifest, policy=world.wrap_policy(policy, thief), data_key=stolen.data_key
-    )
+    body = RegisterDataset(manifest=victim.manifest, policy=world.wrap_policy(policy, thief), data_key=stolen.data_key)
     with pytest.raises(AuthenticityError, match="authenticity.wrapped_key"):
         register(world, body)
 
@@ -70,6 +68,16 @@ def test_a_policy_of_another_owner_is_refused(world: BrokerWorld) -> None:
     own = sign(DatasetManifest(owner=owner.party, parts=parts, policy=policy.digest), owner.key)
     with pytest.raises(PolicyError, match="policy.signer"):
         register(world, world.dataset_registration(SealedData(owner, SecretKey.generate(), own, policy)))
+
+
+def test_another_document_than_the_stated_digest_names_is_refused(world: BrokerWorld) -> None:
+    data = world.register_data()
+    stated, other = next_policy(world, data, data.policy), next_policy(world, data, data.policy, max_jobs=9)
+    info = policy_info(data.owner.party, stated.digest, world.genesis.digest)
+    wrapped = wrap(other.encode(), world.genesis.wrapping_public, info)
+    body = UpdatePolicy(dataset_id=data.dataset_id, digest=stated.digest, policy=wrapped)
+    with pytest.raises(FormatError, match="format.message"):
+        world.channel().ask(body, Registered)
 
 
 def test_a_key_ring_of_another_name_is_refused(world: BrokerWorld) -> None:

@@ -68,6 +68,14 @@ def test_a_revoked_grant_gives_no_more_answers(world: BrokerWorld, data: SealedD
     assert world.draw(enclave, other).answers == 64
 
 
+def test_nobody_ends_anothers_grant(world: BrokerWorld, data: SealedData, bundle: SealedBundle) -> None:
+    job_id, other = world.start_job(data, bundle), Party()
+    world.register_data(other)
+    grant = world.grant(world.finish(job_id))
+    world.revoke(other, "grant", GrantId.of(grant.digest))
+    assert world.draw(world.launch(QUERY, job_id), grant).answers == 64
+
+
 def test_a_revoked_job_is_cancelled_and_a_finished_ones_model_gone(
     world: BrokerWorld, data: SealedData, bundle: SealedBundle
 ) -> None:

@@ -81,19 +81,19 @@ def test_lost_member_is_not_waited_for_and_its_successor_joins() -> None:
     job.run(last=20)
     before = job.server.rounds.rounds_done
     lost = job.jobs.pop(1)
-    job.run(20, 40)
+    job.run(20, 45)
     assert job.server.rounds.rounds_done > before
-    assert job.server.report(1, 39).members_live == 1
+    assert job.server.report(1, 44).members_live == 1
     job.start_trainer(1, 2)
-    job.run(40)
+    job.run(45)
     assert job.server.outcome() == "finished"
     delivered = {record.slot: (record.attempt, record.rounds_delivered) for record in job.server.members.records()}
     assert delivered[1][0] == 2
     refused = job.server.refused_frames
-    for frame in lost.tick(job.schedule.total_ticks - 1, data_ready=True):
+    for frame in lost.emit(job.schedule.total_ticks - 1):
         assert FrameHeader.parse(frame).attempt == 1
         job.server.receive(frame)
-    job.server.tick(job.schedule.total_ticks)
+    job.server.process(job.schedule.total_ticks)
     assert job.server.refused_frames == refused + job.schedule.frames_per_tick
 
 

@@ -1,0 +1,248 @@
+"""Processes of a running stack die while a tiny job runs, and what must hold afterwards (side: library).
+
+One round: an order is accepted; each victim gets SIGKILL at its moment; the job is followed to its end. Then
+
+  (1) the job has ended: finished, finished_short, or failed with a public code;
+  (2) every victim did die, and nothing that lived below it lives on;
+  (3) every service is ready again: the supervisor has restarted what died, and the witness has confirmed the broker;
+  (4) no process is left of the job: no relay, no launcher, no enclave, no sandbox;
+  (5) every order that was ever accepted is still known, and the next one is accepted (that is the next round's).
+
+Moments are drawn from a seed, so a round can be repeated: with the same victims, moments and load.
+"""
+
+import random
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from bench.kill_victims import VICTIMS, ProcessGroup, Victim
+from client import events as e
+from client import ordering
+from client.context import Party
+from client.scheduling import ScheduleWishes
+from common.errors import CloisterError
+from common.identifiers import JobId
+from deploy.embedded.probes import http_ready
+from deploy.embedded.processes import children_of, command_line, descendants_of
+from deploy.embedded.stack import EmbeddedStack
+
+SHORT_JOB: Final = ScheduleWishes(
+    rounds=1, steps=2, batch=8, tick_milliseconds=100, slack_percent=100, warmup_seconds=5
+)
+"""About seven seconds of ticks: a job whose every stage is short, to die in each of them."""
+
+LAUNCH_SECONDS: Final = 3.0
+"""From an order to its job's first tick, on a machine that does nothing else: moments are drawn over this time too."""
+
+SLOT_SHARE: Final = 0.7
+"""Moments of a slot's processes are drawn over this part of the schedule, counted from when the process is there."""
+
+END_SECONDS: Final = 90.0
+READY_SECONDS: Final = 60.0
+ORPHAN_SECONDS: Final = 10.0
+LOOK_SECONDS: Final = 0.05
+
+ENDS: Final = frozenset({"finished", "finished_short", "failed"})
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A victim and its moment: seconds after the order was accepted, or for a slot's process, after it was there."""
+
+    victim: Victim
+    moment_seconds: float
+
+
+@dataclass(frozen=True)
+class Kill:
+    """What came of a plan. `after_seconds`: when it died, after the order was accepted; None: it was never there."""
+
+    victim: str
+    moment_seconds: float
+    after_seconds: float | None
+    processes: int
+
+
+@dataclass(frozen=True)
+class Round:
+    """One job and its kills. `problems` says which of (1) to (5) did not hold; empty: all did."""
+
+    job_id: JobId
+    state: str
+    code: str | None
+    kills: tuple[Kill, ...]
+    job_seconds: float
+    ready_seconds: float
+    problems: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """One line."""
+        died = ", ".join(f"{one.victim} at {one.after_seconds or -1:.2f} s" for one in self.kills)
+        ended = f"{self.state} {self.code or ''}".strip()
+        times = f"job {self.job_seconds:.1f} s, ready {self.ready_seconds:.1f} s later"
+        return "; ".join((died, ended, times, *self.problems))
+
+
+def draw(names: Sequence[str], schedule_seconds: float, chance: random.Random) -> list[Planned]:
+    """A moment for each victim, anywhere in the job's life."""
+    plan = []
+    for victim in (VICTIMS[name] for name in names):
+        life = SLOT_SHARE * schedule_seconds if victim.per_job else LAUNCH_SECONDS + schedule_seconds
+        plan.append(Planned(victim, chance.uniform(0.0, life)))
+    return plan
+
+
+@dataclass
+class KillDriver:
+    """Plays rounds on one stack for one owner, who may order `training` as often as there are rounds."""
+
+    stack: EmbeddedStack
+    owner: Party
+    training: ordering.Training
+    accepted: list[JobId] = field(default_factory=list)
+
+    def order(self) -> e.OrderAccepted:
+        """One more accepted order. Nothing is tried twice: the stack is ready."""
+        accepted = e.outcome(ordering.train(self.owner, self.training), e.OrderAccepted)
+        self.accepted.append(accepted.job_id)
+        return accepted
+
+    def round(self, names: Sequence[str], chance: random.Random) -> Round:
+        """Play one round with these victims. Raises the refusal of an order that is not accepted (5)."""
+        accepted = self.order()
+        plan = draw(names, accepted.seconds, chance)
+        strikes = [_Strike(self.stack, one) for one in plan]
+        for strike in strikes:
+            strike.start()
+        begun, problems = time.monotonic(), []
+        try:
+            end = self._follow(accepted.job_id)
+            state, code = end.state, end.code
+        except CloisterError as error:
+            state, code = "unknown", str(error)
+        job_seconds = time.monotonic() - begun
+        for strike in strikes:
+            strike.finish()
+        problems += _end_problems(state, code)  # (1)
+        ready, unready = self._await_ready()  # (3)
+        problems += unready
+        problems += [problem for strike in strikes for problem in strike.problems()]  # (2)
+        problems += self._leftovers()  # (4)
+        problems += self.lost_orders()  # (5)
+        kills = tuple(strike.result for strike in strikes)
+        return Round(accepted.job_id, state, code, kills, job_seconds, ready, tuple(problems))
+
+    def _follow(self, job_id: JobId) -> e.JobSeen:
+        seen = [event for event in ordering.watch(self.owner, job_id) if isinstance(event, e.JobSeen)]
+        return seen[-1]
+
+    def _await_ready(self) -> tuple[float, list[str]]:
+        """How long it took until every service said so itself, and who does not say it in time."""
+        begun = time.monotonic()
+        while missing := self._unready():
+            if time.monotonic() - begun > READY_SECONDS:
+                return READY_SECONDS, [f"{name} waits for {' and '.join(what)}" for name, what in missing.items()]
+            time.sleep(LOOK_SECONDS)
+        return time.monotonic() - begun, []
+
+    def _unready(self) -> dict[str, tuple[str, ...]]:
+        """The supervisor's word may be seconds old, so services with a /readyz are asked themselves."""
+        status = self.stack.status()
+        if status.state != "ready":
+            return status.waiting or {"the stack": (status.state,)}
+        infrastructure = ("epmd", "rabbitmq", "redis")
+        asked = {one.name: http_ready(status.ports[one.name])() for one in status.services
+                 if one.name not in infrastructure}  # fmt: skip
+        return {name: missing for name, missing in asked.items() if missing}
+
+    def _leftovers(self) -> list[str]:
+        """Processes of a slot although no job runs, and children of the supervisor that are no service."""
+        deadline = time.monotonic() + ORPHAN_SECONDS
+        while left := self._strangers():
+            if time.monotonic() > deadline:
+                return [f"left running: {command_line(pid)}" for pid in left]
+            time.sleep(LOOK_SECONDS)
+        return []
+
+    def _strangers(self) -> list[int]:
+        status = self.stack.status()
+        if status.supervisor_pid is None:
+            return []
+        services = {one.name: one.pid for one in status.services}
+        trainer = services.get("trainer")
+        below = descendants_of(trainer) if trainer is not None else []
+        return [*below, *(pid for pid in children_of(status.supervisor_pid) if pid not in services.values())]
+
+    def lost_orders(self) -> list[str]:
+        """Accepted orders that the board does not know, or whose job did not end."""
+        states = {event.job_id: event.state for event in ordering.jobs(self.owner) if isinstance(event, e.JobSeen)}
+        return [
+            f"{job_id} is {states.get(job_id, 'lost')}"
+            for job_id in self.accepted
+            if states.get(job_id) not in ordering.FINAL_STATES
+        ]
+
+
+def _end_problems(state: str, code: str | None) -> list[str]:
+    if state not in ENDS:
+        return [f"the job is {state}: {code}"]
+    return ["the job failed without a code"] if state == "failed" and code is None else []
+
+
+class _Strike:
+    """One planned kill, on a thread of its own."""
+
+    def __init__(self, stack: EmbeddedStack, planned: Planned) -> None:
+        self._stack, self._planned = stack, planned
+        self._over = threading.Event()
+        self._group: ProcessGroup | None = None
+        self._begun = self._struck = 0.0
+        self._thread = threading.Thread(target=self._run, name=f"strike-{planned.victim.name}", daemon=True)
+
+    def start(self) -> None:
+        """The order was accepted now."""
+        self._begun = time.monotonic()
+        self._thread.start()
+
+    def finish(self) -> None:
+        """The job has ended: what lives as long as the stack dies now at the latest."""
+        self._over.set()
+        self._thread.join()
+
+    @property
+    def result(self) -> Kill:
+        """What came of it."""
+        at = None if self._group is None else self._struck - self._begun
+        members = 0 if self._group is None else len(self._group.started)
+        return Kill(self._planned.victim.name, self._planned.moment_seconds, at, members)
+
+    def problems(self) -> list[str]:
+        """What outlived it, or that it never died."""
+        if self._group is None:
+            return [f"{self._planned.victim.name} was never there"]
+        deadline = time.monotonic() + ORPHAN_SECONDS
+        while left := self._group.left():
+            if time.monotonic() > deadline:
+                return [f"{self._planned.victim.name} left {line}" for line in left]
+            time.sleep(LOOK_SECONDS)
+        return []
+
+    def _run(self) -> None:
+        if self._planned.victim.per_job:
+            self._await_one()
+        self._over.wait(self._planned.moment_seconds)
+        while (pid := self._await_one()) is not None:
+            group = ProcessGroup.of(pid)
+            if group.kill():
+                self._group, self._struck = group, time.monotonic()
+                return
+
+    def _await_one(self) -> int | None:
+        """One that lives, the oldest; None when the job ended and there is none."""
+        while not (found := self._planned.victim.find(self._stack.status())):
+            if self._over.wait(LOOK_SECONDS) and not self._planned.victim.find(self._stack.status()):
+                return None
+        return min(found)

@@ -1,0 +1,198 @@
+import threading
+from pathlib import Path
+
+import pytest
+
+from client.witness import WitnessSettings, watch
+from client.witnessing import Witness, WitnessMemory
+from common.crypto.key_file import Identity
+from common.errors import AppraisalError, AuthenticityError, FormatError, FreshnessError, UnavailableError
+from common.messages.attestation import LogHead
+from services.attestation.context import WitnessRule
+from tests.fakes.broker_world import MEASUREMENTS, BrokerWorld, MemoryStore
+
+
+class Served:
+    """The attestation service's two paths over a broker in this process."""
+
+    def __init__(self, world: BrokerWorld) -> None:
+        self.world, self.release, self.down = world, world.release, False
+        self.asked: list[bytes] = []
+
+    def get(self, path: str) -> bytes:
+        assert path == "/v1/release"
+        return self.release.encode()
+
+    def post(self, path: str, body: bytes) -> bytes:
+        assert path == "/v1/broker"
+        if self.down:
+            raise UnavailableError("unavailable.service")
+        self.asked.append(body)
+        return self.world.handle(body)
+
+
+class Watched:
+    """A broker whose only witness is this one."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.identity = Identity.generate("witness", unsafe_simulation=True)
+        self.world = BrokerWorld(directory)
+        self.world.rule = WitnessRule((self.identity.signing_key.party,), 1)
+        self.world.restart(MemoryStore())
+        self.service = Served(self.world)
+        self.witness = self.again()
+
+    def now(self) -> float:
+        return self.world.time
+
+    def again(self) -> Witness:
+        """The witness's process, started anew."""
+        return Witness(self.identity, self.world.trust, self.service, self.directory / "witness.json", self.now)
+
+    @property
+    def remembered(self) -> LogHead:
+        return WitnessMemory.decode((self.directory / "witness.json").read_bytes()).head
+
+
+@pytest.fixture
+def watched(tmp_path: Path) -> Watched:
+    return Watched(tmp_path)
+
+
+def test_it_confirms_a_new_broker_and_follows_it(watched: Watched) -> None:
+    assert not watched.witness.broker_is_thawed
+    watched.witness.round()
+    assert watched.witness.broker_is_thawed
+    watched.world.register_data()
+    watched.witness.round()
+    assert watched.remembered == watched.world.head
+
+
+def test_it_says_a_thing_once(watched: Watched) -> None:
+    watched.witness.round()
+    before = len(watched.service.asked)
+    watched.witness.round()
+    assert len(watched.service.asked) == before + 1  # only asks who the broker is
+
+
+def test_it_confirms_the_same_broker_after_a_restart_of_either(watched: Watched) -> None:
+    watched.witness.round()
+    watched.world.register_data()
+    watched.world.restart()
+    watched.again().round()
+    assert not watched.world.describe().frozen
+
+
+def test_it_refuses_an_older_state_and_the_broker_says_so(watched: Watched) -> None:
+    watched.witness.round()
+    older = watched.world.store.copy()
+    watched.world.register_data()
+    watched.world.register_data()
+    watched.witness.round()
+    newest = watched.remembered
+    watched.world.restart(older)
+    for witness in (watched.witness, watched.again()):
+        with pytest.raises(FreshnessError, match="freshness.state"):
+            witness.round()
+        assert not witness.broker_is_thawed
+    assert watched.remembered == newest
+    with pytest.raises(FreshnessError, match="freshness.state"):
+        watched.world.register_data()
+
+
+def test_it_refuses_an_older_state_that_another_start_made_as_long(watched: Watched) -> None:
+    """The rewound broker's own start is a decision: its log is as long as the one before, but another."""
+    watched.witness.round()
+    older = watched.world.store.copy()
+    watched.world.register_data()
+    watched.witness.round()
+    watched.world.restart(older)
+    assert watched.world.head.size == watched.remembered.size
+    with pytest.raises(FreshnessError, match="freshness.state"):
+        watched.witness.round()
+    assert watched.world.describe().frozen
+
+
+def test_it_refuses_a_second_instance_from_one_state(watched: Watched) -> None:
+    store = watched.world.store.copy()
+    watched.witness.round()
+    watched.world.register_data()
+    watched.witness.round()
+    watched.world.restart(store)
+    with pytest.raises(FreshnessError, match="freshness.state"):
+        watched.witness.round()
+
+
+def test_it_stays_with_the_first_broker(watched: Watched) -> None:
+    watched.witness.round()
+    watched.world.restart(MemoryStore())
+    with pytest.raises(AppraisalError, match="appraisal.pin"):
+        watched.witness.round()
+    assert watched.world.describe().frozen
+
+
+def test_a_broker_that_does_not_name_it_is_none_of_its_business(watched: Watched) -> None:
+    watched.world.rule = WitnessRule()
+    watched.world.restart(MemoryStore())
+    with pytest.raises(AppraisalError, match="appraisal.pin"):
+        watched.witness.round()
+
+
+def test_it_believes_only_the_releases_broker(watched: Watched) -> None:
+    watched.service.release = watched.world.sign_release(MEASUREMENTS | {"broker": MEASUREMENTS["query"]}, tag="2")
+    with pytest.raises(AppraisalError, match="appraisal.measurement"):
+        watched.witness.round()
+    watched.service.release = watched.world.sign_release(MEASUREMENTS, watched.world.owner.key)
+    with pytest.raises(AppraisalError, match="appraisal.release"):
+        watched.witness.round()
+    assert not (watched.directory / "witness.json").exists()
+
+
+def test_a_production_witness_does_not_stoop_to_simulation(watched: Watched) -> None:
+    identity = Identity.generate("witness", unsafe_simulation=False)
+    witness = Witness(identity, watched.world.trust, watched.service, watched.directory / "other.json", watched.now)
+    with pytest.raises(AppraisalError, match="appraisal.trust_level"):
+        witness.round()
+
+
+def test_it_outlives_a_service_that_is_away(watched: Watched) -> None:
+    watched.service.down = True
+    stopped = threading.Event()
+    thread = threading.Thread(target=watch, args=(watched.witness, 0.001, stopped))
+    thread.start()
+    try:
+        watched.service.down = False
+        deadline = threading.Event()
+        for _ in range(5000):
+            if watched.witness.broker_is_thawed:
+                break
+            deadline.wait(0.001)
+        assert watched.witness.broker_is_thawed
+    finally:
+        stopped.set()
+        thread.join()
+
+
+def test_an_answer_to_another_question_is_not_believed(watched: Watched) -> None:
+    answers: list[bytes] = []
+
+    def replay(path: str, body: bytes) -> bytes:
+        answers.append(watched.world.handle(body))
+        return answers[0]
+
+    watched.service.post = replay  # type: ignore[method-assign]
+    with pytest.raises(AuthenticityError, match="authenticity.broker_reply"):
+        watched.witness.round()  # what it hears is no answer to its confirmation
+    with pytest.raises(AuthenticityError, match="authenticity.broker_reply"):
+        watched.witness.round()
+    assert not watched.witness.broker_is_thawed
+
+
+def test_settings_name_what_is_wrong(tmp_path: Path) -> None:
+    path = tmp_path / "settings.json"
+    path.write_text('{"listen_port": "secret-value"}')
+    with pytest.raises(FormatError) as refusal:
+        WitnessSettings.read(path)
+    assert "listen_port" in str(refusal.value.seen)
+    assert "secret-value" not in refusal.value.in_full()

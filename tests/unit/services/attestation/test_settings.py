@@ -1,0 +1,50 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from common.errors import FormatError
+from services.attestation.settings import AttestationSettings
+
+WITNESS = "ab" * 32
+GOOD = {
+    "state_directory": "/s", "listen_port": 1, "launcher": "/l", "release_file": "/r", "witnesses": [WITNESS],
+    "witness_quorum": 1, "redis_url": "of another service",
+}  # fmt: skip
+
+
+def read(directory: Path, **changes: Any) -> AttestationSettings:
+    path = directory / "settings.json"
+    path.write_text(json.dumps(GOOD | changes))
+    return AttestationSettings.read(path)
+
+
+def test_a_broker_is_started_with_its_witnesses(tmp_path: Path) -> None:
+    start = read(tmp_path).start
+    assert (start.witnesses, start.witness_quorum) == ((WITNESS,), 1)
+    assert read(tmp_path, witnesses=[], witness_quorum=0).start.witnesses == ()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"witness_quorum": 2},
+        {"witness_quorum": 0},
+        {"witnesses": []},
+        {"witnesses": [WITNESS, WITNESS]},
+        {"witness_quorum": -1},
+    ],
+)
+def test_a_quorum_that_means_nothing_is_refused(tmp_path: Path, changes: dict[str, Any]) -> None:
+    with pytest.raises(FormatError, match="format.message"):
+        _ = read(tmp_path, **changes).start
+
+
+def test_what_is_wrong_is_named_without_its_value(tmp_path: Path) -> None:
+    with pytest.raises(FormatError) as refusal:
+        read(tmp_path, witnesses=["a secret"])
+    assert "witnesses" in str(refusal.value.seen)
+    assert "a secret" not in refusal.value.in_full()
+    with pytest.raises(FormatError):
+        AttestationSettings.read(tmp_path / "none.json")
