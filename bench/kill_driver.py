@@ -32,7 +32,7 @@ from deploy.embedded.stack import EmbeddedStack
 SHORT_JOB: Final = ScheduleWishes(
     rounds=1, steps=2, batch=8, tick_milliseconds=100, slack_percent=100, warmup_seconds=5
 )
-"""About seven seconds of ticks: a job whose every stage is short, to die in each of them."""
+"""About eight seconds of ticks: a job whose every stage is short, to die in each of them."""
 
 LAUNCH_SECONDS: Final = 3.0
 """From an order to its job's first tick, on a machine that does nothing else: moments are drawn over this time too."""
@@ -86,9 +86,9 @@ class Round:
         return "; ".join((died, ended, times, *self.problems))
 
 
-def draw(names: Sequence[str], schedule_seconds: float, chance: random.Random) -> list[Planned]:
+def draw(names: Sequence[str], schedule_seconds: float, seed: str) -> list[Planned]:
     """A moment for each victim, anywhere in the job's life."""
-    plan = []
+    chance, plan = random.Random(seed), []
     for victim in (VICTIMS[name] for name in names):
         life = SLOT_SHARE * schedule_seconds if victim.per_job else LAUNCH_SECONDS + schedule_seconds
         plan.append(Planned(victim, chance.uniform(0.0, life)))
@@ -110,10 +110,10 @@ class KillDriver:
         self.accepted.append(accepted.job_id)
         return accepted
 
-    def round(self, names: Sequence[str], chance: random.Random) -> Round:
-        """Play one round with these victims. Raises the refusal of an order that is not accepted (5)."""
+    def round(self, names: Sequence[str], seed: str) -> Round:
+        """Play one round with these victims at the moments of `seed`. Raises the refusal of an order that is not accepted (5)."""
         accepted = self.order()
-        plan = draw(names, accepted.seconds, chance)
+        plan = draw(names, accepted.seconds, seed)
         strikes = [_Strike(self.stack, one) for one in plan]
         for strike in strikes:
             strike.start()

@@ -5,23 +5,25 @@ of its service down through command lines, as the process tree of DESIGN decisio
 """
 
 import os
+import re
 import signal
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from deploy.embedded.processes import command_line, descendants_of, start_times
 from deploy.embedded.status import StackStatus
 
-_RELAY: Final = "services.trainer_enclave.relay"
-_ENCLAVE: Final = "/boot.py "
-_PROVIDER: Final = "/python/bin/python3 "
-"""The interpreter as it is called inside a sandbox (common/sandbox/workplace)."""
+_RELAY: Final = r"services\.trainer_enclave\.relay"
+_ENCLAVE: Final = r"/boot\.py services\."
+_PROVIDER: Final = r"^/python/bin/python3 "
+"""The interpreter as it is called inside a sandbox (common/sandbox/workplace); bubblewrap above it names it too."""
 
 
 @dataclass(frozen=True)
 class Victim:
-    """A process to kill. `below`: what stands in the command line of each process on the way down from the service's
-    main process; empty: that process itself. `per_job`: it lives as long as a job's slot, not as long as the stack.
+    """A process to kill. `below`: patterns of the command lines on the way down from the service's main process; empty:
+    that process itself. `per_job`: it lives as long as a job's slot, not as long as the stack.
     """
 
     name: str
@@ -33,27 +35,34 @@ class Victim:
         """The processes of this kind that live now."""
         found = [one.pid for one in status.services if one.name == self.service and one.pid is not None]
         for mark in self.below:
-            found = [pid for above in found for pid in descendants_of(above) if mark in f"{command_line(pid)} "]
+            found = [pid for above in found for pid in descendants_of(above) if re.search(mark, _whole_line(pid))]
         return list(start_times(found))
+
+
+def _whole_line(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except OSError:
+        return ""
 
 
 def _launched(name: str, service: str, role: str) -> tuple[Victim, ...]:
     """The launcher and the enclave of a role below a service that starts them itself."""
-    way = (f"--role {role}",)
+    way = (f"--role {role} ",)
     return Victim(f"{name} launcher", service, way), Victim(f"{name} enclave", service, (*way, _ENCLAVE))
 
 
 def _slot_victims() -> tuple[Victim, ...]:
-    ways = {"relay": (_RELAY,), "launcher": (_RELAY, "--role trainer"), "enclave": (_RELAY, "--role trainer", _ENCLAVE)}
-    ways["sandbox"] = (*ways["enclave"], _PROVIDER)
-    return tuple(Victim(f"trainer {name}", "trainer", way, per_job=True) for name, way in ways.items())
+    way = {"relay": _RELAY, "launcher": "--role trainer ", "enclave": _ENCLAVE, "sandbox": _PROVIDER}
+    steps = tuple(way.values())
+    return tuple(Victim(f"trainer {name}", "trainer", steps[: n + 1], per_job=True) for n, name in enumerate(way))
 
 
 SERVING: Final = (
     Victim("query front", "query"),
     Victim("query worker", "query-worker"),
     *_launched("query", "query-worker", "query"),
-    Victim("query sandbox", "query-worker", ("--role query", _ENCLAVE, _PROVIDER)),
+    Victim("query sandbox", "query-worker", ("--role query ", _ENCLAVE, _PROVIDER)),
     Victim("redis", "redis"),
 )
 """What answers queries."""

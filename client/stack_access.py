@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from client.context import Endpoints
-from client.events import Event, StackSeen
+from client.events import Event, Noted, StackSeen
+from common.enclave.development import read_development_release
 from common.enclave.trust_settings import TrustSettings
 from deploy.embedded.stack import EmbeddedStack
 from deploy.embedded.state import write_private
@@ -24,12 +25,17 @@ def start_stack(state: Path, *, tied: bool) -> Iterator[Event]:
 
     With `tied` it stops when this process ends. Raises `ConflictError` where one is up, `UnavailableError`.
     """
-    stack = EmbeddedStack(state)
+    stack, before = EmbeddedStack(state), read_development_release(state)
     stack.start(tied=tied)
     for status in stack.watch_ready():
         if status.state == "ready":
             write_private(state / ENDPOINTS_FILE, endpoints_of(status).encode())
         yield stack_seen(stack.state.root, status)
+    release = read_development_release(state)
+    if release is not None and before is not None and release.digest != before.digest:
+        yield Noted(
+            text=f"the enclaves' code has changed: release {release.digest} was measured and signed anew; pin it"
+        )
 
 
 def stack_seen(state: Path, status: StackStatus) -> StackSeen:

@@ -102,6 +102,10 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     "conflict.job_state": ("owner", "look at the job with `cloister owner watch`: its state does not allow this"),
     "conflict.stack_up": ("operator", "use the stack that is up, or stop it with `cloister down`"),
     "conflict.state_directory": ("operator", "name a new or empty directory, or one that `cloister up` made"),
+    "conflict.build": (
+        "operator",
+        "check out the build that made this state (its keys are sealed to it), or begin anew: `cloister clean`",
+    ),
     # -- unavailable
     "unavailable.frozen": ("operator", "let a witness confirm the key broker's log head (`cloister witness run`)"),
     "unavailable.service": ("operator", "start the services (`cloister up`) and look at `cloister status`"),
@@ -116,7 +120,9 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     "unavailable.launcher": ("operator", "make the enclave launcher work on this host (see the service log)"),
     "unavailable.time": ("operator", "set the host's clock: it is behind the newest signed time"),
     "unavailable.installation": (
-        "operator", "install what is missing: `apt-get install rabbitmq-server redis-server bubblewrap`"),
+        "operator",
+        "install what is missing: `apt-get install rabbitmq-server redis-server bubblewrap`",
+    ),
     "unavailable.stack": ("operator", "look at `cloister status` and at the log of the service that is not ready"),
     # -- confinement
     "confinement.bubblewrap": ("operator", "install bubblewrap: `apt-get install bubblewrap`"),

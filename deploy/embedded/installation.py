@@ -1,11 +1,15 @@
-"""Which programs of the distribution the stack needs, and what installs them (side: host)."""
+"""What must hold before a stack starts: the distribution's programs, and the build that made its state (side: host)."""
 
 import shutil
 from typing import Final
 
-from common.errors import UnavailableError
+from common.enclave.development import measure_roles, read_development_release
+from common.enclave.roles import role_spec
+from common.errors import ConflictError, UnavailableError
+from common.messages.release import Release
 from deploy.embedded.rabbitmq import find_rabbitmq
 from deploy.embedded.redis_server import find_redis
+from deploy.embedded.state import StateDirectory
 
 PACKAGES: Final = ("rabbitmq-server", "redis-server", "bubblewrap")
 _SEARCH: Final = "/usr/local/bin:/usr/bin:/bin"
@@ -23,3 +27,18 @@ def require_installed() -> None:
         raise UnavailableError(
             "unavailable.installation", expected=", ".join(PACKAGES), seen=f"no {', '.join(missing)}"
         )
+
+
+def require_same_build(state: StateDirectory) -> None:
+    """The key broker's state is sealed to its measurement: another build can't open it, and would wait for ever.
+
+    Raises `ConflictError` (conflict.build). A state directory without a release is new and fits.
+    """
+    stored = read_development_release(state.root)
+    if stored is None:
+        return
+    broker = role_spec("broker")
+    made_by = Release.decode(stored.payload).measurements.get(broker.role)
+    now = measure_roles(state.root, [broker])[broker.role]
+    if made_by != now:
+        raise ConflictError("conflict.build", expected=made_by, seen=now)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from common.errors import ConflictError, UnavailableError
-from deploy.embedded.installation import require_installed
+from deploy.embedded.installation import require_installed, require_same_build
 from deploy.embedded.processes import descendants_of, start_times
 from deploy.embedded.rabbitmq import amqp_url
 from deploy.embedded.redis_server import redis_url
@@ -62,6 +62,7 @@ class EmbeddedStack:
         self.state.prepare()
         if self.state.is_locked():
             raise ConflictError("conflict.stack_up", seen=self.state.root)
+        require_same_build(self.state)
         self.state.status_file.unlink(missing_ok=True)
         command = [sys.executable, "-P", "-m", "deploy.embedded.supervisor", "--state", str(self.state.root)]
         command += ["--table", self._table, *(["--tied"] if tied else [])]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from client.measuring import digest_cache
 from common.door import Door
 from common.enclave.development import CODE_ROOT, development_trust_settings, launcher_settings
 from common.enclave.development import make_development_release as make_release
@@ -23,7 +24,7 @@ from common.identifiers import RoleName
 from common.messages.release import Release
 
 PROBE: Final = RoleSpec(role=RoleName("probe"), entry="tests.fakes.probe_enclave")
-_SHARED_CACHE: Final = CODE_ROOT / ".cloister" / "tests" / "environment.cache"
+_SHARED_CACHE: Final = digest_cache()
 """Digests of third-party files outlive a test session: hashing them takes seconds."""
 
 ENDS_WITHIN_SECONDS: Final = 10.0

@@ -38,8 +38,11 @@ def amqp(rabbitmq: Broker) -> Iterator[Any]:
     """A channel beside the service, on clean queues."""
     connection = pika.BlockingConnection(pika.URLParameters(rabbitmq.url))
     channel = connection.channel()
-    for queue in (ORDERS, REFUSED, "trainer", "paramserver", "query"):
+    for queue in (ORDERS, REFUSED):
         channel.queue_delete(queue)
+    for queue in ("trainer", "paramserver", "query"):
+        channel.queue_declare(queue, durable=True)
+        channel.queue_purge(queue)
     yield channel
     connection.close()
 

@@ -1,0 +1,86 @@
+"""Each host process and each enclave dies once by SIGKILL while a tiny job runs, at a seeded and printed moment.
+
+Two die in each job: one of what the job runs in, and one of what everybody needs or what answers queries; a user asks
+all the while. What must hold afterwards stands in bench/kill_driver. The long random loop is `./cloister bench kill`.
+"""
+
+import os
+import secrets
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from bench.kill_asking import Asker
+from bench.kill_driver import SHORT_JOB, KillDriver
+from bench.kill_victims import VICTIMS
+from client import ordering, user
+from client.digits import DigitsFiles
+from tests.e2e.conftest import Finished, MakeParty, Published, RunningStack, let_ask, register
+
+pytestmark = [pytest.mark.kills, pytest.mark.timeout(240)]
+
+PAIRS = (
+    ("trainer enclave", "query enclave"),
+    ("trainer sandbox", "redis"),
+    ("trainer relay", "broker enclave"),
+    ("trainer launcher", "query front"),
+    ("trainer worker", "witness"),
+    ("paramserver enclave", "query worker"),
+    ("paramserver worker", "ingest"),
+    ("paramserver launcher", "query sandbox"),
+    ("rabbitmq", "query launcher"),
+    ("attestation host", "epmd"),
+    ("broker launcher",),
+)
+
+
+@pytest.fixture(scope="session")
+def seed(request: pytest.FixtureRequest) -> int:
+    """Of all moments: `CLOISTER_KILL_SEED` repeats those of an earlier run."""
+    chosen = int(os.environ.get("CLOISTER_KILL_SEED") or secrets.randbits(32))
+    request.config.get_terminal_writer().line(f"\nCLOISTER_KILL_SEED={chosen}")
+    return chosen
+
+
+@pytest.fixture(scope="session")
+def driver(
+    stack: RunningStack,
+    make_party: MakeParty,
+    published: Published,
+    digits: DigitsFiles,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> KillDriver:
+    """An owner who may order many jobs."""
+    directory = tmp_path_factory.mktemp("kills") / "sealed"
+    registered = register(make_party("owner"), published, digits.train, directory, max_jobs=64)
+    training = ordering.Training(registered.dataset.dataset_id, published.bundle.bundle_id, 2, SHORT_JOB)
+    return KillDriver(stack.stack, registered.party, training)
+
+
+@pytest.fixture(scope="session")
+def asker(
+    finished: Finished, make_party: MakeParty, digits: DigitsFiles, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Asker]:
+    """A user who asks as long as these tests run."""
+    party, destination = make_party("user"), tmp_path_factory.mktemp("grant") / "grant.json"
+    grant = let_ask(finished, party, destination, answers=8000)
+    with np.load(digits.held_out, allow_pickle=False) as columns:
+        rows = columns["image"][:2]
+    asking = Asker(lambda: user.open_session(party, grant), rows)
+    asking.start()
+    yield asking
+    asking.stop()
+
+
+def test_every_process_dies_in_some_job() -> None:
+    assert sorted(name for pair in PAIRS for name in pair) == sorted(VICTIMS)
+
+
+@pytest.mark.parametrize("names", PAIRS, ids=" + ".join)
+def test_a_job_survives_or_says_why(
+    names: tuple[str, ...], driver: KillDriver, asker: Asker, seed: int, request: pytest.FixtureRequest
+) -> None:
+    played = driver.round(names, f"{seed}: {names}")
+    request.config.get_terminal_writer().line(f"  {played}")
+    assert not (*played.problems, *asker.problems())
