@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from client.query_session import QuerySession
+from client.query_session import Answer, QuerySession
 from common.errors import CloisterError
 
 PAUSE_SECONDS: Final = 0.25
@@ -28,7 +28,7 @@ class Asker:
         self._expected = self._session.ask(rows)
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="asker", daemon=True)
-        self.answered, self.begun = 0, 0
+        self.answered = self.begun = 0
         self.problem: str | None = None
 
     def start(self) -> None:
@@ -57,13 +57,12 @@ class Asker:
             except CloisterError as error:
                 self.problem = f"question {self.begun} was refused: {error}"
                 return
-            if not self._is_expected(answer.labels, answer.scores):
+            if not self._is_expected(answer):
                 self.problem = f"question {self.begun} got another answer"
             self.answered += 1
 
-    def _is_expected(self, labels: NDArray[Any], scores: NDArray[Any] | None) -> bool:
-        expected = self._expected
-        same_scores = (scores is None) == (expected.scores is None) and (
-            scores is None or expected.scores is None or np.allclose(scores, expected.scores, atol=1e-5)
-        )
-        return np.array_equal(labels, expected.labels) and same_scores
+    def _is_expected(self, answer: Answer) -> bool:
+        first = self._expected
+        if answer.scores is None or first.scores is None:
+            return answer.scores is first.scores and np.array_equal(answer.labels, first.labels)
+        return np.array_equal(answer.labels, first.labels) and np.allclose(answer.scores, first.scores, atol=1e-5)

@@ -111,7 +111,7 @@ class KillDriver:
         return accepted
 
     def round(self, names: Sequence[str], seed: str) -> Round:
-        """Play one round with these victims at the moments of `seed`. Raises the refusal of an order that is not accepted (5)."""
+        """Play one round with these victims at the moments of `seed`. Raises the refusal of an order (5)."""
         accepted = self.order()
         plan = draw(names, accepted.seconds, seed)
         strikes = [_Strike(self.stack, one) for one in plan]

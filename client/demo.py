@@ -7,7 +7,7 @@ alone: it shows the provider's code the owner's data, which is what Cloister is 
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, TypeVar, cast
 
@@ -16,7 +16,7 @@ import numpy as np
 from client import events as e
 from client import granting, ordering, owner, provider, user
 from client.context import Endpoints, Party
-from client.digits import write_digits
+from client.digits import DigitsFiles, write_digits
 from client.measuring import CODE_ROOT, measure_roles
 from client.ordering import Training
 from client.pinning import pin
@@ -29,11 +29,15 @@ from common.messages.signed import Signed
 
 PROVIDER_SOURCE: Final = CODE_ROOT / "examples" / "providers" / "digits_cnn"
 TRAINERS: Final = 2
-WISHES: Final = ScheduleWishes(rounds=20, steps=30, batch=32, tick_milliseconds=100, slack_percent=130)
+WISHES: Final = ScheduleWishes(rounds=20, steps=30, batch=64, tick_milliseconds=100, slack_percent=130)
 """Half a minute: each of two trainers makes 600 steps on its rows."""
 
 ANSWERS: Final = 1_000
 PLAIN_SEED: Final = 1
+FASTEST_STEP: Final = 5
+SLOWEST_STEP: Final = 25
+"""Bounds of the calibration, in milliseconds."""
+
 PARTIES: Final = ("provider", "owner", "user")
 
 Stage = Iterator[e.Event]
@@ -72,18 +76,27 @@ def _stages(places: DemoPlaces, wishes: ScheduleWishes, tally: "_Tally") -> Stag
     yield from _prepare(places, tally)
     yield e.StageBegan(title="For comparison: the same code and data in plain torch, without any protection")
     files = write_digits(places.directory / "data")
-    yield train_plain_twin(
-        PROVIDER_SOURCE,
-        files.train,
-        files.held_out,
-        steps=wishes.rounds * wishes.steps,
-        batch=wishes.batch * TRAINERS,
-        seed=PLAIN_SEED,
-    )
+    plain = train_plain(files, wishes)
+    yield plain
     yield e.StageBegan(title="Training in enclaves; metrics are opened with the owner's key, the host can't read them")
-    yield from _train(places, wishes, tally)
+    yield from _train(places, calibrated(wishes, plain), tally)
     yield e.StageBegan(title="The user verifies the query enclave and asks the held-out images, sealed")
     yield from _ask(places, tally)
+
+
+def train_plain(files: DigitsFiles, wishes: ScheduleWishes) -> e.PlainTwinTrained:
+    """The plain twin of a job with these wishes: as many steps, each on the rows of all trainers."""
+    steps, batch = wishes.rounds * wishes.steps, wishes.batch * TRAINERS
+    return train_plain_twin(PROVIDER_SOURCE, files.train, files.held_out, steps=steps, batch=batch, seed=PLAIN_SEED)
+
+
+def calibrated(wishes: ScheduleWishes, plain: e.PlainTwinTrained) -> ScheduleWishes:
+    """The same job with a schedule for this machine, as fast as it is now: a twin's step bounds a trainer's from above.
+
+    The schedule is public and signed before the job begins, so nothing that happens in the job can change it.
+    """
+    measured = 1000 * plain.seconds / (wishes.rounds * wishes.steps)
+    return replace(wishes, step_milliseconds=min(max(FASTEST_STEP, round(measured)), SLOWEST_STEP))
 
 
 def _meet(places: DemoPlaces) -> Stage:

@@ -95,6 +95,7 @@ class Terminal:
         self.console = console or Console(highlight=False)
         self._progress: Progress | None = None
         self._tasks: dict[str, TaskID] = {}
+        self._ready: set[str] | None = None
 
     def refused(self, error: CloisterError) -> None:
         """What was refused, who can mend it and how, and what was expected and seen."""
@@ -265,8 +266,14 @@ class Terminal:
 
     @show.register
     def _(self, event: e.StackSeen) -> None:
+        if event.state == "starting" and self._ready is not None:
+            for name in sorted(set(event.ready) - self._ready):
+                self._line("ready", name)
+            self._ready = set(event.ready)
+            return
         waiting = "".join(f"; {name} waits for {', '.join(what)}" for name, what in event.waiting.items() if what)
         self._line(event.state, f"{event.directory}: {len(event.ready)} services ready{waiting}")
+        self._ready = set(event.ready)
 
     @show.register
     def _(self, event: e.StageBegan) -> None:

@@ -8,9 +8,9 @@ import logging
 import signal
 import threading
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from client.http_client import ServiceClient
 from client.witnessing import Witness
@@ -19,14 +19,13 @@ from common.enclave.trust_settings import TrustSettings
 from common.errors import CloisterError, FormatError, Refusal
 from common.event_log import configure_host_logging, log_event
 from common.untrusted.health import HealthServer, Readiness
+from common.untrusted.settings import HostSettings
 
 _log = logging.getLogger("witness")
 
 
-class WitnessSettings(BaseModel):
+class WitnessSettings(HostSettings):
     """A JSON file. `identity` is the witness's key file, `trust_settings_file` says whom it believes about releases."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
     state_directory: Path
     listen_host: str = "127.0.0.1"
@@ -35,15 +34,6 @@ class WitnessSettings(BaseModel):
     identity: Path
     trust_settings_file: Path
     poll_seconds: Annotated[float, Field(gt=0, le=3600)] = 1.0
-
-    @classmethod
-    def read(cls, path: Path) -> Self:
-        """Raises `FormatError` naming the fields that are wrong, never their values."""
-        try:
-            return cls.model_validate_json(path.read_bytes())
-        except (OSError, ValidationError) as cause:
-            fields = [error["loc"] for error in cause.errors()] if isinstance(cause, ValidationError) else "the file"
-            raise FormatError("format.message", expected="settings of a witness", seen=fields) from None
 
 
 def watch(witness: Witness, poll_seconds: float, stopped: threading.Event) -> None:

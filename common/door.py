@@ -104,7 +104,10 @@ class Door:
                 length, kind, number = int.from_bytes(head[:4], "big"), head[4], int.from_bytes(head[5:], "big")
                 if length > MAX_BODY_BYTES:
                     raise FormatError("format.door_frame", expected=f"at most {MAX_BODY_BYTES} bytes", seen=length)
-                self._dispatch(kind, number, self._read_exactly(length) if length else b"")
+                body = self._read_exactly(length) if length else b""
+                if len(body) != length:
+                    raise PeerClosedError("the stream ended inside a frame")
+                self._dispatch(kind, number, body)
         except (PeerClosedError, FormatError, OSError, ValueError):
             pass  # a broken stream ends like a closed one: nothing behind it can be trusted to be a frame
         finally:

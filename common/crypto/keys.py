@@ -99,7 +99,7 @@ class KeyRing(HiddenKey, Mapping[str, SecretKey]):
         while at < len(plain):
             name_end = at + 1 + plain[at]
             name = plain[at + 1 : name_end].decode("ascii", errors="replace")
-            if name <= last or name_end + KEY_BYTES > len(plain):
+            if not name.isascii() or name <= last or name_end + KEY_BYTES > len(plain):
                 raise FormatError("format.message", expected="a canonical key ring")
             keys[name] = SecretKey(plain[name_end : name_end + KEY_BYTES])
             last, at = name, name_end + KEY_BYTES

@@ -72,7 +72,7 @@ class BeginUpload(Message):
 
 
 class UploadState(Message):
-    """Where an upload stands. `missing` are the leaves to send: leaf i + 1 is chunk i; leaf 0 came with the beginning."""
+    """Where an upload stands. `missing` leaves are to be sent: leaf i + 1 is chunk i; leaf 0 came at the beginning."""
 
     type: Literal["upload-state"] = "upload-state"
     version: Literal[1] = 1
@@ -94,7 +94,7 @@ class ObjectView(Message):
 
 
 class ObjectList(Message):
-    """One's own objects."""
+    """One's own objects with a root above `?after=` (none: from the first), ascending, a page of them."""
 
     type: Literal["object-list"] = "object-list"
     version: Literal[1] = 1
@@ -105,17 +105,17 @@ class ObjectList(Message):
 
 
 class DatasetView(Message):
-    """A registered data set of one's own; `manifest` is the digest of its signed manifest."""
+    """A registered data set of one's own; `manifest` is the digest of its signed manifest, which lists its parts."""
 
     dataset_id: DatasetId
     manifest: Digest
-    roots: tuple[Digest, ...]
+    parts: Count
     bytes: Count
     registered_at: Moment
 
 
 class DatasetList(Message):
-    """One's own data sets."""
+    """One's own data sets, the newest 1000, oldest first."""
 
     type: Literal["dataset-list"] = "dataset-list"
     version: Literal[1] = 1
@@ -132,7 +132,7 @@ class BundleView(Message):
 
 
 class BundleList(Message):
-    """One's own bundles."""
+    """One's own bundles, the newest 1000, oldest first."""
 
     type: Literal["bundle-list"] = "bundle-list"
     version: Literal[1] = 1
@@ -173,7 +173,7 @@ class JobView(Message):
 
 
 class JobList(Message):
-    """One's own jobs in the order of acceptance."""
+    """One's own jobs, the newest 1000, in the order of acceptance."""
 
     type: Literal["job-list"] = "job-list"
     version: Literal[1] = 1

@@ -10,7 +10,6 @@ before it is validated. Sound where the TEE contains the kernel, and for develop
 Not closed: CPU time, caches, page faults and the clock; who shares the machine may see how long a unit of work took.
 """
 
-import time
 from typing import Final, Self
 
 import numpy as np
@@ -19,7 +18,16 @@ from numpy.typing import NDArray
 from common.bundle import BundleContents
 from common.sandbox.child import Arrival
 from common.sandbox.probe import require_confinement
-from common.sandbox.protocol import QueryOutcome, RoundMetrics, RoundOutcome, Rows, SandboxLimits, SandboxSeeds, StateP
+from common.sandbox.protocol import (
+    STARTUP_SECONDS,
+    QueryOutcome,
+    RoundMetrics,
+    RoundOutcome,
+    Rows,
+    SandboxLimits,
+    SandboxSeeds,
+    StateP,
+)
 from common.sandbox.seccomp import FilterKind
 from common.sandbox.workplace import UnitResult, Work, Workplace, is_finite
 from common.sandboxed.wire import Operation, Status
@@ -149,28 +157,34 @@ class NativeQuerySandbox:
     def answer(self, input_NX: NDArray[np.generic], deadline_seconds: float) -> QueryOutcome:
         """Answer 1 to `query_rows` rows of the manifest's input (a single row may come without its batch axis).
 
-        The model always gets `query_rows` rows, the rest zeros. Raises `ValueError` for a query of the wrong shape or
-        dtype, which the enclave refuses before it asks.
+        The model always gets `query_rows` rows, the rest zeros. If the zygote dies under the query, another one gets
+        the same rows, once. Raises `ValueError` for a query of the wrong shape or dtype, which the enclave refuses
+        before it asks.
         """
         rows_NX = self._checked(input_NX)
-        asked = len(rows_NX)
         padded = np.zeros((self._manifest.query_rows, *self._manifest.input.shape), rows_NX.dtype)
-        padded[:asked] = rows_NX
-        begin = time.monotonic()
-        arrival = self._place.await_ready(deadline_seconds)
+        padded[: len(rows_NX)] = rows_NX
+        outcome = self._attempt(padded, len(rows_NX), deadline_seconds)
+        if outcome is None:
+            outcome = self._attempt(padded, len(rows_NX), deadline_seconds)
+        return outcome or QueryOutcome(code="provider.killed")
+
+    def _attempt(self, padded: NDArray[np.generic], asked: int, deadline_seconds: float) -> QueryOutcome | None:
+        """One evaluation; None when the zygote died. Provider code never runs in it: somebody outside killed it."""
+        arrival = self._place.await_ready(STARTUP_SECONDS)
         if arrival is Arrival.GONE:
             self._place.restart()
-        if arrival is not Arrival.BYTE:  # a new zygote is not there yet
+            arrival = self._place.await_ready(STARTUP_SECONDS)
+        if arrival is not Arrival.BYTE:
             return QueryOutcome(code="provider.timeout")
-        left_seconds = deadline_seconds - (time.monotonic() - begin)
         self._place.load_rows({self._manifest.input.column: padded}, len(padded))
-        ending = min(ENDING_SHARE * left_seconds, ENDING_SECONDS)
-        result = self._place.run(Operation.QUERY, 0, 0, left_seconds, left_seconds - ending)
+        ending = min(ENDING_SHARE * deadline_seconds, ENDING_SECONDS)
+        result = self._place.run(Operation.QUERY, 0, 0, deadline_seconds, deadline_seconds - ending)
         outcome = self._validated(result, asked)
         if result.child_lost:
             self._place.restart()
         self._place.wipe()
-        return outcome
+        return None if result.child_lost and result.status is Status.KILLED else outcome
 
     def close(self) -> None:
         """End all that runs in it and forget its windows. Idempotent."""

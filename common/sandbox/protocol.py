@@ -4,8 +4,9 @@ P parameters of the state, N rows of a unit of work, A shape of one answer row.
 
 A unit of work (a round of local steps, one query) ends in exactly one outcome: a validated result, or a code of
 common/refusals.py that starts with `provider.`. Nothing that provider code does raises here, and no call takes longer
-than the deadline that it was given plus the time to kill a process. What provider code *says* about itself (a status, a
-loss) only chooses between texts that its own provider and the data's owner read.
+than the deadline that it was given plus the time to kill a process; only a query whose sandbox was killed from outside
+also waits for another. What provider code *says* about itself (a status, a loss) only chooses between texts that its
+own provider and the data's owner read.
 """
 
 from dataclasses import dataclass

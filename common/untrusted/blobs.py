@@ -38,7 +38,7 @@ class Staging:
         if not 0 <= leaf <= MAX_CHUNK_COUNT or len(data) > MAX_LEAF_BYTES:
             raise FormatError("format.sealed_object", expected=f"leaves of at most {MAX_LEAF_BYTES} bytes")
         try:
-            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _make_private(self._directory)
             _write_file(_leaf_path(self._directory, leaf), data)
         except OSError as cause:
             raise UnavailableError("unavailable.store") from cause
@@ -63,7 +63,7 @@ class Staging:
 
     def move_to(self, destination: Path) -> None:
         """Rename it into place; an object of that root that is there already is kept, and this one discarded."""
-        destination.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make_private(destination.parent)
         try:
             _sync_directory(self._directory)
             self._directory.rename(destination)
@@ -79,7 +79,7 @@ class BlobStore:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make_private(directory)
 
     def staging(self, place: str) -> Staging:
         """Where the leaves of `place` gather: an upload id, or the root of an object that an enclave writes."""
@@ -124,8 +124,8 @@ class BlobStore:
     def delete(self, root: Digest) -> None:
         """Remove an object; one that is not there is no error."""
         gone = self._directory / "staging" / f"deleted_{secrets.token_hex(16)}"
-        gone.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
+            _make_private(gone.parent)
             self._object(root).rename(gone)
         except FileNotFoundError:
             return
@@ -162,6 +162,13 @@ def _write_file(path: Path, data: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     beside.replace(path)
+
+
+def _make_private(directory: Path) -> None:
+    """Make a directory and what is missing above it, for this user alone."""
+    for path in (*reversed(directory.parents), directory):
+        if not path.is_dir():
+            path.mkdir(mode=0o700, exist_ok=True)
 
 
 def _sync_directory(directory: Path) -> None:

@@ -5,6 +5,7 @@ its text goes nowhere, for it may quote what was sent.
 """
 
 import logging
+from typing import Final
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -16,13 +17,15 @@ from common.messages.service import RefusalBody
 
 _log = logging.getLogger("http")
 
-JSON: str = "application/json"
-OCTETS: str = "application/octet-stream"
+TOO_LARGE: Final = 413
+JSON: Final = "application/json"
+OCTETS: Final = "application/octet-stream"
 
 
 def refusal_response(refusal: Refusal) -> Response:
     """The answer to a request that is refused."""
-    return Response(RefusalBody.of(refusal).encode(), refusal.http_status, media_type=JSON)
+    status = TOO_LARGE if refusal.code == "format.too_large" else refusal.http_status
+    return Response(RefusalBody.of(refusal).encode(), status, media_type=JSON)
 
 
 def answer_refusals(app: FastAPI) -> None:

@@ -159,11 +159,11 @@ class Registry:
             query = select(uploads).where(uploads.c.completed.is_(False), uploads.c.begun_at < before)
             return [_upload(row) for row in connection.execute(query)]
 
-    def objects_of(self, party: PartyKey) -> list[StoredObject]:
-        """What this party holds."""
+    def objects_of(self, party: PartyKey, *, after: str = "", limit: int | None = None) -> list[StoredObject]:
+        """What this party holds, by root above `after`."""
         with self._database.reading() as connection:
-            query = select(objects).where(objects.c.party == party).order_by(objects.c.root)
-            return [_object(row) for row in connection.execute(query)]
+            query = select(objects).where(objects.c.party == party, objects.c.root > after)
+            return [_object(row) for row in connection.execute(query.order_by(objects.c.root).limit(limit))]
 
     def holds(self, root: Digest, party: PartyKey) -> bool:
         """Whether this party holds this object."""

@@ -1,19 +1,18 @@
 """Settings of the attestation service's host process (side: host). What bears on trust is measured, not set here."""
 
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from common.errors import FormatError
 from common.identifiers import PartyKey
 from common.messages.broker_door import StartBroker
+from common.untrusted.settings import HostSettings
 
 
-class AttestationSettings(BaseModel):
+class AttestationSettings(HostSettings):
     """A JSON file. `witnesses` and `witness_quorum` enter the genesis of a new broker, which owners pin."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
     state_directory: Path
     listen_host: str = "127.0.0.1"
@@ -30,12 +29,3 @@ class AttestationSettings(BaseModel):
             return StartBroker(witnesses=self.witnesses, witness_quorum=self.witness_quorum)
         except ValidationError:
             raise FormatError("format.message", expected="distinct witnesses and a quorum within them") from None
-
-    @classmethod
-    def read(cls, path: Path) -> Self:
-        """Raises `FormatError` naming the fields that are wrong, never their values."""
-        try:
-            return cls.model_validate_json(path.read_bytes())
-        except (OSError, ValidationError) as cause:
-            fields = [error["loc"] for error in cause.errors()] if isinstance(cause, ValidationError) else "the file"
-            raise FormatError("format.message", expected="settings of the attestation service", seen=fields) from None

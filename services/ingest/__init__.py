@@ -8,7 +8,7 @@ Sends: registrations and orders to the attestation service, tasks and events to 
     intake        resumable uploads, objects                publishing   data sets and bundles
     submission    signed orders, from wherever they come    order_queue  ... from RabbitMQ
     job_desk      jobs, events, reports, models of a party  event_feed   public events to RabbitMQ
-    scheduling    reserve, send tasks, reap                 routes, app  HTTP
+    scheduling    reserve, send tasks, reap                 routes, object_routes, app  HTTP
 
 What it decides (quota, structure, order of jobs) concerns service, never secrecy: the key broker judges every document
 again, and enclaves check every byte.

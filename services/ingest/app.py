@@ -43,6 +43,7 @@ class Ingest:
     board: JobBoard
     registry: Registry
     store: BlobStore
+    intake: Intake
 
 
 def build(settings: IngestSettings, *, broker: BrokerRoute | None = None) -> Ingest:
@@ -86,7 +87,7 @@ def build(settings: IngestSettings, *, broker: BrokerRoute | None = None) -> Ing
     )
     for router in (health_router(readiness), *all_routes(desks, RequestGate(registry))):
         app.include_router(router)
-    return Ingest(app, board, registry, store)
+    return Ingest(app, board, registry, store, intake)
 
 
 def _signing_key(path: Path | None) -> SigningKey | None:

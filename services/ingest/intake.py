@@ -17,6 +17,9 @@ from common.untrusted.registry import Registry, StoredObject, Upload
 
 _DIGEST_BYTES = 32
 
+LISTED_OBJECTS = 1000
+"""A page is one message."""
+
 STALE_UPLOAD_SECONDS = 7 * 86_400
 """An upload that is not completed within a week is forgotten."""
 
@@ -98,9 +101,9 @@ class Intake:
             self._abandon(upload)
         return len(stale)
 
-    def objects(self, party: PartyKey) -> list[ObjectView]:
-        """What this party holds."""
-        return [_view(one) for one in self._registry.objects_of(party)]
+    def objects(self, party: PartyKey, after: str) -> list[ObjectView]:
+        """A page of what this party holds, by root above `after`."""
+        return [_view(one) for one in self._registry.objects_of(party, after=after, limit=LISTED_OBJECTS)]
 
     def read_leaf(self, party: PartyKey, root: Digest, leaf: int) -> bytes:
         """A leaf of an object that is this party's, or the model of a job of its own."""

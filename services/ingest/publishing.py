@@ -5,6 +5,7 @@ that, this service only sees to it that the objects are there and are the party'
 """
 
 import logging
+from typing import Final
 
 from common.errors import FormatError, PolicyError, Refusal, UnavailableError
 from common.event_log import log_event
@@ -21,6 +22,9 @@ from common.untrusted.registry import Registry
 from services.ingest.intake import Intake
 
 _log = logging.getLogger("ingest")
+
+LISTED: Final = 1000
+"""A listing is one message: the newest data sets or bundles."""
 
 
 class Publishing:
@@ -66,11 +70,11 @@ class Publishing:
     def datasets(self, party: PartyKey) -> list[DatasetView]:
         """The party's data sets."""
         sizes = {one.root: one.bytes for one in self._registry.objects_of(party)}
-        return [_dataset_view(one, sizes) for one in self._publications.datasets_of(party)]
+        return [_dataset_view(one, sizes) for one in self._publications.datasets_of(party)[-LISTED:]]
 
     def bundles(self, party: PartyKey) -> list[BundleView]:
         """The party's bundles."""
-        return [_bundle_view(one) for one in self._publications.bundles_of(party)]
+        return [_bundle_view(one) for one in self._publications.bundles_of(party)[-LISTED:]]
 
     def manifest(self, party: PartyKey, dataset_id: DatasetId) -> Signed:
         """The signed manifest of a data set of the party."""
@@ -133,12 +137,12 @@ def _agrees(reply: bytes) -> bool:
 
 
 def _dataset_view(one: Dataset, sizes: dict[Digest, int]) -> DatasetView:
-    roots = tuple(part.root for part in one.manifest.parts)
+    parts = one.manifest.parts
     return DatasetView(
         dataset_id=one.dataset_id,
         manifest=one.signed.digest,
-        roots=roots,
-        bytes=sum(sizes.get(root, 0) for root in roots),
+        parts=len(parts),
+        bytes=sum(sizes.get(part.root, 0) for part in parts),
         registered_at=one.registered_at,
     )
 

@@ -1,7 +1,7 @@
 """The host's side of the parameter server's enclave: its door, RabbitMQ, object store and job board (side: host).
 
-One enclave serves many jobs and lives as long as the worker; when it dies, its jobs are given back and the next one
-starts another. The relay sees sealed frames and reports, ciphertext, signed manifests, and public outcomes.
+One enclave serves many jobs and lives as long as the worker; when it dies, its jobs are given back and another is
+launched. The relay sees sealed frames and reports, ciphertext, signed manifests, and public outcomes.
 """
 
 import contextlib
@@ -27,6 +27,8 @@ _CALL_SECONDS: Final = 180.0
 """An enclave's start on a busy machine, with its measurement."""
 
 _CLOSE_SECONDS: Final = 10.0
+_FIRST_PAUSE_SECONDS: Final = 0.2
+_LONGEST_PAUSE_SECONDS: Final = 10.0
 
 
 class OpenedJob:
@@ -64,7 +66,7 @@ class OpenedJob:
 
 
 class ParamserverRelay:
-    """The enclave of this worker, launched anew when it is needed and gone."""
+    """The enclave of this worker, launched anew whenever it is gone."""
 
     def __init__(self, settings: ParamserverSettings, board: JobBoard) -> None:
         self._settings, self._board = settings, board
@@ -74,16 +76,18 @@ class ParamserverRelay:
         self._transport = FrameTransport(settings.amqp_url, self._take)
         self._jobs: dict[JobId, OpenedJob] = {}
         self._enclave: EnclaveRelay | None = None
-        self._lock = threading.Lock()
+        self._lock, self._stopped, self._gone = threading.Lock(), threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._keep_alive, name="paramserver-enclave", daemon=True)
 
     def start(self) -> None:
-        """Connect and launch. A launch that fails now is tried again with the first job."""
+        """Connect and launch; an enclave that ends is replaced, here and later, until `stop`."""
         self._transport.start()
-        with contextlib.suppress(CloisterError, TimeoutError, OSError):
-            self._living_enclave()
+        self._thread.start()
 
     def stop(self) -> None:
         """End the enclave and disconnect."""
+        self._stopped.set()
+        self._gone.set()
         with self._lock:
             if self._enclave is not None:
                 self._enclave.stop()
@@ -118,9 +122,25 @@ class ParamserverRelay:
     def _living_enclave(self) -> EnclaveRelay:
         with self._lock:
             if self._enclave is None or not self._enclave.alive:
-                self._enclave = EnclaveRelay("paramserver", self._settings.launcher, self._handlers)
-                self._enclave.call("status", b"", seconds=_CALL_SECONDS)
+                enclave = EnclaveRelay("paramserver", self._settings.launcher, self._handlers, on_exit=self._gone.set)
+                enclave.call("status", b"", seconds=_CALL_SECONDS)
+                self._enclave = enclave
             return self._enclave
+
+    def _keep_alive(self) -> None:
+        """Launch, wait until the enclave is gone, launch again."""
+        pause = _FIRST_PAUSE_SECONDS
+        while not self._stopped.is_set():
+            self._gone.clear()
+            try:
+                self._living_enclave()
+            except (CloisterError, TimeoutError, OSError) as error:
+                log_event(_log, "launch_failed", logging.WARNING, reason=type(error).__name__, seconds=pause)
+                self._stopped.wait(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+            else:
+                pause = _FIRST_PAUSE_SECONDS
+                self._gone.wait()
 
     def _take(self, key: str, frame: bytes) -> None:
         enclave = self._enclave

@@ -15,7 +15,6 @@ from celery import Celery
 from common.event_log import configure_host_logging
 from common.identifiers import JobId, ModelId
 from common.untrusted.blobs import BlobStore
-from common.untrusted.broker_client import BrokerClient
 from common.untrusted.database import Database
 from common.untrusted.health import HealthServer, Readiness
 from common.untrusted.job_board import JobBoard
@@ -51,11 +50,7 @@ def main() -> None:
     parser.add_argument("--settings", type=Path, required=True)
     settings = QueryWorkerSettings.read(parser.parse_args().settings)
     configure_host_logging("query-worker")
-    database, broker, redis = (
-        Database(settings.database_url),
-        BrokerClient(settings.attestation_url),
-        connect(settings.redis_url),
-    )
+    database, broker, redis = (Database(settings.database_url), settings.broker(), connect(settings.redis_url))
     board, leases = JobBoard(database), Leases(redis, settings.worker_name)
     handlers = common_handlers(BlobStore(settings.object_directory), broker)
     service = Service(settings.launcher, handlers, redis, settings.worker_name)

@@ -18,7 +18,7 @@ from typing import Final, Protocol, TypeVar
 
 from common.crypto.keys import SecretKey
 from common.door_objects import Caller, DoorObjects
-from common.errors import AppraisalError, Refusal
+from common.errors import AppraisalError, ConfinementError, Refusal
 from common.event_log import Value
 from common.exchange.clock import Now, TickClock, run_clock
 from common.exchange.frames import Endpoint
@@ -50,6 +50,16 @@ LISTEN_SECONDS: Final = 0.01
 """How often it looks for the first frame; its clock is at most this much behind the parameter server's."""
 
 T = TypeVar("T")
+
+
+def require_sound(order: TrainingOrder, trust_level: str) -> None:
+    """Refuse (confinement.pair) what this enclave cannot run soundly.
+
+    An SGX enclave cannot confine native code: where the TEE does not contain the kernel, `native` is no sandbox. Wasm
+    designs and GPUs are not built yet.
+    """
+    if (order.sandbox, order.device) != ("native", "cpu") or trust_level == "sgx":
+        raise ConfinementError("confinement.pair", expected="native on cpu, not on sgx", seen=order.sandbox)
 
 
 class TrainerDoor(Caller, Protocol):
@@ -109,13 +119,16 @@ class TrainerRun:
             return refusal.code
         except TimeoutError:
             return "unavailable.enclave"
-        return "freshness.attempt" if self._superseded else None
+        if self._superseded:
+            return "freshness.attempt"
+        return None if self._over.is_set() else "unavailable.enclave"  # no parameter server came, or it never ended
 
     def _admit(self) -> Launch:
         start = self._start
         launch = attest_and_fetch(self._runtime, self._channel, TRAINER, start.job_id, start.slot)
         if launch.terms.order.digest != start.order.digest:
             raise AppraisalError("appraisal.binding", expected=start.order.digest)
+        require_sound(launch.order, launch.terms.trust_level)
         self._own_attempt = launch.attempt
         self._door.log("member_admitted", role=TRAINER, job_id=start.job_id, slot=start.slot, attempt=launch.attempt)
         return launch

@@ -11,7 +11,7 @@ import pytest
 from client import events as e
 from client import granting, ordering, owner, provider
 from client.context import Endpoints, Party
-from client.demo import WISHES
+from client.demo import WISHES, calibrated, train_plain
 from client.digits import DigitsFiles, write_digits
 from client.measuring import CODE_ROOT, measure_roles
 from client.pinning import pin
@@ -24,7 +24,7 @@ from common.messages.policy import QueryGrant
 from common.messages.signed import Signed, sign
 from deploy.embedded.stack import EmbeddedStack
 
-TINY = ScheduleWishes(rounds=2, steps=4, batch=16, tick_milliseconds=100, slack_percent=200, warmup_seconds=4)
+TINY = ScheduleWishes(rounds=2, steps=4, batch=16, tick_milliseconds=100, slack_percent=300)
 """A job that ends soon and learns little."""
 
 
@@ -145,20 +145,32 @@ class Finished:
     """A job of full length that has sealed its model, and what its owner was told meanwhile."""
 
     owner: Registered
+    wishes: ScheduleWishes
     told: list[e.Event]
     model: e.ModelSealed
 
 
 @pytest.fixture(scope="session")
+def plain(digits: DigitsFiles) -> e.PlainTwinTrained:
+    """The same code and rows in plain torch."""
+    return train_plain(digits, WISHES)
+
+
+@pytest.fixture(scope="session")
 def finished(
-    make_party: MakeParty, published: Published, digits: DigitsFiles, tmp_path_factory: pytest.TempPathFactory
+    make_party: MakeParty,
+    published: Published,
+    digits: DigitsFiles,
+    plain: e.PlainTwinTrained,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Finished:
     """The demo's job, trained once for all tests of what comes after."""
     registered = register(make_party("owner"), published, digits.train, tmp_path_factory.mktemp("data") / "sealed")
-    told = follow(registered, order(registered, published, WISHES))
+    wishes = calibrated(WISHES, plain)
+    told = follow(registered, order(registered, published, wishes))
     model = told[-1]
     assert isinstance(model, e.ModelSealed), model
-    return Finished(registered, told, model)
+    return Finished(registered, wishes, told, model)
 
 
 def let_ask(finished: Finished, user: Party, destination: Path, answers: int, **changes: object) -> Signed:

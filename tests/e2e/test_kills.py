@@ -6,6 +6,7 @@ all the while. What must hold afterwards stands in bench/kill_driver. The long r
 
 import os
 import secrets
+import sys
 from collections.abc import Iterator
 
 import numpy as np
@@ -39,8 +40,14 @@ PAIRS = (
 def seed(request: pytest.FixtureRequest) -> int:
     """Of all moments: `CLOISTER_KILL_SEED` repeats those of an earlier run."""
     chosen = int(os.environ.get("CLOISTER_KILL_SEED") or secrets.randbits(32))
-    request.config.get_terminal_writer().line(f"\nCLOISTER_KILL_SEED={chosen}")
+    say(request, f"CLOISTER_KILL_SEED={chosen}")
     return chosen
+
+
+def say(request: pytest.FixtureRequest, line: str) -> None:
+    """Print past pytest's capture: a moment is wanted most when the test that died at it left nothing else."""
+    with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+        sys.stdout.write(f"\n  {line}\n")
 
 
 @pytest.fixture(scope="session")
@@ -82,5 +89,5 @@ def test_a_job_survives_or_says_why(
     names: tuple[str, ...], driver: KillDriver, asker: Asker, seed: int, request: pytest.FixtureRequest
 ) -> None:
     played = driver.round(names, f"{seed}: {names}")
-    request.config.get_terminal_writer().line(f"  {played}")
+    say(request, str(played))
     assert not (*played.problems, *asker.problems())

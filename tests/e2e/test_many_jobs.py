@@ -1,4 +1,4 @@
-"""More jobs than slots, and code that fails: every accepted order ends with a reason, and the host sees no difference."""
+"""More jobs than slots, and code that fails: every order ends with a reason, and the host sees no difference."""
 
 from pathlib import Path
 

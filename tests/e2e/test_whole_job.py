@@ -9,8 +9,6 @@ from client import events as e
 from client import user, verification
 from client.demo import WISHES
 from client.digits import DigitsFiles
-from client.measuring import CODE_ROOT
-from client.plain_training import train_plain_twin
 from client.scheduling import host_view, plan_schedule
 from tests.e2e.conftest import Finished, MakeParty, Published, labels_of, let_ask
 
@@ -18,16 +16,8 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 
 def test_a_sealed_model_answers_as_well_as_a_plain_one(
-    finished: Finished, make_party: MakeParty, digits: DigitsFiles, tmp_path: Path
+    finished: Finished, plain: e.PlainTwinTrained, make_party: MakeParty, digits: DigitsFiles, tmp_path: Path
 ) -> None:
-    plain = train_plain_twin(
-        CODE_ROOT / "examples" / "providers" / "digits_cnn",
-        digits.train,
-        digits.held_out,
-        steps=WISHES.rounds * WISHES.steps,
-        batch=WISHES.batch * 2,
-        seed=1,
-    )
     asker = make_party("user")
     grant = let_ask(finished, asker, tmp_path / "grant.json", answers=400)
     images = user.read_rows(digits.held_out, "image")
@@ -49,7 +39,7 @@ def test_the_owners_reports_tell_rounds_losses_and_frames(finished: Finished, pu
     assert (last.outcome, last.round, last.codes) == ("finished", WISHES.rounds, ())
     losses = [one.loss for one in reports if one.loss is not None]
     assert losses[-1] < losses[0] / 10
-    view = host_view(plan_schedule(WISHES, published.bundle.state_class), trainers=2)
+    view = host_view(plan_schedule(finished.wishes, published.bundle.state_class), trainers=2)
     counted = last.real_frames + last.dummy_frames
     assert last.real_frames > 3 * WISHES.rounds
     assert 0.7 * view.frames <= counted <= view.frames

@@ -89,6 +89,18 @@ def test_an_order_from_the_queue_is_an_order(service: IngestService, amqp: Any) 
     assert service.client(owner).submit(order).status_code == 200  # nor is it another one over HTTP
 
 
+def test_direct_reply_to_is_answered_too(service: IngestService, amqp: Any) -> None:
+    _, data, bundle = service.parties()
+    order, answers = service.order(data, bundle), list[bytes]()
+    take = amqp.basic_consume(
+        "amq.rabbitmq.reply-to", lambda _channel, _method, _properties, body: answers.append(body), auto_ack=True
+    )
+    publish(amqp, order.encode(), "amq.rabbitmq.reply-to")
+    eventually(lambda: amqp.connection.process_data_events(0.1) or answers, "an answer")
+    amqp.basic_cancel(take)
+    assert OrderReceipt.decode(answers[0]).job_id == JobId.of(order.digest)
+
+
 @pytest.mark.parametrize("kind", ["malformed", "wrong signer", "nothing"])
 def test_a_bad_order_is_dead_lettered_with_its_code_and_answered(service: IngestService, amqp: Any, kind: str) -> None:
     _, data, bundle = service.parties()

@@ -192,6 +192,7 @@ def test_an_answer_to_another_question_is_not_believed(watched: Watched) -> None
 def test_settings_name_what_is_wrong(tmp_path: Path) -> None:
     path = tmp_path / "settings.json"
     path.write_text('{"listen_port": "secret-value"}')
+    path.chmod(0o600)
     with pytest.raises(FormatError) as refusal:
         WitnessSettings.read(path)
     assert "listen_port" in str(refusal.value.seen)

@@ -17,7 +17,16 @@ GOOD = {
 def read(directory: Path, **changes: Any) -> AttestationSettings:
     path = directory / "settings.json"
     path.write_text(json.dumps(GOOD | changes))
+    path.chmod(0o600)
     return AttestationSettings.read(path)
+
+
+def test_a_file_that_others_may_read_is_refused(tmp_path: Path) -> None:
+    read(tmp_path)
+    (tmp_path / "settings.json").chmod(0o640)
+    with pytest.raises(FormatError) as refusal:
+        AttestationSettings.read(tmp_path / "settings.json")
+    assert "0600" in str(refusal.value.expected)
 
 
 def test_a_broker_is_started_with_its_witnesses(tmp_path: Path) -> None:

@@ -28,8 +28,8 @@ def test_an_upload_goes_on_where_it_stopped(world: IngestWorld) -> None:
     for _ in range(2):  # completing again gives the same answer
         done = UploadState.decode(client.post(f"/v1/uploads/{again.upload_id}/complete").content)
         assert (done.completed, done.missing, done.root) == (True, (), sealed.root)
-    for number, leaf in enumerate(sealed.leaves()):
-        assert client.get(f"/v1/objects/{sealed.root}/leaves/{number}").content == leaf
+    for number, data in enumerate(sealed.leaves()):
+        assert client.get(f"/v1/objects/{sealed.root}/leaves/{number}").content == data
 
 
 def test_completing_with_a_missing_leaf_is_refused(world: IngestWorld) -> None:
@@ -49,7 +49,7 @@ def test_completing_with_a_missing_leaf_is_refused(world: IngestWorld) -> None:
         (2, lambda data: data + b"\0", (400, "format.sealed_object")),
         (0, lambda data: data, (404, "not_found.object")),
         (99, lambda data: data, (404, "not_found.object")),
-        (1, lambda data: data * 2000, (400, "format.too_large")),
+        (1, lambda data: data * 2000, (413, "format.too_large")),
     ],
 )
 def test_a_leaf_that_is_not_the_stated_one_is_refused(

@@ -48,7 +48,7 @@ def test_the_reply_comes_back_untouched_and_the_listing_is_ones_own(world: Inges
         reply = open_reply(client.post("/v1/datasets", request).content, request, world.broker.genesis.signing_public)
         assert isinstance(reply.body, Registered)
     (one,) = DatasetList.decode(client.get("/v1/datasets").content).datasets
-    assert (one.dataset_id, one.roots) == (DatasetId.of(manifest.digest), (part.root,))
+    assert (one.dataset_id, one.parts, one.bytes) == (DatasetId.of(manifest.digest), 1, 64 + 3 * 1040)
     assert Signed.decode(client.get(f"/v1/datasets/{one.dataset_id}").content) == manifest
     assert DatasetList.decode(stranger.get("/v1/datasets").content).datasets == ()
     for dataset_id in (one.dataset_id, "data_" + "0" * 32):

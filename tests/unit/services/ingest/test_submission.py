@@ -103,7 +103,7 @@ def test_malformed_orders_are_refused(case: Case) -> None:
 def test_while_the_broker_is_away_an_order_is_not_accepted_and_may_come_again(case: Case) -> None:
     order, ask = case.order(), case.world.route.ask
 
-    def away(_raw: bytes) -> bytes:
+    def away(raw: bytes) -> bytes:
         raise UnavailableError("unavailable.broker")
 
     case.world.route.ask = away  # type: ignore[method-assign]

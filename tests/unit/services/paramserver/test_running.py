@@ -23,7 +23,8 @@ def quick(**changes: Any) -> Schedule:
     return make_schedule(**({"tick_milliseconds": 15, "rounds": 4, "warmup_ticks": 30, "reads_per_tick": 2} | changes))
 
 
-def test_a_job_ends_with_a_sealed_model(tmp_path: Path) -> None:
+def test_a_job_ends_with_a_sealed_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.paramserver.ending.PERSIST_PAUSE_SECONDS", 0.05)
     world = TrainingWorld(tmp_path, quick(), outages=1)
     ended = world.run()
     assert (ended.outcome, ended.completed, ended.code) == ("finished", True, None)
@@ -128,3 +129,25 @@ def test_damaged_data_is_told_to_the_owner_and_changes_no_schedule(tmp_path: Pat
     assert (ended.outcome, ended.code) == ("failed", "unavailable.rounds")
     expected = {"tamper": "authenticity.sealed_object", "remove": "not_found.object"}[damage]
     assert world.read_reports()[-1].codes == (expected, expected)
+
+
+def test_a_trainer_without_a_parameter_server_gives_its_slot_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.trainer_enclave.running.SERVER_SECONDS", 0.5)
+    world = TrainingWorld(tmp_path, quick(), trainers=1)
+    world.start_trainer(0)
+    world.threads[0].join(30)
+    assert world.codes == {0: "unavailable.enclave"}
+
+
+def test_a_slot_that_was_taken_over_ends(tmp_path: Path) -> None:
+    world = TrainingWorld(tmp_path, quick(rounds=2), trainers=1)
+    world.start_trainer(0)
+    while ("trainer", 0) not in world.members:
+        world.spoke.wait(0.01)
+    first = world.threads[0]
+    world.start_trainer(0)
+    first.join(30)
+    assert world.codes == {0: "freshness.attempt"}
+    world.state = "cancelled"

@@ -1,13 +1,19 @@
 """Sharding and the rows of a round."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from common.crypto.keys import SecretKey
-from common.errors import FormatError
+from common.errors import ConfinementError, FormatError
+from common.messages.order import TrainingOrder
 from services.trainer_enclave.dataset import Columns, RoundRows, join_columns, shard_rows
+from services.trainer_enclave.running import require_sound
+from tests.fakes.in_memory_job import make_schedule
+from tests.fakes.training_world import TrainingWorld
 
 SEED = SecretKey(bytes(range(32)))
 
@@ -60,3 +66,14 @@ def test_ragged_or_empty_tables_are_refused() -> None:
     for columns in ({"x": np.zeros(2), "y": np.zeros(3)}, {"x": np.zeros(0)}, {}):
         with pytest.raises(FormatError):
             RoundRows(columns, SEED, 0, 1, 4)
+
+
+def test_unsound_pairs_are_refused(tmp_path: Path) -> None:
+    order = TrainingOrder.decode(TrainingWorld(tmp_path, make_schedule()).order.payload)
+    require_sound(order, "simulation")
+    require_sound(order, "tdx")
+    wrong = [(order, "sgx"), (order.model_copy(update={"sandbox": "wasm"}), "tdx"),
+             (order.model_copy(update={"device": "cuda"}), "tdx")]  # fmt: skip
+    for unsound, level in wrong:
+        with pytest.raises(ConfinementError, match="confinement.pair"):
+            require_sound(unsound, level)

@@ -25,6 +25,7 @@ child.wait()
 
 def test_an_unknown_job_is_refused_with_its_code(tmp_path: Path) -> None:
     settings = tmp_path / "settings.json"
+    settings.touch(mode=0o600)
     settings.write_text(json.dumps({
         "listen_port": 0, "database_url": f"sqlite:///{tmp_path}/registry.sqlite", "amqp_url": "amqp://127.0.0.1:1/",
         "object_directory": str(tmp_path), "attestation_url": "http://127.0.0.1:1", "launcher": "/nowhere",

@@ -1,0 +1,146 @@
+"""Payloads, questions, outcomes, statements and simulated evidence: each vector as it says."""
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from common.broker_statements import complete_job_parts, draw_budget_parts, head_seen_parts
+from common.bundle import TensorSpec
+from common.crypto import labels
+from common.crypto.digests import transcript
+from common.dcap import verify_quote
+from common.errors import Refusal
+from common.exchange.payloads import DeltaEncoder, Figures, decode_delta, decode_state, encode_state
+from common.identifiers import Digest, JobId, ModelId, SessionId
+from common.messages.attestation import LogHead
+from common.messages.evidence import AllowedRoot, Collateral, SgxDcapEvidence
+from common.messages.query import QueryProfile, pad_document, unpad_document
+from common.messages.query_tensors import decode_outcome, decode_question, encode_answer, encode_question
+from common.query_sealing import session_signed_parts
+from tests.vectors.vector_file import OPENS, read_vectors
+
+Vector = dict[str, Any]
+
+
+def _each(path: str) -> Any:
+    vectors = read_vectors(path)
+    return pytest.mark.parametrize("vector", vectors, ids=[vector["name"] for vector in vectors])
+
+
+def _payload_of(vector: Vector) -> tuple[list[float] | None, Figures | None]:
+    raw, state_class = bytes.fromhex(vector["payload"]), vector["state_class"]
+    if vector["kind"] == "STATE":
+        return decode_state(raw, state_class).tolist(), None
+    if vector["kind"] == "NOTE":
+        return None, Figures.parse(raw)
+    delta_P, figures = decode_delta(raw, state_class)
+    return delta_P.tolist(), figures
+
+
+@_each("frames/payloads.json")
+def test_payloads(vector: Vector) -> None:
+    if vector["outcome"] != OPENS:
+        with pytest.raises(Refusal, match=vector["outcome"]):
+            _payload_of(vector)
+        return
+    values, figures = _payload_of(vector)
+    assert values == vector.get("values")
+    if figures is not None:
+        assert [figures.loss, figures.steps, figures.rows, figures.code] == [
+            vector["loss"], vector["steps"], vector["rows"], vector["code"]]  # fmt: skip
+    if vector["kind"] == "DELTA" and figures is not None:
+        given = np.array(vector["given"], np.float32)
+        assert DeltaEncoder(vector["state_class"]).encode(given, figures).hex() == vector["payload"]
+    if vector["kind"] == "STATE":
+        assert encode_state(np.array(values, np.float32)).hex() == vector["payload"]
+
+
+def _profile(shown: Vector) -> QueryProfile:
+    specs = {name: TensorSpec(shape=tuple(shown[name]["shape"]), dtype=shown[name]["dtype"]) for name in ("input", "answer")}
+    return QueryProfile(max_rows=shown["max_rows"], **specs)
+
+
+@_each("query/questions.json")
+def test_questions(vector: Vector) -> None:
+    profile, padded = _profile(vector["profile"]), bytes.fromhex(vector["question"])
+    assert profile.question_bytes == len(padded)
+    if vector["outcome"] == OPENS:
+        rows = decode_question(padded, profile)
+        assert rows.tolist() == vector["rows"]
+        assert encode_question(np.array(vector["rows"], profile.input.dtype), profile) == padded
+    else:
+        with pytest.raises(Refusal, match=vector["outcome"]):
+            decode_question(padded, profile)
+
+
+@_each("query/outcomes.json")
+def test_outcomes(vector: Vector) -> None:
+    profile, padded = _profile(vector["profile"]), bytes.fromhex(vector["padded"])
+    assert profile.outcome_bytes == len(padded)
+    if vector["outcome"] != OPENS:
+        with pytest.raises(Refusal, match=vector["outcome"]) as caught:
+            decode_outcome(padded, profile)
+        assert caught.value.expected == vector.get("expected", caught.value.expected)
+        return
+    answer = decode_outcome(padded, profile)
+    assert (answer.labels.tolist(), answer.answers_left) == (vector["labels"], vector["left"])
+    if vector["scores"] is not None:
+        assert answer.scores is not None
+        assert answer.scores.tolist() == vector["scores"]
+        assert encode_answer(answer.scores, answer.answers_left, "scores", profile) == padded
+
+
+@_each("query/padded_documents.json")
+def test_padded_documents(vector: Vector) -> None:
+    padded = bytes.fromhex(vector["padded"])
+    if vector["outcome"] == OPENS:
+        assert unpad_document(padded).hex() == vector["document"]
+        assert pad_document(bytes.fromhex(vector["document"]), len(padded)) == padded
+    else:
+        with pytest.raises(Refusal, match=vector["outcome"]):
+            unpad_document(padded)
+
+
+def test_statements() -> None:
+    shown = {one["name"]: one for one in read_vectors("attestation/statements.json")}
+    parts = {name: [bytes.fromhex(part) for part in one["parts"]] for name, one in shown.items()}
+
+    def digest(name: str, at: int) -> Digest:
+        return Digest.of(parts[name][at])
+
+    job, model = JobId("job_" + "a" * 32), ModelId("model_" + "a" * 32)
+    head, seen = "log-head-seen", parts["log-head-seen"]
+    session, opening = SessionId("session_" + "a" * 32), parts["session-open"]
+    log_head = LogHead(size=7, root=digest(head, 3), epoch=2)
+    wrapped_digest = opening[4]
+    made = {
+        "complete-job": (labels.LAUNCH_STATEMENT, complete_job_parts(job, "finished", digest("complete-job", 3))),
+        "complete-job without a model": (labels.LAUNCH_STATEMENT, complete_job_parts(job, "failed", None)),
+        "draw-budget": (
+            labels.LAUNCH_STATEMENT, draw_budget_parts(model, digest("draw-budget", 2), 7, parts["draw-budget"][4])),
+        head: (labels.LOG_HEAD_SEEN, head_seen_parts(digest(head, 0), seen[1], log_head)),
+        "session-open": (
+            labels.SESSION_OPEN,
+            (*session_signed_parts(opening[0], digest("session-open", 1), session, digest("session-open", 3), b"")[:4],
+             wrapped_digest)),
+    }  # fmt: skip
+    for name, (label, own) in made.items():
+        assert transcript(label, *own).hex() == shown[name]["signed"], name
+
+
+@_each("quote/simulated.json")
+def test_simulated_evidence(vector: Vector) -> None:
+    collateral = Collateral.decode(json.dumps(read_vectors("quote/simulated.json")[0]["collateral"]).encode())
+    evidence = SgxDcapEvidence(quote=bytes.fromhex(vector["quote"]), collateral=collateral)
+    roots = [AllowedRoot(platform="sgx", root_key_sha256=Digest(vector["root_key_sha256"]))]
+    if vector["outcome"] == OPENS:
+        claims = verify_quote(evidence, roots, vector["verify_at"])
+        assert (claims.measurement, claims.report_data.hex()) == (vector["mr_enclave"], vector["report_data"])
+        assert (claims.trust_level, claims.tcb_status) == (vector["trust_level"], vector["tcb_status"])
+    else:
+        with pytest.raises(Refusal, match=vector["outcome"]):
+            verify_quote(evidence, roots, vector["verify_at"])
+
+

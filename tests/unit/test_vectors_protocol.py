@@ -1,0 +1,127 @@
+"""Doors, bindings, logs, measurements, sealed state, HTTP signatures: the product agrees with the second implementation."""
+
+import os
+import threading
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+
+from common.crypto.digests import sha256
+from common.crypto.keys import SecretKey
+from common.door import Door
+from common.enclave import measurement
+from common.enclave.roles import role_spec
+from common.errors import PolicyError, Refusal
+from common.http_signatures import Target, _signature_base, verify_request
+from common.identifiers import Digest, PartyKey, RoleName
+from common.messages.attestation import LaunchBinding
+from services.attestation.decision_log import Decision, DecisionLog
+from services.attestation.state import StateKeys
+from tests.vectors.vector_file import OPENS, read_vectors
+
+Vector = dict[str, Any]
+
+
+def _each(path: str) -> Any:
+    vectors = read_vectors(path)
+    return pytest.mark.parametrize("vector", vectors, ids=[vector["name"] for vector in vectors])
+
+
+def _refuse(_body: bytes) -> bytes:
+    raise PolicyError("policy.budget", expected="never crosses the door")
+
+
+@_each("door/frames.json")
+def test_door_frames(vector: Vector) -> None:
+    """The stream goes in and its end follows once the answers are there; whatever else came out would show."""
+    answers = bytes.fromhex(vector["answers"])
+    ours_read, theirs_write = os.pipe()
+    theirs_read, ours_write = os.pipe()
+    with os.fdopen(ours_read, "rb", 0) as received, os.fdopen(ours_write, "wb", 0) as sent:
+        door_end, writer = os.fdopen(theirs_read, "rb", 0), os.fdopen(theirs_write, "wb", 0)
+        door = Door(door_end, writer, {"echo": lambda body: body, "refuse": _refuse}, on_log=lambda _: None)
+        thread = threading.Thread(target=door.serve, daemon=True)
+        thread.start()
+        sent.write(bytes.fromhex(vector["stream"]))
+        assert _read(received, len(answers)) == answers
+        sent.close()
+        thread.join(5)
+        assert door.closed.is_set()
+        door_end.close()
+        writer.close()
+        assert received.read() == b""
+
+
+def _read(stream: Any, count: int) -> bytes:
+    data = b""
+    while len(data) < count and (piece := stream.read(count - len(data))):
+        data += piece
+    return data
+
+
+@_each("attestation/report_data.json")
+def test_report_data(vector: Vector) -> None:
+    binding = LaunchBinding(
+        nonce=bytes.fromhex(vector["nonce"]),
+        broker=Digest(vector["broker"]),
+        role=RoleName(vector["role"]),
+        subject=Digest(vector["subject"]),
+        slot=vector["slot"],
+        attempt=vector["attempt"],
+        wrapping_public=bytes.fromhex(vector["wrapping_public"]),
+        signing_public=PartyKey(vector["signing_public"]),
+    )
+    assert binding.report_data().hex() == vector["report_data"]
+
+
+def test_decision_log() -> None:
+    log = DecisionLog(1)
+    for vector in read_vectors("attestation/log.json"):
+        decision = Decision(vector["name"], tuple(bytes.fromhex(subject) for subject in vector["subjects"]))
+        assert decision.leaf(vector["time"]).hex() == vector["leaf"]
+        log = log.extended(decision, vector["time"])
+        assert (log.head.size, log.head.root) == (vector["size"], vector["root"])
+
+
+@_each("attestation/measurements.json")
+def test_measurements(vector: Vector) -> None:
+    files = {name: sha256(bytes.fromhex(content)) for name, content in vector["files"].items()}
+    entry = vector["argv"][-1]
+    spec = next(one for one in (role_spec("broker"), role_spec("paramserver")) if one.entry == entry)
+    assert list(measurement.measured_argv(spec)) == vector["argv"]
+    assert measurement.encode_listing(files).hex() == vector["listing"]
+    assert measurement.mr_enclave_of(files, spec, Digest(vector["environment"])) == vector["mr_enclave"]
+
+
+def _open_chain(key: bytes, chain: Iterable[bytes]) -> list[bytes]:
+    keys, previous, entries = StateKeys(SecretKey(key)), bytes(32), []
+    for number, blob in enumerate(chain):
+        entries.append(keys.open_entry(blob, number, previous).encode())
+        previous = sha256(blob).raw()
+    return entries
+
+
+@_each("attestation/sealed_state.json")
+def test_sealed_state(vector: Vector) -> None:
+    key, chain = bytes.fromhex(vector["key"]), [bytes.fromhex(blob) for blob in vector["chain"]]
+    if vector["outcome"] == OPENS:
+        assert [entry.hex() for entry in _open_chain(key, chain)] == vector["entries"]
+    else:
+        with pytest.raises(Refusal, match=vector["outcome"]):
+            _open_chain(key, chain)
+
+
+@_each("http/requests.json")
+def test_http_requests(vector: Vector) -> None:
+    target, headers = Target.of(vector["method"], vector["url"]), vector["headers"]
+    body = bytes.fromhex(vector["body"])
+    if vector["outcome"] == OPENS:
+        request = verify_request(target, headers, vector["now"])
+        request.require_content(body)
+        assert request.party == vector["party"]
+        parameters = headers["signature-input"].removeprefix("cloister=")
+        assert _signature_base(target, headers["content-digest"], parameters).decode() == vector["base"]
+    else:
+        with pytest.raises(Refusal, match=vector["outcome"]):
+            verify_request(target, headers, vector["now"]).require_content(body)

@@ -1,0 +1,147 @@
+"""Vectors of frame payloads, of questions and outcomes, and of statements that are signed (side: library)."""
+
+import struct
+from collections.abc import Iterator
+from typing import Any, Final
+
+from tests.vectors.independent import PREFIX, transcript
+from tests.vectors.make_crypto import KEY, SALT
+from tests.vectors.vector_file import VectorFile
+
+FRAME, QUERY, MESSAGE = "format.frame", "format.query", "format.message"
+STATE_CLASS: Final = 4
+PROFILE: Final = {"input": {"shape": [2], "dtype": "int16"}, "answer": {"shape": [3], "dtype": "float32"}, "max_rows": 2}
+_SIZE: Final = 1024
+"""Size class of both a question and an outcome of this profile."""
+
+
+def exchange_files() -> Iterator[VectorFile]:
+    """All files that come out the same each time."""
+    yield _payloads()
+    yield _questions()
+    yield _outcomes()
+    yield _padded_documents()
+    yield _statements()
+
+
+def bf16(value: float) -> bytes:
+    """The nearest bfloat16, ties to even, little-endian."""
+    bits = struct.unpack("<I", struct.pack("<f", value))[0]
+    return struct.pack("<H", (bits + 0x7FFF + (bits >> 16 & 1)) >> 16)
+
+
+def figures(loss: float, steps: int, rows: int, code: int) -> bytes:
+    """18 bytes."""
+    return struct.pack("<fIQH", loss, steps, rows, code)
+
+
+def _payloads() -> VectorFile:
+    file = VectorFile("frames/payloads.json", "frame payloads", 15)
+    state, delta = (1.0, -0.5, 0.0, 3.0e38), (0.1, -1.00390625, 2.0**-20, 0.0)
+    state_raw = struct.pack("<4f", *state)
+    delta_raw = b"".join(map(bf16, delta)) + figures(0.25, 8, 128, 0)
+    rounded = [struct.unpack("<f", b"\0\0" + bf16(value))[0] for value in delta]
+    common = {"state_class": STATE_CLASS}
+    file.add("state", kind="STATE", payload=state_raw, values=struct.unpack("<4f", state_raw), **common)
+    file.add("delta", kind="DELTA", payload=delta_raw, given=delta, values=rounded, loss=0.25, steps=8, rows=128,
+             code=None, **common)  # fmt: skip
+    file.add("note without a loss", kind="NOTE", payload=figures(float("nan"), 0, 0, 2), loss=None, steps=0, rows=0,
+             code="provider.raised", **common)  # fmt: skip
+
+    def refused(name: str, kind: str, payload: bytes) -> None:
+        file.add(name, FRAME, kind=kind, payload=payload, **common)
+
+    refused("short state", "STATE", state_raw[:-1])
+    refused("long state", "STATE", state_raw + b"\0")
+    refused("state not finite", "STATE", state_raw[:-4] + struct.pack("<f", float("inf")))
+    refused("short delta", "DELTA", delta_raw[:-1])
+    refused("long delta", "DELTA", delta_raw + b"\0")
+    refused("delta not finite", "DELTA", struct.pack("<H", 0x7F80) + delta_raw[2:])
+    refused("unknown code", "NOTE", figures(0.0, 0, 0, 999))
+    refused("long note", "NOTE", figures(0.0, 0, 0, 0) + b"\0")
+    return file
+
+
+def question(rows: list[list[int]], *, dtype: int = 4, sides: tuple[int, ...] = (2,), zeros: bytes = b"\0\0") -> bytes:
+    """A padded question of int16 rows."""
+    head = bytes([dtype, len(sides)]) + zeros + struct.pack(">I", len(rows))
+    head += b"".join(struct.pack(">I", side) for side in sides).ljust(32, b"\0")
+    return (head + b"".join(struct.pack("<h", value) for row in rows for value in row)).ljust(_SIZE, b"\0")
+
+
+def _questions() -> VectorFile:
+    file = VectorFile("query/questions.json", "questions", 16)
+    rows = [[1, -2], [300, 4]]
+    good = question(rows)
+    file.add("two rows", profile=PROFILE, question=good, rows=rows)
+    file.add("one row", profile=PROFILE, question=question(rows[:1]), rows=rows[:1])
+    refused = {
+        "no rows": question([]),
+        "too many rows": question([[0, 0]] * 3),
+        "another shape": question(rows, sides=(1, 2)),
+        "another type": question(rows, dtype=7),
+        "unknown type": question(rows, dtype=9),
+        "reserved bytes": question(rows, zeros=b"\0\1"),
+        "a side too many": good[:12] + b"\0\0\0\1" + good[16:],
+        "padding of others": good[:-1] + b"\1",
+    }
+    for name, padded in refused.items():
+        file.add(name, QUERY, profile=PROFILE, question=padded)
+    return file
+
+
+def _outcomes() -> VectorFile:
+    file = VectorFile("query/outcomes.json", "outcomes", 16)
+
+    def outcome(kind: int, rows: int, body: bytes, left: int = 7, zeros: bytes = b"\0\0\0") -> bytes:
+        return (bytes([kind]) + zeros + struct.pack(">IQ", rows, left) + body).ljust(_SIZE, b"\0")
+
+    scores = ((0.5, 2.0, -1.0), (3.0, 1.0, 2.0))
+    raw = b"".join(struct.pack("<3f", *row) for row in scores)
+    labels = struct.pack("<2I", 1, 0)
+    texts = (b"policy.budget", b"answers left", b"")
+    refusal = b"".join(struct.pack(">H", len(text)) + text for text in texts)
+    shown: dict[str, Any] = {"profile": PROFILE, "labels": (1, 0), "left": 7}
+    for name, padded, more in (
+        ("scores", outcome(2, 2, raw), {"scores": scores}),
+        ("labels", outcome(1, 2, labels), {"scores": None}),
+    ):
+        file.add(name, padded=padded, **shown, **more)
+    file.add("a refusal", "policy.budget", profile=PROFILE, padded=outcome(0, 0, refusal), expected="answers left")
+    refused = {
+        "no rows": outcome(2, 0, b""),
+        "too many rows": outcome(1, 3, struct.pack("<3I", 0, 1, 2)),
+        "unknown kind": outcome(3, 2, raw),
+        "reserved bytes": outcome(2, 2, raw, zeros=b"\0\0\1"),
+        "padding of others": outcome(2, 2, raw)[:-1] + b"\1",
+    }
+    for name, padded in refused.items():
+        file.add(name, MESSAGE, profile=PROFILE, padded=padded)
+    return file
+
+
+def _padded_documents() -> VectorFile:
+    file = VectorFile("query/padded_documents.json", "padded documents of sessions", 16)
+    good = b"\0\0\0\2{}" + bytes(10)
+    file.add("good", padded=good, document=b"{}")
+    file.add("full", padded=b"\0\0\0\2{}", document=b"{}")
+    file.add("length too large", MESSAGE, padded=b"\0\0\0\3{}")
+    file.add("padding of others", MESSAGE, padded=good[:-1] + b"\1")
+    return file
+
+
+def _statements() -> VectorFile:
+    file = VectorFile("attestation/statements.json", "statements: what Ed25519 signs", 12)
+    job, model, eight = b"job_" + b"a" * 32, b"model_" + b"a" * 32, (7).to_bytes(8, "big")
+    statement, session = PREFIX + b"launch-statement", b"session_" + b"a" * 32
+
+    def add(name: str, label: bytes, *parts: bytes) -> None:
+        file.add(name, parts=parts, signed=transcript(label, *parts))
+
+    add("complete-job", statement, b"complete-job", job, b"finished", KEY)
+    add("complete-job without a model", statement, b"complete-job", job, b"failed", b"")
+    add("draw-budget", statement, b"draw-budget", model, KEY, eight, SALT)
+    add("log-head-seen", PREFIX + b"log-head-seen", KEY, SALT, eight, b"\x11" * 32, (2).to_bytes(8, "big"))
+    add("session-open", PREFIX + b"session-open", bytes(64), KEY, session, SALT, b"\x22" * 32)
+    add("genesis digest is SHA-256 of", PREFIX + b"broker-genesis", b"the encoded genesis")
+    return file

@@ -1,0 +1,111 @@
+"""Vectors of what is inside sealed objects: data sets, bundles, models (side: library)."""
+
+import hashlib
+import io
+import json
+import struct
+from collections.abc import Iterator
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+
+from common.dataset_payload import encode_columns
+from tests.vectors import independent
+from tests.vectors.make_crypto import SALT
+from tests.vectors.vector_file import VectorFile, changed
+
+MODEL: Final = "format.model"
+LAYOUT: Final = [{"name": "weight", "shape": [2, 2]}, {"name": "bias", "shape": [2]}]
+STATE: Final = (1.0, -2.0, 0.5, 3.0, 0.25, -0.125)
+_SOURCE: Final = "made by pyarrow and the product; only reading is tested, for a writer may lay a file out otherwise"
+
+
+def object_files() -> Iterator[VectorFile]:
+    """The deterministic files."""
+    yield _models()
+
+
+def safetensors(tensors: dict[str, tuple[str, list[int], bytes]]) -> bytes:
+    """The format of github.com/huggingface/safetensors: header length (8, little-endian), JSON, data."""
+    header: dict[str, Any] = {"__metadata__": {"layout": hashlib.sha256(_layout_text()).hexdigest()}}
+    data = b""
+    for name, (dtype, shape, raw) in tensors.items():
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [len(data), len(data) + len(raw)]}
+        data += raw
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text = text.ljust(-(-len(text) // 8) * 8)
+    return struct.pack("<Q", len(text)) + text + data
+
+
+def _layout_text() -> bytes:
+    return json.dumps([[one["name"], one["shape"]] for one in LAYOUT], separators=(",", ":")).encode()
+
+
+def _models() -> VectorFile:
+    file = VectorFile("model/models.json", "model file", 10)
+    raw = struct.pack("<6f", *STATE)
+    tensors = {"weight": ("F32", [2, 2], raw[:16]), "bias": ("F32", [2], raw[16:])}
+    body = safetensors(tensors)
+    good = independent.model_file(SALT, body)
+    weights = hashlib.sha256(SALT + body).digest()
+    file.add("good", layout=LAYOUT, payload=good, state=list(STATE), weights=weights)
+
+    def refused(name: str, payload: bytes) -> None:
+        file.add(name, MODEL, layout=LAYOUT, payload=payload)
+
+    def other(**changes: tuple[str, list[int], bytes]) -> bytes:
+        return independent.model_file(SALT, safetensors(tensors | changes))
+
+    refused("unknown version", changed(good, 4))
+    refused("another magic", changed(good, 0))
+    refused("reserved bytes", changed(good, 7))
+    refused("truncated", good[:-1])
+    refused("without safetensors", good[:40])
+    refused("trailing byte", good + b"\0")
+    refused("a tensor more", other(extra=("F32", [1], raw[:4])))
+    refused("another shape", other(weight=("F32", [4], raw[:16])))
+    refused("another type", other(bias=("I32", [2], raw[16:])))
+    refused("not finite", other(bias=("F32", [2], struct.pack("<2f", 1.0, float("nan")))))
+    return file
+
+
+def dataset_file() -> VectorFile:
+    """Data sets; the bytes depend on pyarrow's version."""
+    file = VectorFile("dataset/datasets.json", "data set", 10, _SOURCE)
+    columns = {
+        "image": np.arange(12, dtype=np.uint8).reshape(2, 3, 2),
+        "label": np.array([7, -1], dtype=np.int64),
+        "weight": np.array([0.5, 2.0], dtype=np.float32),
+    }
+    good = encode_columns(columns)
+    shown = {name: {"dtype": str(one.dtype), "shape": list(one.shape), "values": one.ravel().tolist()}
+             for name, one in columns.items()}  # fmt: skip
+    file.add("good", payload=good, columns=shown)
+    refused = {
+        "truncated": good[:-8],
+        "another magic at the end": changed(good, -1),
+        "trailing byte": good + b"\0",
+        "stream instead of file": _arrow([pa.record_batch([pa.array([1])], ["x"])], stream=True),
+        "two record batches": _arrow([pa.record_batch([pa.array([1])], ["x"])] * 2),
+        "no rows": _arrow([pa.record_batch([pa.array([], pa.int64())], ["x"])]),
+        "a missing value": _arrow([pa.record_batch([pa.array([1, None])], ["x"])]),
+        "text": _arrow([pa.record_batch([pa.array(["a"])], ["x"])]),
+        "truth values": _arrow([pa.record_batch([pa.array([True])], ["x"])]),
+        "two columns of one name": _arrow([pa.record_batch([pa.array([1]), pa.array([2])], ["x", "x"])]),
+        "a name that is no identifier": _arrow([pa.record_batch([pa.array([1])], ["a b"])]),
+    }
+    for name, payload in refused.items():
+        file.add(name, "format.dataset", payload=payload)
+    return file
+
+
+def _arrow(batches: list[Any], *, stream: bool = False) -> bytes:
+    sink = io.BytesIO()
+    opened = pa.ipc.new_stream if stream else pa.ipc.new_file
+    with opened(sink, batches[0].schema) as writer:
+        for batch in batches:
+            writer.write_batch(batch)
+    return sink.getvalue()
+
+

@@ -1,0 +1,108 @@
+"""One fixed message of each type that parties sign or seal, and of evidence (side: library)."""
+
+from typing import Final
+
+from common.broker_statements import RefusalDetail
+from common.bundle import BundleContents, BundleManifest, ColumnSpec, StateTensor, TensorSpec
+from common.crypto.signing import SigningKey
+from common.enclave.roles import RoleSpec
+from common.enclave.trust_settings import TrustSettings
+from common.identifiers import BundleId, DatasetId, Digest, HexBytes48, JobId, ModelId, MrEnclave, PartyKey, RoleName
+from common.messages.base import Message
+from common.messages.evidence import (
+    AllowedRoot,
+    Collateral,
+    SgxDcapEvidence,
+    SgxReferenceValue,
+    TcbStatus,
+    TdxDcapEvidence,
+    TdxReferenceValue,
+    TrustLevel,
+)
+from common.messages.objects import BundlePublication, DatasetManifest, ModelManifest, ObjectRef, SlotRecord
+from common.messages.order import OrderSecret, Schedule, TrainingOrder
+from common.messages.policy import BundleTerms, DataPolicy, JobReport, QueryGrant, Revocation
+from common.messages.release import Release
+from common.messages.signed import sign
+
+TIME: Final = 1_700_000_000
+KEY: Final = SigningKey.from_seed(bytes(range(32)))
+OTHER_KEY: Final = SigningKey.from_seed(bytes(32))
+PUBLIC: Final = bytes(range(256)) * 4 + bytes(192)
+"""Of a wrapping key's size; no message parser looks into it."""
+
+A, B, C = (Digest(digit * 64) for digit in "abc")
+PARTY, PROVIDER, USER = (PartyKey(digit * 64) for digit in "123")
+JOB, MODEL, DATASET, BUNDLE = JobId.of(A), ModelId.of(A), DatasetId.of(B), BundleId.of(C)
+MEASURED: Final = MrEnclave("e" * 64)
+OBJECT: Final = ObjectRef(root=A, chunk_count=3)
+NONCE: Final = bytes(range(16))
+
+SCHEDULE: Final = Schedule(
+    rounds=3, steps_per_round=8, batch_rows=16, tick_milliseconds=100, ticks_per_round=5, slack_percent=150,
+    warmup_ticks=7, frames_per_tick=2, frame_bytes=4096, reads_per_tick=1, state_class=1024,
+)  # fmt: skip
+MANIFEST: Final = DatasetManifest(owner=PARTY, parts=(OBJECT,), policy=B)
+PUBLICATION: Final = BundlePublication(provider=PROVIDER, object=OBJECT, terms=C, state_class=1024)
+ORDER: Final = TrainingOrder(
+    nonce=NONCE, owners=(PARTY,), broker=USER, release=B, datasets=(DATASET,), bundle=BUNDLE, trainers=2,
+    schedule=SCHEDULE, not_after=TIME, secret=b"wrapped \xff\xfe",
+)  # fmt: skip
+MODEL_MANIFEST: Final = ModelManifest(
+    model_id=MODEL, job_id=JOB, order=A, datasets=(DATASET,), data_roots=(B,), bundle=BUNDLE, bundle_root=C,
+    object=OBJECT, weights=B, schedule=SCHEDULE, rounds_done=2, outcome="finished_short", trust_level="simulation",
+    members=(SlotRecord(role="trainer", slot=0, attempt=1, mr_enclave=MEASURED, rounds_delivered=2),), created=TIME,
+)  # fmt: skip
+COLLATERAL: Final = Collateral(
+    pck_crl_issuer_chain="PEM", root_ca_crl=b"DER", pck_crl=b"DER", tcb_info_issuer_chain="PEM",
+    tcb_info='{"id":"SGX"}', tcb_info_signature=bytes(64), qe_identity_issuer_chain="PEM",
+    qe_identity='{"id":"QE"}', qe_identity_signature=bytes(64),
+)  # fmt: skip
+EVIDENCE: Final = SgxDcapEvidence(quote=b"a quote", collateral=COLLATERAL)
+RELEASE: Final = Release(
+    name="development", tag="0", created=TIME,
+    measurements={RoleName("broker"): {TrustLevel.SIMULATION: SgxReferenceValue(mr_enclave=MEASURED)}},
+)  # fmt: skip
+POLICY: Final = DataPolicy(
+    policy_version=2, previous=A, owner=PARTY, report_key=PUBLIC, unsafe_simulation=True, providers=(PROVIDER,),
+    bundles=(C,), releases=(B,), minimal_trust_level="simulation", sandboxes=("native",), not_after=TIME, max_jobs=3,
+    answers_total=1000,
+)  # fmt: skip
+TERMS: Final = BundleTerms(
+    provider=PROVIDER, report_key=PUBLIC, users=(USER,), releases=(B,), minimal_trust_level="sgx", not_after=TIME,
+    answers_total=10,
+)  # fmt: skip
+GRANT: Final = QueryGrant(
+    nonce=NONCE, user=USER, model_id=MODEL, manifest=B, broker=PARTY, release=C, answers=100, detail="label",
+    not_after=TIME,
+)  # fmt: skip
+REVOCATION: Final = Revocation(
+    nonce=NONCE, party=PARTY, target="job", identifier=JOB, broker=USER, created=TIME
+)  # fmt: skip
+BUNDLE_MANIFEST: Final = BundleManifest(
+    name="digits-cnn", bundle_version="1.0", entry="model:DigitsCNN",
+    input=ColumnSpec(column="image", shape=(8, 8), dtype="uint8"),
+    label=ColumnSpec(column="label", shape=(), dtype="int64"), answer=TensorSpec(shape=(10,), dtype="float32"),
+    query_rows=16, layout=(StateTensor(name="weight", shape=(2, 2)), StateTensor(name="scale", shape=())),
+)  # fmt: skip
+SIGNED: Final = sign(ORDER, KEY, OTHER_KEY)
+TRUST: Final = TrustSettings(
+    release_keys=(PARTY,), release_threshold=1, allowed_roots=(AllowedRoot(platform="sgx", root_key_sha256=A),),
+    production=False,
+)  # fmt: skip
+
+
+def documents() -> list[Message]:
+    """Signed, sealed and measured documents."""
+    return [
+        SIGNED, MANIFEST, PUBLICATION, MODEL_MANIFEST, ORDER, POLICY, TERMS, GRANT, REVOCATION, RELEASE, TRUST,
+        BUNDLE_MANIFEST, EVIDENCE, TdxDcapEvidence(quote=b"a quote", collateral=COLLATERAL),
+        SgxReferenceValue(mr_enclave=MEASURED, accepted_tcb_statuses=(TcbStatus.UP_TO_DATE, TcbStatus.OUT_OF_DATE)),
+        TdxReferenceValue(mr_td=HexBytes48("d" * 96), rtmrs=(HexBytes48("0" * 96),) * 4),
+        OrderSecret(learning_seed=bytes(range(32)), outer_learning_rate=0.7, outer_momentum=0.9),
+        JobReport(job_id=JOB, sequence=5, tick=40, total_ticks=60, round=2, loss=0.25, members_live=2, real_frames=90,
+                  dummy_frames=70, refused_frames=0, codes=("provider.raised",)),
+        BundleContents(manifest=BUNDLE_MANIFEST, files={"model.py": b"import torch\n", "provider.toml": b"name = 1\n"}),
+        RefusalDetail(expected="one of the providers", seen=None),
+        RoleSpec(role=RoleName("trainer"), entry="services.trainer_enclave.enclave", needs_sandbox=True),
+    ]  # fmt: skip

@@ -1,0 +1,90 @@
+"""One fixed message of each type of HTTP, doors and sessions, and of a party's own files (side: library)."""
+
+from client.context import Endpoints, PinnedTrust
+from client.witnessing import WitnessMemory
+from common.bundle import TensorSpec
+from common.identifiers import SessionId, UploadId
+from common.messages import query as q
+from common.messages import service as s
+from common.messages import training_door as t
+from common.messages.base import Message
+from common.messages.signed import sign
+from tests.vectors.sample_broker import GENESIS, HEAD, WORD
+from tests.vectors.sample_documents import (
+    BUNDLE,
+    DATASET,
+    GRANT,
+    JOB,
+    KEY,
+    MODEL,
+    MODEL_MANIFEST,
+    OBJECT,
+    ORDER,
+    PARTY,
+    RELEASE,
+    TRUST,
+    USER,
+    A,
+    B,
+    C,
+)
+
+
+def service_messages() -> list[Message]:
+    """Bodies and answers of HTTP."""
+    job = s.JobView(job_id=JOB, state="failed", code="unavailable.rounds", trainers=2, trust_level="simulation",
+                    accepted_at=1.5, model_id=None)  # fmt: skip
+    event = s.JobEvent(number=3, job_id=JOB, time=1.5, kind="job_finished", fields={"code": None, "count": 2})
+    stored = s.ObjectView(root=A, kind="dataset", chunk_count=1, bytes=1048656)
+    return [
+        s.RefusalBody(code="quota.bytes", mender="operator", mend="raise this identity's quota"),
+        s.EnrolIdentity(party=PARTY),
+        s.IdentityView(party=PARTY, quota_bytes=1 << 30, used_bytes=0),
+        s.BeginUpload(header=bytes(64), chunk_digests=bytes(range(32)) * 2),
+        s.UploadState(upload_id=UploadId.of(A), root=A, missing=(1, 2), completed=False),
+        stored,
+        s.ObjectList(objects=(stored,)),
+        s.DatasetList(
+            datasets=(s.DatasetView(dataset_id=DATASET, manifest=B, parts=1, bytes=1048656, registered_at=1.5),)
+        ),
+        s.BundleList(bundles=(s.BundleView(bundle_id=BUNDLE, publication=C, root=A, registered_at=1.5),)),
+        s.Deleted(identifier=DATASET),
+        s.OrderReceipt(job_id=JOB),
+        job,
+        s.JobList(jobs=(job,)),
+        event,
+        s.JobEvents(events=(event,)),
+        s.JobReports(reports=(s.ReportView(sequence=3, sealed=b"wrapped"),)),
+    ]
+
+
+def door_and_session_messages() -> list[Message]:
+    """Bodies of door calls, and what stands inside a session."""
+    order, profile = sign(ORDER, KEY), q.QueryProfile(
+        input=TensorSpec(shape=(8, 8), dtype="uint8"), answer=TensorSpec(shape=(10,), dtype="float32"), max_rows=16
+    )  # fmt: skip
+    session = SessionId.of(A)
+    return [
+        t.StartTrainer(job_id=JOB, slot=1, order=order),
+        t.TrainerEnded(job_id=JOB, slot=1, code="freshness.attempt"),
+        t.OpenJob(job_id=JOB, order=order),
+        t.SealedReport(job_id=JOB, owner=PARTY, sequence=3, sealed=b"wrapped"),
+        t.JobEnded(job_id=JOB, outcome="finished_short", completed=True, model_id=MODEL,
+                   manifest=sign(MODEL_MANIFEST, KEY)),
+        q.PlaceModel(job_id=JOB, model_id=MODEL),
+        q.QueryEnclaveStatus(placed=True, sessions=2),
+        q.SessionOpening(session_id=session, user=USER, grant=sign(GRANT, KEY), signature=WORD),
+        q.SessionReply(session_id=session, profile=profile, detail="scores"),
+    ]  # fmt: skip
+
+
+def files_of_a_party() -> list[Message]:
+    """Files of an identity directory and of a witness."""
+    endpoints = Endpoints(attestation="http://127.0.0.1:1", ingest="http://127.0.0.1:2", query="http://127.0.0.1:3")
+    return [
+        endpoints,
+        PinnedTrust(endpoints=endpoints, trust_settings=TRUST, release=sign(RELEASE, KEY), broker=GENESIS),
+        WitnessMemory(broker=A, head=HEAD),
+        HEAD,
+        OBJECT,
+    ]
