@@ -2,7 +2,7 @@
 
 One round: an order is accepted; each victim gets SIGKILL at its moment; the job is followed to its end. Then
 
-  (1) the job has ended: finished, finished_short, or failed with a public code;
+  (1) the job has ended: finished, or failed with a public code;
   (2) every victim did die, and nothing that lived below it lives on;
   (3) every service is ready again: the supervisor has restarted what died, and the witness has confirmed the broker;
   (4) no process is left of the job: no relay, no launcher, no enclave, no sandbox;
@@ -45,7 +45,7 @@ READY_SECONDS: Final = 60.0
 ORPHAN_SECONDS: Final = 10.0
 LOOK_SECONDS: Final = 0.05
 
-ENDS: Final = frozenset({"finished", "finished_short", "failed"})
+ENDS: Final = frozenset({"finished", "failed"})
 
 
 @dataclass(frozen=True)

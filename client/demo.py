@@ -147,6 +147,8 @@ def _train(places: DemoPlaces, wishes: ScheduleWishes, tally: "_Tally") -> Stage
     seen = tally.last(e.JobSeen)
     if seen.model_id is None:
         raise refusal_of(seen.code or "conflict.job_state", expected="a finished job", seen=seen.state)
+    if tally.last(e.ModelSealed).outcome == "failed":
+        raise refusal_of("unavailable.rounds", seen=tally.last(e.ReportOpened).report.codes)
 
 
 def _ask(places: DemoPlaces, tally: "_Tally") -> Stage:

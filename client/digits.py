@@ -3,8 +3,11 @@
 1,797 images of 8 x 8 pixels with values 0 to 16 (Alpaydin and Kaynak, UCI repository, 1998), of which scikit-learn
 ships the test part. Split by label with a fixed seed: the owner's rows are trained on, the user's held-out rows are
 asked about, and no row is in both.
+
+    python -m client.digits DIRECTORY        writes digits-train.npz, digits-held-out.npz
 """
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,3 +49,7 @@ def held_out_rows(label_N: NDArray[Any]) -> NDArray[np.bool_]:
         rows = generator.permutation(np.flatnonzero(label_N == value))
         mask[rows[: round(HELD_OUT_SHARE * len(rows))]] = True
     return mask
+
+
+if __name__ == "__main__":
+    write_digits(Path(sys.argv[1]))

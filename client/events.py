@@ -9,7 +9,7 @@ from typing import Literal, TypeVar
 
 from common.identifiers import BundleId, DatasetId, Digest, GrantId, JobId, ModelId, MrEnclave, PartyKey
 from common.messages.base import Count, Message
-from common.messages.policy import JobReport
+from common.messages.policy import JobOutcome, JobReport
 
 
 class Event(Message):
@@ -149,14 +149,17 @@ class ReportOpened(Event):
 
 
 class ModelSealed(Event):
-    """The job's model exists, sealed; its manifest was checked against the broker's member list."""
+    """The job's model exists, sealed; its manifest was checked against the broker's member list.
+
+    `outcome` and `rounds_done` are those of the last report, which only the owner reads; None when it was lost.
+    """
 
     type: Literal["model-sealed"] = "model-sealed"
     job_id: JobId
     model_id: ModelId
     manifest: Digest
-    outcome: str
-    rounds_done: Count
+    outcome: JobOutcome | None
+    rounds_done: Count | None
     trust_level: str
 
 

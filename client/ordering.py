@@ -37,7 +37,10 @@ PATIENCE_SECONDS: Final = 60
 """How long watching goes on while a service does not answer."""
 
 T = TypeVar("T")
-FINAL_STATES: Final = frozenset({"finished", "finished_short", "failed", "cancelled"})
+FINAL_STATES: Final = frozenset({"finished", "failed", "cancelled"})
+
+LAST_REPORT_LOOKS: Final = 10
+"""The host learns that a job is over a moment before it is given the report that says how it went."""
 
 
 @dataclass(frozen=True)
@@ -126,26 +129,54 @@ def cancel(party: Party, job_id: JobId) -> Iterator[e.Event]:
 def watch(party: Party, job_id: JobId, *, pause: Callable[[float], None] = time.sleep) -> Iterator[e.Event]:
     """Follow a job to its end: `ReportOpened` for each report, `JobSeen` when its public state changes.
 
-    Ends with `ModelSealed`, or with the `JobSeen` of a job without a model. A service that is away is waited for,
+    Ends with `ModelSealed`, or with the `JobSeen` of a job without a model. A schedule that ran to its end has a model,
+    whatever was learned: the last report says that, and `ModelSealed` repeats it. A service that is away is waited for,
     `PATIENCE_SECONDS` at most.
     """
     order = party.document("orders", job_id)
     if order is None:
         raise NotFoundError("not_found.job", expected="a job that was ordered from this identity directory")
-    ingest, newest, last = IngestService.of(party), None, None
+    reports, last = _Reports(party, order, pause), None
     while last is None or last.state not in FINAL_STATES:
-        view = _patiently(lambda: ingest.job(job_id), pause)
-        while page := _patiently(functools.partial(ingest.reports, job_id, newest), pause):
-            for report in page:
-                yield e.ReportOpened(report=open_report(party, order, report.sequence, report.sealed))
-            newest = page[-1].sequence
+        view = _patiently(functools.partial(reports.ingest.job, job_id), pause)
+        yield from reports.read()
         if view != last:
             yield _seen(view)
         last = view
         if view.state not in FINAL_STATES:
             pause(POLL_SECONDS)
     if last.model_id is not None:
-        yield fetch_model(party, last.model_id, order)
+        yield from reports.read_last()
+        yield fetch_model(party, last.model_id, order, reports.newest)
+
+
+class _Reports:
+    """The reports of one job, each opened once; `newest` is the one that was opened last."""
+
+    def __init__(self, party: Party, order: Signed, pause: Callable[[float], None]) -> None:
+        self.ingest = IngestService.of(party)
+        self._party, self._order, self._pause = party, order, pause
+        self.newest: JobReport | None = None
+
+    def read(self) -> Iterator[e.ReportOpened]:
+        """All that are there and were not read yet."""
+        job_id = JobId.of(self._order.digest)
+        while True:
+            after = None if self.newest is None else self.newest.sequence
+            page = _patiently(functools.partial(self.ingest.reports, job_id, after), self._pause)
+            if not page:
+                return
+            for sealed in page:
+                self.newest = open_report(self._party, self._order, sealed.sequence, sealed.sealed)
+                yield e.ReportOpened(report=self.newest)
+
+    def read_last(self) -> Iterator[e.ReportOpened]:
+        """The one that says how the job went, unless it is lost."""
+        for _ in range(LAST_REPORT_LOOKS):
+            if self.newest is not None and self.newest.outcome is not None:
+                return
+            self._pause(POLL_SECONDS)
+            yield from self.read()
 
 
 def _patiently(ask: Callable[[], T], pause: Callable[[float], None]) -> T:
@@ -172,8 +203,8 @@ def open_report(party: Party, order: Signed, sequence: int, sealed: bytes) -> Jo
     return report
 
 
-def fetch_model(party: Party, model_id: ModelId, order: Signed) -> e.ModelSealed:
-    """The manifest of a job's model, held against the broker's own member list.
+def fetch_model(party: Party, model_id: ModelId, order: Signed, report: JobReport | None) -> e.ModelSealed:
+    """The manifest of a job's model, held against the broker's own member list; what came of it is in the last report.
 
     (1) the broker's signed list names the launch that was the job's parameter server; (2) that launch signed the
     manifest; (3) the manifest is of this order. Raises `AuthenticityError` (1, 2) or `AppraisalError` (3).
@@ -189,7 +220,7 @@ def fetch_model(party: Party, model_id: ModelId, order: Signed) -> e.ModelSealed
         job_id=job_id,
         model_id=manifest.model_id,
         manifest=signed.digest,
-        outcome=manifest.outcome,
-        rounds_done=manifest.rounds_done,
+        outcome=None if report is None else report.outcome,
+        rounds_done=None if report is None else report.round,
         trust_level=manifest.trust_level,
     )

@@ -3,7 +3,7 @@
 The order of the checks, each raises:
   (1) the release is signed by enough of the release keys that the trust settings name;
   (2) floor: the roots are Intel's alone, unless this identity was made with `--unsafe-simulation`;
-  (3) with measurements of one's own build: the release states exactly those for every role;
+  (3) with measurements of one's own build: the release states exactly those, for every role and on every platform;
   (4) the broker's fresh quote verifies under those roots and appraises against that release;
   (5) the fingerprint over all of it is the expected one, if one is given.
 Who signs releases, and which root a simulated platform has, cannot be computed: that is what the fingerprint is for,
@@ -21,7 +21,7 @@ from common.dcap.roots import INTEL_ROOT_KEY_SHA256
 from common.enclave.trust_settings import TrustSettings, require_release
 from common.errors import AppraisalError
 from common.identifiers import Digest
-from common.messages.evidence import SgxReferenceValue
+from common.messages.evidence import ReferenceValue, SgxReferenceValue
 from common.messages.release import Release
 
 
@@ -72,13 +72,14 @@ def require_floor(party: Party, trust_settings: TrustSettings) -> None:
 
 
 def require_own_measurements(release: Release, measured: tuple[RoleMeasured, ...]) -> None:
-    """The release names what one's own build measures, for every role. Raises `AppraisalError`."""
-    own = {one.role: one.mr_enclave for one in measured}
+    """The release names what one's own build measures, for every role, and nothing else. Raises `AppraisalError`.
+
+    A platform that this build cannot measure is something else: whoever signed the release may have put it there.
+    """
+    own = {one.role: [str(one.mr_enclave)] for one in measured}
     stated = {
-        str(role): reference.mr_enclave
+        str(role): sorted({_measurement(reference) for reference in platforms.values()})
         for role, platforms in release.measurements.items()
-        for reference in platforms.values()
-        if isinstance(reference, SgxReferenceValue)
     }
     if own != stated:
         wrong = sorted(role for role in own.keys() | stated.keys() if own.get(role) != stated.get(role))
@@ -87,6 +88,10 @@ def require_own_measurements(release: Release, measured: tuple[RoleMeasured, ...
             expected={role: own.get(role) for role in wrong},
             seen={role: stated.get(role) for role in wrong},
         )
+
+
+def _measurement(reference: ReferenceValue) -> str:
+    return reference.mr_enclave if isinstance(reference, SgxReferenceValue) else reference.mr_td
 
 
 def _pinned(trust: PinnedTrust, release: Release, trust_level: str, *, stored: bool) -> Pinned:

@@ -2,8 +2,8 @@
 
 `QuerySession.open` asks for a proof, verifies it (client/query_verification), wraps a fresh session key to that launch
 and signs the opening. `ask` seals rows and opens answers. A query that stays without an answer is sent again as the
-very same bytes: the enclave evaluates and charges it once. When the enclave was started anew, its sessions are gone:
-the next proof is verified like the first one, a new session opened and the question asked there. If the old launch had
+very same bytes: the enclave evaluates and charges it once. One that the enclave could not charge, because the key broker
+was away, is asked anew. When the enclave was started anew, its sessions are gone: the next proof is verified like the first one, a new session opened and the question asked there. If the old launch had
 charged it already, it is charged twice.
 """
 
@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
-from typing import Final, Literal, Protocol, Self
+from typing import Final, Literal, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from client.query_verification import QueryPins, VerifiedEnclave, verify_query_e
 from common.crypto.keys import SecretKey
 from common.crypto.labels import SESSION_OPEN
 from common.crypto.signing import SigningKey
-from common.errors import AuthenticityError, FreshnessError, UnavailableError, refusal_of
+from common.errors import AuthenticityError, FreshnessError, Refusal, UnavailableError, refusal_of
 from common.identifiers import SessionId
 from common.messages.attestation import QueryEnclaveProof
 from common.messages.policy import QueryGrant
@@ -45,6 +45,11 @@ PAUSE_SECONDS: Final = 0.5
 """First pause before bytes are sent again; it doubles up to `LONGEST_PAUSE_SECONDS`."""
 
 LONGEST_PAUSE_SECONDS: Final = 2.0
+
+NOT_CHARGED: Final = frozenset({"unavailable.broker", "unavailable.frozen"})
+"""Sealed refusals of a question for which the enclave could not draw from the grant's budget yet."""
+
+T = TypeVar("T")
 
 
 class QueryTransport(Protocol):
@@ -125,6 +130,9 @@ class QuerySession:
 
         Raises `FormatError` (format.query) before anything is sent, or the refusal that the enclave sealed for us.
         """
+        return self._repeat(lambda: self._ask_here_or_anew(rows), lambda refusal: refusal.code in NOT_CHARGED)
+
+    def _ask_here_or_anew(self, rows: NDArray[np.generic]) -> Answer:
         try:
             return self._ask(rows)
         except FreshnessError as refusal:
@@ -156,16 +164,7 @@ class QuerySession:
 
     def _connect(self) -> _Channel:
         """A channel into a live launch: one that ended since its proof was made can't open our key, so ask again."""
-        pause = PAUSE_SECONDS
-        for _ in range(ATTEMPTS - 1):
-            try:
-                return self._connect_once()
-            except AuthenticityError as refusal:
-                if refusal.code != "authenticity.wrapped_key":
-                    raise
-                self._pause(pause)
-                pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
-        return self._connect_once()
+        return self._repeat(self._connect_once, lambda refusal: refusal.code == "authenticity.wrapped_key")
 
     def _connect_once(self) -> _Channel:
         proof = QueryEnclaveProof.decode(self._patiently(lambda: self._transport.get(f"{self._path}/proof")))
@@ -199,14 +198,20 @@ class QuerySession:
         return self._patiently(lambda: self._transport.post(self._path + path, body))
 
     def _patiently(self, send: Callable[[], bytes]) -> bytes:
+        return self._repeat(send, lambda refusal: isinstance(refusal, UnavailableError))
+
+    def _repeat(self, action: Callable[[], T], will_pass: Callable[[Refusal], bool]) -> T:
+        """What `action` gives, done again after each refusal that will pass, `ATTEMPTS` times in all."""
         pause = PAUSE_SECONDS
         for _ in range(ATTEMPTS - 1):
             try:
-                return send()
-            except UnavailableError:
+                return action()
+            except Refusal as refusal:
+                if not will_pass(refusal):
+                    raise
                 self._pause(pause)
                 pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
-        return send()
+        return action()
 
 
 def _granted(reply: SessionReply, session_id: SessionId) -> tuple[QueryProfile, Literal["label", "scores"]]:

@@ -241,7 +241,8 @@ class Terminal:
     @show.register
     def _(self, event: e.ModelSealed) -> None:
         self.close()
-        self._line("model", f"{event.model_id}  {event.outcome} after {event.rounds_done} rounds")
+        told = "" if event.outcome is None else f"  {event.outcome} after {event.rounds_done} rounds"
+        self._line("model", event.model_id + told)
         self._line("manifest", event.manifest)
 
     @show.register

@@ -31,9 +31,9 @@ LATENCY_TICKS: Final = 3
 class ScheduleWishes:
     """What an owner says about a job; everything else follows from it and the bundle's public state class."""
 
-    rounds: int = 12
+    rounds: int = 20
     steps: int = 30
-    batch: int = 32
+    batch: int = 64
     tick_milliseconds: int = 100
     slack_percent: int = 150
     step_milliseconds: int = STEP_MILLISECONDS

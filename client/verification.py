@@ -92,7 +92,7 @@ def verify_model(party: Party, model_id: ModelId) -> Iterator[Event]:
         subject=model_id,
         checks=(
             "signed by the launch that the broker lists as the job's parameter server",
-            f"of order {manifest.order}, job {manifest.job_id}: {manifest.outcome} after {manifest.rounds_done} rounds",
+            f"of order {manifest.order}, job {manifest.job_id}",
             f"trained on {', '.join(manifest.datasets)} with {manifest.bundle}",
             f"by {', '.join(f'{one.role} {one.slot} ({one.mr_enclave[:16]}...)' for one in manifest.members)}",
             f"trust level {manifest.trust_level}",

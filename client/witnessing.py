@@ -5,11 +5,12 @@ It polls the attestation service, and in each round, in this order:
   (1) verifies the broker's fresh quote against the installation's release (common/broker_verification);
   (2) requires the broker that it met first, and its own key among that broker's witnesses;
   (3) requires a head that is not older than the newest it has seen, nor another one of the same size;
-  (4) writes the head down, durably, before it signs it; then confirms it for this boot of the broker.
+  (4) before it takes a new head, signs the one that it remembers: the broker must know it as an earlier one of its log;
+  (5) writes the new head down, durably, before it signs it; then confirms it for this boot of the broker.
 
-If (3) fails it signs the later head that it has seen instead: the broker then knows that it was rewound and stays
+If (3) fails it signs the later head that it has seen all the same: the broker then knows that it was rewound and stays
 frozen. What it does not see: what happens between two polls; the broker bounds how much that is.
-What it does not check: that a later head extends an earlier one of another size (no consistency proofs yet).
+What it takes the quoted broker's word for: (4), that a head extends an earlier one (no consistency proofs yet).
 """
 
 import logging
@@ -102,7 +103,9 @@ class Witness:
             raise
         frozen = verified.description.frozen
         if memory != self._memory:
-            _write(self._file, memory.encode())  # (4)
+            if self._memory is not None:
+                self._say(verified, self._memory.head)  # (4)
+            _write(self._file, memory.encode())  # (5)
             self._memory = memory
         if frozen or self._confirmed != (verified.description.boot_nonce, verified.head):
             frozen = self._say(verified, verified.head)

@@ -44,10 +44,15 @@ def open_reply(raw: bytes, request: bytes, broker: PartyKey) -> BrokerReply:
 
 
 def require_not_older(head: LogHead, seen: LogHead | None) -> None:
-    """Check (3). Raises `FreshnessError` (freshness.state): the broker's state was rewound, or it was forked."""
+    """Check (3). Raises `FreshnessError` (freshness.state): the broker's state was rewound, or it was forked.
+
+    Each start adds one to size and epoch alike, so what is compared beside both is the number of other decisions:
+    a host starts a rewound broker as often as it likes.
+    """
     if seen is None:
         return
-    rewound = head.size < seen.size or head.epoch < seen.epoch
+    decided, seen_decided = head.size - head.epoch, seen.size - seen.epoch
+    rewound = head.size < seen.size or head.epoch < seen.epoch or decided < seen_decided
     if rewound or (head.size == seen.size and head.root != seen.root):
         raise FreshnessError("freshness.state", expected=f"head {_text(seen)} or a later one", seen=_text(head))
 

@@ -183,7 +183,7 @@ class CompleteJob(Message):
 
     type: Literal["complete-job"] = "complete-job"
     job_id: JobId
-    outcome: Literal["finished", "finished_short", "failed"]
+    outcome: Literal["finished", "failed"]
     manifest: Signed | None
     statement: Signature64
 
@@ -342,7 +342,7 @@ class Members(Message):
 
     type: Literal["members"] = "members"
     job_id: JobId
-    state: Literal["running", "finished", "finished_short", "failed", "cancelled"]
+    state: Literal["running", "finished", "failed", "cancelled"]
     members: tuple[Member, ...]
 
 

@@ -48,17 +48,19 @@ class BundlePublication(Message):
 
 
 class SlotRecord(Message):
-    """What one member of a finished job was: role, slot, attempts used, measurement, rounds that it delivered."""
+    """What one member of a finished job was: role, slot, attempts used, measurement."""
 
     role: str
     slot: Count
     attempt: Count
     mr_enclave: MrEnclave
-    rounds_delivered: Count
 
 
 class ModelManifest(Message):
     """Ties a sealed model to all that made it (DESIGN: placement). Signed by the parameter server's launch key.
+
+    The host reads it, so it says what was ordered and not what came of it: how many rounds were done, and by whom,
+    stands in the report that is sealed to the owner.
 
     `weights` is SHA-256 of the plaintext safetensors bytes under a salt that is sealed with them, so that equal
     weights in two models are not seen to be equal.
@@ -76,8 +78,6 @@ class ModelManifest(Message):
     object: ObjectRef
     weights: Digest
     schedule: Schedule
-    rounds_done: Count
-    outcome: Literal["finished", "finished_short"]
     trust_level: str
     members: tuple[SlotRecord, ...]
     created: Seconds

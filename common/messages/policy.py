@@ -89,6 +89,7 @@ class Revocation(Message):
 
 
 JobOutcome = Literal["finished", "finished_short", "failed", "cancelled"]
+"""For the owner alone: every ordered round was done, some were, none was. The host is told `finished` of all three."""
 
 
 class JobReport(Message):
@@ -108,3 +109,4 @@ class JobReport(Message):
     refused_frames: Count
     outcome: JobOutcome | None = None
     codes: Annotated[tuple[str, ...], Field(max_length=16)] = ()
+    rounds_delivered: Annotated[tuple[Count, ...], Field(max_length=16)] = ()

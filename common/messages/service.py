@@ -18,7 +18,9 @@ Code = Annotated[str, Field(pattern=r"^[a-z_]{1,32}\.[a-z_]{1,32}$")]
 Moment = Annotated[float, Field(ge=0)]
 """Unix time in seconds, as the host's clock has it: for display only."""
 
-JobState = Literal["accepted", "reserved", "running", "finished", "finished_short", "failed", "cancelled"]
+JobState = Literal["accepted", "reserved", "running", "finished", "failed", "cancelled"]
+"""`finished` means that the schedule is over, whatever came of it: that is in the reports."""
+
 EventFields = dict[str, str | int | float | bool | None]
 
 

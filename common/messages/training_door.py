@@ -74,7 +74,7 @@ class JobEnded(Message):
     type: Literal["job-ended"] = "job-ended"
     version: Literal[1] = 1
     job_id: JobId
-    outcome: Literal["finished", "finished_short", "failed", "cancelled", "superseded"]
+    outcome: Literal["finished", "failed", "cancelled", "superseded"]
     completed: bool
     code: EnclaveCode | None = None
     model_id: ModelId | None = None

@@ -1,7 +1,7 @@
 """The job board: what was accepted, where it stands, what came of it (side: host; durable truth of DESIGN decision 15).
 
-States of a job: accepted -> reserved -> running -> finished | finished_short | failed | cancelled. It never leaves one
-of the last four. What the board says is public and proves nothing: enclaves ask the broker who is a member.
+States of a job: accepted -> reserved -> running -> finished | failed | cancelled. It never leaves one of the last
+three. What the board says is public and proves nothing: enclaves ask the broker who is a member.
 Slots and workers are `board.slots` (common/untrusted/slot_board).
 """
 

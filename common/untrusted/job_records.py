@@ -9,7 +9,7 @@ from common.errors import NotFoundError
 from common.identifiers import JobId
 from common.untrusted.tables import job_events, jobs, slots
 
-ENDED_STATES: Final = frozenset({"finished", "finished_short", "failed", "cancelled"})
+ENDED_STATES: Final = frozenset({"finished", "failed", "cancelled"})
 
 
 def job_row(connection: Connection, job_id: JobId) -> Any:

@@ -43,7 +43,7 @@ def complete_job(broker: BrokerContext, body: CompleteJob, at: int) -> Completed
         raise FormatError("format.message", expected="a manifest, unless the job failed")
     if body.manifest is not None:  # (3)
         manifest = open_signed(body.manifest, ModelManifest, [server.signing_public])
-        _require_manifest(broker, job, manifest, body.outcome)
+        _require_manifest(broker, job, manifest)
     ended = _end(broker, job, body)
     models = [] if body.manifest is None else [ModelRecord(model_id=job.model_id, job_id=job.job_id)]
     subjects = (job.job_id.encode(), body.outcome.encode(), b"" if digest is None else digest.raw())
@@ -62,7 +62,7 @@ def _completed(job: JobRecord) -> Completed:
     return Completed(job_id=job.job_id, model_id=None if job.manifest_document is None else job.model_id)
 
 
-def _require_manifest(broker: BrokerContext, job: JobRecord, manifest: ModelManifest, outcome: str) -> None:
+def _require_manifest(broker: BrokerContext, job: JobRecord, manifest: ModelManifest) -> None:
     order, datasets = job.order, broker.datasets_of(job)
     expected = {
         "model_id": job.model_id,
@@ -73,7 +73,6 @@ def _require_manifest(broker: BrokerContext, job: JobRecord, manifest: ModelMani
         "bundle": order.bundle,
         "bundle_root": broker.bundle(order.bundle).publication.object.root,
         "schedule": order.schedule,
-        "outcome": outcome,
         "trust_level": job.trust_level.value,
     }
     wrong = sorted(name for name, value in expected.items() if getattr(manifest, name) != value)

@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from common.crypto.keys import KeyRing, SecretKey
@@ -83,14 +83,14 @@ class BrokerContext:
         before, genesis = restored.log, restored.identity.genesis
         boot_nonce = secrets.token_bytes(NONCE_BYTES)
         log = DecisionLog(before.epoch + 1, before.size, before.peaks)
-        state = BrokerState(store, keys, Restored(restored.identity, log, restored.time, restored.records))
+        state = BrokerState(store, keys, replace(restored, log=log))
         state.begin(Decision("start", (log.epoch.to_bytes(8, "big"), boot_nonce)), max(at, restored.time))
         return cls(
             platform=platform,
             state=state,
             signing_key=SigningKey.from_seed(keys.open_seed("signing", restored.identity.signing_seed)),
             wrapping_key=WrappingKey(keys.open_seed("wrapping", restored.identity.wrapping_seed)),
-            anchor=StateAnchor(genesis, boot_nonce, state.log.head),
+            anchor=StateAnchor(genesis, boot_nonce, state.log.head, state.roots),
             challenges=Challenges(),
         )
 

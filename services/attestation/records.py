@@ -20,7 +20,7 @@ from common.messages.signed import Signed
 SealedKeys = Annotated[bytes, Field(max_length=4096)]
 """A key ring under the platform's sealing key."""
 
-JobState = Literal["running", "finished", "finished_short", "failed", "cancelled"]
+JobState = Literal["running", "finished", "failed", "cancelled"]
 
 
 class DatasetRecord(Message):
@@ -204,7 +204,10 @@ class IdentityRecord(Message):
 
 
 class StateEntry(Message):
-    """One entry of the sealed state: what a decision changed. The last entry of a snapshot carries `identity`."""
+    """One entry of the sealed state: what a decision changed. The last entry of a snapshot carries `identity`.
+
+    It also carries `log_roots`: the log's roots (32 bytes each) at the newest sizes below `log_size`, one by one.
+    """
 
     type: Literal["broker-state-entry"] = "broker-state-entry"
     version: Literal[1] = 1
@@ -212,6 +215,7 @@ class StateEntry(Message):
     time: Seconds
     log_size: Count
     log_peaks: tuple[Annotated[bytes, Field(min_length=32, max_length=32)], ...]
+    log_roots: Annotated[bytes, Field(max_length=8 << 20)] = b""
     identity: IdentityRecord | None
     records: tuple[Record, ...]
 

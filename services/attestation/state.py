@@ -5,10 +5,12 @@ Each entry is a blob under the platform's sealing key for this measurement, boun
 entry before it. A start writes everything anew as a snapshot; each decision then appends one entry, which the host must
 have stored before the reply leaves. What sealing cannot give is freshness: a shorter chain is as authentic as the whole
 (see `state_anchor`). A host that kept an old chain also keeps, sealed, what was revoked since.
+
+Earlier roots of the log are kept with it, across starts: a witness asks whether the head that it remembers is one.
 """
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeVar
 
 from common.crypto.aead import open_blob, open_ring, seal_blob, seal_ring
@@ -16,6 +18,7 @@ from common.crypto.digests import sha256_raw
 from common.crypto.keys import KeyRing, SecretKey
 from common.crypto.labels import RECORD_KEYS, SEALED_STATE
 from common.errors import AuthenticityError
+from common.identifiers import Digest
 from common.messages.base import Message
 from services.attestation.decision_log import Decision, DecisionLog
 from services.attestation.records import IdentityRecord, Record, StateEntry, TallyRecord
@@ -25,6 +28,11 @@ _SNAPSHOT_ENTRY_BYTES: Final = 4 << 20
 _MAX_ENTRY_BYTES: Final = 16 << 20
 COMPACT_AFTER: Final = 20_000
 """Entries after a snapshot before the next one: reading them back takes a few seconds."""
+
+ROOTS_KEPT: Final = 1 << 16
+"""Earlier roots of the log that are known: a witness that is further behind than that cannot be answered."""
+
+_ROOT_BYTES: Final = 32
 
 RecordT = TypeVar("RecordT", bound=Message)
 
@@ -44,12 +52,13 @@ class StateStore(Protocol):
 
 @dataclass(frozen=True)
 class Restored:
-    """A chain that was read back: who the broker is, and its log as it was."""
+    """A chain that was read back: who the broker is, its log as it was, and that log's earlier roots by size."""
 
     identity: IdentityRecord
     log: DecisionLog
     time: int
     records: dict[str, Record]
+    roots: dict[int, Digest] = field(default_factory=dict)
 
 
 class StateKeys:
@@ -87,16 +96,30 @@ class StateKeys:
 def restore(store: StateStore, keys: StateKeys) -> Restored | None:
     """Read the chain back; None when the host has none. Raises `AuthenticityError` (authenticity.sealed_state)."""
     identity, records, entry, previous = None, dict[str, Record](), None, bytes(32)
+    roots: dict[int, Digest] = {}
     for number, blob in enumerate(store.load()):
         entry = keys.open_entry(blob, number, previous)
         previous = sha256_raw(blob)
         identity = identity or entry.identity
         records.update({record.key: record for record in entry.records})
+        roots |= _roots_of(entry)
     if entry is None:
         return None
     if identity is None:
         raise AuthenticityError(_CODE, expected="a whole snapshot")
-    return Restored(identity, DecisionLog(entry.epoch, entry.log_size, entry.log_peaks), entry.time, records)
+    return Restored(identity, _log_of(entry), entry.time, records, dict(sorted(roots.items())))
+
+
+def _log_of(entry: StateEntry) -> DecisionLog:
+    return DecisionLog(entry.epoch, entry.log_size, entry.log_peaks)
+
+
+def _roots_of(entry: StateEntry) -> dict[int, Digest]:
+    """The log's root at this entry, and those before it that it carries."""
+    raw, log = entry.log_roots, _log_of(entry)
+    first = entry.log_size - len(raw) // _ROOT_BYTES
+    earlier = (Digest.of(raw[at : at + _ROOT_BYTES]) for at in range(0, len(raw), _ROOT_BYTES))
+    return dict(enumerate(earlier, first)) | {log.size: log.head.root}
 
 
 class BrokerState:
@@ -109,12 +132,20 @@ class BrokerState:
         self._store, self.keys, self._records = store, keys, dict(restored.records)
         self.identity, self.log, self.time = restored.identity, restored.log, restored.time
         self._previous, self._next = bytes(32), 0
+        self._roots = dict(restored.roots)
+
+    @property
+    def roots(self) -> Mapping[int, Digest]:
+        """Root of the log by size, of this boot and before it; sizes follow each other, the newest is the last."""
+        return self._roots
 
     def begin(self, decision: Decision, at: int) -> None:
         """Log the start of this epoch and store a snapshot of everything."""
+        self._roots[self.log.size] = self.log.head.root
         self.log = self.log.extended(decision, at)
         self.time = max(self.time, at)
         self._store.replace(self._snapshot())
+        self._roots[self.log.size] = self.log.head.root
 
     def find(self, kind: type[RecordT], name: str) -> RecordT | None:
         """The record of this name, if it is there and of this kind."""
@@ -145,6 +176,9 @@ class BrokerState:
         self._follow(blob)
         self.log, self.time = log, max(self.time, at)
         self._records.update({record.key: record for record in records})
+        self._roots[log.size] = log.head.root
+        while len(self._roots) > ROOTS_KEPT:  # never while frozen: then nothing is decided
+            del self._roots[next(iter(self._roots))]
 
     def _entry(self, log: DecisionLog, time: int, records: Iterable[Record], *, last: bool = False) -> StateEntry:
         return StateEntry(
@@ -152,9 +186,13 @@ class BrokerState:
             time=time,
             log_size=log.size,
             log_peaks=log.peaks,
+            log_roots=self._earlier_roots() if last else b"",
             identity=self.identity if last else None,
             records=tuple(records),
         )
+
+    def _earlier_roots(self) -> bytes:
+        return b"".join(root.raw() for size, root in self._roots.items() if size < self.log.size)
 
     def _seal(self, entry: StateEntry) -> bytes:
         return self.keys.seal_entry(entry, self._next, self._previous)

@@ -5,10 +5,13 @@ nothing until a quorum of the witnesses in its genesis record has signed that th
 than any that they have seen. From then on it may run `UNCONFIRMED_LIMIT` decisions ahead of them and freezes again
 beyond: that bounds what a host gains by keeping the witnesses away and rewinding to the last head that they saw.
 
-A witness that has seen a later head says so by signing that one; the broker then knows that it was rewound.
+Before a witness takes a newer head for the newest, it signs the one that it remembers: a broker of whose log that is no
+earlier head was rewound, or has grown from an older state beside another, and learns so here. Length says nothing, for
+every start makes the log longer. A head from before this boot is only answered; it thaws nothing.
 Without witnesses nothing is ever frozen, and every placement says `witnessed: false`.
 """
 
+from collections.abc import Mapping
 from typing import Final
 
 from common.broker_statements import head_seen_parts
@@ -23,12 +26,14 @@ UNCONFIRMED_LIMIT: Final = 256
 
 
 class StateAnchor:
-    """What the witnesses have said in this boot. `boot_nonce` (32 bytes) is fresh in each."""
+    """What the witnesses have said in this boot. `boot_nonce` (32 bytes) is fresh in each.
 
-    def __init__(self, genesis: Genesis, boot_nonce: bytes, head: LogHead) -> None:
+    `roots` is the log's own memory: root by size, of this boot and before it, growing with the log.
+    """
+
+    def __init__(self, genesis: Genesis, boot_nonce: bytes, head: LogHead, roots: Mapping[int, Digest]) -> None:
         self._genesis, self.boot_nonce = genesis, boot_nonce
-        self._head = head
-        self._roots: dict[int, Digest] = {head.size: head.root}
+        self._head, self._first_size, self._roots = head, head.size, roots
         self._confirmed: dict[PartyKey, int] = {}
         self._objecting: set[PartyKey] = set()
 
@@ -55,14 +60,13 @@ class StateAnchor:
     def follow(self, head: LogHead) -> None:
         """The log has grown."""
         self._head = head
-        self._roots[head.size] = head.root
 
     def confirm(self, word: ConfirmHead) -> None:
         """Take a witness's word. In this order, each raises:
 
         (1) it is a witness of the genesis record who signed this (`AuthenticityError`);
         (2) it answers this boot, not an earlier one (`FreshnessError`, freshness.challenge);
-        (3) the head is one of this boot; else the witness has seen a later or another one (freshness.state).
+        (3) the head is one of this log; else the witness has seen a later or another one (freshness.state).
         """
         if word.witness not in self._genesis.witnesses:  # (1)
             raise AuthenticityError("authenticity.signature", expected=self._genesis.witnesses, seen=word.witness)
@@ -71,23 +75,16 @@ class StateAnchor:
         if word.boot_nonce != self.boot_nonce:  # (2)
             raise FreshnessError("freshness.challenge", expected="this boot's nonce")
         size = word.head.size
-        if word.head.epoch == self._head.epoch and size < min(self._roots):
-            return  # superseded by what a quorum has confirmed since
-        if word.head.epoch != self._head.epoch or self._roots.get(size) != word.head.root:  # (3)
+        if word.head.epoch > self._head.epoch or self._roots.get(size) != word.head.root:  # (3)
             self._objecting.add(word.witness)
             self._confirmed.pop(word.witness, None)
             raise FreshnessError("freshness.state", expected=f"size {size}", seen=f"size {self._head.size}")
         self._objecting.discard(word.witness)
-        self._confirmed[word.witness] = max(size, self._confirmed.get(word.witness, 0))
-        self._forget_superseded()
+        if size >= self._first_size:
+            self._confirmed[word.witness] = max(size, self._confirmed.get(word.witness, 0))
 
     def _confirmed_size(self) -> int | None:
         """The largest size that a quorum has confirmed, or a later one of."""
         sizes = sorted(self._confirmed.values(), reverse=True)
         quorum = self._genesis.witness_quorum
         return sizes[quorum - 1] if len(sizes) >= quorum else None
-
-    def _forget_superseded(self) -> None:
-        oldest = self._confirmed_size()
-        if oldest is not None:
-            self._roots = {size: root for size, root in self._roots.items() if size >= oldest}

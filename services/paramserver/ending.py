@@ -8,7 +8,9 @@ Store and broker may be away at this very moment, after all the work: each step 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final, Literal, TypeVar
+
+import numpy as np
 
 from common.bundle import BundleManifest
 from common.door_objects import DoorObjects
@@ -18,7 +20,6 @@ from common.exchange.payloads import StateP
 from common.identifiers import ModelId
 from common.key_retrieval import BrokerChannel, Launch
 from common.messages.attestation import Completed, CompleteJob
-from common.messages.policy import JobOutcome
 from common.messages.signed import Signed
 from common.sealed_object import ObjectKind, seal_object
 from services.paramserver.job import ParameterServerJob
@@ -32,9 +33,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class JobEnd:
-    """How a job ended, and its model."""
+    """How a job ended in public, and its model."""
 
-    outcome: JobOutcome
+    outcome: Literal["finished", "failed", "cancelled"]
     code: str | None = None
     manifest: Signed | None = None
     model_id: ModelId | None = None
@@ -72,23 +73,22 @@ class JobEnding:
         return JobEnd("cancelled", "policy.revoked")
 
     def end(self, job: ParameterServerJob, layout: BundleManifest | None) -> JobEnd:
-        """Seal what was learned, or say that nothing was. Raises the broker's or the store's refusal."""
-        outcome = job.outcome()
-        if outcome == "failed" or job.state_P is None:
-            return self._complete(JobEnd("failed", "unavailable.rounds"))
-        if layout is None or layout.state_count > job.state_P.size:
-            return self._complete(JobEnd("failed", "format.bundle"))
-        manifest = self._seal(job, job.state_P, layout, outcome)
-        return self._complete(JobEnd(outcome, None, manifest))
+        """Seal what was learned; where nothing was, a model of the same size, so that the host can't tell.
 
-    def _seal(self, job: ParameterServerJob, state_P: StateP, layout: BundleManifest, outcome: JobOutcome) -> Signed:
+        Only a bundle that is none fails in public: that was so before any data came in. Raises the broker's or the
+        store's refusal.
+        """
+        state_class = self.launch.order.schedule.state_class
+        if layout is None or layout.state_count > state_class:
+            return self._complete(JobEnd("failed", "format.bundle"))
+        state_P = np.zeros(state_class, np.float32) if job.state_P is None else job.state_P
+        return self._complete(JobEnd("finished", None, self._seal(job, state_P, layout)))
+
+    def _seal(self, job: ParameterServerJob, state_P: StateP, layout: BundleManifest) -> Signed:
         payload, weights = encode_final_state(state_P, layout)
         sealed = seal_object(payload, self.launch.keys["model"], ObjectKind.MODEL)
         reference = self.patience.persist(lambda: self.objects.store(sealed))
-        finished = FinishedJob(
-            self.launch.terms, self.launch.order, outcome, job.rounds.rounds_done, job.members.records(),
-            int(time.time()),
-        )  # fmt: skip
+        finished = FinishedJob(self.launch.terms, self.launch.order, job.members.records(), int(time.time()))
         return sign_manifest(finished, reference, weights, self.launch.signing_key)
 
     def _complete(self, end: JobEnd) -> JobEnd:

@@ -127,6 +127,7 @@ class ParameterServerJob:
             refused_frames=self.refused_frames,
             outcome=outcome,
             codes=self.members.codes()[:16],
+            rounds_delivered=self.members.delivered()[:16],
         )
 
     def outcome(self) -> JobOutcome:

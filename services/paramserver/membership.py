@@ -99,15 +99,13 @@ class MemberTable:
         """Why members of the job stopped training, in the order of their slots."""
         return tuple(member.code for _, member in sorted(self.live.items()) if member.code is not None)
 
+    def delivered(self) -> tuple[int, ...]:
+        """Rounds that each trainer's slot delivered, in the order of the slots."""
+        return tuple(self.rounds_delivered.get(slot, 0) for slot in sorted(self.live))
+
     def records(self) -> tuple[SlotRecord, ...]:
         """What each trainer's slot was, for the model's manifest."""
         return tuple(
-            SlotRecord(
-                role=str(TRAINER),
-                slot=slot,
-                attempt=member.endpoint.attempt,
-                mr_enclave=member.mr_enclave,
-                rounds_delivered=self.rounds_delivered.get(slot, 0),
-            )
+            SlotRecord(role=str(TRAINER), slot=slot, attempt=member.endpoint.attempt, mr_enclave=member.mr_enclave)
             for slot, member in sorted(self.live.items())
         )

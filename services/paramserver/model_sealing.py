@@ -22,12 +22,10 @@ from common.model_file import encode_model
 
 @dataclass(frozen=True)
 class FinishedJob:
-    """What the manifest says of a job that did at least one round. `created` is the host's time: for listings."""
+    """What the manifest says of a job. `created` is the host's time: for listings."""
 
     terms: LaunchTerms
     order: TrainingOrder
-    outcome: str
-    rounds_done: int
     members: tuple[SlotRecord, ...]
     created: Seconds
 
@@ -54,8 +52,6 @@ def sign_manifest(job: FinishedJob, sealed: ObjectRef, weights: Digest, key: Sig
             object=sealed,
             weights=weights,
             schedule=job.order.schedule,
-            rounds_done=job.rounds_done,
-            outcome="finished" if job.outcome == "finished" else "finished_short",
             trust_level=terms.trust_level,
             members=job.members,
             created=job.created,

@@ -16,7 +16,7 @@ from common.messages.policy import JobReport
 from common.messages.training_door import SealedReport
 
 REPORT_BYTES: Final = 2048
-"""Room for every field at its longest and 16 codes."""
+"""Room for every field at its longest, 16 codes and 16 counts of rounds."""
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ the sealed model, one last word about the job. In this order:
   (2) open the bundle for its layout;
   (3) list members until every slot of the order is there, or JOIN_SECONDS are over: then tick 0;
   (4) run the clock to its end, whatever happens in the job; only the broker's word (cancelled, superseded) ends it;
-  (5) seal model and manifest if a round was done, complete the job at the broker, report to the owners.
+  (5) seal model and manifest, whatever was learned, complete the job at the broker, tell the owners what it came to.
 
-Every refusal on the way becomes the job's public outcome.
+Every refusal on the way becomes the job's public outcome; none of them depends on data or on what provider code did.
 """
 
 import threading
@@ -142,7 +142,8 @@ class JobRun:
                 poll.stop()
         job.collect(self._schedule.total_ticks)
         end = self._finish(ending, job, layout)  # (5)
-        self._report(job, readers, self._schedule.total_ticks, end.outcome)
+        outcome = job.outcome() if end.outcome == "finished" else end.outcome
+        self._report(job, readers, self._schedule.total_ticks, outcome)
         return end
 
     def _finish(self, ending: JobEnding, job: ParameterServerJob, layout: BundleManifest | None) -> JobEnd:

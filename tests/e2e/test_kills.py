@@ -14,10 +14,11 @@ import pytest
 
 from bench.kill_asking import Asker
 from bench.kill_driver import SHORT_JOB, KillDriver
+from bench.kill_scene import trained_grant
 from bench.kill_victims import VICTIMS
 from client import ordering, user
 from client.digits import DigitsFiles
-from tests.e2e.conftest import Finished, MakeParty, Published, RunningStack, let_ask, register
+from tests.e2e.conftest import MakeParty, Published, RunningStack, register
 
 pytestmark = [pytest.mark.kills, pytest.mark.timeout(240)]
 
@@ -67,13 +68,13 @@ def driver(
 
 @pytest.fixture(scope="session")
 def asker(
-    finished: Finished, make_party: MakeParty, digits: DigitsFiles, tmp_path_factory: pytest.TempPathFactory
+    driver: KillDriver, make_party: MakeParty, digits: DigitsFiles, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Asker]:
     """A user who asks as long as these tests run."""
     party, destination = make_party("user"), tmp_path_factory.mktemp("grant") / "grant.json"
-    grant = let_ask(finished, party, destination, answers=8000)
+    grant = trained_grant(driver.owner, party, driver.training, destination, answers=9000)
     with np.load(digits.held_out, allow_pickle=False) as columns:
-        rows = columns["image"][:2]
+        rows = columns["image"][:1]
     asking = Asker(lambda: user.open_session(party, grant), rows)
     asking.start()
     yield asking

@@ -238,6 +238,8 @@ class BrokerWorld:
         """What an honest witness does when it has seen `seen`; the newest head that it knows afterwards."""
         head = self.head
         require_not_older(head, seen)
+        if seen is not None:
+            self.confirm(witness, seen)
         self.confirm(witness, head)
         return head
 
@@ -347,14 +349,13 @@ class BrokerWorld:
             "datasets": server.order.datasets, "bundle": terms.bundle_id, "bundle_root": terms.bundle.object.root,
             "data_roots": tuple(part.root for data in terms.datasets for part in data.manifest.parts),
             "object": ObjectRef(root=sha256(b"sealed model"), chunk_count=1), "weights": sha256(b"weights"),
-            "schedule": server.order.schedule, "rounds_done": 2, "outcome": "finished",
-            "trust_level": terms.trust_level, "members": (), "created": self.time,
+            "schedule": server.order.schedule, "trust_level": terms.trust_level, "members": (), "created": self.time,
         }  # fmt: skip
         return ModelManifest.model_validate_json(ModelManifest.model_construct(**(fields | changes)).model_dump_json())
 
     def completion(self, server: Launch, outcome: str = "finished", **changes: Any) -> CompleteJob:
         signed = None if outcome == "failed" else sign(
-            self.manifest(server, **({"outcome": outcome} | changes)), server.signing_key
+            self.manifest(server, **changes), server.signing_key
         )  # fmt: skip
         digest = None if signed is None else signed.digest
         return CompleteJob.model_validate(

@@ -230,8 +230,6 @@ class QueryWorld:
                 object=ObjectRef(root=digest, chunk_count=1),
                 weights=Digest.of(sha256_raw(WEIGHTS_CF.tobytes())),
                 schedule=_SCHEDULE,
-                rounds_done=1,
-                outcome="finished",
                 trust_level="simulation",
                 members=(),
                 created=1,

@@ -103,7 +103,7 @@ def test_over_http_every_answer_is_the_enclaves_and_nothing_too_large_reaches_it
         reply = BrokerReply.decode(Signed.decode(malformed.content).payload)
         assert reply.body == Refused(code="format.message")
         too_large = http.post("/v1/broker", content=b" " * (MAX_MESSAGE_BYTES + 1))
-        assert (too_large.status_code, too_large.json()["code"]) == (400, "format.too_large")
+        assert (too_large.status_code, too_large.json()["code"]) == (413, "format.too_large")
         assert Signed.decode(http.get("/v1/release").content).digest
         assert http.get("/readyz").json() == {"ready": True, "waiting_for": []}
         assert verified.genesis.witnesses == ()

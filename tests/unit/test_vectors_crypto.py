@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from client.context import _own_key_info
 from common import key_binding
 from common.crypto.aead import open_blob
 from common.crypto.digests import transcript
@@ -13,34 +14,31 @@ from common.crypto.signing import SigningKey, verify_signature
 from common.crypto.wrapping import WrappingKey
 from common.errors import Refusal
 from common.identifiers import Digest, PartyKey
+from common.query_sealing import session_info
 from tests.vectors import independent
-from tests.vectors.vector_file import OPENS, read_vectors
+from tests.vectors.each_vector import each_vector
+from tests.vectors.vector_file import OPENS
 
 Vector = dict[str, Any]
-
-
-def _each(path: str) -> Any:
-    vectors = read_vectors(path)
-    return pytest.mark.parametrize("vector", vectors, ids=[vector["name"] for vector in vectors])
 
 
 def _bytes(vector: Vector, name: str) -> list[bytes]:
     return [bytes.fromhex(part) for part in vector[name]]
 
 
-@_each("crypto/transcripts.json")
+@each_vector("crypto/transcripts.json")
 def test_transcripts(vector: Vector) -> None:
     assert transcript(bytes.fromhex(vector["label"]), *_bytes(vector, "parts")).hex() == vector["transcript"]
 
 
-@_each("crypto/derived_keys.json")
+@each_vector("crypto/derived_keys.json")
 def test_derived_keys(vector: Vector) -> None:
     key, label = SecretKey(bytes.fromhex(vector["key"])), bytes.fromhex(vector["label"])
     assert key.derive(label, *_bytes(vector, "context")) == SecretKey(bytes.fromhex(vector["derived"]))
     assert key.derive_number(label, *_bytes(vector, "context")) == vector["number"]
 
 
-@_each("crypto/rings.json")
+@each_vector("crypto/rings.json")
 def test_rings(vector: Vector) -> None:
     raw = bytes.fromhex(vector["ring"])
     if vector["outcome"] == OPENS:
@@ -52,7 +50,7 @@ def test_rings(vector: Vector) -> None:
             KeyRing.decode_unwrapped(raw)
 
 
-@_each("crypto/signatures.json")
+@each_vector("crypto/signatures.json")
 def test_signatures(vector: Vector) -> None:
     label, parts = bytes.fromhex(vector["label"]), _bytes(vector, "parts")
     party, signature = PartyKey(vector["party"]), bytes.fromhex(vector["signature"])
@@ -64,7 +62,7 @@ def test_signatures(vector: Vector) -> None:
             verify_signature(party, signature, label, *parts)
 
 
-@_each("crypto/blobs.json")
+@each_vector("crypto/blobs.json")
 def test_blobs(vector: Vector) -> None:
     key, label = SecretKey(bytes.fromhex(vector["key"])), bytes.fromhex(vector["label"])
     blob, aad = bytes.fromhex(vector["blob"]), _bytes(vector, "aad")
@@ -75,7 +73,7 @@ def test_blobs(vector: Vector) -> None:
             open_blob(key, label, blob, *aad)
 
 
-@_each("crypto/merkle_roots.json")
+@each_vector("crypto/merkle_roots.json")
 def test_merkle_roots(vector: Vector) -> None:
     assert merkle_root(_bytes(vector, "leaves")) == vector["root"]
 
@@ -93,11 +91,15 @@ INFOS = {
     ),
     "key grant": lambda one: key_binding.key_grant_info(bytes.fromhex(one["report_data"])),
     "report": lambda one: key_binding.report_info(Digest(one["order"]), PartyKey(one["owner"]), one["sequence"]),
+    "session": lambda one: session_info(
+        bytes.fromhex(one["report_data"]), Digest(one["manifest"]), Digest(one["placement"])
+    ),
+    "own key": lambda one: _own_key_info(Digest(one["root"])),
     "refusal detail": lambda one: key_binding.refusal_detail_info(Digest(one["request"]), PartyKey(one["party"])),
 }
 
 
-@_each("crypto/wrapped.json")
+@each_vector("crypto/wrapped.json")
 def test_wrapped(vector: Vector) -> None:
     seed, wrapped = bytes.fromhex(vector["seed"]), bytes.fromhex(vector["wrapped"])
     info = INFOS[vector["binding"]](vector["bound"])

@@ -1,17 +1,22 @@
 """The stored vectors are what their generator makes, and docs/formats.md names every label, handler and route."""
 
+import ast
 import re
 from pathlib import Path
 
 import pytest
 
 from common.crypto import labels
+from common.exchange.payloads import OUTCOME_CODES
 from common.messages import query
+from services.ingest.order_queue import ORDERS
 from tests.vectors.generate import deterministic_files
+from tests.vectors.message_tables import CLASSES, marked_names, with_tables
 from tests.vectors.vector_file import VECTORS
 
-FORMATS = (Path(__file__).parents[2] / "docs" / "formats.md").read_text()
-KEYS = (Path(__file__).parents[2] / "docs" / "keys.md").read_text()
+ROOT = Path(__file__).parents[2]
+FORMATS = (ROOT / "docs" / "formats.md").read_text()
+KEYS = (ROOT / "docs" / "keys.md").read_text()
 LABELS = {name: value for name, value in vars(labels).items() if isinstance(value, bytes)}
 
 
@@ -40,4 +45,37 @@ def test_sizes_of_sessions_are_those_of_the_document() -> None:
 def test_links_lead_somewhere() -> None:
     for text in (FORMATS, KEYS):
         for target in re.findall(r"\]\(([^)#]+)", text):
-            assert (Path(__file__).parents[2] / "docs" / target).exists(), target
+            assert (ROOT / "docs" / target).exists(), target
+
+
+def test_tables_of_messages_are_those_of_the_classes() -> None:
+    """Otherwise: `python -m tests.vectors.message_tables`."""
+    assert with_tables(FORMATS) == FORMATS
+    assert set(CLASSES) - {"BundleDescription"} == set(marked_names(FORMATS))
+
+
+def test_codes_of_figures_stand_in_the_document_in_order() -> None:
+    listed = FORMATS.split("Codes: 0 none", 1)[1].split("`held`", 1)[0]
+    assert re.findall(r"`([a-z_.]+)`", listed) == list(OUTCOME_CODES[1:])
+
+
+def test_every_door_handler_and_route_stands_in_the_document() -> None:
+    """Names are read from the sources of services: the document lists what they offer."""
+    sources = "\n".join(path.read_text() for path in (ROOT / "services").rglob("*.py"))
+    names = set(
+        re.findall(r'"((?:state|broker|object)\.[a-z]+|open_job|close_job|job_ended|ended|place|proof)":', sources)
+    )
+    assert names
+    assert {name for name in names if f"`{name}`" not in FORMATS} == set()
+    prefixes = set(re.findall(r'prefix="(/v1/[a-z]+)"', sources)) | set(re.findall(r'"(/v1/[a-z]+)"\)', sources))
+    assert prefixes
+    assert {prefix for prefix in prefixes if prefix not in FORMATS} == set()
+
+
+def test_programs_in_the_document_are_programs() -> None:
+    """Against a running stack the submitter works; this only sees to it that it stays a program of ten lines."""
+    submitter, maker = re.findall(r"```python\n(.*?)```", FORMATS, re.DOTALL)
+    ast.parse(maker)
+    ast.parse(submitter)
+    assert len(submitter.splitlines()) == 10
+    assert f'"{ORDERS}"' in submitter

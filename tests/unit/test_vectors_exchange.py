@@ -19,14 +19,10 @@ from common.messages.evidence import AllowedRoot, Collateral, SgxDcapEvidence
 from common.messages.query import QueryProfile, pad_document, unpad_document
 from common.messages.query_tensors import decode_outcome, decode_question, encode_answer, encode_question
 from common.query_sealing import session_signed_parts
+from tests.vectors.each_vector import each_vector
 from tests.vectors.vector_file import OPENS, read_vectors
 
 Vector = dict[str, Any]
-
-
-def _each(path: str) -> Any:
-    vectors = read_vectors(path)
-    return pytest.mark.parametrize("vector", vectors, ids=[vector["name"] for vector in vectors])
 
 
 def _payload_of(vector: Vector) -> tuple[list[float] | None, Figures | None]:
@@ -39,7 +35,7 @@ def _payload_of(vector: Vector) -> tuple[list[float] | None, Figures | None]:
     return delta_P.tolist(), figures
 
 
-@_each("frames/payloads.json")
+@each_vector("frames/payloads.json")
 def test_payloads(vector: Vector) -> None:
     if vector["outcome"] != OPENS:
         with pytest.raises(Refusal, match=vector["outcome"]):
@@ -58,11 +54,13 @@ def test_payloads(vector: Vector) -> None:
 
 
 def _profile(shown: Vector) -> QueryProfile:
-    specs = {name: TensorSpec(shape=tuple(shown[name]["shape"]), dtype=shown[name]["dtype"]) for name in ("input", "answer")}
+    specs = {
+        name: TensorSpec(shape=tuple(shown[name]["shape"]), dtype=shown[name]["dtype"]) for name in ("input", "answer")
+    }
     return QueryProfile(max_rows=shown["max_rows"], **specs)
 
 
-@_each("query/questions.json")
+@each_vector("query/questions.json")
 def test_questions(vector: Vector) -> None:
     profile, padded = _profile(vector["profile"]), bytes.fromhex(vector["question"])
     assert profile.question_bytes == len(padded)
@@ -75,7 +73,7 @@ def test_questions(vector: Vector) -> None:
             decode_question(padded, profile)
 
 
-@_each("query/outcomes.json")
+@each_vector("query/outcomes.json")
 def test_outcomes(vector: Vector) -> None:
     profile, padded = _profile(vector["profile"]), bytes.fromhex(vector["padded"])
     assert profile.outcome_bytes == len(padded)
@@ -92,7 +90,7 @@ def test_outcomes(vector: Vector) -> None:
         assert encode_answer(answer.scores, answer.answers_left, "scores", profile) == padded
 
 
-@_each("query/padded_documents.json")
+@each_vector("query/padded_documents.json")
 def test_padded_documents(vector: Vector) -> None:
     padded = bytes.fromhex(vector["padded"])
     if vector["outcome"] == OPENS:
@@ -130,7 +128,7 @@ def test_statements() -> None:
         assert transcript(label, *own).hex() == shown[name]["signed"], name
 
 
-@_each("quote/simulated.json")
+@each_vector("quote/simulated.json")
 def test_simulated_evidence(vector: Vector) -> None:
     collateral = Collateral.decode(json.dumps(read_vectors("quote/simulated.json")[0]["collateral"]).encode())
     evidence = SgxDcapEvidence(quote=bytes.fromhex(vector["quote"]), collateral=collateral)
@@ -142,5 +140,3 @@ def test_simulated_evidence(vector: Vector) -> None:
     else:
         with pytest.raises(Refusal, match=vector["outcome"]):
             verify_quote(evidence, roots, vector["verify_at"])
-
-

@@ -1,41 +1,16 @@
 """Golden JSON: every message of version 1 decodes and encodes to the same bytes, and spoilt ones are refused."""
 
-import importlib
-import pkgutil
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-import client.context
-import client.witnessing
-import common.broker_statements
-import common.bundle
-import common.enclave.roles
-import common.enclave.trust_settings
-import common.messages
-import services.attestation.records
 from common.errors import Refusal
 from common.messages.base import Message
 from tests.vectors.make_messages import FAMILIES, golden_messages
+from tests.vectors.message_tables import CLASSES
 from tests.vectors.vector_file import read_vectors
 
-MODULES = (
-    *(importlib.import_module(f"common.messages.{one.name}") for one in pkgutil.iter_modules(common.messages.__path__)),
-    common.bundle,
-    common.broker_statements,
-    common.enclave.trust_settings,
-    common.enclave.roles,
-    services.attestation.records,
-    client.context,
-    client.witnessing,
-)
-CLASSES: dict[str, type[Message]] = {
-    name: kind
-    for module in MODULES
-    for name, kind in vars(module).items()
-    if isinstance(kind, type) and issubclass(kind, Message) and kind is not Message
-}
 GOLDEN = [vector for family in FAMILIES for vector in read_vectors(f"messages/{family}.json")]
 REFUSED = read_vectors("messages/refused.json")
 

@@ -9,12 +9,8 @@ from common.bundle import BundleManifest, ColumnSpec, StateTensor, TensorSpec
 from common.dataset_payload import read_columns
 from common.errors import Refusal
 from common.model_file import decode_model
-from tests.vectors.vector_file import OPENS, read_vectors
-
-
-def _each(path: str) -> Any:
-    vectors = read_vectors(path)
-    return pytest.mark.parametrize("vector", vectors, ids=[vector["name"] for vector in vectors])
+from tests.vectors.each_vector import each_vector
+from tests.vectors.vector_file import OPENS
 
 
 def _manifest(layout: list[dict[str, Any]]) -> BundleManifest:
@@ -29,7 +25,7 @@ def _manifest(layout: list[dict[str, Any]]) -> BundleManifest:
     )
 
 
-@_each("model/models.json")
+@each_vector("model/models.json")
 def test_models(vector: dict[str, Any]) -> None:
     payload, manifest = bytes.fromhex(vector["payload"]), _manifest(vector["layout"])
     if vector["outcome"] == OPENS:
@@ -42,7 +38,7 @@ def test_models(vector: dict[str, Any]) -> None:
             decode_model(payload, manifest)
 
 
-@_each("dataset/datasets.json")
+@each_vector("dataset/datasets.json")
 def test_datasets(vector: dict[str, Any]) -> None:
     payload = bytes.fromhex(vector["payload"])
     if vector["outcome"] == OPENS:

@@ -1,4 +1,4 @@
-"""Doors, bindings, logs, measurements, sealed state, HTTP signatures: the product agrees with the second implementation."""
+"""Doors, bindings, logs, measurements, sealed state, HTTP signatures: both implementations agree."""
 
 import os
 import threading
@@ -18,21 +18,17 @@ from common.identifiers import Digest, PartyKey, RoleName
 from common.messages.attestation import LaunchBinding
 from services.attestation.decision_log import Decision, DecisionLog
 from services.attestation.state import StateKeys
+from tests.vectors.each_vector import each_vector
 from tests.vectors.vector_file import OPENS, read_vectors
 
 Vector = dict[str, Any]
-
-
-def _each(path: str) -> Any:
-    vectors = read_vectors(path)
-    return pytest.mark.parametrize("vector", vectors, ids=[vector["name"] for vector in vectors])
 
 
 def _refuse(_body: bytes) -> bytes:
     raise PolicyError("policy.budget", expected="never crosses the door")
 
 
-@_each("door/frames.json")
+@each_vector("door/frames.json")
 def test_door_frames(vector: Vector) -> None:
     """The stream goes in and its end follows once the answers are there; whatever else came out would show."""
     answers = bytes.fromhex(vector["answers"])
@@ -60,7 +56,7 @@ def _read(stream: Any, count: int) -> bytes:
     return data
 
 
-@_each("attestation/report_data.json")
+@each_vector("attestation/report_data.json")
 def test_report_data(vector: Vector) -> None:
     binding = LaunchBinding(
         nonce=bytes.fromhex(vector["nonce"]),
@@ -84,7 +80,7 @@ def test_decision_log() -> None:
         assert (log.head.size, log.head.root) == (vector["size"], vector["root"])
 
 
-@_each("attestation/measurements.json")
+@each_vector("attestation/measurements.json")
 def test_measurements(vector: Vector) -> None:
     files = {name: sha256(bytes.fromhex(content)) for name, content in vector["files"].items()}
     entry = vector["argv"][-1]
@@ -102,7 +98,7 @@ def _open_chain(key: bytes, chain: Iterable[bytes]) -> list[bytes]:
     return entries
 
 
-@_each("attestation/sealed_state.json")
+@each_vector("attestation/sealed_state.json")
 def test_sealed_state(vector: Vector) -> None:
     key, chain = bytes.fromhex(vector["key"]), [bytes.fromhex(blob) for blob in vector["chain"]]
     if vector["outcome"] == OPENS:
@@ -112,7 +108,7 @@ def test_sealed_state(vector: Vector) -> None:
             _open_chain(key, chain)
 
 
-@_each("http/requests.json")
+@each_vector("http/requests.json")
 def test_http_requests(vector: Vector) -> None:
     target, headers = Target.of(vector["method"], vector["url"]), vector["headers"]
     body = bytes.fromhex(vector["body"])

@@ -88,18 +88,18 @@ def merkle_root(leaves: Sequence[bytes]) -> bytes:
 
 
 def log_leaf(decision: str, at: int, *subjects: bytes) -> bytes:
-    """Section 14, leaf of the decision log."""
+    """Section 13, leaf of the decision log."""
     return transcript(PREFIX + b"log-leaf", decision.encode(), struct.pack(">Q", at), *subjects)
 
 
 def listing(files: Mapping[str, bytes]) -> bytes:
-    """Section 15, listing of a snapshot: name and SHA-256 of each file."""
+    """Section 11, listing of a snapshot: name and SHA-256 of each file."""
     parts = (part for name in sorted(files) for part in (name.encode(), hashlib.sha256(files[name]).digest()))
     return transcript(b"files", *parts)
 
 
 def mr_enclave(files: Mapping[str, bytes], argv: Sequence[str], environment: bytes) -> bytes:
-    """Section 15, measurement."""
+    """Section 11, measurement."""
     arguments = transcript(b"argv", *(part.encode() for part in argv))
     return hashlib.sha256(transcript(PREFIX + b"measurement", environment, arguments, listing(files))).digest()
 

@@ -1,6 +1,7 @@
 """Vectors of transcripts, keys, signatures, blobs and Merkle roots (side: library)."""
 
 from collections.abc import Iterator
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -39,7 +40,9 @@ def _derived_keys() -> VectorFile:
     for name, context in {"no context": (), "one part": (b"context",), "two parts": (b"con", b"text")}.items():
         label = PREFIX + b"query-key"
         derived = independent.derive(KEY, label, *context)
-        file.add(name, key=KEY, label=label, context=context, derived=derived, number=int.from_bytes(derived[:8], "big"))
+        file.add(
+            name, key=KEY, label=label, context=context, derived=derived, number=int.from_bytes(derived[:8], "big")
+        )
     return file
 
 
@@ -65,7 +68,7 @@ def _signatures() -> VectorFile:
     private = Ed25519PrivateKey.from_private_bytes(KEY)
     other = Ed25519PrivateKey.from_private_bytes(OTHER_KEY).public_key().public_bytes_raw()
     label, parts = PREFIX + b"launch-statement", (b"complete-job", b"", b"finished")
-    fields = {
+    fields: dict[str, Any] = {
         "seed": KEY,
         "party": private.public_key().public_bytes_raw(),
         "label": label,
@@ -76,7 +79,7 @@ def _signatures() -> VectorFile:
     file.add("wrong key", SIGNATURE, **fields | {"party": other})
     file.add("another label", SIGNATURE, **fields | {"label": PREFIX + b"session-open"})
     file.add("parts cut elsewhere", SIGNATURE, **fields | {"parts": (b"complete-jo", b"b", b"finished")})
-    file.add("changed signature", SIGNATURE, **fields | {"signature": changed(fields["signature"], 0)})  # type: ignore[arg-type]
+    file.add("changed signature", SIGNATURE, **fields | {"signature": changed(fields["signature"], 0)})
     file.add("truncated signature", SIGNATURE, **fields | {"signature": fields["signature"][:-1]})
     return file
 
@@ -85,7 +88,7 @@ def _blobs() -> VectorFile:
     file = VectorFile("crypto/blobs.json", "blob", 5)
     label, plaintext, aad = PREFIX + b"sealed-state", b"a small message", (b"one", b"two")
     blob = independent.seal_blob(KEY, label, SALT, plaintext, *aad)
-    fields = {"key": KEY, "label": label, "aad": aad, "blob": blob}
+    fields: dict[str, Any] = {"key": KEY, "label": label, "aad": aad, "blob": blob}
     file.add("good", plaintext=plaintext, **fields)
     file.add("empty", plaintext=b"", **fields | {"blob": independent.seal_blob(KEY, label, SALT, b"", *aad)})
     file.add("wrong key", BLOB, **fields | {"key": OTHER_KEY})

@@ -10,7 +10,11 @@ from tests.vectors.vector_file import VectorFile
 
 FRAME, QUERY, MESSAGE = "format.frame", "format.query", "format.message"
 STATE_CLASS: Final = 4
-PROFILE: Final = {"input": {"shape": [2], "dtype": "int16"}, "answer": {"shape": [3], "dtype": "float32"}, "max_rows": 2}
+PROFILE: Final = {
+    "input": {"shape": [2], "dtype": "int16"},
+    "answer": {"shape": [3], "dtype": "float32"},
+    "max_rows": 2,
+}
 _SIZE: Final = 1024
 """Size class of both a question and an outcome of this profile."""
 
@@ -41,7 +45,7 @@ def _payloads() -> VectorFile:
     state_raw = struct.pack("<4f", *state)
     delta_raw = b"".join(map(bf16, delta)) + figures(0.25, 8, 128, 0)
     rounded = [struct.unpack("<f", b"\0\0" + bf16(value))[0] for value in delta]
-    common = {"state_class": STATE_CLASS}
+    common: dict[str, Any] = {"state_class": STATE_CLASS}
     file.add("state", kind="STATE", payload=state_raw, values=struct.unpack("<4f", state_raw), **common)
     file.add("delta", kind="DELTA", payload=delta_raw, given=delta, values=rounded, loss=0.25, steps=8, rows=128,
              code=None, **common)  # fmt: skip

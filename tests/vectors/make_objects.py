@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from common.dataset_payload import encode_columns
 from tests.vectors import independent
@@ -73,7 +74,7 @@ def _models() -> VectorFile:
 def dataset_file() -> VectorFile:
     """Data sets; the bytes depend on pyarrow's version."""
     file = VectorFile("dataset/datasets.json", "data set", 10, _SOURCE)
-    columns = {
+    columns: dict[str, NDArray[Any]] = {
         "image": np.arange(12, dtype=np.uint8).reshape(2, 3, 2),
         "label": np.array([7, -1], dtype=np.int64),
         "weight": np.array([0.5, 2.0], dtype=np.float32),
@@ -107,5 +108,3 @@ def _arrow(batches: list[Any], *, stream: bool = False) -> bytes:
         for batch in batches:
             writer.write_batch(batch)
     return sink.getvalue()
-
-

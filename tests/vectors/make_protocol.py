@@ -34,18 +34,24 @@ def _door() -> VectorFile:
     asked = door_frame(REQUEST, 7, echo)
     file.add("request", stream=asked, answers=door_frame(REPLY, 7, b"body"))
     file.add("empty content", stream=door_frame(REQUEST, 9, named(b"echo", b"")), answers=door_frame(REPLY, 9, b""))
-    file.add("largest number", stream=door_frame(REQUEST, 2**64 - 1, echo), answers=door_frame(REPLY, 2**64 - 1, b"body"))
+    file.add(
+        "largest number", stream=door_frame(REQUEST, 2**64 - 1, echo), answers=door_frame(REPLY, 2**64 - 1, b"body")
+    )
     file.add("handler that refuses", stream=door_frame(REQUEST, 7, named(b"refuse", b"")),
              answers=door_frame(ERROR, 7, b"policy.budget"))  # fmt: skip
     file.add("notice, then request", stream=door_frame(NOTICE, 0, echo) + asked, answers=door_frame(REPLY, 7, b"body"))
     file.add("log, then request", stream=door_frame(LOG, 0, b'{"event":"enclave_ready"}') + asked,
              answers=door_frame(REPLY, 7, b"body"))  # fmt: skip
     file.add("unknown kind, then request", stream=door_frame(9, 0, echo) + asked, answers=door_frame(REPLY, 7, b"body"))
-    file.add("unknown handler", "format.door_frame", stream=door_frame(REQUEST, 7, named(b"other", b"")), answers=refused)
+    file.add(
+        "unknown handler", "format.door_frame", stream=door_frame(REQUEST, 7, named(b"other", b"")), answers=refused
+    )
     file.add("no name", "format.door_frame", stream=door_frame(REQUEST, 7, b""), answers=refused)
     file.add("empty name", "format.door_frame", stream=door_frame(REQUEST, 7, b"\0body"), answers=refused)
     file.add("name that is cut", "format.door_frame", stream=door_frame(REQUEST, 7, b"\x09echo"), answers=refused)
-    file.add("name too long", "format.door_frame", stream=door_frame(REQUEST, 7, named(b"e" * 65, b"")), answers=refused)
+    file.add(
+        "name too long", "format.door_frame", stream=door_frame(REQUEST, 7, named(b"e" * 65, b"")), answers=refused
+    )
     file.add("too large", CLOSES, stream=(2**25 + 1).to_bytes(4, "big") + asked[4:], answers=b"")
     file.add("cut in the head", CLOSES, stream=asked[:9], answers=b"")
     file.add("cut after the head", CLOSES, stream=asked[:13], answers=b"")
@@ -91,7 +97,11 @@ def _log_leaves() -> VectorFile:
 
 def _measurements() -> VectorFile:
     file = VectorFile("attestation/measurements.json", "measurement", 11)
-    files = {"common/enclave/boot.py": b"boot", "services/attestation/enclave.py": b"main", "trust_settings.json": b"{}"}
+    files = {
+        "common/enclave/boot.py": b"boot",
+        "services/attestation/enclave.py": b"main",
+        "trust_settings.json": b"{}",
+    }
 
     def add(name: str, files: dict[str, bytes], argv: tuple[str, ...], environment: bytes) -> None:
         file.add(name, files=files, argv=argv, environment=environment, listing=independent.listing(files),
@@ -108,7 +118,8 @@ def _sealed_state() -> VectorFile:
     file = VectorFile("attestation/sealed_state.json", "sealed state of the broker", 13)
     entries = [
         b'{"type":"broker-state-entry","version":1,"epoch":1,"time":1700000000,"log_size":%d,"log_peaks":[%s],'
-        b'"identity":null,"records":[]}' % (size, b",".join([_base64(bytes([size]) * 32)] * size.bit_count()))
+        b'"log_roots":"","identity":null,"records":[]}'
+        % (size, b",".join([_base64(bytes([size]) * 32)] * size.bit_count()))
         for size in (2, 3, 4)
     ]
     chain: list[bytes] = []
@@ -147,8 +158,8 @@ def _http_requests() -> VectorFile:
     signature = base64.b64encode(private.sign(base.encode())).decode()
     headers = {"content-digest": digest, "signature-input": f"cloister={parameters}",
                "signature": f"cloister=:{signature}:"}  # fmt: skip
-    good: dict[str, Any] = {"method": "POST", "url": "http://127.0.0.1:8080/v1/identities", "body": body, "now": created,
-                            "headers": headers}  # fmt: skip
+    good: dict[str, Any] = {"method": "POST", "url": "http://127.0.0.1:8080/v1/identities", "body": body,
+                            "now": created, "headers": headers}  # fmt: skip
     code, input_ = "authenticity.http_signature", headers["signature-input"]
 
     def other(name: str, outcome: str = code, **changes: Any) -> None:

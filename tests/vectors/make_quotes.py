@@ -1,9 +1,9 @@
-"""Vectors of simulated evidence: keys and serial numbers are fresh each time, so the file is made once (side: library)."""
+"""Vectors of simulated evidence, with fresh keys and serial numbers, so the file is made once (side: library)."""
 
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from common.dcap.roots import INTEL_ROOT_KEY_SHA256
 from common.enclave.simulated_pki import SimulatedPki
@@ -34,9 +34,10 @@ def quote_file() -> VectorFile:
 def _vectors(evidence: SgxDcapEvidence, pki: SimulatedPki, root: str, at: int) -> VectorFile:
     file = VectorFile("quote/simulated.json", "simulated evidence", 11, _SOURCE)
     quote = evidence.quote
-    common = {"root_key_sha256": root, "verify_at": at}
+    common: dict[str, Any] = {"root_key_sha256": root, "verify_at": at}
     file.add("good", collateral=evidence.collateral.model_dump(mode="json"), quote=quote, **common,
-             mr_enclave=_MR_ENCLAVE.raw(), report_data=_REPORT_DATA, trust_level="simulation", tcb_status="UpToDate")  # fmt: skip
+             mr_enclave=_MR_ENCLAVE.raw(), report_data=_REPORT_DATA,
+             trust_level="simulation", tcb_status="UpToDate")  # fmt: skip
 
     def refused(name: str, code: str, quote: bytes = quote, **changes: object) -> None:
         file.add(name, code, quote=quote, **common | changes)

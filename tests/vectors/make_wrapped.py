@@ -14,7 +14,9 @@ from tests.vectors.vector_file import VectorFile, changed
 
 SEED: Final = bytes(range(96))
 _FOREIGN: Final = "authenticity.wrapped_key"
-_SOURCE: Final = "made once by the product (HPKE draws a fresh key for each message); `info` by tests/vectors/independent.py"
+_SOURCE: Final = (
+    "made once by the product (HPKE draws a fresh key for each message); `info` by tests/vectors/independent.py"
+)
 
 
 def digest_of(digit: str) -> str:
@@ -23,12 +25,19 @@ def digest_of(digit: str) -> str:
 
 
 BINDINGS: Final[dict[str, dict[str, Any]]] = {
-    "data key": {name: digest_of(digit) for name, digit in zip(("manifest", "owner", "policy", "broker"), "1234", strict=True)},
-    "bundle key": {name: digest_of(digit) for name, digit in zip(("publication", "provider", "terms", "broker"), "5674", strict=True)},
+    "data key": {
+        name: digest_of(digit) for name, digit in zip(("manifest", "owner", "policy", "broker"), "1234", strict=True)
+    },
+    "bundle key": {
+        name: digest_of(digit)
+        for name, digit in zip(("publication", "provider", "terms", "broker"), "5674", strict=True)
+    },
     "policy": {"party": digest_of("2"), "policy": digest_of("3"), "broker": digest_of("4")},
     "order secret": {"nonce": "08" * 16, "owner": digest_of("2"), "broker": digest_of("9")},
     "key grant": {"report_data": "ab" * 64},
     "report": {"order": digest_of("c"), "owner": digest_of("2"), "sequence": 7},
+    "session": {"report_data": "ab" * 64, "manifest": digest_of("e"), "placement": digest_of("f")},
+    "own key": {"root": digest_of("1")},
     "refusal detail": {"request": digest_of("d"), "party": digest_of("2")},
 }
 """What each binding names, in the order of its transcript."""

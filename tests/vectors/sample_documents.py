@@ -50,8 +50,8 @@ ORDER: Final = TrainingOrder(
 )  # fmt: skip
 MODEL_MANIFEST: Final = ModelManifest(
     model_id=MODEL, job_id=JOB, order=A, datasets=(DATASET,), data_roots=(B,), bundle=BUNDLE, bundle_root=C,
-    object=OBJECT, weights=B, schedule=SCHEDULE, rounds_done=2, outcome="finished_short", trust_level="simulation",
-    members=(SlotRecord(role="trainer", slot=0, attempt=1, mr_enclave=MEASURED, rounds_delivered=2),), created=TIME,
+    object=OBJECT, weights=B, schedule=SCHEDULE, trust_level="simulation",
+    members=(SlotRecord(role="trainer", slot=0, attempt=1, mr_enclave=MEASURED),), created=TIME,
 )  # fmt: skip
 COLLATERAL: Final = Collateral(
     pck_crl_issuer_chain="PEM", root_ca_crl=b"DER", pck_crl=b"DER", tcb_info_issuer_chain="PEM",

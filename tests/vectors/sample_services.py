@@ -69,7 +69,7 @@ def door_and_session_messages() -> list[Message]:
         t.TrainerEnded(job_id=JOB, slot=1, code="freshness.attempt"),
         t.OpenJob(job_id=JOB, order=order),
         t.SealedReport(job_id=JOB, owner=PARTY, sequence=3, sealed=b"wrapped"),
-        t.JobEnded(job_id=JOB, outcome="finished_short", completed=True, model_id=MODEL,
+        t.JobEnded(job_id=JOB, outcome="finished", completed=True, model_id=MODEL,
                    manifest=sign(MODEL_MANIFEST, KEY)),
         q.PlaceModel(job_id=JOB, model_id=MODEL),
         q.QueryEnclaveStatus(placed=True, sessions=2),

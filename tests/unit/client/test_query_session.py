@@ -54,7 +54,7 @@ def test_a_manifest_that_is_not_the_granted_one_is_refused(world: QueryWorld) ->
 
 def test_another_manifest_of_the_same_model_is_refused(world: QueryWorld) -> None:
     launch = world.launch()
-    other = ModelManifest.decode(world.manifest.payload).model_copy(update={"rounds_done": 7})
+    other = ModelManifest.decode(world.manifest.payload).model_copy(update={"created": 7})
     launch.manifest = sign(other, world.owner)
     refused(world, launch, AppraisalError, "appraisal.placement")
 

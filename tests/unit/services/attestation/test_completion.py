@@ -24,7 +24,7 @@ def state(world: BrokerWorld, job_id: JobId) -> str:
     return world.channel().ask(ListMembers(job_id=job_id), Members).state
 
 
-@pytest.mark.parametrize("outcome", ["finished", "finished_short", "failed"])
+@pytest.mark.parametrize("outcome", ["finished", "failed"])
 def test_the_live_parameter_server_ends_the_job(world: BrokerWorld, job_id: JobId, outcome: str) -> None:
     server = world.launch(PARAMSERVER, job_id)
     body = world.completion(server, outcome)
@@ -93,7 +93,7 @@ def test_a_manifest_of_something_else_is_refused(world: BrokerWorld, job_id: Job
 def test_its_members_were_admitted_here(world: BrokerWorld, job_id: JobId) -> None:
     world.launch(TRAINER, job_id, 0)
     server = world.launch(PARAMSERVER, job_id)
-    known = SlotRecord(role="trainer", slot=0, attempt=1, mr_enclave=MEASUREMENTS["trainer"], rounds_delivered=2)
+    known = SlotRecord(role="trainer", slot=0, attempt=1, mr_enclave=MEASUREMENTS["trainer"])
     for changes in ({"slot": 1}, {"attempt": 2}, {"attempt": 0}, {"mr_enclave": MrEnclave("ab" * 32)}):
         unknown = known.model_copy(update=changes)
         with pytest.raises(AppraisalError, match="appraisal.manifest"):

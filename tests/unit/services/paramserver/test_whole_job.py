@@ -24,7 +24,7 @@ def test_two_trainers_converge_and_dummies_go_on() -> None:
     assert report.real_frames + report.dummy_frames == len(job.trace)
     assert min(report.real_frames, report.dummy_frames) > 0
     assert (report.refused_frames, report.codes, report.round) == (0, (), 6)
-    assert [record.rounds_delivered for record in job.server.members.records()] == [6, 6]
+    assert job.server.members.delivered() == (6, 6)
 
 
 def test_equal_runs_give_equal_models() -> None:
@@ -87,7 +87,8 @@ def test_lost_member_is_not_waited_for_and_its_successor_joins() -> None:
     job.start_trainer(1, 2)
     job.run(45)
     assert job.server.outcome() == "finished"
-    delivered = {record.slot: (record.attempt, record.rounds_delivered) for record in job.server.members.records()}
+    attempts = [record.attempt for record in job.server.members.records()]
+    delivered = dict(enumerate(zip(attempts, job.server.members.delivered(), strict=True)))
     assert delivered[1][0] == 2
     refused = job.server.refused_frames
     for frame in lost.emit(job.schedule.total_ticks - 1):

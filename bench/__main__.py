@@ -1,0 +1,5 @@
+"""`python -m bench` (side: library)."""
+
+from bench.cli import main
+
+main(prog_name="cloister bench")

@@ -1,0 +1,13 @@
+"""The command `./cloister bench` (side: library). The installed `cloister` does not carry it."""
+
+import click
+
+from bench.kill import kill
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+def main() -> None:
+    """Measure the product, and hurt it, on this machine."""
+
+
+main.add_command(kill)

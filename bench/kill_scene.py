@@ -1,0 +1,96 @@
+"""A stack of its own and the parties that the kill loop needs: provider, owner, user (side: library)."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from bench.kill_asking import Asker
+from bench.kill_driver import SHORT_JOB, KillDriver
+from client import events as e
+from client import granting, ordering, owner, provider, user
+from client.context import Party
+from client.digits import write_digits
+from client.measuring import CODE_ROOT, digest_cache, measure_roles
+from client.pinning import pin
+from client.policy_terms import PolicyTerms
+from client.stack_access import endpoints_of, read_trust_settings
+from common.errors import UnavailableError
+from common.messages.signed import Signed
+from deploy.embedded.stack import EmbeddedStack
+
+SOURCE: Final = CODE_ROOT / "examples" / "providers" / "digits_cnn"
+
+MODEL_JOB: Final = replace(SHORT_JOB, warmup_seconds=12, slack_percent=300)
+"""The job whose model is asked: nobody disturbs it, and a busy machine shall finish it too."""
+
+ANSWERS: Final = 1_000_000
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What a loop of rounds plays on."""
+
+    driver: KillDriver
+    asker: Asker
+
+
+@contextmanager
+def played_on(state: Path, directory: Path, rounds: int) -> Iterator[Scene]:
+    """A stack in `state` and parties in `directory`, good for `rounds` jobs. All is stopped at the end."""
+    stack = EmbeddedStack(state)
+    stack.start(tied=True)
+    try:
+        stack.wait_ready()
+        parties = _enrolled(stack, state, directory)
+        training = _training(parties, directory, rounds + 1)
+        grant = trained_grant(parties["owner"], parties["user"], training, directory / "grant.json", ANSWERS)
+        rows = np.load(directory / "digits" / "digits-held-out.npz", allow_pickle=False)["image"][:1]
+        asker = Asker(lambda: user.open_session(parties["user"], grant), rows)
+        asker.start()
+        try:
+            yield Scene(KillDriver(stack, parties["owner"], training), asker)
+        finally:
+            asker.stop()
+    finally:
+        stack.stop()
+
+
+def _enrolled(stack: EmbeddedStack, state: Path, directory: Path) -> dict[str, Party]:
+    trust, endpoints = read_trust_settings(state), endpoints_of(stack.status())
+    measured = tuple(measure_roles(trust, digest_cache()))
+    parties = {}
+    for name in ("provider", "owner", "user"):
+        parties[name] = Party.create(directory / name, name, unsafe_simulation=True)
+        e.outcome(pin(parties[name], endpoints, trust, measured=measured), e.Pinned)
+    return parties
+
+
+def _training(parties: dict[str, Party], directory: Path, jobs: int) -> ordering.Training:
+    e.outcome(provider.pack(parties["provider"], SOURCE, directory / "bundle"), e.Sealed)
+    published = provider.publish(parties["provider"], directory / "bundle", provider.ProviderTerms())
+    bundle = e.outcome(published, e.BundleRegistered)
+    files = write_digits(directory / "digits")
+    e.outcome(owner.seal(parties["owner"], files.train, directory / "data"), e.Sealed)
+    dataset = e.outcome(owner.upload(parties["owner"], directory / "data"), e.DatasetRegistered)
+    allowed = (parties["provider"].identity.signing_key.party,)
+    terms = PolicyTerms(providers=allowed, max_jobs=jobs, answers_total=ANSWERS)
+    e.outcome(owner.set_policy(parties["owner"], dataset.dataset_id, terms), e.PolicySigned)
+    return ordering.Training(dataset.dataset_id, bundle.bundle_id, 2, SHORT_JOB)
+
+
+def trained_grant(
+    owner_party: Party, asker: Party, training: ordering.Training, destination: Path, answers: int
+) -> Signed:
+    """A grant for a model that is trained now. Raises `UnavailableError` (unavailable.rounds) when it ends without."""
+    order = ordering.train(owner_party, replace(training, wishes=MODEL_JOB))
+    job_id = e.outcome(order, e.OrderAccepted).job_id
+    *_, last = ordering.watch(owner_party, job_id)
+    if not isinstance(last, e.ModelSealed):
+        raise UnavailableError("unavailable.rounds", expected="a model to ask", seen=last)
+    asked_by, terms = asker.identity.signing_key.party, granting.GrantTerms(answers)
+    e.outcome(granting.grant(owner_party, asked_by, last.model_id, terms, destination), e.GrantSigned)
+    return Signed.decode(destination.read_bytes())

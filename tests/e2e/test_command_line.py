@@ -1,0 +1,89 @@
+"""The README's commands, one after the other, as a program would call them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from client.cli import main
+from client.digits import DigitsFiles
+from client.measuring import CODE_ROOT
+from tests.e2e.conftest import RunningStack
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+
+Told = dict[str, Any]
+
+
+class Shell:
+    """Runs commands in one environment and reads what they tell."""
+
+    def __init__(self, stack: RunningStack, directory: Path) -> None:
+        endpoints = directory / "endpoints.json"
+        endpoints.write_bytes(stack.endpoints.encode())
+        self._environment = {
+            "CLOISTER_HOME": str(directory / "home"),
+            "CLOISTER_STATE": str(stack.state),
+            "CLOISTER_ENDPOINTS": str(endpoints),
+        }
+
+    def __call__(self, *words: object) -> list[Told]:
+        """The events of a command that succeeds."""
+        result = CliRunner().invoke(main, [*map(str, words), "--json"], env=self._environment)
+        assert result.exit_code == 0, result.output
+        return [json.loads(line) for line in result.stdout.splitlines()]
+
+    def refused(self, *words: object) -> Told:
+        """The refusal of a command that fails."""
+        result = CliRunner().invoke(main, [*map(str, words), "--json"], env=self._environment)
+        assert result.exit_code == 1, result.output
+        told: Told = json.loads(result.stdout.splitlines()[-1])
+        assert told["type"] == "refused"
+        return told
+
+
+def test_the_readmes_commands_in_their_order(stack: RunningStack, digits: DigitsFiles, tmp_path: Path) -> None:
+    run = Shell(stack, tmp_path)
+    keys = {
+        name: run("keygen", "--unsafe-simulation", name)[-1]["party"] for name in ("provider", "owner", "user", "late")
+    }
+    assert run.refused("owner", "jobs")["code"] == "not_found.pin"
+    for name in ("provider", "owner", "user"):
+        pinned = run("owner", "pin", "--as", name, "--from-checkout")[-1]
+        assert pinned["stored"]
+    assert run("user", "pin", "--as", "late", "--expect", pinned["fingerprint"])[-1]["stored"]
+    assert len(run("measure")) == 4
+
+    run("provider", "pack", CODE_ROOT / "examples" / "providers" / "digits_cnn", "-o", tmp_path / "digits.bundle")
+    bundle = run("provider", "publish", tmp_path / "digits.bundle")[-1]
+    run("owner", "seal", digits.train, "-o", tmp_path / "train.sealed")
+    dataset = run("owner", "upload", tmp_path / "train.sealed")[-1]["dataset_id"]
+    assert run.refused("owner", "train", dataset, bundle["bundle_id"])["code"].startswith("policy.")
+    run("owner", "policy", dataset, "--provider", keys["provider"], "--bundle", bundle["root"], "--answers", 100)
+    tiny = ("--rounds", 2, "--steps", 4, "--batch", 16, "--slack", 300)
+    ordered = run("owner", "train", dataset, bundle["bundle_id"], "--trainers", 2, *tiny)[-1]
+    told = run("owner", "watch", ordered["job_id"])
+    assert any(event["type"] == "report-opened" for event in told)
+    model = told[-1]["model_id"]
+    assert [event["state"] for event in run("owner", "jobs")] == ["finished"]
+
+    grant, rows = tmp_path / "grant.json", tmp_path / "rows.npy"
+    with np.load(digits.held_out) as columns:
+        np.save(rows, columns["image"][:20])
+    run("owner", "grant", "--user", keys["user"], "--model", model, "--answers", 30, "-o", grant)
+    answered = run("user", "query", "--grant", grant, rows)[-1]
+    assert (answered["rows"], len(answered["labels"]), answered["answers_left"]) == (20, 20, 10)
+    assert run.refused("user", "query", "--grant", grant, rows)["code"] == "policy.budget"
+
+    assert run("verify", "quote")[0]["type"] == "quote-verified"
+    run("verify", "object", tmp_path / "train.sealed")
+    assert dataset in " ".join(run("verify", "model", model)[-1]["checks"])
+    assert run("owner", "cancel", ordered["job_id"])[-1]["state"] == "finished"
+    assert run("owner", "delete", dataset)[-1]["state"] == "deleted"
+    assert run.refused("owner", "train", dataset, bundle["bundle_id"], *tiny)["code"] in {
+        "policy.revoked",
+        "not_found.dataset",
+    }

@@ -1,0 +1,148 @@
+"""What the host sees of a job is a function of its order's public part: the same whatever data and code do."""
+
+import dataclasses
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from client import events as e
+from client.objects import read_reference
+from client.scheduling import ScheduleWishes
+from common.exchange.frames import FrameClass
+from common.exchange.schedule import is_report_tick
+from common.identifiers import JobId
+from common.messages.order import TrainingOrder
+from common.messages.policy import JobReport
+from tests.e2e.conftest import MakeParty, Published, Registered, RunningStack, follow, order, publish, register
+from tests.e2e.host_view import Books, HostPlaces, Traffic, require_scheduled
+from tests.e2e.leaf_watch import LeafWatch
+from tests.e2e.message_tap import MessageTap
+from tests.e2e.wayward import Way, write_bundle, write_data
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+
+WISHES: Final = ScheduleWishes(rounds=2, steps=2, batch=8, tick_milliseconds=200, slack_percent=200, warmup_seconds=8)
+LATE_TICKS: Final = 8
+"""A trainer begins with the first tick that it hears of; a machine that is busy with other things is late for some."""
+
+SETTLE_SECONDS: Final = 1.5
+"""The scheduler tells of a model, and the trainer's relay ends, within a step or two after the job."""
+
+UPLINK: Final = (FrameClass.UPLINK, 0)
+DOWNLINK: Final = (FrameClass.DOWNLINK, 0)
+
+NAMES: Final = ("trains", "does not import", "hangs", "diverges")
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One job: what its owner read of it in the end, and what its host saw."""
+
+    order: TrainingOrder
+    report: JobReport
+    books: Books
+    traffic: Traffic
+    bundle_sizes: tuple[int, ...]
+    data_sizes: tuple[int, ...]
+    reads: list[int]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """All that an order needs; `data` is where the object store keeps it."""
+
+    registered: Registered
+    published: Published
+    data: Path
+
+
+@pytest.fixture(scope="module")
+def seen(stack: RunningStack, make_party: MakeParty, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Seen]:
+    """The same order again and again, with other secrets."""
+    places = HostPlaces(stack.state)
+    home = tmp_path_factory.mktemp("shape")
+    with MessageTap.open(stack.stack) as tap, LeafWatch.open() as leaves:
+        obedient = publish(make_party("provider"), write_bundle(home / "code"), home / "bundle")
+        broken = publish(make_party("provider"), write_bundle(home / "broken", imports=False), home / "broken bundle")
+        bundles = dict.fromkeys(NAMES, obedient) | {"does not import": broken}
+        under_way = {}
+        for name in NAMES:
+            one = _prepare(make_party, home / name, bundles[name], places)
+            leaves.add(one.data)
+            under_way[name] = one, order(one.registered, one.published, WISHES, trainers=1)
+        told = {name: follow(one.registered, job_id) for name, (one, job_id) in under_way.items()}
+        time.sleep(SETTLE_SECONDS)
+        return {name: _look(one, job_id, told[name], places, tap, leaves) for name, (one, job_id) in under_way.items()}
+
+
+def _prepare(make_party: MakeParty, home: Path, published: Published, places: HostPlaces) -> Prepared:
+    home.mkdir()
+    data = write_data(home / "data.npz", Way.__members__.get(home.name.upper(), Way.TRAINS))
+    registered = register(make_party("owner"), published, data, home / "sealed")
+    return Prepared(registered, published, places.object_directory(read_reference(home / "sealed").root))
+
+
+def _look(
+    one: Prepared, job_id: JobId, told: list[e.Event], places: HostPlaces, tap: MessageTap, leaves: LeafWatch
+) -> Seen:
+    signed = one.registered.party.document("orders", job_id)
+    assert signed is not None
+    messages = tap.messages()
+    return Seen(
+        TrainingOrder.decode(signed.payload),
+        [event.report for event in told if isinstance(event, e.ReportOpened)][-1],
+        places.books(job_id, messages),
+        Traffic.of(messages, job_id),
+        places.leaf_sizes(one.published.bundle.root),
+        places.leaf_sizes(one.data.name),
+        leaves.opened(one.data),
+    )
+
+
+def test_the_secrets_did_what_they_should(seen: dict[str, Seen]) -> None:
+    """Else the comparisons below would show nothing. The owner reads the truth, sealed."""
+    assert {name: (one.report.outcome, set(one.report.codes)) for name, one in seen.items()} == {
+        "trains": ("finished", set()),
+        "does not import": ("failed", {"provider.import"}),
+        "hangs": ("failed", {"provider.timeout"}),
+        "diverges": ("failed", {"provider.output"}),
+    }
+
+
+def test_every_frame_of_every_tick_is_the_orders(seen: dict[str, Seen]) -> None:
+    for one in seen.values():
+        require_scheduled(one.traffic, one.order, late_ticks=LATE_TICKS)
+
+
+def test_chunks_are_read_on_the_ticks_and_in_whole_passes(seen: dict[str, Seen]) -> None:
+    for name, one in seen.items():
+        chunks = list(range(1, len(one.data_sizes)))
+        assert one.reads[0] == 0, "the header comes first"
+        reads = one.reads[1:]
+        assert len(reads) == len(one.traffic.frames[UPLINK]) * one.order.schedule.reads_per_tick, name
+        for begin in range(0, len(reads), len(chunks)):
+            some = reads[begin : begin + len(chunks)]
+            assert len(set(some)) == len(some), "no chunk twice in a pass"
+            assert set(some) <= set(chunks)
+
+
+def test_reports_come_with_the_ticks_at_one_size(seen: dict[str, Seen]) -> None:
+    for one in seen.values():
+        taken = [tick for tick in one.traffic.frames[DOWNLINK] if is_report_tick(tick, one.order.schedule)]
+        assert len(one.books.report_sizes) == len(taken) + 1
+    assert len({size for one in seen.values() for size in one.books.report_sizes}) == 1
+
+
+@pytest.mark.parametrize("name", NAMES[1:])
+def test_the_books_are_those_of_a_job_that_trained(seen: dict[str, Seen], name: str) -> None:
+    ours, other = seen["trains"], seen[name]
+    for entry in dataclasses.fields(Books):
+        if entry.name != "report_sizes":  # as many as the ticks that were taken
+            assert getattr(other.books, entry.name) == getattr(ours.books, entry.name), entry.name
+    assert (other.bundle_sizes, other.data_sizes) == (ours.bundle_sizes, ours.data_sizes)
+    assert ours.books.tasks, "there was something to compare"
+    assert ours.books.logged
+    assert ours.books.model_sizes
