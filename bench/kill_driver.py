@@ -15,7 +15,7 @@ import random
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from bench.kill_victims import VICTIMS, ProcessGroup, Victim
@@ -30,9 +30,12 @@ from deploy.embedded.processes import children_of, command_line, descendants_of
 from deploy.embedded.stack import EmbeddedStack
 
 SHORT_JOB: Final = ScheduleWishes(
-    rounds=1, steps=2, batch=8, tick_milliseconds=100, slack_percent=100, warmup_seconds=5
+    rounds=1, steps=2, batch=8, tick_milliseconds=100, slack_percent=400, warmup_seconds=5
 )
 """About eight seconds of ticks: a job whose every stage is short, to die in each of them."""
+
+PATIENT_JOB: Final = replace(SHORT_JOB, warmup_seconds=12)
+"""A job that a busy machine finishes too, when nobody disturbs it."""
 
 LAUNCH_SECONDS: Final = 3.0
 """From an order to its job's first tick, on a machine that does nothing else: moments are drawn over this time too."""
@@ -65,10 +68,14 @@ class Kill:
     after_seconds: float | None
     processes: int
 
+    def __str__(self) -> str:
+        """In a few words."""
+        return f"{self.victim} " + ("never" if self.after_seconds is None else f"at {self.after_seconds:.2f} s")
+
 
 @dataclass(frozen=True)
 class Round:
-    """One job and its kills. `problems` says which of (1) to (5) did not hold; empty: all did."""
+    """One job, and what died meanwhile. `problems` says which of (1) to (5) did not hold; empty: all did."""
 
     job_id: JobId
     state: str
@@ -80,7 +87,7 @@ class Round:
 
     def __str__(self) -> str:
         """One line."""
-        died = ", ".join(f"{one.victim} at {one.after_seconds or -1:.2f} s" for one in self.kills)
+        died = ", ".join(str(one) for one in self.kills) or "nothing died"
         ended = f"{self.state} {self.code or ''}".strip()
         times = f"job {self.job_seconds:.1f} s, ready {self.ready_seconds:.1f} s later"
         return "; ".join((died, ended, times, *self.problems))
@@ -104,36 +111,48 @@ class KillDriver:
     training: ordering.Training
     accepted: list[JobId] = field(default_factory=list)
 
-    def order(self) -> e.OrderAccepted:
-        """One more accepted order. Nothing is tried twice: the stack is ready."""
-        accepted = e.outcome(ordering.train(self.owner, self.training), e.OrderAccepted)
+    def order(self, wishes: ScheduleWishes = SHORT_JOB) -> e.OrderAccepted:
+        """One more accepted order. Nothing is tried twice. Raises the refusal of one that is not accepted (5)."""
+        training = replace(self.training, wishes=wishes)
+        accepted = e.outcome(ordering.train(self.owner, training), e.OrderAccepted)
         self.accepted.append(accepted.job_id)
         return accepted
 
     def round(self, names: Sequence[str], seed: str) -> Round:
-        """Play one round with these victims at the moments of `seed`. Raises the refusal of an order (5)."""
+        """Play one round with these victims at the moments of `seed`."""
         accepted = self.order()
-        plan = draw(names, accepted.seconds, seed)
-        strikes = [_Strike(self.stack, one) for one in plan]
+        strikes = [_Strike(self.stack, one) for one in draw(names, accepted.seconds, seed)]
         for strike in strikes:
             strike.start()
-        begun, problems = time.monotonic(), []
+        return self.judge(accepted.job_id, strikes)
+
+    def judge(self, job_id: JobId, strikes: "Sequence[_Strike]" = ()) -> Round:
+        """Follow a job to its end, and look at what must hold then."""
+        begun = time.monotonic()
         try:
-            end = self._follow(accepted.job_id)
+            end = self._follow(job_id)
             state, code = end.state, end.code
         except CloisterError as error:
             state, code = "unknown", str(error)
         job_seconds = time.monotonic() - begun
         for strike in strikes:
             strike.finish()
-        problems += _end_problems(state, code)  # (1)
-        ready, unready = self._await_ready()  # (3)
+        problems = _end_problems(state, code)  # (1)
+        ready_seconds, unready = self._await_ready()  # (3)
         problems += unready
         problems += [problem for strike in strikes for problem in strike.problems()]  # (2)
         problems += self._leftovers()  # (4)
-        problems += self.lost_orders()  # (5)
+        problems += self._lost_orders()  # (5)
         kills = tuple(strike.result for strike in strikes)
-        return Round(accepted.job_id, state, code, kills, job_seconds, ready, tuple(problems))
+        return Round(job_id, state, code, kills, job_seconds, ready_seconds, tuple(problems))
+
+    def kill_now(self, names: Sequence[str]) -> list[ProcessGroup]:
+        """SIGKILL to all victims of these names; what died with them or should."""
+        status = self.stack.status()
+        groups = [ProcessGroup.of(pid) for name in names for pid in VICTIMS[name].find(status)]
+        for group in groups:
+            group.kill()
+        return groups
 
     def _follow(self, job_id: JobId) -> e.JobSeen:
         seen = [event for event in ordering.watch(self.owner, job_id) if isinstance(event, e.JobSeen)]
@@ -176,7 +195,7 @@ class KillDriver:
         below = descendants_of(trainer) if trainer is not None else []
         return [*below, *(pid for pid in children_of(status.supervisor_pid) if pid not in services.values())]
 
-    def lost_orders(self) -> list[str]:
+    def _lost_orders(self) -> list[str]:
         """Accepted orders that the board does not know, or whose job did not end."""
         states = {event.job_id: event.state for event in ordering.jobs(self.owner) if isinstance(event, e.JobSeen)}
         return [

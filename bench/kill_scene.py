@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from bench.kill_asking import Asker
-from bench.kill_driver import SHORT_JOB, KillDriver
+from bench.kill_driver import PATIENT_JOB, SHORT_JOB, KillDriver
 from client import events as e
 from client import granting, ordering, owner, provider, user
 from client.context import Party
@@ -23,9 +23,6 @@ from common.messages.signed import Signed
 from deploy.embedded.stack import EmbeddedStack
 
 SOURCE: Final = CODE_ROOT / "examples" / "providers" / "digits_cnn"
-
-MODEL_JOB: Final = replace(SHORT_JOB, warmup_seconds=12, slack_percent=300)
-"""The job whose model is asked: nobody disturbs it, and a busy machine shall finish it too."""
 
 ANSWERS: Final = 1_000_000
 
@@ -86,7 +83,7 @@ def trained_grant(
     owner_party: Party, asker: Party, training: ordering.Training, destination: Path, answers: int
 ) -> Signed:
     """A grant for a model that is trained now. Raises `UnavailableError` (unavailable.rounds) when it ends without."""
-    order = ordering.train(owner_party, replace(training, wishes=MODEL_JOB))
+    order = ordering.train(owner_party, replace(training, wishes=PATIENT_JOB))
     job_id = e.outcome(order, e.OrderAccepted).job_id
     *_, last = ordering.watch(owner_party, job_id)
     if not isinstance(last, e.ModelSealed):

@@ -129,10 +129,6 @@ class Party:
             raise NotFoundError("not_found.key", expected=self.directory / "keys" / f"{root}.key")
         return self.identity.report_key.open_ring(wrapped, _own_key_info(root))[OBJECT_KEY]
 
-    def forget_key(self, root: Digest) -> None:
-        """Destroy this party's copy of an object's key."""
-        (self.directory / "keys" / f"{root}.key").unlink(missing_ok=True)
-
     def keep_document(self, kind: DocumentKind, name: str, document: Signed) -> None:
         """Store a signed document under a name."""
         self._write(f"documents/{kind}/{name}", document.encode())

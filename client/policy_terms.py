@@ -20,6 +20,9 @@ from common.messages.signed import Signed, open_signed, sign
 
 SECONDS_PER_DAY = 86_400
 
+TERMS_CLASS_BYTES = 16_384
+"""Wrapped terms are padded to multiples of this, so that their length does not tell how many they allow."""
+
 
 class PolicyTerms(Message):
     """The owner's choices. `bundles` empty means any bundle of `providers`; `days` is the policy's life from now."""
@@ -69,7 +72,11 @@ def policy_version(policy: Signed) -> int:
 
 
 def wrap_policy(party: Party, policy: Signed) -> bytes:
-    """The signed policy for the pinned broker alone; the host sees its digest and size."""
-    broker = party.trust.broker
+    """The signed policy, or a provider's terms, for the pinned broker alone; the host sees digest and size class.
+
+    The padding is spaces, which JSON ignores.
+    """
+    broker, plain = party.trust.broker, policy.encode()
     info = policy_info(party.identity.signing_key.party, policy.digest, broker.digest)
-    return wrap(policy.encode(), broker.wrapping_public, info)
+    classes = -(-len(plain) // TERMS_CLASS_BYTES)
+    return wrap(plain.ljust(classes * TERMS_CLASS_BYTES), broker.wrapping_public, info)

@@ -15,16 +15,16 @@ from client import events as e
 from client.broker import BrokerLink
 from client.context import Party
 from client.objects import leaf_path, require_intact
-from client.policy_terms import SECONDS_PER_DAY, minimal_trust_level
+from client.policy_terms import SECONDS_PER_DAY, minimal_trust_level, wrap_policy
 from client.sealing import seal_to_directory
 from client.services import IngestService
 from client.uploading import upload_object
 from common.bundle import BundleContents
 from common.bundle_packing import pack_bundle
 from common.crypto import KeyRing
-from common.crypto.wrapping import wrap, wrap_ring
+from common.crypto.wrapping import wrap_ring
 from common.identifiers import BundleId, PartyKey
-from common.key_binding import bundle_key_info, policy_info
+from common.key_binding import bundle_key_info
 from common.messages.attestation import RegisterBundle, Registered
 from common.messages.base import Count, Message
 from common.messages.objects import BundlePublication, ObjectRef
@@ -85,7 +85,7 @@ def _registration(party: Party, reference: ObjectRef, terms: Signed, publication
     ring = KeyRing({BUNDLE_KEY: party.object_key(reference.root)})
     return RegisterBundle(
         publication=publication,
-        terms=wrap(terms.encode(), broker.wrapping_public, policy_info(own, terms.digest, broker.digest)),
+        terms=wrap_policy(party, terms),
         bundle_key=wrap_ring(
             ring, broker.wrapping_public, bundle_key_info(publication.digest, own, terms.digest, broker.digest)
         ),

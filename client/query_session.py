@@ -2,9 +2,10 @@
 
 `QuerySession.open` asks for a proof, verifies it (client/query_verification), wraps a fresh session key to that launch
 and signs the opening. `ask` seals rows and opens answers. A query that stays without an answer is sent again as the
-very same bytes: the enclave evaluates and charges it once. One that the enclave could not charge, because the key broker
-was away, is asked anew. When the enclave was started anew, its sessions are gone: the next proof is verified like the first one, a new session opened and the question asked there. If the old launch had
-charged it already, it is charged twice.
+very same bytes: the enclave evaluates and charges it once. One that the enclave could not charge, because the key
+broker was away, is asked anew. When the enclave was started anew, its sessions are gone: the next proof is verified
+like the first one, a new session opened and the question asked there. If the old launch had charged it already, it is
+charged twice.
 """
 
 import time

@@ -7,7 +7,6 @@ from typing import Final
 
 # signatures (Ed25519 over transcript(label, ...))
 SIGNED_DOCUMENT: Final = b"cloister/v1/signed-document"
-BROKER_REPLY: Final = b"cloister/v1/broker-reply"
 LOG_HEAD_SEEN: Final = b"cloister/v1/log-head-seen"
 LAUNCH_STATEMENT: Final = b"cloister/v1/launch-statement"
 SESSION_OPEN: Final = b"cloister/v1/session-open"
@@ -40,7 +39,6 @@ SESSION_OPENING: Final = b"cloister/v1/session-opening"
 SESSION_REPLY: Final = b"cloister/v1/session-reply"
 SEALED_STATE: Final = b"cloister/v1/sealed-state"
 RECORD_KEYS: Final = b"cloister/v1/record-keys"
-CHECKPOINT: Final = b"cloister/v1/checkpoint"
 PLATFORM_SEALING: Final = b"cloister/v1/platform-sealing"
 
 # numbers = HKDF(seed, label, context): seeds of generators, not keys

@@ -24,7 +24,8 @@ from services.attestation.key_broker import KeyBroker
 EXIT_STATE_LOST: Final = 70
 """The host failed to store a decision (EX_SOFTWARE of sysexits.h)."""
 
-DOOR_WORKERS: Final = 8
+DOOR_WORKERS: Final = 32
+"""More than replies that wait for witnesses (key_broker.MAX_WAITING)."""
 
 
 class DoorStore:

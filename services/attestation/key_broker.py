@@ -6,6 +6,10 @@ Each reply is signed over the request's digest, its nonce and the log head, refu
 Time is a lower bound: the largest of the host's clock, the sealed high-water mark and the newest release that was
 accepted. A host that sets its clock back gains nothing; one that sets it forward only makes terms expire.
 While frozen (`state_anchor`) the broker describes itself, lists members and hears witnesses, nothing else.
+
+A reply that hands out keys or answers, or promises that something is over, leaves only when the witnesses have
+confirmed the decision behind it. Else a host would keep them away, take what was handed out, and go back to the state
+that they know, as often as it likes. Where they stay away, what was decided is wasted.
 """
 
 import threading
@@ -14,7 +18,7 @@ from typing import Final
 from common.broker_statements import wrap_refusal_detail
 from common.broker_verification import broker_binding
 from common.crypto.digests import sha256
-from common.errors import FormatError, Refusal
+from common.errors import FormatError, Refusal, UnavailableError
 from common.identifiers import Digest
 from common.messages.attestation import (
     AcceptOrder,
@@ -52,14 +56,22 @@ NO_NONCE: Final = bytes(32)
 """In the reply to bytes that are no request."""
 
 _FREE_WHILE_FROZEN: Final = (DescribeBroker, ListMembers, ConfirmHead)
+_CONFIRMED_FIRST: Final = (Admit, DrawBudget, Revoke, UpdatePolicy)
+
+CONFIRM_SECONDS: Final = 8.0
+"""How long a reply waits for the witnesses: several of their polls, and less than its asker waits (10 s)."""
+
+MAX_WAITING: Final = 16
+"""Replies that wait at once: fewer than threads of the door and of the host's HTTP server, so witnesses are heard."""
 
 
 class KeyBroker:
-    """One running broker. `handle` may be called from any thread; requests are answered one after the other."""
+    """One running broker. `handle` may be called from any thread; requests are judged one after the other."""
 
-    def __init__(self, context: BrokerContext) -> None:
-        self._context = context
-        self._lock = threading.Lock()
+    def __init__(self, context: BrokerContext, *, confirm_seconds: float = CONFIRM_SECONDS) -> None:
+        self._context, self._confirm_seconds = context, confirm_seconds
+        self._lock = threading.Condition()
+        self._waiting = 0
 
     def handle(self, raw: bytes, host_time: int) -> bytes:
         """The signed reply to any bytes. Raises nothing that a request could cause."""
@@ -70,6 +82,7 @@ class KeyBroker:
                 request = BrokerRequest.decode(raw)
                 nonce = request.nonce
                 body = self._answer(request.body, nonce, at)
+                self._require_confirmed(request.body)
             except EntitledRefusal as cause:
                 body = _refused(cause, sha256(raw))
             except Refusal as refusal:
@@ -83,6 +96,21 @@ class KeyBroker:
         with self._lock:
             return self._context.anchor.frozen
 
+    def _require_confirmed(self, asked: RequestBody) -> None:
+        """Wait, with the lock let go, until the log is confirmed as it is now; or raise (unavailable.frozen)."""
+        anchor, size = self._context.anchor, self._context.state.log.size
+        anchor.follow(self._context.state.log.head)
+        if isinstance(asked, ConfirmHead):
+            self._lock.notify_all()
+        if not isinstance(asked, _CONFIRMED_FIRST) or anchor.has_confirmed(size):
+            return
+        self._waiting += 1
+        try:
+            if not self._lock.wait_for(lambda: anchor.has_confirmed(size), self._confirm_seconds):
+                raise UnavailableError("unavailable.frozen", expected="witnesses that confirm what was decided")
+        finally:
+            self._waiting -= 1
+
     def _sign(self, request: Digest, nonce: bytes, at: int, body: ReplyBody) -> bytes:
         reply = BrokerReply(request=request, nonce=nonce, head=self._context.state.log.head, time=at, body=body)
         return sign(reply, self._context.signing_key).encode()
@@ -90,6 +118,8 @@ class KeyBroker:
     def _answer(self, body: RequestBody, nonce: bytes, at: int) -> ReplyBody:
         if not isinstance(body, _FREE_WHILE_FROZEN):
             self._context.anchor.require_thawed()
+        if isinstance(body, _CONFIRMED_FIRST) and self._waiting >= MAX_WAITING:
+            raise UnavailableError("unavailable.frozen", expected=f"at most {MAX_WAITING} replies that wait")
         match body:
             case DescribeBroker():
                 return self._describe(nonce)

@@ -3,7 +3,8 @@
 Sealing does not make state fresh: the host may start the broker from an older chain. So after each start it releases
 nothing until a quorum of the witnesses in its genesis record has signed that the log head of this boot is not older
 than any that they have seen. From then on it may run `UNCONFIRMED_LIMIT` decisions ahead of them and freezes again
-beyond: that bounds what a host gains by keeping the witnesses away and rewinding to the last head that they saw.
+beyond. A host that keeps the witnesses away and rewinds to the last head that they saw gains none of these: what it
+would keep (keys, answers) is not released before they have confirmed it (`key_broker`).
 
 Before a witness takes a newer head for the newest, it signs the one that it remembers: a broker of whose log that is no
 earlier head was rewound, or has grown from an older state beside another, and learns so here. Length says nothing, for
@@ -49,6 +50,13 @@ class StateAnchor:
             return False
         confirmed = self._confirmed_size()
         return confirmed is None or self._head.size - confirmed >= UNCONFIRMED_LIMIT
+
+    def has_confirmed(self, size: int) -> bool:
+        """Whether a quorum has seen the log at this size or later; without witnesses there is nobody to ask."""
+        if not self.witnessed:
+            return True
+        confirmed = self._confirmed_size()
+        return confirmed is not None and confirmed >= size
 
     def require_thawed(self) -> None:
         """Raise `FreshnessError` (freshness.state) when rewound, `UnavailableError` (unavailable.frozen) if frozen."""

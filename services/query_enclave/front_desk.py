@@ -21,6 +21,7 @@ from common.event_log import log_event
 from common.identifiers import ModelId, QueryId
 from common.messages.attestation import QueryEnclaveProof
 from services.query_enclave.streams import (
+    ASKED,
     BACKLOG,
     BLOCK_MILLISECONDS,
     OK,
@@ -90,6 +91,7 @@ class FrontDesk:
         if kept is not None and kept.until > time.monotonic():
             return kept
         with _redis_errors():
+            await self._redis.zadd(ASKED, {model_id: time.time()})
             raw: Any = await self._redis.get(proof_of(model_id))
         if raw is None:
             self._proofs.pop(model_id, None)

@@ -6,14 +6,15 @@ apart; a host that breaks it splits sessions and gains nothing.
 
 import logging
 import threading
-from typing import Final
+import time
+from typing import Any, Final
 
 from redis import Redis
 from redis.exceptions import RedisError
 
 from common.event_log import log_event
 from common.identifiers import ModelId
-from services.query_enclave.streams import WORKERS, lease_of, proof_of
+from services.query_enclave.streams import ASKED, ASKED_SECONDS, WORKERS, lease_of, proof_of
 
 _log = logging.getLogger("query.worker")
 
@@ -60,6 +61,12 @@ class Leases:
             if model_id in self._held:
                 del self._held[model_id]
                 self._redis.delete(proof_of(model_id), lease_of(model_id))
+
+    def asked(self) -> list[ModelId]:
+        """Models that somebody asked a front for lately, the last one first. Raises `RedisError`."""
+        self._redis.zremrangebyscore(ASKED, 0, time.time() - ASKED_SECONDS)
+        names: Any = self._redis.zrevrange(ASKED, 0, -1)
+        return [ModelId(name.decode("ascii")) for name in names]
 
     def beat(self) -> None:
         """Renew everything once; what another worker has taken meanwhile is ours no more. Raises `RedisError`."""

@@ -2,7 +2,8 @@
 
 The registry says which models there are; a Celery task only makes this look sooner. A model is served by one worker at
 a time, the holder of its lease in Redis: sessions live in one launch, so two would split them. A launch that ended is
-placed again after a pause that doubles; one whose placement is about to expire is replaced.
+placed again after a pause that doubles; one whose placement is about to expire is replaced. When there are more models
+than places, those that users asked for lately come first, and put out one that nobody asks for.
 """
 
 import contextlib
@@ -91,13 +92,23 @@ class Placements:
         wanted = self._models()
         for model_id in self._places.keys() - wanted.keys():
             self._drop(model_id)
-        for model_id, job_id in wanted.items():
-            self._keep(model_id, job_id)
+        asked = [model_id for model_id in self._leases.asked() if model_id in wanted]
+        for model_id in dict.fromkeys((*asked, *wanted)):
+            if self._has_room(model_id, asked):
+                self._keep(model_id, wanted[model_id])
         self.missing = tuple(name for name, place in self._places.items() if place.launched is None)
 
+    def _has_room(self, model_id: ModelId, asked: list[ModelId]) -> bool:
+        """Whether it has a place or may take one; one that is asked for may put out one that is not."""
+        if model_id in self._places or len(self._places) < self._capacity:
+            return True
+        idle = [name for name in self._places if name not in asked]
+        if model_id not in asked or not idle or not self._leases.hold(model_id):  # another worker may serve it
+            return False
+        self._drop(idle[0])
+        return True
+
     def _keep(self, model_id: ModelId, job_id: JobId) -> None:
-        if model_id not in self._places and len(self._places) >= self._capacity:
-            return
         if not self._leases.hold(model_id):
             self._drop(model_id)
             return

@@ -8,6 +8,7 @@ ask again, never an answer's secrecy, a budget or an evaluation that counts twic
   cloister:query:proof:<model id>      QueryEnclaveProof of the live launch, expires with the worker's lease
   cloister:query:lease:<model id>      name of the worker that serves the model, expires
   cloister:query:worker:<name>         present while a worker lives, expires
+  cloister:query:asked                 sorted set: model id, when a front last asked for its proof (Unix seconds)
   cloister:query:dead                  stream of entries that no launch could read: stream, entry, reason; no bodies
 
 An answered or dropped question is deleted, so a stream's length is its backlog.
@@ -24,6 +25,10 @@ GROUP: Final = "enclave"
 DEAD_LETTERS: Final = "cloister:query:dead"
 DEAD_LETTERS_KEPT: Final = 1000
 WORKERS: Final = "cloister:query:worker:"
+ASKED: Final = "cloister:query:asked"
+ASKED_SECONDS: Final = 600.0
+"""How long a model that somebody asked for comes before models that nobody asks for."""
+
 OK: Final = b"ok"
 
 BACKLOG: Final = 256

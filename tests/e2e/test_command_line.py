@@ -50,7 +50,7 @@ def test_the_readmes_commands_in_their_order(stack: RunningStack, digits: Digits
     keys = {
         name: run("keygen", "--unsafe-simulation", name)[-1]["party"] for name in ("provider", "owner", "user", "late")
     }
-    assert run.refused("owner", "jobs")["code"] == "not_found.pin"
+    assert run.refused("verify", "quote")["code"] == "not_found.pin"
     for name in ("provider", "owner", "user"):
         pinned = run("owner", "pin", "--as", name, "--from-checkout")[-1]
         assert pinned["stored"]

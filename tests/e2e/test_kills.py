@@ -6,6 +6,7 @@ all the while. What must hold afterwards stands in bench/kill_driver. The long r
 
 import os
 import secrets
+import signal
 import sys
 from collections.abc import Iterator
 
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 
 from bench.kill_asking import Asker
-from bench.kill_driver import SHORT_JOB, KillDriver
+from bench.kill_driver import PATIENT_JOB, SHORT_JOB, KillDriver
 from bench.kill_scene import trained_grant
 from bench.kill_victims import VICTIMS
 from client import ordering, user
@@ -92,3 +93,23 @@ def test_a_job_survives_or_says_why(
     played = driver.round(names, f"{seed}: {names}")
     say(request, str(played))
     assert not (*played.problems, *asker.problems())
+
+
+def test_an_order_waits_for_services_that_start_without_rabbitmq_and_redis(
+    driver: KillDriver, asker: Asker, request: pytest.FixtureRequest
+) -> None:
+    supervisor = driver.stack.status().supervisor_pid
+    assert supervisor is not None
+    os.kill(supervisor, signal.SIGSTOP)  # so that nothing comes back before the order is there
+    try:
+        gone = driver.kill_now(("rabbitmq", "redis"))
+        accepted = driver.order(PATIENT_JOB)
+        gone += driver.kill_now(("ingest", "trainer worker", "paramserver worker", "query front", "query worker"))
+    finally:
+        os.kill(supervisor, signal.SIGCONT)
+    played = driver.judge(accepted.job_id)
+    say(request, str(played))
+    assert len(gone) == 7
+    assert played.state in {"finished", "finished_short"}
+    assert not (*played.problems, *asker.problems())
+    assert [line for group in gone for line in group.left()] == []

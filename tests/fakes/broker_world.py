@@ -6,7 +6,9 @@ would do (carry, drop, replay, restore old state) the test does with `BrokerWorl
 
 import itertools
 import secrets
-from collections.abc import Callable, Iterable
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -171,6 +173,7 @@ class BrokerWorld:
         self.owner, self.provider, self.user = Party(), Party(), Party()
         self.time = int(self.platform.pki.root.certificate.not_valid_before_utc.timestamp()) + 7200
         self.store = MemoryStore()
+        self.confirm_seconds = 0.0
         self._numbers = itertools.count()
         self.restart()
 
@@ -179,7 +182,7 @@ class BrokerWorld:
         self.store = store or self.store
         runtime = self.runtime("broker")
         self.context = BrokerContext.start(runtime, self.store, self.rule, self.time)
-        self.core = KeyBroker(self.context)
+        self.core = KeyBroker(self.context, confirm_seconds=self.confirm_seconds)
 
     def runtime(self, role: str, measurement: MrEnclave | None = None) -> TestRuntime:
         return TestRuntime(self.platform, measurement or MEASUREMENTS[role], self.trust)
@@ -233,6 +236,25 @@ class BrokerWorld:
             signature=witness.sign(LOG_HEAD_SEEN, *head_seen_parts(self.genesis.digest, nonce, head)),
         )  # fmt: skip
         return self.channel().ask(body, Confirmed)
+
+    @contextmanager
+    def attended(self, witness: SigningKey) -> Iterator[None]:
+        """Inside, this witness confirms whatever is decided, as soon as it is."""
+        self.confirm_seconds = self.core._confirm_seconds = 30.0
+        left = threading.Event()
+
+        def attend() -> None:
+            while not left.wait(0.005):
+                self.confirm(witness)
+
+        thread = threading.Thread(target=attend, name="witness")
+        thread.start()
+        try:
+            yield
+        finally:
+            left.set()
+            thread.join()
+            self.confirm_seconds = self.core._confirm_seconds = 0.0
 
     def honest_round(self, witness: SigningKey, seen: LogHead | None) -> LogHead:
         """What an honest witness does when it has seen `seen`; the newest head that it knows afterwards."""

@@ -20,7 +20,7 @@ from common.crypto.signing import SigningKey
 from common.crypto.wrapping import WrappingKey
 from common.enclave.simulated_platform import SimulatedPlatform
 from common.enclave.trust_settings import TrustSettings
-from common.errors import NotFoundError, PolicyError
+from common.errors import NotFoundError, PolicyError, refusal_of
 from common.identifiers import BundleId, DatasetId, Digest, GrantId, JobId, ModelId, MrEnclave, RoleName
 from common.messages.attestation import BudgetBlock, LaunchBinding, Placement, QueryEnclaveProof
 from common.messages.evidence import SgxReferenceValue, TrustLevel
@@ -88,7 +88,7 @@ class Ledger:
         """A block of what is left; `policy.budget` when nothing is."""
         self.draws += 1
         if self.refusal is not None:
-            raise PolicyError(self.refusal)
+            raise refusal_of(self.refusal)
         name = GrantId.of(grant.digest)
         total = QueryGrant.decode(grant.payload).answers
         block = min(answers, total - self.drawn.get(name, 0))

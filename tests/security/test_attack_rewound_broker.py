@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from common.broker_channel import require_not_older
-from common.errors import FreshnessError
+from common.errors import FreshnessError, UnavailableError
 from common.messages.attestation import LogHead
-from tests.fakes.broker_world import BrokerWorld, MemoryStore
+from tests.fakes.broker_world import QUERY, TRAINER, BrokerWorld, MemoryStore
 from tests.unit.client.test_witness import Watched
 
 
@@ -102,3 +102,48 @@ def test_an_honest_broker_may_start_as_often_as_it_must(watched: Watched) -> Non
     watched.world.restart(MemoryStore(watched.world.store.blobs))
     watched.again().round()
     assert not watched.world.describe().frozen
+
+
+def test_a_budget_is_not_regained_by_rewinding_to_the_witnessed_head_again_and_again(watched: Watched) -> None:
+    """The witness is kept away while answers are drawn; what it never saw is as if it had not been, every time."""
+    world = watched.world
+    watched.witness.round()
+    job_id = world.start_job()
+    with world.attended(watched.identity.signing_key):
+        model = world.finish(job_id)
+        enclave, grant = world.launch(QUERY, job_id), world.grant(model, answers=100)
+    watched.witness.round()
+    for _ in range(3):
+        witnessed = world.store.copy()
+        with pytest.raises(UnavailableError, match="unavailable.frozen"):
+            world.draw(enclave, grant, 64)
+        world.restart(witnessed)
+        watched.witness.round()
+    with world.attended(watched.identity.signing_key):
+        assert world.draw(enclave, grant, 64).answers == 64
+        assert world.draw(enclave, grant, 64).answers == 36
+
+
+def test_attempts_are_not_regained_by_rewinding_to_the_witnessed_head(watched: Watched) -> None:
+    """Each launch lets provider code see the data again; a policy allows three of a slot, not three a rewind."""
+    world = watched.world
+    watched.witness.round()
+    job_id = world.start_job()
+    watched.witness.round()
+    for _ in range(5):
+        witnessed = world.store.copy()
+        with pytest.raises(UnavailableError, match="unavailable.frozen"):
+            world.launch(TRAINER, job_id)
+        world.restart(witnessed)
+        watched.witness.round()
+
+
+def test_a_revocation_is_not_promised_before_it_lasts(watched: Watched) -> None:
+    world = watched.world
+    watched.witness.round()
+    data = world.register_data()
+    watched.witness.round()
+    with pytest.raises(UnavailableError, match="unavailable.frozen"):
+        world.revoke(data.owner, "dataset", data.dataset_id)
+    with world.attended(watched.identity.signing_key):
+        world.revoke(data.owner, "dataset", data.dataset_id)

@@ -177,6 +177,24 @@ def test_a_lost_answer_is_asked_for_again_and_charged_once(world: QueryWorld) ->
     assert pauses == [0.5, 1.0, 2.0]
 
 
+@pytest.mark.parametrize("code", ["unavailable.broker", "unavailable.frozen"])
+def test_a_question_that_could_not_be_charged_is_asked_anew(world: QueryWorld, code: str) -> None:
+    launch = world.launch()
+    user = QueryUser(world.user, world.grant(answers=10), world.pins)
+    session = QuerySession.open(launch, user, pause=lambda _seconds: setattr(world.ledger, "refusal", None))
+    world.ledger.refusal = code
+    assert session.ask(rows_of(2)).answers_left == 8
+    assert (launch.model.calls, world.ledger.draws) == (1, 2)
+
+
+def test_a_broker_that_stays_away_is_reported(world: QueryWorld) -> None:
+    user = QueryUser(world.user, world.grant(answers=10), world.pins)
+    session = QuerySession.open(world.launch(), user, pause=lambda _seconds: None)
+    world.ledger.refusal = "unavailable.broker"
+    with pytest.raises(UnavailableError, match="unavailable.broker"):
+        session.ask(rows_of(2))
+
+
 def test_a_service_that_stays_down_is_reported(world: QueryWorld) -> None:
     transport = Stumbling(world.launch())
     session = QuerySession.open(transport, QueryUser(world.user, world.grant(), world.pins), pause=lambda _s: None)

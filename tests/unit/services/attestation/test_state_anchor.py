@@ -6,8 +6,8 @@ from common.crypto.signing import SigningKey
 from common.errors import AuthenticityError, FreshnessError, UnavailableError
 from common.messages.attestation import DescribeBroker, ListMembers, LogHead, Members, Refused
 from common.messages.evidence import TrustLevel
-from services.attestation import state_anchor
-from tests.fakes.broker_world import QUERY, BrokerWorld
+from services.attestation import key_broker, state_anchor
+from tests.fakes.broker_world import QUERY, TRAINER, BrokerWorld
 
 
 @pytest.fixture
@@ -30,8 +30,9 @@ def test_a_new_broker_is_frozen_until_its_witness_confirms(witnessed: BrokerWorl
         witnessed.register_data()
     assert not witnessed.confirm(witnessed.witnesses[0]).frozen
     job_id = witnessed.start_job()
-    witnessed.finish(job_id)
-    placement = witnessed.launch(QUERY, job_id).placement
+    with witnessed.attended(witnessed.witnesses[0]):
+        witnessed.finish(job_id)
+        placement = witnessed.launch(QUERY, job_id).placement
     assert placement is not None
     assert b'"witnessed":true' in placement.payload
 
@@ -105,6 +106,28 @@ def test_it_may_run_ahead_of_its_witnesses_by_so_much(witnessed: BrokerWorld, mo
         witnessed.register_data()
     witnessed.confirm(witness)
     witnessed.register_data()
+
+
+def test_what_is_handed_out_waits_for_the_witnesses(witnessed: BrokerWorld) -> None:
+    witness = witnessed.witnesses[0]
+    witnessed.confirm(witness)
+    job_id = witnessed.start_job()
+    before = witnessed.head.size
+    with pytest.raises(UnavailableError, match="unavailable.frozen"):
+        witnessed.launch(TRAINER, job_id)
+    assert witnessed.head.size == before + 1  # decided and wasted
+    with witnessed.attended(witness):
+        assert witnessed.launch(TRAINER, job_id).attempt == 2
+
+
+def test_only_so_many_replies_wait(witnessed: BrokerWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    witnessed.confirm(witnessed.witnesses[0])
+    job_id = witnessed.start_job()
+    monkeypatch.setattr(key_broker, "MAX_WAITING", 0)
+    before = witnessed.head.size
+    with pytest.raises(UnavailableError, match="unavailable.frozen"):
+        witnessed.launch(TRAINER, job_id)
+    assert witnessed.head.size == before  # nothing decided
 
 
 def test_a_slow_word_about_an_earlier_head_of_this_boot_counts(witnessed: BrokerWorld) -> None:
