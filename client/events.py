@@ -185,7 +185,10 @@ class PlainTwinTrained(Event):
 
 
 class Answered(Event):
-    """Answers of one sealed query, opened on this machine: one label per row, and what the model scored it."""
+    """Answers to sealed queries, opened on this machine: one label per row.
+
+    Stamped with the query enclave's trust level; `witnessed`: budgets and revocations outlive the broker's restarts.
+    """
 
     type: Literal["answered"] = "answered"
     rows: Count
@@ -194,6 +197,8 @@ class Answered(Event):
     queries: Count
     sent_bytes: Count
     received_bytes: Count
+    trust_level: str
+    witnessed: bool
 
 
 class Verified(Event):

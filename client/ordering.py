@@ -19,7 +19,7 @@ from client.revoking import revocation_of
 from client.scheduling import ScheduleWishes, host_view, plan_schedule
 from client.services import IngestService
 from common.crypto.wrapping import wrap
-from common.errors import AppraisalError, AuthenticityError, NotFoundError, UnavailableError
+from common.errors import AppraisalError, AuthenticityError, FreshnessError, NotFoundError, UnavailableError
 from common.identifiers import BundleId, DatasetId, JobId, ModelId
 from common.key_binding import order_secret_info, report_info
 from common.messages.attestation import AcceptOrder, ListMembers, Members, OrderAccepted, Revoke, Revoked
@@ -159,7 +159,7 @@ class _Reports:
         self.newest: JobReport | None = None
 
     def read(self) -> Iterator[e.ReportOpened]:
-        """All that are there and were not read yet."""
+        """All that are there and were not read yet. Raises `FreshnessError` for one that is not newer than the last."""
         job_id = JobId.of(self._order.digest)
         while True:
             after = None if self.newest is None else self.newest.sequence
@@ -167,6 +167,8 @@ class _Reports:
             if not page:
                 return
             for sealed in page:
+                if self.newest is not None and sealed.sequence <= self.newest.sequence:
+                    raise FreshnessError("freshness.report", expected=self.newest.sequence + 1, seen=sealed.sequence)
                 self.newest = open_report(self._party, self._order, sealed.sequence, sealed.sealed)
                 yield e.ReportOpened(report=self.newest)
 

@@ -119,6 +119,11 @@ class Terminal:
     def _line(self, mark: str, text: str, *, style: str = "") -> None:
         self.console.print(Text.assemble((f"{mark:>10} ", "bold cyan"), (text, style)), soft_wrap=True)
 
+    def _stamp(self, trust_level: str) -> None:
+        simulated = trust_level == TrustLevel.SIMULATION
+        words = "SIMULATION: no hardware protects this; whoever runs the host can read it" if simulated else trust_level
+        self._line("trust", words, style="bold red" if simulated else "bold green")
+
     def _advance(self, name: str, done: int, of: int, note: str = "") -> None:
         if not self.console.is_terminal:
             return
@@ -244,6 +249,7 @@ class Terminal:
         told = "" if event.outcome is None else f"  {event.outcome} after {event.rounds_done} rounds"
         self._line("model", event.model_id + told)
         self._line("manifest", event.manifest)
+        self._stamp(event.trust_level)
 
     @show.register
     def _(self, event: e.GrantSigned) -> None:
@@ -254,6 +260,11 @@ class Terminal:
         self._line("answers", f"{event.rows} rows in {event.queries} sealed queries, {event.answers_left} answers left")
         more = " ..." if event.rows > LABELS_SHOWN else ""
         self._line("labels", " ".join(map(str, event.labels[:LABELS_SHOWN])) + more)
+        self._stamp(event.trust_level)
+        if not event.witnessed:
+            self._line(
+                "warning", "no witness: budgets and revocations hold only until the broker restarts", style="red"
+            )
 
     @show.register
     def _(self, event: e.Verified) -> None:

@@ -53,6 +53,8 @@ def query(party: Party, grant: Signed, rows: NDArray[Any]) -> Iterator[Event]:
         queries=queries,
         sent_bytes=queries * session.profile.query_bytes,
         received_bytes=queries * session.profile.answer_bytes,
+        trust_level=session.enclave.trust_level,
+        witnessed=session.enclave.placement.witnessed,
     )
 
 

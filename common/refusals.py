@@ -47,6 +47,7 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     "freshness.state": ("operator", "restore the newest sealed state: the witnesses have seen a later one"),
     "freshness.placement": ("operator", "let the query worker place the model again: its placement is expired"),
     "freshness.session": ("user", "open a new session"),
+    "freshness.report": ("operator", "serve each sealed report of a job once, in the order of their numbers"),
     # -- appraisal
     "appraisal.measurement": ("operator", "run the enclave code that the release names (`cloister measure`)"),
     "appraisal.tcb_status": ("operator", "update the platform: its TCB status is not accepted"),

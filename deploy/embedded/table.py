@@ -43,7 +43,7 @@ def whole_stack(state: StateDirectory) -> list[ServiceSpec]:
     return [
         *brokers(state),
         service("attestation", "services.attestation.app", witnesses=[witness], witness_quorum=1),
-        service("witness", "client.witness", identity=str(_witness_file(state))),
+        service("witness", "client.witness", identity=str(_witness_file(state)), poll_seconds=0.5),
         service("ingest", "services.ingest.app", open_enrolment=True),
         service("trainer", "services.trainer_enclave.worker", capacity=TRAINER_SLOTS),
         service("paramserver", "services.paramserver.worker"),

@@ -1,0 +1,103 @@
+"""Every event has a form for people and one for programs, and simulation is said in words."""
+
+import io
+import json
+
+import pytest
+from rich.console import Console
+
+from client import events as e
+from client.rendering import JsonLines, Terminal, trust_words
+from common.errors import PolicyError
+from common.identifiers import JobId, ModelId, PartyKey
+from common.messages.policy import JobReport
+
+JOB = JobId("job_" + "1" * 32)
+
+
+def all_events() -> tuple[type[e.Event], ...]:
+    """Every concrete event."""
+    return tuple(e.Event.__subclasses__())
+
+
+@pytest.mark.parametrize("kind", all_events())
+def test_every_event_is_rendered_on_purpose(kind: type[e.Event]) -> None:
+    chosen = Terminal.__dict__["show"].dispatcher.dispatch(kind)
+    assert chosen is not Terminal.__dict__["show"].dispatcher.dispatch(e.Event), kind
+
+
+def test_event_types_are_distinct() -> None:
+    types = [kind.model_fields["type"].default for kind in all_events()]
+    assert len(set(types)) == len(types)
+
+
+def shown(*events: e.Event, terminal: bool = False) -> str:
+    """What a person reads."""
+    sink = io.StringIO()
+    show = Terminal(Console(file=sink, width=160, force_terminal=terminal, highlight=False))
+    for event in events:
+        show.show(event)
+    show.close()
+    return sink.getvalue()
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_progress_and_lines_go_together(*, terminal: bool) -> None:
+    report = JobReport(
+        job_id=JOB,
+        sequence=1,
+        tick=5,
+        total_ticks=10,
+        round=2,
+        loss=0.5,
+        members_live=2,
+        real_frames=3,
+        dummy_frames=12,
+        refused_frames=0,
+    )
+    last = report.model_copy(update={"tick": 10, "outcome": "failed", "codes": ("provider.raised",)})
+    text = shown(
+        e.StageBegan(title="Training"),
+        e.JobSeen(job_id=JOB, state="running", trainers=2),
+        e.ReportOpened(report=report),
+        e.ReportOpened(report=last),
+        e.JobSeen(job_id=JOB, state="failed", trainers=2, code="provider.raised"),
+        terminal=terminal,
+    )
+    assert "Training" in text
+    assert "provider.raised" in text
+    assert "3 real and 12 dummy frames" in text
+
+
+def test_the_trust_level_is_not_overlooked() -> None:
+    sink = io.StringIO()
+    Console(file=sink, width=100).print(trust_words("simulation"))
+    assert "SIMULATION" in sink.getvalue()
+    assert "can read everything" in sink.getvalue()
+    unsafe = e.IdentityMade(name="ann", party=PartyKey("a" * 64), directory="d", unsafe_simulation=True)
+    assert "UNSAFE" in shown(unsafe)
+
+
+def test_a_loss_that_nobody_told_is_no_number() -> None:
+    report = JobReport(
+        job_id=JOB,
+        sequence=0,
+        tick=0,
+        total_ticks=9,
+        round=0,
+        loss=None,
+        members_live=0,
+        real_frames=0,
+        dummy_frames=0,
+        refused_frames=0,
+    )
+    assert "loss -" in shown(e.ReportOpened(report=report))
+
+
+def test_programs_get_one_object_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    show = JsonLines()
+    show.show(e.JobSeen(job_id=JOB, state="finished", trainers=2, model_id=ModelId("model_" + "2" * 32)))
+    show.refused(PolicyError("policy.jobs", expected="at most 1", seen=1))
+    first, second = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert (first["type"], first["model_id"]) == ("job-seen", "model_" + "2" * 32)
+    assert (second["code"], second["mender"], second["expected"]) == ("policy.jobs", "owner", "at most 1")
