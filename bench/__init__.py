@@ -1,1 +1,1 @@
-"""Measurements (side: library): what the product costs, in figures that anybody can reproduce."""
+"""Measurements (side: owner): what the product costs, in figures that anybody can reproduce."""

@@ -1,4 +1,4 @@
-"""`python -m bench` (side: library)."""
+"""`python -m bench` (side: owner)."""
 
 from bench.cli import main
 

@@ -1,4 +1,4 @@
-"""The command `./cloister bench` (side: library). The installed `cloister` does not carry it."""
+"""The command `./cloister bench` (side: owner). The installed `cloister` does not carry it."""
 
 import click
 

@@ -1,4 +1,4 @@
-"""`./cloister bench kill`: random processes of a private stack die at random moments of tiny jobs (side: library).
+"""`./cloister bench kill`: random processes of a private stack die at random moments of tiny jobs (side: owner).
 
 Each round is played and judged as bench/kill_driver says, while a user asks all the time. The loop stops at the first
 round in which something did not hold; the same seed draws the same victims and moments again.

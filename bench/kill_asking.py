@@ -1,4 +1,4 @@
-"""A user who asks one sealed question again and again while the stack is being hurt (side: library).
+"""A user who asks one sealed question again and again while the stack is being hurt (side: owner).
 
 A trained model gives one answer to one question, so every answer must be the first one. A question may take long: the
 session sends the same bytes again, and opens another session when its launch is gone (client/query_session). None may

@@ -1,4 +1,4 @@
-"""Processes of a running stack die while a tiny job runs, and what must hold afterwards (side: library).
+"""Processes of a running stack die while a tiny job runs, and what must hold afterwards (side: owner).
 
 One round: an order is accepted; each victim gets SIGKILL at its moment; the job is followed to its end. Then
 

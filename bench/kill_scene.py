@@ -1,4 +1,4 @@
-"""A stack of its own and the parties that the kill loop needs: provider, owner, user (side: library)."""
+"""A stack of its own and the parties that the kill loop needs: provider, owner, user (side: owner)."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,8 +42,8 @@ def played_on(state: Path, directory: Path, rounds: int) -> Iterator[Scene]:
     stack.start(tied=True)
     try:
         stack.wait_ready()
-        parties = _enrolled(stack, state, directory)
-        training = _training(parties, directory, rounds + 1)
+        parties = enrolled(stack, directory)
+        training = allowed_training(parties, directory, rounds + 1)
         grant = trained_grant(parties["owner"], parties["user"], training, directory / "grant.json", ANSWERS)
         rows = np.load(directory / "digits" / "digits-held-out.npz", allow_pickle=False)["image"][:1]
         asker = Asker(lambda: user.open_session(parties["user"], grant), rows)
@@ -56,8 +56,9 @@ def played_on(state: Path, directory: Path, rounds: int) -> Iterator[Scene]:
         stack.stop()
 
 
-def _enrolled(stack: EmbeddedStack, state: Path, directory: Path) -> dict[str, Party]:
-    trust, endpoints = read_trust_settings(state), endpoints_of(stack.status())
+def enrolled(stack: EmbeddedStack, directory: Path) -> dict[str, Party]:
+    """Provider, owner and user, enrolled, who have pinned this stack."""
+    trust, endpoints = read_trust_settings(stack.state.root), endpoints_of(stack.status())
     measured = tuple(measure_roles(trust, digest_cache()))
     parties = {}
     for name in ("provider", "owner", "user"):
@@ -66,7 +67,8 @@ def _enrolled(stack: EmbeddedStack, state: Path, directory: Path) -> dict[str, P
     return parties
 
 
-def _training(parties: dict[str, Party], directory: Path, jobs: int) -> ordering.Training:
+def allowed_training(parties: dict[str, Party], directory: Path, jobs: int) -> ordering.Training:
+    """The example bundle on digits, both published, and a policy for so many jobs."""
     e.outcome(provider.pack(parties["provider"], SOURCE, directory / "bundle"), e.Sealed)
     published = provider.publish(parties["provider"], directory / "bundle", provider.ProviderTerms())
     bundle = e.outcome(published, e.BundleRegistered)

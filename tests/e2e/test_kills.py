@@ -8,17 +8,22 @@ import os
 import secrets
 import signal
 import sys
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from bench.kill_asking import Asker
-from bench.kill_driver import PATIENT_JOB, SHORT_JOB, KillDriver
-from bench.kill_scene import trained_grant
-from bench.kill_victims import VICTIMS
+from bench.kill_driver import PATIENT_JOB, SHORT_JOB, KillDriver, draw
+from bench.kill_scene import allowed_training, enrolled, trained_grant
+from bench.kill_victims import VICTIMS, ProcessGroup
 from client import ordering, user
+from client.context import Party
 from client.digits import DigitsFiles
+from client.stack_access import endpoints_of
+from deploy.embedded.stack import EmbeddedStack
 from tests.e2e.conftest import MakeParty, Published, RunningStack, register
 
 pytestmark = [pytest.mark.kills, pytest.mark.timeout(240)]
@@ -112,3 +117,41 @@ def test_an_order_waits_for_services_that_start_without_rabbitmq_and_redis(
     assert played.state in {"finished", "finished_short"}
     assert not (*played.problems, *asker.problems())
     assert [line for group in gone for line in group.left()] == []
+
+
+def test_the_supervisor_dies_and_the_next_start_carries_the_order_out(
+    tmp_path: Path, seed: int, request: pytest.FixtureRequest
+) -> None:
+    stack = EmbeddedStack(tmp_path / "state")
+    stack.start(tied=True)
+    try:
+        stack.wait_ready()
+        parties = enrolled(stack, tmp_path / "parties")
+        training = allowed_training(parties, tmp_path / "parties", jobs=1)
+        accepted = KillDriver(stack, parties["owner"], training).order()
+        (planned,) = draw(["trainer worker"], accepted.seconds, f"{seed}: supervisor")
+        time.sleep(planned.moment_seconds)
+        everything = _kill_supervisor(stack)
+        assert not stack.stop(), "the guardian saw to it"
+        assert everything.left() == []
+
+        stack.start(tied=True)
+        stack.wait_ready()
+        owner = Party(parties["owner"].directory, endpoints_of(stack.status()))
+        played = KillDriver(stack, owner, training, [accepted.job_id]).judge(accepted.job_id)
+        say(request, f"supervisor at {planned.moment_seconds:.2f} s; {played}")
+        assert not played.problems
+    finally:
+        stack.stop()
+
+
+def _kill_supervisor(stack: EmbeddedStack) -> ProcessGroup:
+    """SIGKILL; returns it with all below it, when the stack is down."""
+    supervisor = stack.status().supervisor_pid
+    assert supervisor is not None
+    group = ProcessGroup.of(supervisor)
+    assert group.kill()
+    deadline = time.monotonic() + 20.0
+    while stack.status().state != "down" and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return group
