@@ -43,7 +43,6 @@ LAUNCH_SECONDS: Final = 3.0
 SLOT_SHARE: Final = 0.7
 """Moments of a slot's processes are drawn over this part of the schedule, counted from when the process is there."""
 
-END_SECONDS: Final = 90.0
 READY_SECONDS: Final = 60.0
 ORPHAN_SECONDS: Final = 10.0
 LOOK_SECONDS: Final = 0.05
@@ -75,11 +74,15 @@ class Kill:
 
 @dataclass(frozen=True)
 class Round:
-    """One job, and what died meanwhile. `problems` says which of (1) to (5) did not hold; empty: all did."""
+    """One job, and what died meanwhile. `problems` says which of (1) to (5) did not hold; empty: all did.
+
+    `state` and `code` are public; `outcome` is what only the owner reads: of the last report, None when it was lost.
+    """
 
     job_id: JobId
     state: str
     code: str | None
+    outcome: str | None
     kills: tuple[Kill, ...]
     job_seconds: float
     ready_seconds: float
@@ -88,7 +91,7 @@ class Round:
     def __str__(self) -> str:
         """One line."""
         died = ", ".join(str(one) for one in self.kills) or "nothing died"
-        ended = f"{self.state} {self.code or ''}".strip()
+        ended = f"{self.state}: {self.code or self.outcome or 'the last report was lost'}"
         times = f"job {self.job_seconds:.1f} s, ready {self.ready_seconds:.1f} s later"
         return "; ".join((died, ended, times, *self.problems))
 
@@ -130,10 +133,9 @@ class KillDriver:
         """Follow a job to its end, and look at what must hold then."""
         begun = time.monotonic()
         try:
-            end = self._follow(job_id)
-            state, code = end.state, end.code
+            state, code, outcome = self._follow(job_id)
         except CloisterError as error:
-            state, code = "unknown", str(error)
+            state, code, outcome = "unknown", str(error), None
         job_seconds = time.monotonic() - begun
         for strike in strikes:
             strike.finish()
@@ -144,7 +146,7 @@ class KillDriver:
         problems += self._leftovers()  # (4)
         problems += self._lost_orders()  # (5)
         kills = tuple(strike.result for strike in strikes)
-        return Round(job_id, state, code, kills, job_seconds, ready_seconds, tuple(problems))
+        return Round(job_id, state, code, outcome, kills, job_seconds, ready_seconds, tuple(problems))
 
     def kill_now(self, names: Sequence[str]) -> list[ProcessGroup]:
         """SIGKILL to all victims of these names; what died with them or should."""
@@ -154,9 +156,12 @@ class KillDriver:
             group.kill()
         return groups
 
-    def _follow(self, job_id: JobId) -> e.JobSeen:
-        seen = [event for event in ordering.watch(self.owner, job_id) if isinstance(event, e.JobSeen)]
-        return seen[-1]
+    def _follow(self, job_id: JobId) -> tuple[str, str | None, str | None]:
+        """Public state and code at the end, and the outcome that the owner read."""
+        told = list(ordering.watch(self.owner, job_id))
+        seen = [event for event in told if isinstance(event, e.JobSeen)][-1]
+        sealed = [event for event in told if isinstance(event, e.ModelSealed)]
+        return seen.state, seen.code, sealed[-1].outcome if sealed else None
 
     def _await_ready(self) -> tuple[float, list[str]]:
         """How long it took until every service said so itself, and who does not say it in time."""

@@ -25,6 +25,8 @@ from deploy.embedded.stack import EmbeddedStack
 SOURCE: Final = CODE_ROOT / "examples" / "providers" / "digits_cnn"
 
 ANSWERS: Final = 1_000_000
+LEARNED: Final = frozenset({"finished", "finished_short"})
+"""Outcomes of a job whose model has seen data."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ def trained_grant(
     order = ordering.train(owner_party, replace(training, wishes=PATIENT_JOB))
     job_id = e.outcome(order, e.OrderAccepted).job_id
     *_, last = ordering.watch(owner_party, job_id)
-    if not isinstance(last, e.ModelSealed):
+    if not isinstance(last, e.ModelSealed) or last.outcome not in LEARNED:
         raise UnavailableError("unavailable.rounds", expected="a model to ask", seen=last)
     asked_by, terms = asker.identity.signing_key.party, granting.GrantTerms(answers)
     e.outcome(granting.grant(owner_party, asked_by, last.model_id, terms, destination), e.GrantSigned)
