@@ -42,7 +42,7 @@ def seal(party: Party, source: Path, directory: Path) -> Iterator[e.Event]:
     try:
         with np.load(source, allow_pickle=False) as file:
             columns = {name: file[name] for name in file.files}
-    except (OSError, ValueError, AttributeError) as cause:
+    except (OSError, ValueError, AttributeError, TypeError) as cause:
         raise FormatError("format.dataset", expected="an NPZ file of plain arrays", seen=source.name) from cause
     yield from seal_to_directory(party, encode_columns(columns), ObjectKind.DATASET, directory)
 

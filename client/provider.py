@@ -58,7 +58,8 @@ def pack(party: Party, source: Path, directory: Path) -> Iterator[e.Event]:
 def publish(party: Party, directory: Path, terms: ProviderTerms) -> Iterator[e.Event]:
     """Upload a packed bundle and register it with the broker. Ends with `BundleRegistered`.
 
-    May be repeated after an interruption: terms and publication are signed once for each packed object.
+    May be repeated after an interruption: the same terms for the same packed object are signed once. Other terms, or a
+    newly pinned release, make another publication of it.
     """
     reference = require_intact(directory)
     sent = 0
@@ -93,25 +94,31 @@ def _registration(party: Party, reference: ObjectRef, terms: Signed, publication
 
 
 def _signed_terms(party: Party, reference: ObjectRef, terms: ProviderTerms) -> Signed:
+    """These terms, signed; the stored ones if they say the same, so that what was interrupted can be repeated."""
+    own = party.identity
+    wanted = BundleTerms(
+        provider=own.signing_key.party,
+        report_key=own.report_key.public,
+        unsafe_simulation=own.unsafe_simulation,
+        owners=terms.owners,
+        users=terms.users,
+        releases=(party.trust.release.digest,),
+        minimal_trust_level=minimal_trust_level(party),
+        answers_total=terms.answers_total,
+        not_after=int(time.time()) + terms.days * SECONDS_PER_DAY,
+    )
     stored = party.document("policies", reference.root)
-    if stored is None:
-        own = party.identity
-        stored = sign(
-            BundleTerms(
-                provider=own.signing_key.party,
-                report_key=own.report_key.public,
-                unsafe_simulation=own.unsafe_simulation,
-                owners=terms.owners,
-                users=terms.users,
-                releases=(party.trust.release.digest,),
-                minimal_trust_level=minimal_trust_level(party),
-                answers_total=terms.answers_total,
-                not_after=int(time.time()) + terms.days * SECONDS_PER_DAY,
-            ),
-            own.signing_key,
-        )
-        party.keep_document("policies", reference.root, stored)
-    return stored
+    if stored is not None and _says_the_same(BundleTerms.decode(stored.payload), wanted):
+        return stored
+    signed = sign(wanted, own.signing_key)
+    party.keep_document("policies", reference.root, signed)
+    return signed
+
+
+def _says_the_same(stored: BundleTerms, wanted: BundleTerms) -> bool:
+    """Whether only the time of signing differs, by less than a day."""
+    same_end = abs(stored.not_after - wanted.not_after) < SECONDS_PER_DAY
+    return same_end and stored == wanted.model_copy(update={"not_after": stored.not_after})
 
 
 def _publication(party: Party, directory: Path, reference: ObjectRef, terms: Signed) -> Signed:

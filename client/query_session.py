@@ -21,7 +21,7 @@ from client.query_verification import QueryPins, VerifiedEnclave, verify_query_e
 from common.crypto.keys import SecretKey
 from common.crypto.labels import SESSION_OPEN
 from common.crypto.signing import SigningKey
-from common.errors import AuthenticityError, FreshnessError, Refusal, UnavailableError, refusal_of
+from common.errors import AuthenticityError, FreshnessError, PolicyError, Refusal, UnavailableError, refusal_of
 from common.identifiers import SessionId
 from common.messages.attestation import QueryEnclaveProof
 from common.messages.policy import QueryGrant
@@ -143,9 +143,18 @@ class QuerySession:
             return self._ask(rows)
 
     def ask_all(self, rows: NDArray[np.generic]) -> Answer:
-        """The answers to any number of rows, in as many queries as it takes; costs one answer for each row."""
+        """The answers to any number of rows, in as many queries as it takes; costs one answer for each row.
+
+        Raises `PolicyError` (policy.budget) as soon as the grant is seen not to cover all rows: no answer of a
+        question that can't be finished is spent.
+        """
         step = self.profile.max_rows
-        answers = [self.ask(rows[at : at + step]) for at in range(0, len(rows), step)]
+        _require_covered(self._user.terms.answers, len(rows))
+        answers: list[Answer] = []
+        for at in range(0, len(rows), step):
+            if answers:
+                _require_covered(answers[-1].answers_left, len(rows) - at)
+            answers.append(self.ask(rows[at : at + step]))
         scores = [one.scores for one in answers if one.scores is not None]
         return Answer(
             np.concatenate([one.labels for one in answers]),
@@ -221,3 +230,8 @@ def _granted(reply: SessionReply, session_id: SessionId) -> tuple[QueryProfile, 
     if reply.profile is None or reply.detail is None or reply.session_id != session_id:
         raise AuthenticityError("authenticity.query", expected=f"a reply about {session_id}")
     return reply.profile, reply.detail
+
+
+def _require_covered(left: int, rows: int) -> None:
+    if rows > left:
+        raise PolicyError("policy.budget", expected=f"at most {left} rows under this grant", seen=f"{rows} rows")

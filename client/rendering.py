@@ -76,7 +76,7 @@ def figures_table(event: e.DemoFinished) -> Table:
     )
     table.add_row("quotes verified by the parties", str(event.quotes_verified))
     for service, count in event.ciphertext_bytes.items():
-        table.add_row(f"ciphertext that {service} saw", f"{count:,} bytes, and nothing else")
+        table.add_row(f"ciphertext through {service}", f"{count:,} bytes, and no plaintext")
     table.add_row(
         "frames, as the enclave counted them",
         f"{event.real_frames:,} real, {event.dummy_frames:,} dummy "

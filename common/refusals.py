@@ -24,7 +24,10 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     "format.model": ("provider", "train the model again: its weights do not fit the bundle's layout"),
     # -- authenticity
     "authenticity.signature": ("sender", "sign with the key of the stated party"),
-    "authenticity.http_signature": ("sender", "sign the request (RFC 9421) with an enrolled identity"),
+    "authenticity.http_signature": (
+        "sender",
+        "sign the request (RFC 9421) with an identity that this service knows: `pin` enrols yours",
+    ),
     "authenticity.sealed_object": ("sender", "upload the object anew: a chunk is not the one that was sealed"),
     "authenticity.wrapped_key": ("sender", "wrap the key anew to the key broker that the order names"),
     "authenticity.quote": ("operator", "run the enclave on a genuine platform under an accepted root"),

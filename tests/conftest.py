@@ -54,7 +54,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def _patience() -> float:
-    """A budget is for a quiet machine with two cores; a run fails at twice that, later where others share the machine."""
+    """A budget is for a quiet machine; a run fails at twice that, and later where others share the processors."""
     return max(2.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 

@@ -1,6 +1,8 @@
 """`cloister keygen`, `measure`, `explain` (side: owner)."""
 
+import re
 from pathlib import Path
+from typing import Final
 
 import click
 
@@ -8,9 +10,11 @@ from client.commands.options import Surroundings, party_command
 from client.context import Party
 from client.events import Explained, IdentityMade
 from client.measuring import digest_cache, measure_roles
-from common.enclave.trust_settings import TrustSettings
-from common.errors import ConflictError
+from common.errors import ConflictError, FormatError
 from common.refusals import REFUSALS
+
+NAME_PATTERN: Final = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}"
+"""An identity's name is the name of its directory."""
 
 
 @click.command()
@@ -23,6 +27,8 @@ from common.refusals import REFUSALS
 @party_command("owner")
 def keygen(here: Surroundings, new_name: str, *, unsafe_simulation: bool) -> None:
     """Make an identity: a signing key and a report key, on this machine."""
+    if re.fullmatch(NAME_PATTERN, new_name) is None:
+        raise FormatError("format.identifier", expected=f"a name matching {NAME_PATTERN}", seen=new_name)
     directory = here.home / new_name
     try:
         party = Party.create(directory, new_name, unsafe_simulation=unsafe_simulation)
@@ -49,7 +55,7 @@ def keygen(here: Surroundings, new_name: str, *, unsafe_simulation: bool) -> Non
 @party_command("owner")
 def measure(here: Surroundings, trust_settings: Path | None) -> None:
     """Compute what the enclaves of this checkout measure."""
-    settings = TrustSettings.decode((trust_settings or here.trust_settings_file).read_bytes())
+    settings = here.trust_settings(trust_settings)
     here.run(measure_roles(settings, digest_cache()))
 
 

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
+from pydantic import ValidationError
 
 from client.context import Endpoints, Party
 from client.events import Event
 from client.rendering import JsonLines, Show, Terminal
 from client.stack_access import ENDPOINTS_FILE, TRUST_SETTINGS_FILE
-from common.errors import CloisterError, NotFoundError
+from common.enclave.trust_settings import TrustSettings
+from common.errors import CloisterError, FormatError, NotFoundError
 
 STATE_DIRECTORY: Final = Path(".cloister")
 PATH: Final = click.Path(path_type=Path)
@@ -37,10 +39,15 @@ class Surroundings:
         path = self.endpoints_file or self.state / ENDPOINTS_FILE
         return Endpoints.decode(path.read_bytes()) if path.exists() else None
 
-    @property
-    def trust_settings_file(self) -> Path:
-        """The trust settings of the stack in the state directory."""
-        return self.state / TRUST_SETTINGS_FILE
+    def trust_settings(self, named: Path | None = None) -> TrustSettings:
+        """The named trust settings, or those of the stack in the state directory.
+
+        Raises `NotFoundError` (not_found.endpoints) where there is neither.
+        """
+        path = named or self.state / TRUST_SETTINGS_FILE
+        if not path.exists():
+            raise NotFoundError("not_found.endpoints", expected=path)
+        return TrustSettings.decode(path.read_bytes())
 
     def endpoints(self) -> Endpoints:
         """Addresses of the services: the named file, or the one of the stack in the state directory."""
@@ -99,6 +106,10 @@ def party_command(default_name: str) -> Callable[[Callable[..., None]], Callable
                 function(Surroundings(home.expanduser(), name, endpoints_file, state, show), **arguments)
             except CloisterError as error:
                 show.refused(error)
+                raise SystemExit(1) from None
+            except ValidationError as cause:
+                wrong = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in cause.errors())
+                show.refused(FormatError("format.message", expected="options within their bounds", seen=wrong))
                 raise SystemExit(1) from None
 
         return command

@@ -8,7 +8,6 @@ from client.commands.options import Surroundings, party_command
 from client.commands.types import DIGEST
 from client.measuring import digest_cache, measure_roles
 from client.pinning import pin
-from common.enclave.trust_settings import TrustSettings
 from common.identifiers import Digest
 
 
@@ -35,7 +34,7 @@ def pin_command(default_name: str) -> click.Command:
 
         Without --expect and --from-checkout nothing is stored.
         """
-        settings = TrustSettings.decode((trust_settings or here.trust_settings_file).read_bytes())
+        settings = here.trust_settings(trust_settings)
         measured = tuple(measure_roles(settings, digest_cache())) if from_checkout else None
         here.run(pin(here.party, here.endpoints(), settings, expect=expect, measured=measured))
 
