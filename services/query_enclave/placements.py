@@ -2,8 +2,9 @@
 
 The registry says which models there are; a Celery task only makes this look sooner. A model is served by one worker at
 a time, the holder of its lease in Redis: sessions live in one launch, so two would split them. A launch that ended is
-placed again after a pause that doubles; one whose placement is about to expire is replaced. When there are more models
-than places, those that users asked for lately come first, and put out one that nobody asks for.
+placed again after a pause that doubles; one whose placement is about to expire is replaced. A model that the broker
+refuses by a party's terms (revoked, expired) is not missing: it takes no place, and is tried again much later. When
+there are more models than places, those that users asked for lately come first, and put out one that nobody asks for.
 """
 
 import contextlib
@@ -16,7 +17,7 @@ from typing import Final, Protocol
 
 from redis.exceptions import RedisError
 
-from common.errors import CloisterError
+from common.errors import CloisterError, PolicyError
 from common.event_log import log_event
 from common.identifiers import JobId, ModelId
 from services.query_enclave.leases import Leases
@@ -26,6 +27,7 @@ _log = logging.getLogger("query.worker")
 LOOK_SECONDS: Final = 2.0
 FIRST_PAUSE_SECONDS: Final = 1.0
 LONGEST_PAUSE_SECONDS: Final = 60.0
+REFUSED_PAUSE_SECONDS: Final = 600.0
 RENEW_BEFORE_SECONDS: Final = 120
 """A placement is replaced this long before it expires."""
 
@@ -63,6 +65,7 @@ class Placements:
     def __init__(self, models: Models, launch: Launch, leases: Leases, *, capacity: int) -> None:
         self._models, self._launch, self._leases, self._capacity = models, launch, leases, capacity
         self._places: dict[ModelId, _Place] = {}
+        self._refused_until: dict[ModelId, float] = {}
         self._wake, self._stopped = threading.Event(), threading.Event()
         self.missing: tuple[ModelId, ...] = ()
 
@@ -89,7 +92,7 @@ class Placements:
 
     def reconcile(self) -> None:
         """One look: what should be placed here, and is not, gets placed; what should not, is ended."""
-        wanted = self._models()
+        wanted = {name: job for name, job in self._models().items() if not self._is_refused(name)}
         for model_id in self._places.keys() - wanted.keys():
             self._drop(model_id)
         asked = [model_id for model_id in self._leases.asked() if model_id in wanted]
@@ -97,6 +100,9 @@ class Placements:
             if self._has_room(model_id, asked):
                 self._keep(model_id, wanted[model_id])
         self.missing = tuple(name for name, place in self._places.items() if place.launched is None)
+
+    def _is_refused(self, model_id: ModelId) -> bool:
+        return time.monotonic() < self._refused_until.get(model_id, 0.0)
 
     def _has_room(self, model_id: ModelId, asked: list[ModelId]) -> bool:
         """Whether it has a place or may take one; one that is asked for may put out one that is not."""
@@ -127,6 +133,10 @@ class Placements:
             place.launched = self._launch(model_id, job_id, self.nudge)
             place.pause = FIRST_PAUSE_SECONDS
             self._leases.publish(model_id, place.launched.proof)
+        except PolicyError as refusal:
+            self._refused_until[model_id] = time.monotonic() + REFUSED_PAUSE_SECONDS
+            log_event(_log, "model_refused", model_id=model_id, code=refusal.code)
+            self._drop(model_id)
         except (CloisterError, TimeoutError, OSError) as error:
             place.try_at = time.monotonic() + place.pause
             place.pause = min(2 * place.pause, LONGEST_PAUSE_SECONDS)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from redis import Redis
 
+from common.errors import PolicyError, UnavailableError
 from common.identifiers import JobId, ModelId
 from services.query_enclave.leases import Leases
 from services.query_enclave.placements import Placements
@@ -59,14 +60,20 @@ class Worker:
         self.leases = OwnLeases()
         self.known = dict.fromkeys(MODELS[:known], JOB)
         self.served: set[ModelId] = set()
-        self._placements = Placements(lambda: self.known, self._launch, self.leases, capacity=2)
+        self.revoked: set[ModelId] = set()
+        self.broken: set[ModelId] = set()
+        self.placements = Placements(lambda: self.known, self._launch, self.leases, capacity=2)
 
     def _launch(self, model_id: ModelId, _job: JobId, _on_exit: Callable[[], None]) -> Placed:
+        if model_id in self.revoked:
+            raise PolicyError("policy.revoked")
+        if model_id in self.broken:
+            raise UnavailableError("unavailable.enclave")
         return Placed(self.served, model_id)
 
     def look(self, *asked: ModelId) -> set[ModelId]:
         self.leases.names = list(asked)
-        self._placements.reconcile()
+        self.placements.reconcile()
         return set(self.served)
 
 
@@ -107,3 +114,17 @@ def test_a_model_that_left_the_registry_makes_room() -> None:
     worker.look()
     del worker.known[MODELS[0]]
     assert worker.look() == {MODELS[1], MODELS[2]}
+
+
+def test_a_revoked_model_is_not_missing_and_takes_no_place() -> None:
+    worker = Worker(3)
+    worker.revoked.add(MODELS[0])
+    assert worker.look() == {MODELS[1], MODELS[2]}
+    assert worker.placements.missing == ()
+
+
+def test_a_model_whose_enclave_fails_is_missing() -> None:
+    worker = Worker(2)
+    worker.broken.add(MODELS[0])
+    assert worker.look() == {MODELS[1]}
+    assert worker.placements.missing == (MODELS[0],)
