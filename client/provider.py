@@ -23,7 +23,7 @@ from common.bundle import BundleContents
 from common.bundle_packing import pack_bundle
 from common.crypto import KeyRing
 from common.crypto.wrapping import wrap_ring
-from common.identifiers import BundleId, PartyKey
+from common.identifiers import BundleId, Digest, PartyKey
 from common.key_binding import bundle_key_info
 from common.messages.attestation import RegisterBundle, Registered
 from common.messages.base import Count, Message
@@ -66,11 +66,11 @@ def publish(party: Party, directory: Path, terms: ProviderTerms) -> Iterator[e.E
     for event in upload_object(IngestService.of(party), directory, reference):
         sent = event.bytes_sent
         yield event
-    signed_terms = _signed_terms(party, reference, terms)
-    publication = _publication(party, directory, reference, signed_terms)
+    agreed = signed_terms(party, reference, terms, party.trust.release.digest)
+    publication = _publication(party, directory, reference, agreed)
     link = BrokerLink(party, IngestService.of(party).register_bundle)
     yield link.verify()
-    link.ask(_registration(party, reference, signed_terms, publication), Registered)
+    link.ask(_registration(party, reference, agreed, publication), Registered)
     bundle_id = BundleId.of(publication.digest)
     party.keep_document("publications", bundle_id, publication)
     yield e.BundleRegistered(
@@ -93,7 +93,7 @@ def _registration(party: Party, reference: ObjectRef, terms: Signed, publication
     )
 
 
-def _signed_terms(party: Party, reference: ObjectRef, terms: ProviderTerms) -> Signed:
+def signed_terms(party: Party, reference: ObjectRef, terms: ProviderTerms, release: Digest) -> Signed:
     """These terms, signed; the stored ones if they say the same, so that what was interrupted can be repeated."""
     own = party.identity
     wanted = BundleTerms(
@@ -102,7 +102,7 @@ def _signed_terms(party: Party, reference: ObjectRef, terms: ProviderTerms) -> S
         unsafe_simulation=own.unsafe_simulation,
         owners=terms.owners,
         users=terms.users,
-        releases=(party.trust.release.digest,),
+        releases=(release,),
         minimal_trust_level=minimal_trust_level(party),
         answers_total=terms.answers_total,
         not_after=int(time.time()) + terms.days * SECONDS_PER_DAY,

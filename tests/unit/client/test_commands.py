@@ -80,3 +80,22 @@ def test_every_code_is_explained() -> None:
         told = [json.loads(line) for line in CliRunner().invoke(main, ["explain", code, "--json"]).stdout.splitlines()]
         assert {"type": "explained", "code": code, "mender": mender, "mend": mend} in told
     assert CliRunner().invoke(main, ["explain", "nonsense"]).exit_code == 2
+
+
+@pytest.mark.parametrize("name", ["a/../b", "..", "", ".hidden", "x" * 65])
+def test_a_name_that_is_no_directory_name_is_refused(tmp_path: Path, name: str) -> None:
+    result = CliRunner().invoke(main, ["keygen", name, "--home", str(tmp_path / "home")])
+    assert result.exit_code == 1
+    assert "format.identifier" in result.output
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_options_out_of_bounds_are_refused_and_not_a_traceback(tmp_path: Path) -> None:
+    arguments = ["--home", str(tmp_path), "--state", str(tmp_path)]
+    runner = CliRunner()
+    assert runner.invoke(main, ["keygen", "owner", *arguments]).exit_code == 0
+    made = runner.invoke(main, ["owner", "policy", "data_" + "0" * 32, "--max-jobs", "-1", *arguments])
+    assert (made.exit_code, type(made.exception)) in [(1, SystemExit), (2, SystemExit)]
+    unpinned = runner.invoke(main, ["owner", "pin", "--from-checkout", *arguments])
+    assert unpinned.exit_code == 1
+    assert "not_found.endpoints" in unpinned.output

@@ -8,7 +8,15 @@ import pytest
 
 from client.query_session import QuerySession, QueryUser
 from common.crypto.signing import SigningKey
-from common.errors import AppraisalError, AuthenticityError, FormatError, FreshnessError, Refusal, UnavailableError
+from common.errors import (
+    AppraisalError,
+    AuthenticityError,
+    FormatError,
+    FreshnessError,
+    PolicyError,
+    Refusal,
+    UnavailableError,
+)
 from common.identifiers import Digest, MrEnclave, RoleName
 from common.messages.attestation import QueryEnclaveProof
 from common.messages.evidence import TrustLevel
@@ -144,6 +152,21 @@ def test_many_rows_go_in_several_queries(world: QueryWorld) -> None:
     np.testing.assert_array_equal(answer.labels, (rows_of(10) @ WEIGHTS_CF.T).argmax(axis=1))
     assert answer.answers_left == 90
     assert launch.model.calls == 3
+
+
+@pytest.mark.parametrize(("granted", "spent", "calls"), [(9, 0, 0), (12, 5, 1)])
+def test_rows_that_the_grant_does_not_cover_cost_at_most_one_query(
+    world: QueryWorld, granted: int, spent: int, calls: int
+) -> None:
+    launch = world.launch()
+    session = QuerySession.open(launch, QueryUser(world.user, world.grant(answers=granted), world.pins))
+    for _ in range(spent):
+        session.ask(rows_of(1))
+    launch.model.calls = 0
+    with pytest.raises(PolicyError, match="policy.budget") as refusal:
+        session.ask_all(rows_of(10))
+    assert refusal.value.seen is not None
+    assert launch.model.calls == calls
 
 
 class Stumbling:
