@@ -8,6 +8,7 @@
             rabbitmq/ redis/  their data;  other folders belong to the services
 """
 
+import contextlib
 import fcntl
 import json
 import os
@@ -22,6 +23,9 @@ from common.errors import ConflictError
 MARKER: Final = "cloister-state"
 _FOLDERS: Final = ("run", "credentials", "settings", "logs")
 _PASSWORD_BYTES: Final = 32
+_FIRST_PORT: Final = 10_000
+_PORTS_ENOUGH: Final = 1_000
+_PORT_RANGE_FILE: Final = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
 class StateDirectory:
@@ -120,9 +124,21 @@ def write_private(path: Path, content: bytes) -> None:
 
 
 def _free_port(taken: set[int]) -> int:
+    """A port on which nobody listens, at random."""
+    ports = _listening_ports()
     while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = int(probe.getsockname()[1])
-        if port not in taken:
-            return port
+        port = ports.start + secrets.randbelow(len(ports))
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            if port not in taken:
+                return port
+
+
+def _listening_ports() -> range:
+    """Ports that the kernel gives to no outgoing connection (ip(7), ip_local_port_range).
+
+    Such a connection, one of ours even, could take a service's port in the second in which that is restarted.
+    """
+    first, last = (int(word) for word in _PORT_RANGE_FILE.read_text().split())
+    below, above = range(_FIRST_PORT, first), range(last + 1, 65_536)
+    return next((ports for ports in (below, above) if len(ports) >= _PORTS_ENOUGH), range(_FIRST_PORT, 65_536))

@@ -16,8 +16,9 @@ import numpy as np
 import pytest
 
 from bench.kill_asking import Asker
-from bench.kill_driver import SHORT_JOB, KillDriver, draw
+from bench.kill_driver import SHORT_JOB, KillDriver
 from bench.kill_scene import LEARNED, allowed_training, enrolled, trained_grant
+from bench.kill_strike import draw
 from bench.kill_victims import VICTIMS, ProcessGroup
 from client import ordering, user
 from client.context import Party

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from bench.kill import victims_of
-from bench.kill_driver import LAUNCH_SECONDS, SLOT_SHARE, draw
+from bench.kill_strike import LAUNCH_SECONDS, SLOT_SHARE, draw
 from bench.kill_victims import VICTIMS, ProcessGroup
 
 PARENT = """

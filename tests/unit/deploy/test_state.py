@@ -77,6 +77,13 @@ def test_passwords_differ_and_have_256_bits(state: StateDirectory) -> None:
     assert len(first) == len(second) == 43  # 32 bytes in base64
 
 
+def test_no_outgoing_connection_may_take_a_port_while_its_service_restarts(state: StateDirectory) -> None:
+    first, last = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+    if first < 11_000 and last > 64_000:
+        pytest.skip("this kernel leaves no ports to listen on")
+    assert not any(first <= state.port(f"service {number}") <= last for number in range(50))
+
+
 def test_ports_are_kept_until_they_are_forgotten(state: StateDirectory) -> None:
     ports = {name: state.port(name) for name in "abcdef"}
     assert len(set(ports.values())) == 6
