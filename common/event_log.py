@@ -89,6 +89,6 @@ def configure_host_logging(service: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_JsonLines())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
-    for noisy in ("pika", "httpx", "httpcore", "uvicorn.access", "sqlalchemy", "asyncio"):
+    for noisy in ("amqp", "asyncio", "celery", "httpcore", "httpx", "kombu", "pika", "sqlalchemy", "uvicorn.access"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     log_event(logging.getLogger(service), "service_started", service=service)

@@ -9,13 +9,14 @@ that must wait holds back later ones, so that it does not starve, unless all liv
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any, Final
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from common.identifiers import JobId
 from common.untrusted.database import Database
-from common.untrusted.job_records import end_job, set_state
+from common.untrusted.job_records import ENDED_STATES, end_job, set_state
 from common.untrusted.tables import jobs, slots, workers
 
 TRAINER: Final = "trainer"
@@ -45,6 +46,16 @@ class Slot:
     job_id: JobId
     role: str
     slot: int
+
+
+class Lease(Enum):
+    """What a worker hears of a slot that it held."""
+
+    HELD = "held"
+    OVER = "over"
+    """Its job has ended: the holder hears that from the broker too, and ends by itself."""
+    LOST = "lost"
+    """The slot waits again, or another worker has it: the holder must end now."""
 
 
 class SlotBoard:
@@ -87,12 +98,15 @@ class SlotBoard:
                 set_state(connection, slot.job_id, "running", self._now())
             return True
 
-    def renew(self, slot: Slot, worker: str, *, lease_seconds: float = LEASE_SECONDS) -> bool:
-        """Hold it longer; False when it is no longer this worker's, or the job is over: end the relay then."""
+    def renew(self, slot: Slot, worker: str, *, lease_seconds: float = LEASE_SECONDS) -> Lease:
+        """Hold it longer, unless the job is over or the slot is no longer this worker's."""
         held = (*_is(slot), slots.c.worker == worker, slots.c.state == "claimed")
         with self._database.writing() as connection:
             until = self._now() + lease_seconds
-            return bool(connection.execute(update(slots).where(*held).values(lease_until=until)).rowcount)
+            if connection.execute(update(slots).where(*held).values(lease_until=until)).rowcount:
+                return Lease.HELD
+            row = self._row(connection, slot)
+            return Lease.OVER if row is not None and row.job_state in ENDED_STATES else Lease.LOST
 
     def release(self, slot: Slot, worker: str, *, crashed: bool, code: str | None = None) -> None:
         """Give it back: done, or `crashed` and to be claimed again. A `code` that is final fails the job.

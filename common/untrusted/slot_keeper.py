@@ -1,8 +1,10 @@
 """A worker's slots: claimed for a task, kept under renewed leases, given back when what holds them ends (side: host).
 
 One thread says every HEARTBEAT_SECONDS that the worker lives, renews leases every RENEW_SECONDS, and looks at what the
-slots' holders do. A holder that ended by itself has done its work or crashed; one whose lease is refused is stopped,
-because the job is over or another worker has the slot. The database may be away for a while: it is asked again.
+slots' holders do. A holder that ended by itself has done its work or crashed. One whose lease was lost is stopped at
+once, because another worker may have the slot. One whose job is over hears so from the broker as well and ends by
+itself within GRACE_SECONDS, so that what the host sees of the end does not depend on who was faster; else it is stopped.
+The database may be away for a while: it is asked again.
 """
 
 import contextlib
@@ -14,11 +16,14 @@ from typing import Final, Protocol
 
 from common.errors import CloisterError, Refusal
 from common.event_log import log_event
-from common.untrusted.slot_board import HEARTBEAT_SECONDS, RENEW_SECONDS, Slot, SlotBoard
+from common.untrusted.slot_board import HEARTBEAT_SECONDS, RENEW_SECONDS, Lease, Slot, SlotBoard
 
 _log = logging.getLogger("slots")
 
 LOOK_SECONDS: Final = 0.5
+
+GRACE_SECONDS: Final = 15.0
+"""An enclave lists the members once a tick or more often; its sandbox is gone a few seconds later, on a busy machine."""
 
 
 class Holder(Protocol):
@@ -44,9 +49,12 @@ class Holder(Protocol):
 class SlotKeeper:
     """All slots of one worker. `take` may be called from any thread; what it starts is started on that thread."""
 
-    def __init__(self, board: SlotBoard, worker: str, role: str, capacity: int) -> None:
-        self._board, self._worker, self._role, self._capacity = board, worker, role, capacity
+    def __init__(
+        self, board: SlotBoard, worker: str, role: str, capacity: int, *, now: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._board, self._worker, self._role, self._capacity, self._now = board, worker, role, capacity, now
         self._held: dict[Slot, Holder] = {}
+        self._over_since: dict[Slot, float] = {}
         self._lock = threading.Lock()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="slot-keeper", daemon=True)
@@ -92,7 +100,7 @@ class SlotKeeper:
     def _run(self) -> None:
         beat_at = renew_at = 0.0
         while not self._stopped.wait(LOOK_SECONDS):
-            now = time.monotonic()
+            now = self._now()
             try:
                 if now >= beat_at:
                     self._board.heartbeat(self._worker, self._role, self._capacity)
@@ -121,13 +129,19 @@ class SlotKeeper:
                           state="crashed" if crashed else "done")  # fmt: skip
 
     def _renew(self) -> None:
-        """Renew every lease; stop a holder whose lease is refused."""
+        """Renew every lease; stop a holder whose lease is lost, or who has had its time to end."""
         for slot, holder in self._snapshot():
-            if not self._board.renew(slot, self._worker):
+            lease = self._board.renew(slot, self._worker)
+            if lease is Lease.LOST or (lease is Lease.OVER and self._had_its_time(slot)):
                 holder.stop()
                 self._forget(slot)
                 log_event(_log, "slot_withdrawn", job_id=slot.job_id, role=slot.role, slot=slot.slot)
 
+    def _had_its_time(self, slot: Slot) -> bool:
+        now = self._now()
+        return now - self._over_since.setdefault(slot, now) >= GRACE_SECONDS
+
     def _forget(self, slot: Slot) -> None:
         with self._lock:
             self._held.pop(slot, None)
+            self._over_since.pop(slot, None)

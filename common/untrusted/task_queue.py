@@ -8,7 +8,7 @@ acknowledgement, one message at a time, and arguments in the body alone: `send` 
 import logging
 from typing import Any, Final, Protocol
 
-from celery import Celery
+from celery import Celery, signals
 from kombu.entity import Exchange, Queue
 from kombu.exceptions import OperationalError
 
@@ -85,12 +85,17 @@ def _queue(name: str) -> Queue:
     return Queue(name, exchange, name, durable=True)  # type: ignore[no-untyped-call]
 
 
+def _leave_logging_alone(**_told: Any) -> None:
+    """Celery sets no level or handler where this signal has a receiver: the process's own events keep theirs."""
+
+
 def serve_tasks(app: Celery, queue: str, name: str) -> None:
     """Run tasks of one queue on the calling thread, one after the other, until the process is told to end.
 
     The pool is `solo`: what a task starts (a relay's launcher dies with its thread) lives as long as this thread.
     """
     logging.captureWarnings(capture=True)  # what Celery has to say goes the way of all logs
+    signals.setup_logging.connect(_leave_logging_alone)
     app.Worker(
         queues=[queue],
         hostname=f"{name}@cloister",

@@ -29,6 +29,10 @@ Sender = tuple[FrameClass, int]
 _TOLD_BY_LOGS = ("event", "role", "slot", "attempt", "state", "code", "ticks", "reason", "exit_status", "kind")
 
 
+_COME_LATER = ("model_opened", "model_placed", "model_not_placed", "stream_opened")
+"""A query worker opens models one by one after their jobs."""
+
+
 @dataclass(frozen=True)
 class Traffic:
     """Frames of one job: for each sender and tick the sizes of its frames, in order."""
@@ -136,7 +140,7 @@ class HostPlaces:
             for line in path.read_text(errors="replace").splitlines()
             if number in line
             for event in [json.loads(line)]
-            if event["event"] not in ("model_opened", "model_placed", "model_not_placed")  # come later, one by one
+            if event["event"] not in _COME_LATER
         )
 
 

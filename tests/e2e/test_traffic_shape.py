@@ -1,6 +1,7 @@
 """What the host sees of a job is a function of its order's public part: the same whatever data and code do."""
 
 import dataclasses
+import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from common.exchange.schedule import is_report_tick
 from common.identifiers import JobId
 from common.messages.order import TrainingOrder
 from common.messages.policy import JobReport
+from common.untrusted.task_queue import QUERY_QUEUE
 from tests.e2e.conftest import MakeParty, Published, Registered, RunningStack, follow, order, publish, register
 from tests.e2e.host_view import Books, HostPlaces, Traffic, require_scheduled
 from tests.e2e.leaf_watch import LeafWatch
@@ -28,8 +30,8 @@ WISHES: Final = ScheduleWishes(rounds=2, steps=2, batch=8, tick_milliseconds=200
 LATE_TICKS: Final = 8
 """A trainer begins with the first tick that it hears of; a machine that is busy with other things is late for some."""
 
-SETTLE_SECONDS: Final = 1.5
-"""The scheduler tells of a model, and the trainer's relay ends, within a step or two after the job."""
+SETTLE_SECONDS: Final = 30.0
+"""Within so long after a job its model is told of, and the workers have given its slots back: they say so."""
 
 UPLINK: Final = (FrameClass.UPLINK, 0)
 DOWNLINK: Final = (FrameClass.DOWNLINK, 0)
@@ -74,8 +76,20 @@ def seen(stack: RunningStack, make_party: MakeParty, tmp_path_factory: pytest.Te
             leaves.add(one.data)
             under_way[name] = one, order(one.registered, one.published, WISHES, trainers=1)
         told = {name: follow(one.registered, job_id) for name, (one, job_id) in under_way.items()}
-        time.sleep(SETTLE_SECONDS)
+        _await_settled(places, tap, [job_id for _, job_id in under_way.values()])
         return {name: _look(one, job_id, told[name], places, tap, leaves) for name, (one, job_id) in under_way.items()}
+
+
+def _await_settled(places: HostPlaces, tap: MessageTap, job_ids: list[JobId]) -> None:
+    give_up = time.monotonic() + SETTLE_SECONDS
+    while not all(_is_settled(places.books(job_id, tap.messages())) for job_id in job_ids):
+        assert time.monotonic() < give_up, "a worker did not give a slot back"
+        time.sleep(0.2)
+
+
+def _is_settled(books: Books) -> bool:
+    said = [json.loads(line)["event"] for _, line in books.logged.elements()]
+    return said.count("slot_released") == len(books.slots) and any(key == QUERY_QUEUE for key, _ in books.tasks)
 
 
 def _prepare(make_party: MakeParty, home: Path, published: Published, places: HostPlaces) -> Prepared:

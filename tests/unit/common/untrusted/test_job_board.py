@@ -9,7 +9,7 @@ from common.errors import ConflictError, NotFoundError
 from common.identifiers import Digest, JobId, ModelId, PartyKey
 from common.untrusted.database import Database
 from common.untrusted.job_board import JobBoard, NewJob
-from common.untrusted.slot_board import LIVE_SECONDS, MAX_CLAIMS, PARAMSERVER, TRAINER, Slot
+from common.untrusted.slot_board import LIVE_SECONDS, MAX_CLAIMS, PARAMSERVER, TRAINER, Lease, Slot
 
 OWNER = PartyKey("a1" * 32)
 STRANGER = PartyKey("b2" * 32)
@@ -154,17 +154,18 @@ def test_a_full_or_unknown_worker_claims_nothing(board: JobBoard) -> None:
 def test_a_lapsed_lease_is_requeued_and_its_late_holder_learns_it(board: JobBoard, clock: Clock) -> None:
     slot = running(board)
     clock.at += 15
-    assert board.slots.renew(slot, "t", lease_seconds=20)
+    assert board.slots.renew(slot, "t", lease_seconds=20) is Lease.HELD
     clock.at += 15
     assert board.slots.reap() == []
     clock.at += 10
     assert board.slots.reap() == [slot]
-    assert not board.slots.renew(slot, "t")
+    assert board.slots.renew(slot, "t") is Lease.LOST
     clock.at += 5
     assert slot in board.slots.due(resend_seconds=10)
     assert board.slots.claim(slot, "other")
     board.slots.release(slot, "t", crashed=False)  # the late one speaks: nothing changes
-    assert board.slots.renew(slot, "other")
+    assert board.slots.renew(slot, "other") is Lease.HELD
+    assert board.slots.renew(slot, "t") is Lease.LOST
 
 
 def test_a_slot_that_always_crashes_fails_the_job(board: JobBoard, clock: Clock) -> None:
@@ -205,7 +206,7 @@ def test_an_order_whose_time_is_over_fails(board: JobBoard, clock: Clock) -> Non
 def test_cancel_ends_slots_and_stays(board: JobBoard) -> None:
     slot = running(board)
     assert board.cancel(slot.job_id) == "cancelled"
-    assert not board.slots.renew(slot, "t")
+    assert board.slots.renew(slot, "t") is Lease.OVER
     assert board.finish(slot.job_id, "finished") == "cancelled"
     assert board.slots.due(resend_seconds=0) == []
 

@@ -10,7 +10,7 @@ from common.identifiers import JobId, PartyKey
 from common.untrusted.database import Database
 from common.untrusted.job_board import JobBoard, NewJob
 from common.untrusted.slot_board import LEASE_SECONDS, TRAINER, Slot
-from common.untrusted.slot_keeper import SlotKeeper
+from common.untrusted.slot_keeper import GRACE_SECONDS, SlotKeeper
 
 OWNER = PartyKey("a1" * 32)
 JOB = JobId(f"job_{1:032x}")
@@ -64,8 +64,8 @@ def board(tmp_path: Path, clock: Clock) -> JobBoard:
 
 
 @pytest.fixture
-def keeper(board: JobBoard) -> SlotKeeper:
-    return SlotKeeper(board.slots, WORKER, TRAINER, 2)
+def keeper(board: JobBoard, clock: Clock) -> SlotKeeper:
+    return SlotKeeper(board.slots, WORKER, TRAINER, 2, now=clock)
 
 
 def waiting(board: JobBoard, clock: Clock) -> list[Slot]:
@@ -103,15 +103,30 @@ def test_done_work_is_not_done_again_and_a_crash_is(board: JobBoard, keeper: Slo
     assert waiting(board, clock) == [SECOND]
 
 
-def test_a_final_refusal_fails_the_job_and_ends_the_others(board: JobBoard, keeper: SlotKeeper) -> None:
+def test_a_final_refusal_fails_the_job_and_ends_the_others(board: JobBoard, keeper: SlotKeeper, clock: Clock) -> None:
     refused, other = Work(over=True, failed=True, told="policy.revoked"), Work()
     assert keeper.take(FIRST, lambda: refused)
     assert keeper.take(SECOND, lambda: other)
     keeper._collect()
     assert (board.job(JOB).state, board.job(JOB).code) == ("failed", "policy.revoked")
     keeper._renew()
-    assert other.stops == 1
-    assert keeper.count == 0
+    clock.at += 0.9 * GRACE_SECONDS
+    keeper._renew()
+    assert (other.stops, keeper.count) == (0, 1), "its enclave hears the end from the broker: it has time to say so"
+    clock.at += 0.2 * GRACE_SECONDS
+    keeper._renew()
+    assert (other.stops, keeper.count) == (1, 0)
+
+
+def test_work_that_ends_by_itself_after_its_job_is_not_stopped(board: JobBoard, keeper: SlotKeeper) -> None:
+    work = Work()
+    assert keeper.take(FIRST, lambda: work)
+    board.finish(JOB, "finished")
+    keeper._renew()
+    work.over = True
+    keeper._collect()
+    assert (work.stops, keeper.count) == (0, 0)
+    assert board.state(JOB) == "finished"
 
 
 def test_leases_are_renewed_and_a_lapsed_one_is_not_ours_any_more(

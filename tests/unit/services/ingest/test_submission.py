@@ -11,7 +11,7 @@ from common.errors import UnavailableError
 from common.identifiers import BundleId, Digest, JobId, ModelId
 from common.messages.service import JobEvents, JobList, JobReports, JobView, OrderReceipt, RefusalBody
 from common.messages.signed import Signed, sign
-from common.untrusted.slot_board import TRAINER, Slot
+from common.untrusted.slot_board import TRAINER, Lease, Slot
 from tests.fakes.broker_world import Party, SealedBundle, SealedData
 from tests.fakes.ingest_world import IngestWorld, PartyClient, register_bundle, register_dataset, signed_order
 from tests.unit.services.ingest.test_publishing import revoke_request
@@ -152,7 +152,7 @@ def test_cancelling_ends_a_job_and_frees_its_slots(case: Case, with_revocation: 
     for _ in range(2 - with_revocation):
         view = JobView.decode(case.client.post(f"/v1/jobs/{job_id}/cancel", body).content)
         assert view.state == "cancelled"
-    assert not slots.renew(Slot(job_id, TRAINER, 0), "t")
+    assert slots.renew(Slot(job_id, TRAINER, 0), "t") is Lease.OVER
 
 
 def test_the_model_of_ones_job_can_be_read(case: Case) -> None:
