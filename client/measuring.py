@@ -14,7 +14,7 @@ from common.enclave.measurement import measure
 from common.enclave.roles import ROLES
 from common.enclave.trust_settings import TrustSettings
 from common.identifiers import MrEnclave
-from common.messages.evidence import SgxReferenceValue
+from common.messages.reference_values import SgxReferenceValue
 from common.messages.release import Release
 
 CODE_ROOT = Path(__file__).resolve().parent.parent

@@ -21,7 +21,6 @@ from common.dcap.roots import INTEL_ROOT_KEY_SHA256
 from common.enclave.trust_settings import TrustSettings, require_release
 from common.errors import AppraisalError
 from common.identifiers import Digest
-from common.messages.evidence import ReferenceValue, SgxReferenceValue
 from common.messages.release import Release
 
 
@@ -78,7 +77,7 @@ def require_own_measurements(release: Release, measured: tuple[RoleMeasured, ...
     """
     own = {one.role: [str(one.mr_enclave)] for one in measured}
     stated = {
-        str(role): sorted({_measurement(reference) for reference in platforms.values()})
+        str(role): sorted({reference.code for reference in platforms.values()})
         for role, platforms in release.measurements.items()
     }
     if own != stated:
@@ -88,10 +87,6 @@ def require_own_measurements(release: Release, measured: tuple[RoleMeasured, ...
             expected={role: own.get(role) for role in wrong},
             seen={role: stated.get(role) for role in wrong},
         )
-
-
-def _measurement(reference: ReferenceValue) -> str:
-    return reference.mr_enclave if isinstance(reference, SgxReferenceValue) else reference.mr_td
 
 
 def _pinned(trust: PinnedTrust, release: Release, trust_level: str, *, stored: bool) -> Pinned:

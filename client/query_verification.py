@@ -63,7 +63,7 @@ def verify_query_enclave(proof: QueryEnclaveProof, grant: QueryGrant, pins: Quer
     _require(pins.release.digest, grant.release, "appraisal.release")
     claims = verify_quote(proof.evidence, pins.trust.allowed_roots, now)  # (2)
     require_trust_level(claims.trust_level, pins.floor)  # (3)
-    appraise(claims, release.reference("query", claims.trust_level))  # (4)
+    appraise(claims, release.reference("query", claims.trust_level), now)  # (4)
     report_data = proof.binding.report_data()
     require_report_data(claims, report_data)  # (5)
     _require((proof.binding.role, proof.binding.subject), ("query", grant.manifest), "appraisal.placement")

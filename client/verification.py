@@ -33,15 +33,16 @@ def verify_evidence(party: Party, source: Path, role: str) -> Iterator[Event]:
         evidence = _EVIDENCE.validate_json(source.read_bytes())
     except ValidationError:
         raise FormatError("format.quote", expected="an evidence document", seen=source.name) from None
-    claims = verify_quote(evidence, trust.trust_settings.allowed_roots, int(time.time()))
+    now = int(time.time())
+    claims = verify_quote(evidence, trust.trust_settings.allowed_roots, now)
     require_trust_level(claims.trust_level, trust_floor(party))
-    appraise(claims, trust.open_release().reference(role, claims.trust_level))
+    appraise(claims, trust.open_release().reference(role, claims.trust_level), now)
     yield QuoteVerified(role=role, measurement=claims.measurement, trust_level=claims.trust_level)
     yield Verified(
         subject=source.name,
         checks=(
             "the chain ends in a pinned root, and every certificate is in its role",
-            f"collateral is current and signed; TCB status {claims.tcb_status}",
+            f"collateral is current and signed; TCB status {claims.machine.tcb_status}",
             f"measurement is the pinned release's for the role {role}",
             f"report_data {claims.report_data.hex()} (what it binds is for its reader to check)",
         ),

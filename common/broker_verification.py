@@ -87,6 +87,6 @@ def verify_broker(
     reply = open_reply(raw, request, unverified.genesis.signing_public)  # (1)
     claims = verify_quote(unverified.evidence, trust.allowed_roots, now)  # (2)
     require_trust_level(claims.trust_level, floor)  # (3)
-    appraise(claims, release.reference(BROKER_ROLE, claims.trust_level))  # (4)
+    appraise(claims, release.reference(BROKER_ROLE, claims.trust_level), now)  # (4)
     require_report_data(claims, broker_binding(unverified.genesis, reply.nonce, reply.head.epoch).report_data())  # (5)
     return VerifiedBroker(unverified, claims, reply.head, reply.time)

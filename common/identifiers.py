@@ -63,6 +63,20 @@ class HexBytes48(Identifier):
     pattern = r"[0-9a-f]{96}"
 
 
+class Fmspc(Identifier):
+    """A processor family, model, stepping, platform type and custom SKU: 6 bytes in lower-case hexadecimal (Intel)."""
+
+    __slots__ = ()
+    pattern = r"[0-9a-f]{12}"
+
+
+class PlatformId(Identifier):
+    """One platform: its PPID or platform instance id, 16 bytes in lower-case hexadecimal (PCK certificate)."""
+
+    __slots__ = ()
+    pattern = r"[0-9a-f]{32}"
+
+
 class Digest(HexBytes32):
     """SHA-256 of something; what, the field's name says."""
 

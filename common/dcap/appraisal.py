@@ -3,32 +3,44 @@
 import hmac
 
 from common.dcap.claims import QuoteClaims, SgxClaims, TdxClaims
+from common.dcap.tcb_appraisal import require_tcb
 from common.errors import AppraisalError
-from common.messages.evidence import REPORT_DATA_BYTES, ReferenceValue, SgxReferenceValue, TdxReferenceValue, TrustLevel
+from common.messages.evidence import REPORT_DATA_BYTES, TrustLevel
+from common.messages.reference_values import (
+    ReferenceValue,
+    SgxReferenceValue,
+    SgxSignerReferenceValue,
+    TdxReferenceValue,
+)
 
 
-def appraise(claims: QuoteClaims, reference: ReferenceValue) -> None:
-    """Hold claims against a reference value of the same platform.
+def appraise(claims: QuoteClaims, reference: ReferenceValue, at: int) -> None:
+    """Hold claims against a reference value of the same platform at time `at` (Unix seconds).
 
     In this order, each raises `AppraisalError`:
-    (1) debug bit clear; (2) measurement (all registers); (3) attributes; (4) TCB status among the accepted ones.
+    (1) debug bit clear (appraisal.debug);
+    (2) the code: measurement, or signer, product and security version; all registers (appraisal.measurement);
+    (3) what no measurement covers: attributes, MISCSELECT, XFRM or XFAM, the TDX module (appraisal.attributes);
+    (4) the machine, by the reference value's own TCB terms (`require_tcb`).
 
-    What is *not* checked: `report_data` (`require_report_data`), the trust level (`require_trust_level`).
+    What is *not* checked: `report_data` (`require_report_data`), the trust level (`require_trust_level`), the TCB terms
+    of owners and providers (`require_tcb`).
     """
     if claims.is_debug:  # (1)
         raise AppraisalError("appraisal.debug")
-    if isinstance(claims, SgxClaims) and isinstance(reference, SgxReferenceValue):
-        _require_sgx(claims, reference)
-    elif isinstance(claims, TdxClaims) and isinstance(reference, TdxReferenceValue):
-        _require_equal((claims.mr_td, claims.rtmrs), (reference.mr_td, reference.rtmrs))  # (2)
-    else:
-        raise AppraisalError("appraisal.measurement", expected=f"a {reference.type} quote", seen=claims.platform)
-    if claims.tcb_status not in reference.accepted_tcb_statuses:  # (4)
-        raise AppraisalError(
-            "appraisal.tcb_status",
-            expected=[str(status) for status in reference.accepted_tcb_statuses],
-            seen=claims.tcb_status,
-        )
+    match claims, reference:
+        case SgxClaims(), SgxReferenceValue():
+            _require_measurement(claims.mr_enclave, reference.mr_enclave)  # (2)
+            _require_sgx_attributes(claims, reference)  # (3)
+        case SgxClaims(), SgxSignerReferenceValue():
+            _require_signer(claims, reference)  # (2)
+            _require_sgx_attributes(claims, reference)  # (3)
+        case TdxClaims(), TdxReferenceValue():
+            _require_registers(claims, reference)  # (2)
+            _require_td_attributes(claims, reference)  # (3)
+        case _:
+            raise AppraisalError("appraisal.measurement", expected=f"a {reference.type} quote", seen=claims.platform)
+    require_tcb(claims.machine, reference.tcb, at)  # (4)
 
 
 def require_report_data(claims: QuoteClaims, expected: bytes) -> None:
@@ -45,14 +57,47 @@ def require_trust_level(level: TrustLevel, floor: TrustLevel) -> None:
         raise AppraisalError("appraisal.trust_level", expected=f"{floor} or stronger", seen=level)
 
 
-def _require_sgx(claims: SgxClaims, reference: SgxReferenceValue) -> None:
-    _require_equal(claims.mr_enclave, reference.mr_enclave)  # (2)
-    _require_equal(
-        (claims.attribute_flags, claims.misc_select),  # (3)
-        (reference.attribute_flags, reference.misc_select),
+def _require_measurement(seen: object, expected: object) -> None:
+    if seen != expected:
+        raise AppraisalError("appraisal.measurement", expected=expected, seen=seen)
+
+
+def _require_signer(claims: SgxClaims, reference: SgxSignerReferenceValue) -> None:
+    _require_measurement((claims.mr_signer, claims.isv_prod_id), (reference.mr_signer, reference.isv_prod_id))
+    if claims.isv_svn < reference.min_isv_svn:
+        expected = f"security version {reference.min_isv_svn} or later"
+        raise AppraisalError("appraisal.measurement", expected=expected, seen=claims.isv_svn)
+
+
+def _require_registers(claims: TdxClaims, reference: TdxReferenceValue) -> None:
+    _require_measurement((claims.mr_td, claims.rtmrs), (reference.mr_td, reference.rtmrs))
+    _require_measurement(
+        (claims.mr_config_id, claims.mr_owner, claims.mr_owner_config),
+        (reference.mr_config_id, reference.mr_owner, reference.mr_owner_config),
     )
 
 
-def _require_equal(seen: object, expected: object) -> None:
+def _require_sgx_attributes(claims: SgxClaims, reference: SgxReferenceValue | SgxSignerReferenceValue) -> None:
+    _require_attributes(
+        (claims.attribute_flags, claims.misc_select), (reference.attribute_flags, reference.misc_select)
+    )
+    _require_features(claims.xfrm, reference.required_xfrm, reference.allowed_xfrm)
+
+
+def _require_td_attributes(claims: TdxClaims, reference: TdxReferenceValue) -> None:
+    _require_attributes((claims.td_attributes,), (reference.td_attributes,))
+    _require_features(claims.xfam, reference.required_xfam, reference.allowed_xfam)
+    if reference.mr_seams and claims.mr_seam not in reference.mr_seams:
+        raise AppraisalError("appraisal.attributes", expected=reference.mr_seams, seen=claims.mr_seam)
+
+
+def _require_attributes(seen: tuple[int, ...], expected: tuple[int, ...]) -> None:
     if seen != expected:
-        raise AppraisalError("appraisal.measurement", expected=expected, seen=seen)
+        raise AppraisalError("appraisal.attributes", expected=list(map(hex, expected)), seen=list(map(hex, seen)))
+
+
+def _require_features(seen: int, required: int, allowed: int) -> None:
+    """XFRM or XFAM: which processor state the code was given."""
+    if seen & required != required or seen & ~allowed:
+        expected = f"{required:#x} and nothing beyond {allowed:#x}"
+        raise AppraisalError("appraisal.attributes", expected=expected, seen=hex(seen))

@@ -3,19 +3,37 @@
 from dataclasses import dataclass
 
 from common.dcap.roots import Tee
-from common.identifiers import HexBytes48, MrEnclave
-from common.messages.evidence import SGX_FLAGS_DEBUG, TcbStatus, TrustLevel
+from common.identifiers import Fmspc, HexBytes48, MrEnclave, PlatformId
+from common.messages.evidence import SGX_FLAGS_DEBUG, TrustLevel
+from common.messages.tcb_terms import TcbStatus
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlatformClaims:
+    """The machine, as its PCK certificate and Intel's collateral describe it.
+
+    `tcb_date` (Unix seconds) is the earlier one of the platform's TCB level and of its quoting enclave's.
+    `platform_ids` are the PPID and, from a Platform CA, the platform instance id; `dynamic`, `cached_keys` and `smt`
+    are None where the certificate does not say (a Processor CA issued it).
+    """
+
+    fmspc: Fmspc
+    platform_ids: tuple[PlatformId, ...]
+    tcb_status: TcbStatus
+    tcb_date: int
+    tcb_evaluation: int
+    advisory_ids: tuple[str, ...]
+    dynamic: bool | None
+    cached_keys: bool | None
+    smt: bool | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuoteClaims:
-    """What every DCAP quote claims. `report_data` has 64 bytes, `fmspc` 6, `ppid` 16; `advisory_ids` are Intel's."""
+    """What every DCAP quote claims. `report_data` has 64 bytes."""
 
     trust_level: TrustLevel
-    tcb_status: TcbStatus
-    advisory_ids: tuple[str, ...]
-    fmspc: bytes
-    ppid: bytes
+    machine: PlatformClaims
     report_data: bytes
 
     @property
@@ -36,13 +54,14 @@ class QuoteClaims:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SgxClaims(QuoteClaims):
-    """Claims of an SGX enclave. `attributes` has 16 bytes: FLAGS (8, little-endian), XFRM (8)."""
+    """Claims of an SGX enclave. `attribute_flags` and `xfrm` are the halves of ATTRIBUTES."""
 
     mr_enclave: MrEnclave
     mr_signer: MrEnclave
     isv_prod_id: int
     isv_svn: int
-    attributes: bytes
+    attribute_flags: int
+    xfrm: int
     misc_select: int
 
     @property
@@ -56,11 +75,6 @@ class SgxClaims(QuoteClaims):
         return self.mr_enclave
 
     @property
-    def attribute_flags(self) -> int:
-        """ATTRIBUTES.FLAGS."""
-        return int.from_bytes(self.attributes[:8], "little")
-
-    @property
     def is_debug(self) -> bool:
         """ATTRIBUTES.DEBUG."""
         return bool(self.attribute_flags & SGX_FLAGS_DEBUG)
@@ -68,13 +82,17 @@ class SgxClaims(QuoteClaims):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TdxClaims(QuoteClaims):
-    """Claims of a trust domain. `td_attributes` and `xfam` have 8 bytes each."""
+    """Claims of a trust domain. `tee_tcb_svn` (16 bytes) is the TDX module's security version."""
 
     mr_td: HexBytes48
     rtmrs: tuple[HexBytes48, HexBytes48, HexBytes48, HexBytes48]
+    mr_config_id: HexBytes48
+    mr_owner: HexBytes48
+    mr_owner_config: HexBytes48
     mr_seam: HexBytes48
-    td_attributes: bytes
-    xfam: bytes
+    tee_tcb_svn: bytes
+    td_attributes: int
+    xfam: int
 
     @property
     def platform(self) -> Tee:
@@ -89,4 +107,4 @@ class TdxClaims(QuoteClaims):
     @property
     def is_debug(self) -> bool:
         """TDATTRIBUTES.DEBUG, bit 0."""
-        return bool(self.td_attributes[0] & 1)
+        return bool(self.td_attributes & 1)

@@ -3,9 +3,11 @@
 Source: Intel SGX ECDSA QuoteLibReference DCAP API, appendix A.4 (v3), and Intel TDX DCAP Quoting Library API, appendix
 A.3 (v4, v5). All integers are little-endian.
 
-  v3   header 48 | report body 384                        | length 4 | signature data
-  v4   header 48 | report body 384 (SGX) or 584 (TDX 1.0) | length 4 | signature data
-  v5   header 48 | body type 2 | body size 4 | body       | length 4 | signature data
+  v3   header 48 | SGX report 384                   | length 4 | signature data
+  v4   header 48 | TD 1.0 report 584                | length 4 | signature data
+  v5   header 48 | body type 2 | body size 4 | body | length 4 | signature data
+
+SGX reports in quotes v4 and v5 are specified, but the engine (dcap-qvl 0.7) refuses them, and so does this.
 
 Nothing may follow the signature data. Platforms hand out quotes in larger buffers of zeros: whoever makes the evidence
 cuts them off, so that one quote has one encoding.
@@ -22,11 +24,12 @@ HEADER_BYTES: Final = 48
 SGX_REPORT_BYTES: Final = 384
 TD10_REPORT_BYTES: Final = 584
 _TEE_TYPE: Final[dict[int, Tee]] = {0x00: "sgx", 0x81: "tdx"}
-_V5_BODIES: Final[dict[int, tuple[Tee, int]]] = {1: ("sgx", 384), 2: ("tdx", 584), 3: ("tdx", 648)}
-"""Body type -> TEE and size: SGX enclave report, TD 1.0 report, TD 1.5 report."""
+_V5_BODIES: Final = {2: 584, 3: 648}
+"""Body type -> size: TD 1.0 report, TD 1.5 report."""
 
 _SGX_ATTRIBUTES_AT: Final = 48
 _TD_ATTRIBUTES_AT: Final = 120
+_MR_SERVICE_TD_AT: Final = 600
 _TD_ATTRIBUTES_DEBUG: Final = 0x01
 """Offsets in the bodies; TUD bit 0 of TDATTRIBUTES (Intel TDX module base spec, table 'ATTRIBUTES')."""
 
@@ -44,21 +47,31 @@ class UnverifiedQuote:
         """The debug attribute: whoever runs the host reads such an enclave's memory."""
         if self.tee == "sgx":
             return bool(self.body[_SGX_ATTRIBUTES_AT] & SGX_FLAGS_DEBUG)
-        return bool(self.body[_TD_ATTRIBUTES_AT] & _TD_ATTRIBUTES_DEBUG)
+        return bool(self.td_attributes & _TD_ATTRIBUTES_DEBUG)
+
+    @property
+    def td_attributes(self) -> int:
+        """TDATTRIBUTES of a trust domain."""
+        return _integer(self.body, _TD_ATTRIBUTES_AT, 8)
+
+    @property
+    def service_td(self) -> bytes:
+        """MRSERVICETD (48 bytes) of a TD 1.5 report: which service domains may migrate it; nothing in older reports."""
+        return self.body[_MR_SERVICE_TD_AT:] if self.tee == "tdx" else b""
 
 
 def parse_quote(raw: bytes) -> UnverifiedQuote:
     """Split a quote. Raises `FormatError` (format.quote)."""
     version = _integer(raw, 0, 2)
     tee = _TEE_TYPE.get(_integer(raw, 4, 4))
-    if version not in (3, 4, 5) or tee is None or (version, tee) == (3, "tdx"):
-        raise FormatError("format.quote", expected="an SGX quote v3 to v5 or a TDX quote v4 or v5", seen=f"v{version}")
+    if (version, tee) not in ((3, "sgx"), (4, "tdx"), (5, "tdx")) or tee is None:
+        raise FormatError("format.quote", expected="an SGX quote v3 or a TDX quote v4 or v5", seen=f"v{version} {tee}")
     body_at, body_bytes = HEADER_BYTES, SGX_REPORT_BYTES if tee == "sgx" else TD10_REPORT_BYTES
     if version == 5:
-        kind = _V5_BODIES.get(_integer(raw, HEADER_BYTES, 2))
-        body_at, body_bytes = HEADER_BYTES + 6, _integer(raw, HEADER_BYTES + 2, 4)
-        if kind != (tee, body_bytes):
-            raise FormatError("format.quote", expected=f"a body of {tee} of its stated size")
+        kind, stated = _integer(raw, HEADER_BYTES, 2), _integer(raw, HEADER_BYTES + 2, 4)
+        body_at, body_bytes = HEADER_BYTES + 6, stated
+        if _V5_BODIES.get(kind) != stated:
+            raise FormatError("format.quote", expected="a TD report of its size", seen=f"type {kind}, {stated} bytes")
     signature_at = body_at + body_bytes
     end = signature_at + 4 + _integer(raw, signature_at, 4)
     if end != len(raw):

@@ -3,7 +3,8 @@
 All checks are made at one chosen time `at`, so a stored verification can be replayed. In this order, each raises:
 
   (1) the quote is well-formed, of the stated TEE, and nothing follows it;
-  (2) it is no debug enclave's;
+  (2) the host can't look inside by its attributes: no debug, and for a trust domain SEPT_VE_DISABLE is set and no
+      service domain is bound to it. The engine would refuse these too, without saying what to mend;
   (3) every certificate chain is complete and everyone in it in its role (`certificates`);
   (4) the root's key is one that the caller allows for this TEE; it decides the trust level (`roots`);
   (5) TCB info and QE identity are of the right kind and version; they and both CRLs are neither expired nor from the
@@ -13,24 +14,29 @@ All checks are made at one chosen time `at`, so a stored verification can be rep
   (7) TCB info is for the PCE that the PCK certificate names (same PCEID);
   (8) the QE's report data is the digest of the attestation key and nothing else: its other 32 bytes are zero.
 
-What the caller must still do: hold `claims` against reference values and terms (`appraise`: TCB status, measurement,
-attributes), and `report_data` against what the launch had to bind (`require_report_data`).
+What the caller must still do: hold `claims` against reference values and terms (`appraise`, `require_tcb`: TCB status,
+measurement, attributes; OutOfDate and friends pass here), and `report_data` against what the launch had to bind
+(`require_report_data`).
 """
 
 from collections.abc import Collection
+from datetime import datetime
 from typing import Any
 
 from common.dcap.certificates import require_chains
-from common.dcap.claims import QuoteClaims, SgxClaims, TdxClaims
+from common.dcap.claims import PlatformClaims, QuoteClaims, SgxClaims, TdxClaims
 from common.dcap.collateral import require_collateral
 from common.dcap.engine import pck_chain_pem, verify_with_engine
 from common.dcap.quote_format import UnverifiedQuote, parse_quote
 from common.dcap.roots import require_allowed_root, trust_level_of
 from common.errors import AppraisalError, AuthenticityError, FormatError
-from common.identifiers import HexBytes48, MrEnclave
-from common.messages.evidence import AllowedRoot, SgxDcapEvidence, TcbStatus, TdxDcapEvidence, TrustLevel
+from common.identifiers import Fmspc, HexBytes48, MrEnclave, PlatformId
+from common.messages.evidence import AllowedRoot, SgxDcapEvidence, TdxDcapEvidence, TrustLevel
+from common.messages.reference_values import TD_SEPT_VE_DISABLE
+from common.messages.tcb_terms import TcbStatus
 
 _TEE_OF = {"sgx-dcap": "sgx", "tdx-dcap": "tdx"}
+_STATED = {"True": True, "False": False, "Undefined": None}
 
 
 def verify_quote(evidence: SgxDcapEvidence | TdxDcapEvidence, roots: Collection[AllowedRoot], at: int) -> QuoteClaims:
@@ -43,8 +49,7 @@ def verify_quote(evidence: SgxDcapEvidence | TdxDcapEvidence, roots: Collection[
     quote = parse_quote(evidence.quote)  # (1)
     if quote.tee != _TEE_OF[evidence.type]:
         raise FormatError("format.quote", expected=evidence.type, seen=quote.tee)
-    if quote.is_debug:  # (2)
-        raise AppraisalError("appraisal.debug")
+    _require_closed(quote)  # (2)
     chains = require_chains(pck_chain_pem(evidence.quote), collateral, at)  # (3)
     require_allowed_root(chains.root_key, quote.tee, roots)  # (4)
     tcb_info = require_collateral(collateral, quote.tee, at)  # (5)
@@ -56,37 +61,66 @@ def verify_quote(evidence: SgxDcapEvidence | TdxDcapEvidence, roots: Collection[
     return _claims(quote, verified, trust_level_of(chains.root_key, quote.tee))
 
 
+def _require_closed(quote: UnverifiedQuote) -> None:
+    if quote.is_debug:
+        raise AppraisalError("appraisal.debug")
+    if quote.tee == "tdx" and not quote.td_attributes & TD_SEPT_VE_DISABLE:
+        raise AppraisalError("appraisal.td_attributes", expected="SEPT_VE_DISABLE", seen=hex(quote.td_attributes))
+    if any(quote.service_td):
+        raise AppraisalError("appraisal.service_td", expected="no service TD", seen=quote.service_td.hex())
+
+
 def _claims(quote: UnverifiedQuote, verified: dict[str, Any], trust_level: TrustLevel) -> QuoteClaims:
-    pck = verified["platform"]["pck"]
-    body = quote.body
-    common: dict[str, Any] = {
-        "trust_level": trust_level,
-        "tcb_status": TcbStatus(verified["tcb"]["status"]),
-        "advisory_ids": tuple(verified["tcb"]["advisory_ids"]),
-        "fmspc": bytes(pck["fmspc"]),
-        "ppid": bytes(pck["ppid"]),
-    }
+    body, machine = quote.body, _machine(verified)
     if quote.tee == "sgx":  # layout: sgx_report_body_t, Intel SDM vol. 3D, table 37-21
         return SgxClaims(
-            **common,
+            trust_level=trust_level,
+            machine=machine,
             report_data=body[320:384],
             mr_enclave=MrEnclave.of(body[64:96]),
             mr_signer=MrEnclave.of(body[128:160]),
-            isv_prod_id=int.from_bytes(body[256:258], "little"),
-            isv_svn=int.from_bytes(body[258:260], "little"),
-            attributes=body[48:64],
-            misc_select=int.from_bytes(body[16:20], "little"),
+            isv_prod_id=_integer(body[256:258]),
+            isv_svn=_integer(body[258:260]),
+            attribute_flags=_integer(body[48:56]),
+            xfrm=_integer(body[56:64]),
+            misc_select=_integer(body[16:20]),
         )
     # layout: sgx_report2_body_t; a TD 1.5 report only appends to it
     return TdxClaims(
-        **common,
+        trust_level=trust_level,
+        machine=machine,
         report_data=body[520:584],
         mr_td=_register(body, 136),
         mr_seam=_register(body, 16),
+        mr_config_id=_register(body, 184),
+        mr_owner=_register(body, 232),
+        mr_owner_config=_register(body, 280),
         rtmrs=(_register(body, 328), _register(body, 376), _register(body, 424), _register(body, 472)),
-        td_attributes=body[120:128],
-        xfam=body[128:136],
+        tee_tcb_svn=body[:16],
+        td_attributes=quote.td_attributes,
+        xfam=_integer(body[128:136]),
     )
+
+
+def _machine(verified: dict[str, Any]) -> PlatformClaims:
+    pck, tcb = verified["platform"]["pck"], verified["tcb"]
+    qe_date = datetime.fromisoformat(verified["qe"]["tcb_level"]["tcbDate"]).timestamp()
+    identities = (pck["ppid"], pck["platform_instance_id"])
+    return PlatformClaims(
+        fmspc=Fmspc(bytes(pck["fmspc"]).hex()),
+        platform_ids=tuple(PlatformId(bytes(identity).hex()) for identity in identities if identity),
+        tcb_status=TcbStatus(tcb["status"]),
+        tcb_date=int(min(verified["platform"]["tcb_date_tag"], qe_date)),
+        tcb_evaluation=tcb["eval_data_number"],
+        advisory_ids=tuple(tcb["advisory_ids"]),
+        dynamic=_STATED[pck["dynamic_platform"]],
+        cached_keys=_STATED[pck["cached_keys"]],
+        smt=_STATED[pck["smt_enabled"]],
+    )
+
+
+def _integer(raw: bytes) -> int:
+    return int.from_bytes(raw, "little")
 
 
 def _register(body: bytes, at: int) -> HexBytes48:

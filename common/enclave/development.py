@@ -25,7 +25,8 @@ from common.enclave.roles import ROLES, RoleSpec
 from common.enclave.simulated_platform import SimulatedPlatform
 from common.enclave.trust_settings import TrustSettings
 from common.identifiers import RoleName
-from common.messages.evidence import ReferenceValue, SgxReferenceValue, TrustLevel
+from common.messages.evidence import TrustLevel
+from common.messages.reference_values import ReferenceValue, SgxReferenceValue
 from common.messages.release import Release
 from common.messages.signed import Signed, sign
 

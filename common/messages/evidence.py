@@ -1,7 +1,7 @@
-"""Evidence, what it is held against, and how far a platform is to be trusted (side: library).
+"""Evidence, and how far a platform is to be trusted (side: library).
 
-Evidence is a tagged union and reference values are typed per platform (RFC 9334's words): another platform is another
-class in each union, never another meaning of a field. Intel's word for endorsements is *collateral*.
+Evidence is a tagged union (RFC 9334's word): another platform is another class in it, never another meaning of a field.
+What it is held against stands in `reference_values` and `tcb_terms`. Intel's word for endorsements is *collateral*.
 """
 
 from enum import StrEnum
@@ -9,7 +9,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from common.identifiers import Digest, HexBytes48, MrEnclave
+from common.identifiers import Digest
 from common.messages.base import Message
 
 MAX_QUOTE_BYTES: Final = 16 << 10
@@ -41,20 +41,6 @@ class TrustLevel(StrEnum):
         return {TrustLevel.SIMULATION: 0, TrustLevel.TPM_IMA: 1}.get(self, 2)
 
 
-class TcbStatus(StrEnum):
-    """Intel's verdict about a platform's TCB level (PCS API v4, TCB info appendix A); TDX adds the relaunch pair."""
-
-    UP_TO_DATE = "UpToDate"
-    SW_HARDENING_NEEDED = "SWHardeningNeeded"
-    CONFIGURATION_NEEDED = "ConfigurationNeeded"
-    CONFIGURATION_AND_SW_HARDENING_NEEDED = "ConfigurationAndSWHardeningNeeded"
-    OUT_OF_DATE = "OutOfDate"
-    OUT_OF_DATE_CONFIGURATION_NEEDED = "OutOfDateConfigurationNeeded"
-    TD_RELAUNCH_ADVISED = "TDRelaunchAdvised"
-    TD_RELAUNCH_ADVISED_CONFIGURATION_NEEDED = "TDRelaunchAdvisedConfigurationNeeded"
-    REVOKED = "Revoked"
-
-
 _Chain = Annotated[str, Field(min_length=1, max_length=MAX_CHAIN_CHARS)]
 _Document = Annotated[str, Field(min_length=1, max_length=MAX_DOCUMENT_CHARS)]
 _Crl = Annotated[bytes, Field(min_length=1, max_length=MAX_CRL_BYTES)]
@@ -80,7 +66,7 @@ class Collateral(Message):
 
 
 class SgxDcapEvidence(Message):
-    """An SGX quote (v3, or v4 and v5 with an SGX body) and its collateral."""
+    """An SGX quote (v3) and its collateral."""
 
     type: Literal["sgx-dcap"] = "sgx-dcap"
     version: Literal[1] = 1
@@ -112,33 +98,7 @@ class AllowedRoot(Message):
     root_key_sha256: Digest
 
 
-Statuses = Annotated[tuple[TcbStatus, ...], Field(min_length=1, max_length=len(TcbStatus))]
-
-
 SGX_FLAGS_INIT: Final = 0x01
 SGX_FLAGS_DEBUG: Final = 0x02
 SGX_FLAGS_MODE64BIT: Final = 0x04
 """Bits of ATTRIBUTES.FLAGS (Intel SDM vol. 3D, table 35-3)."""
-
-
-class SgxReferenceValue(Message):
-    """What an SGX enclave must be. ATTRIBUTES and MISCSELECT are no part of MRENCLAVE, so they are named beside it."""
-
-    type: Literal["sgx"] = "sgx"
-    mr_enclave: MrEnclave
-    attribute_flags: Annotated[int, Field(ge=0, lt=1 << 64)] = SGX_FLAGS_INIT | SGX_FLAGS_MODE64BIT
-    misc_select: Annotated[int, Field(ge=0, lt=1 << 32)] = 0
-    accepted_tcb_statuses: Statuses = (TcbStatus.UP_TO_DATE,)
-
-
-class TdxReferenceValue(Message):
-    """What a trust domain must be: its initial image and all four run-time registers."""
-
-    type: Literal["tdx"] = "tdx"
-    mr_td: HexBytes48
-    rtmrs: tuple[HexBytes48, HexBytes48, HexBytes48, HexBytes48]
-    accepted_tcb_statuses: Statuses = (TcbStatus.UP_TO_DATE,)
-
-
-ReferenceValue = Annotated[SgxReferenceValue | TdxReferenceValue, Field(discriminator="type")]
-"""A reference value of some platform."""

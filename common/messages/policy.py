@@ -10,6 +10,7 @@ from pydantic import Field
 from common.crypto.wrapping import WRAPPING_PUBLIC_BYTES
 from common.identifiers import Digest, JobId, ModelId, PartyKey
 from common.messages.base import Count, Message, Seconds
+from common.messages.tcb_terms import TcbTerms
 
 TrustLevelName = Literal["simulation", "tpm-ima", "sgx", "tdx", "sev-snp"]
 PublicKey = Annotated[bytes, Field(min_length=WRAPPING_PUBLIC_BYTES, max_length=WRAPPING_PUBLIC_BYTES)]
@@ -32,6 +33,7 @@ class DataPolicy(Message):
     bundles: Annotated[tuple[Digest, ...], Field(max_length=1024)] = ()
     releases: Annotated[tuple[Digest, ...], Field(max_length=256)]
     minimal_trust_level: TrustLevelName
+    tcb: TcbTerms = TcbTerms()
     sandboxes: Annotated[tuple[Literal["native", "wasm"], ...], Field(max_length=2)]
     purposes: Annotated[tuple[Literal["training", "refining"], ...], Field(max_length=2)] = ("training",)
     not_after: Seconds
@@ -55,6 +57,7 @@ class BundleTerms(Message):
     users: Annotated[tuple[PartyKey, ...], Field(max_length=1024)] = ()
     releases: Annotated[tuple[Digest, ...], Field(max_length=256)]
     minimal_trust_level: TrustLevelName
+    tcb: TcbTerms = TcbTerms()
     not_after: Seconds
     answers_total: Count
 

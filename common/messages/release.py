@@ -10,7 +10,8 @@ from pydantic import Field
 from common.errors import AppraisalError
 from common.identifiers import RoleName
 from common.messages.base import Message, Seconds
-from common.messages.evidence import ReferenceValue, TrustLevel
+from common.messages.evidence import TrustLevel
+from common.messages.reference_values import ReferenceValue
 
 
 class Release(Message):

@@ -3,8 +3,8 @@
 One thread says every HEARTBEAT_SECONDS that the worker lives, renews leases every RENEW_SECONDS, and looks at what the
 slots' holders do. A holder that ended by itself has done its work or crashed. One whose lease was lost is stopped at
 once, because another worker may have the slot. One whose job is over hears so from the broker as well and ends by
-itself within GRACE_SECONDS, so that what the host sees of the end does not depend on who was faster; else it is stopped.
-The database may be away for a while: it is asked again.
+itself within GRACE_SECONDS, so that what the host sees of the end does not depend on who was faster; later it is
+stopped. The database may be away for a while: it is asked again.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ _log = logging.getLogger("slots")
 LOOK_SECONDS: Final = 0.5
 
 GRACE_SECONDS: Final = 15.0
-"""An enclave lists the members once a tick or more often; its sandbox is gone a few seconds later, on a busy machine."""
+"""An enclave lists the members once a tick or more often; on a busy machine its sandbox is gone seconds later."""
 
 
 class Holder(Protocol):

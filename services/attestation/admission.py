@@ -6,14 +6,15 @@ Keys leave only after these checks, in this order; each raises and none can be s
   (2) the job runs (for a query enclave: it has made a model), and nothing that the role gets a key of is revoked;
   (3) the attempt is still the slot's next, and within every owner's limit;
   (4) the quote binds this launch, is authentic, and meets the release (`verifier`);
-  (5) the platform is as strong as the job's, as every party demands, and sound for the sandbox.
+  (5) the platform is as strong as the job's, as every party's terms demand (trust level, TCB), and sound for the
+      sandbox.
 
 Only then is the launch written down, durably, and its keys wrapped to the key that its quote bound.
 """
 
 from typing import Final
 
-from common.dcap import QuoteClaims, require_trust_level
+from common.dcap import QuoteClaims, require_tcb, require_trust_level
 from common.errors import ConflictError, FreshnessError, NotFoundError
 from common.identifiers import Digest, RoleName
 from common.messages.attestation import Admission, Admit, Challenge, IssueChallenge, LaunchBinding
@@ -74,7 +75,7 @@ def admit(broker: BrokerContext, body: Admit, at: int) -> Admission:
         release=release,
         at=at,
     )
-    _require_platform(broker, job, claims)  # (5)
+    _require_platform(broker, job, claims, at)  # (5)
     launch = _launch_record(broker, job, body.binding, claims, at)
     admitted = with_launch(job, launch, at)
     subjects = (job.job_id.encode(), body.binding.report_data(), claims.measurement.encode())
@@ -112,11 +113,12 @@ def _all_terms(broker: BrokerContext, job: JobRecord) -> list[DataPolicy | Bundl
     return [*_policies(broker, job), broker.bundle(job.order.bundle).terms]
 
 
-def _require_platform(broker: BrokerContext, job: JobRecord, claims: QuoteClaims) -> None:
+def _require_platform(broker: BrokerContext, job: JobRecord, claims: QuoteClaims, at: int) -> None:
     require_trust_level(claims.trust_level, job.trust_level)
     for terms in _all_terms(broker, job):
         with entitled(terms):
             require_level(terms, claims.trust_level)
+            require_tcb(claims.machine, terms.tcb, at)
     require_sound_pair(job.order.sandbox, claims.trust_level)
 
 

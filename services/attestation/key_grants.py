@@ -15,7 +15,8 @@ from common.dcap import QuoteClaims
 from common.identifiers import RoleName
 from common.key_binding import key_grant_info
 from common.messages.attestation import Admission, DatasetTerms, LaunchBinding, LaunchTerms, Placement
-from common.messages.evidence import SgxReferenceValue, TrustLevel
+from common.messages.evidence import TrustLevel
+from common.messages.reference_values import SgxReferenceValue
 from common.messages.release import Release
 from common.messages.signed import Signed, sign
 from services.attestation.challenges import OpenChallenge

@@ -18,8 +18,8 @@ from common.errors import AppraisalError, FormatError, FreshnessError, PolicyErr
 from common.identifiers import JobId
 from common.key_binding import order_secret_info
 from common.messages.attestation import AcceptOrder, OrderAccepted
-from common.messages.evidence import SgxReferenceValue
 from common.messages.order import OrderSecret, TrainingOrder
+from common.messages.reference_values import SgxReferenceValue
 from common.messages.release import Release
 from common.messages.signed import Signed, open_signed
 from services.attestation.context import BrokerContext

@@ -4,9 +4,9 @@ Four checks, in this order; each raises and none can be skipped:
   (1) the binding repeats the challenge: its nonce, this broker, role, subject, slot and attempt;
   (2) the quote is authentic: allowed root -> PCK -> QE -> quote, TCB level known, collateral current;
   (3) all 64 bytes of report_data are the binding's, so this launch and no other asks;
-  (4) the claims meet the release's reference value for the role, debug bit clear, TCB status accepted.
+  (4) the claims meet the release's reference value for the role: code, attributes, TCB.
 
-What the caller must still do: spend the challenge, and hold the trust level against the parties' terms.
+What the caller must still do: spend the challenge, and hold trust level and machine against the parties' terms.
 """
 
 from common.dcap import QuoteClaims, appraise, require_report_data, verify_quote
@@ -39,7 +39,7 @@ def verify_launch(
         raise AppraisalError("appraisal.binding", expected="the challenge's launch", seen=_text(binding))
     claims = verify_quote(evidence, trust.allowed_roots, at)  # (2)
     require_report_data(claims, binding.report_data())  # (3)
-    appraise(claims, release.reference(binding.role, claims.trust_level))  # (4)
+    appraise(claims, release.reference(binding.role, claims.trust_level), at)  # (4)
     return claims
 
 

@@ -49,10 +49,11 @@ from common.messages.attestation import (
     Revoked,
     UpdatePolicy,
 )
-from common.messages.evidence import ReferenceValue, SgxDcapEvidence, SgxReferenceValue, TrustLevel
+from common.messages.evidence import SgxDcapEvidence, TrustLevel
 from common.messages.objects import BundlePublication, DatasetManifest, ModelManifest, ObjectRef
 from common.messages.order import OrderSecret, Schedule, TrainingOrder
 from common.messages.policy import BundleTerms, DataPolicy, QueryGrant, Revocation
+from common.messages.reference_values import ReferenceValue, SgxReferenceValue
 from common.messages.release import Release
 from common.messages.signed import Signed, sign
 from services.attestation.context import BrokerContext, WitnessRule

@@ -23,11 +23,12 @@ from common.enclave.trust_settings import TrustSettings
 from common.errors import NotFoundError, PolicyError, refusal_of
 from common.identifiers import BundleId, DatasetId, Digest, GrantId, JobId, ModelId, MrEnclave, RoleName
 from common.messages.attestation import BudgetBlock, LaunchBinding, Placement, QueryEnclaveProof
-from common.messages.evidence import SgxReferenceValue, TrustLevel
+from common.messages.evidence import TrustLevel
 from common.messages.objects import ModelManifest, ObjectRef
 from common.messages.order import Schedule
 from common.messages.policy import QueryGrant
 from common.messages.query import QueryProfile
+from common.messages.reference_values import SgxReferenceValue
 from common.messages.release import Release
 from common.messages.signed import Signed, sign
 from common.sandbox.protocol import QueryOutcome

@@ -7,7 +7,8 @@ from client.pinning import require_own_measurements
 from common.crypto.digests import sha256
 from common.errors import AppraisalError
 from common.identifiers import HexBytes48, MrEnclave, RoleName
-from common.messages.evidence import ReferenceValue, SgxReferenceValue, TdxReferenceValue, TrustLevel
+from common.messages.evidence import TrustLevel
+from common.messages.reference_values import ReferenceValue, SgxReferenceValue, TdxReferenceValue
 from common.messages.release import Release
 
 OWN, EVIL = MrEnclave(sha256(b"own build")), MrEnclave(sha256(b"evil build"))

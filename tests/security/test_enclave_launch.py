@@ -50,7 +50,7 @@ def test_its_quote_is_authentic_and_fits_the_release(installation: Installation,
         assert TrustSettings.decode(enclave.door.call("trust_settings", b"")) == installation.trust
     assert claims.trust_level is TrustLevel.SIMULATION
     require_report_data(claims, REPORT_DATA)
-    appraise(claims, installation.release.reference("probe", claims.trust_level))
+    appraise(claims, installation.release.reference("probe", claims.trust_level), int(time.time()))
     with pytest.raises(AppraisalError, match=r"appraisal\.root"):
         verify_quote(SgxDcapEvidence.decode(evidence), intel_roots(), int(time.time()))
 
@@ -62,14 +62,14 @@ def test_one_changed_byte_of_code_is_another_enclave(installation: Installation,
     with launched("probe", installation.settings(PROBE, code_root=root)) as enclave:
         claims = _claims(installation, enclave.door.call("evidence", REPORT_DATA))
     with pytest.raises(AppraisalError, match=r"appraisal\.measurement"):
-        appraise(claims, installation.release.reference("probe", claims.trust_level))
+        appraise(claims, installation.release.reference("probe", claims.trust_level), int(time.time()))
 
 
 def test_the_same_bytes_elsewhere_are_the_same_enclave(installation: Installation, tmp_path: Path) -> None:
     root = installation.copy_of_code(PROBE, tmp_path)
     with launched("probe", installation.settings(PROBE, code_root=root)) as enclave:
         claims = _claims(installation, enclave.door.call("evidence", REPORT_DATA))
-    appraise(claims, installation.release.reference("probe", claims.trust_level))
+    appraise(claims, installation.release.reference("probe", claims.trust_level), int(time.time()))
 
 
 def test_it_sees_nothing_of_its_host(settings: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,7 +120,7 @@ def test_a_touched_snapshot_is_not_run(installation: Installation, settings: Pat
     planted.write_text("planted = True\n")
     with launched("probe", settings) as enclave:
         claims = _claims(installation, enclave.door.call("evidence", REPORT_DATA))
-    appraise(claims, installation.release.reference("probe", claims.trust_level))
+    appraise(claims, installation.release.reference("probe", claims.trust_level), int(time.time()))
     assert victim.read_bytes() == good
     assert not planted.exists()
 

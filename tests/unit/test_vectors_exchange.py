@@ -136,7 +136,7 @@ def test_simulated_evidence(vector: Vector) -> None:
     if vector["outcome"] == OPENS:
         claims = verify_quote(evidence, roots, vector["verify_at"])
         assert (claims.measurement, claims.report_data.hex()) == (vector["mr_enclave"], vector["report_data"])
-        assert (claims.trust_level, claims.tcb_status) == (vector["trust_level"], vector["tcb_status"])
+        assert (claims.trust_level, claims.machine.tcb_status) == (vector["trust_level"], vector["tcb_status"])
     else:
         with pytest.raises(Refusal, match=vector["outcome"]):
             verify_quote(evidence, roots, vector["verify_at"])

@@ -48,7 +48,7 @@ CLASSES: Final[dict[str, type[Message]]] = {
 DOCUMENT: Final = Path(__file__).parents[2] / "docs" / "formats.md"
 _MARKED = re.compile(r"<!-- messages: (?P<names>[\w ,]+) -->\n.*?<!-- end -->", re.DOTALL)
 _NAMES: Final = {"Digest": "digest", "PartyKey": "key", "MrEnclave": "digest", "HexBytes48": "hex 96",
-                 "RoleName": "role"}  # fmt: skip
+                 "Fmspc": "hex 12", "PlatformId": "hex 32", "RoleName": "role"}  # fmt: skip
 _ALIASES: Final = {
     "int 0…2^48": "count",
     "int 0…2^40": "seconds",
@@ -57,7 +57,7 @@ _ALIASES: Final = {
     "TcbStatus": "TCB status",
     "bool \\| uint8 \\| int8 \\| int16 \\| int32 \\| int64 \\| float32 \\| float64": "dtype",
     "`sgx-dcap` or `tdx-dcap`": "evidence",
-    "`sgx` or `tdx`": "reference value",
+    "`sgx` or `sgx-signer` or `tdx`": "reference value",
     "bytes 1216": "HPKE key",
 }
 """Names that section 4 of the document explains."""
@@ -102,6 +102,10 @@ def _default(value: object) -> str:
         return "null"
     if value == b"":
         return "empty"
+    if isinstance(value, Message):
+        return "its defaults"
+    if isinstance(value, Identifier) and set(value) == {"0"}:
+        return "zeros"
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple):

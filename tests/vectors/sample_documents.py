@@ -7,23 +7,28 @@ from common.bundle import BundleContents, BundleManifest, ColumnSpec, StateTenso
 from common.crypto.signing import SigningKey
 from common.enclave.roles import RoleSpec
 from common.enclave.trust_settings import TrustSettings
-from common.identifiers import BundleId, DatasetId, Digest, HexBytes48, JobId, ModelId, MrEnclave, PartyKey, RoleName
-from common.messages.base import Message
-from common.messages.evidence import (
-    AllowedRoot,
-    Collateral,
-    SgxDcapEvidence,
-    SgxReferenceValue,
-    TcbStatus,
-    TdxDcapEvidence,
-    TdxReferenceValue,
-    TrustLevel,
+from common.identifiers import (
+    BundleId,
+    DatasetId,
+    Digest,
+    Fmspc,
+    HexBytes48,
+    JobId,
+    ModelId,
+    MrEnclave,
+    PartyKey,
+    PlatformId,
+    RoleName,
 )
+from common.messages.base import Message
+from common.messages.evidence import AllowedRoot, Collateral, SgxDcapEvidence, TdxDcapEvidence, TrustLevel
 from common.messages.objects import BundlePublication, DatasetManifest, ModelManifest, ObjectRef, SlotRecord
 from common.messages.order import OrderSecret, Schedule, TrainingOrder
 from common.messages.policy import BundleTerms, DataPolicy, JobReport, QueryGrant, Revocation
+from common.messages.reference_values import SgxReferenceValue, SgxSignerReferenceValue, TdxReferenceValue
 from common.messages.release import Release
 from common.messages.signed import sign
+from common.messages.tcb_terms import TcbStatus, TcbTerms, TcbTolerance
 
 TIME: Final = 1_700_000_000
 KEY: Final = SigningKey.from_seed(bytes(range(32)))
@@ -92,12 +97,20 @@ TRUST: Final = TrustSettings(
 )  # fmt: skip
 
 
+TCB_TERMS: Final = TcbTerms(
+    tolerances=(TcbTolerance(status=TcbStatus.OUT_OF_DATE, until=1_800_000_000, min_tcb_date=1_700_000_000),),
+    rejected_advisories=("INTEL-SA-00837",), min_tcb_evaluation=17, allowed_fmspcs=(Fmspc("00906ed50000"),),
+    denied_platforms=(PlatformId("ab" * 16),), smt=False,
+)  # fmt: skip
+
+
 def documents() -> list[Message]:
     """Signed, sealed and measured documents."""
     return [
         SIGNED, MANIFEST, PUBLICATION, MODEL_MANIFEST, ORDER, POLICY, TERMS, GRANT, REVOCATION, RELEASE, TRUST,
         BUNDLE_MANIFEST, EVIDENCE, TdxDcapEvidence(quote=b"a quote", collateral=COLLATERAL),
-        SgxReferenceValue(mr_enclave=MEASURED, accepted_tcb_statuses=(TcbStatus.UP_TO_DATE, TcbStatus.OUT_OF_DATE)),
+        SgxReferenceValue(mr_enclave=MEASURED, tcb=TCB_TERMS),
+        SgxSignerReferenceValue(mr_signer=MEASURED, isv_prod_id=7, min_isv_svn=3), TCB_TERMS, *TCB_TERMS.tolerances,
         TdxReferenceValue(mr_td=HexBytes48("d" * 96), rtmrs=(HexBytes48("0" * 96),) * 4),
         OrderSecret(learning_seed=bytes(range(32)), outer_learning_rate=0.7, outer_momentum=0.9),
         JobReport(job_id=JOB, sequence=5, tick=40, total_ticks=60, round=2, loss=0.25, members_live=2, real_frames=90,

@@ -22,10 +22,10 @@ def test_authentic(vector: Vector) -> None:
             verify_quote(vector.evidence(), intel_roots(), vector.at)
         return
     claims = verify_quote(vector.evidence(), intel_roots(), vector.at)
-    assert claims.tcb_status == judged["status"]
-    assert list(claims.advisory_ids) == judged["advisory_ids"]
+    assert claims.machine.tcb_status == judged["status"]
+    assert list(claims.machine.advisory_ids) == judged["advisory_ids"]
     assert claims.trust_level == TrustLevel(vector.expected["tee"].lower()) == claims.platform
-    assert claims.fmspc.hex().upper() == vector.expected["fmspc"]
+    assert claims.machine.fmspc.upper() == vector.expected["fmspc"]
 
 
 @pytest.mark.parametrize("vector", _AUTHENTIC, ids=str)
@@ -55,7 +55,7 @@ def test_simulated(vector: Vector) -> None:
         assert ("debug" in must) == (refused.value.code == "appraisal.debug")
     else:
         claims = verify_quote(vector.evidence(), simulated_roots(), vector.at)
-        assert claims.tcb_status == must
+        assert claims.machine.tcb_status == must
         assert claims.trust_level is TrustLevel.SIMULATION
 
 

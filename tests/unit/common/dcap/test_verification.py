@@ -14,7 +14,8 @@ from common.dcap import SgxClaims, intel_roots, verify_quote
 from common.dcap.engine import verify_with_engine
 from common.dcap.quote_format import parse_quote
 from common.errors import AppraisalError, FormatError, Refusal
-from common.messages.evidence import AllowedRoot, Collateral, TcbStatus, TdxDcapEvidence, TrustLevel
+from common.messages.evidence import AllowedRoot, Collateral, TdxDcapEvidence, TrustLevel
+from common.messages.tcb_terms import TcbStatus
 from tests.fakes.defective_evidence import MR_ENCLAVE, REFUSED_BY, REPORT_DATA, Forge
 
 
@@ -29,8 +30,8 @@ def test_a_simulated_quote_is_accepted_under_its_own_root(forge: Forge) -> None:
     assert claims.mr_enclave == MR_ENCLAVE == claims.measurement
     assert claims.report_data == REPORT_DATA
     assert claims.trust_level is TrustLevel.SIMULATION
-    assert claims.tcb_status is TcbStatus.UP_TO_DATE
-    assert claims.fmspc.hex() == "c0ffee000000"
+    assert claims.machine.tcb_status is TcbStatus.UP_TO_DATE
+    assert claims.machine.fmspc == "c0ffee000000"
 
 
 def test_it_is_refused_under_intels_root(forge: Forge) -> None:

@@ -9,7 +9,8 @@ from common.dcap import intel_roots
 from common.enclave.trust_settings import TrustSettings, require_release
 from common.errors import AppraisalError, FormatError
 from common.identifiers import Digest, MrEnclave, RoleName
-from common.messages.evidence import AllowedRoot, SgxReferenceValue, TrustLevel
+from common.messages.evidence import AllowedRoot, TrustLevel
+from common.messages.reference_values import SgxReferenceValue
 from common.messages.release import Release
 from common.messages.signed import sign
 

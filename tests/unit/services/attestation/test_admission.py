@@ -4,9 +4,10 @@ import pytest
 
 from common.crypto.signing import SigningKey
 from common.crypto.wrapping import WrappingKey
+from common.dcap import verify_quote
 from common.enclave.simulated_platform import SimulatedPlatform
 from common.errors import AppraisalError, AuthenticityError, ConflictError, FreshnessError, NotFoundError, PolicyError
-from common.identifiers import ChallengeId, Digest, JobId, MrEnclave, RoleName
+from common.identifiers import ChallengeId, Digest, Fmspc, JobId, MrEnclave, PlatformId, RoleName
 from common.messages.attestation import (
     Admission,
     Admit,
@@ -16,8 +17,10 @@ from common.messages.attestation import (
     ListMembers,
     Members,
     Placement,
+    Registered,
 )
-from common.messages.signed import open_signed
+from common.messages.signed import open_signed, sign
+from common.messages.tcb_terms import TcbTerms
 from services.attestation.challenges import LIFETIME_SECONDS
 from tests.fakes.broker_world import MEASUREMENTS, PARAMSERVER, QUERY, TRAINER, BrokerWorld, TestRuntime
 
@@ -244,3 +247,36 @@ def test_a_placement_names_launch_model_and_authorities(world: BrokerWorld, job_
         assert (placement.release, placement.trust_level) == (world.release.digest, "simulation")
         assert not placement.witnessed
         assert placement.not_after == world.time + 86_400
+
+
+@pytest.mark.parametrize(
+    ("terms", "code"),
+    [
+        (TcbTerms(denied_platforms=(PlatformId("00" * 16),), min_tcb_evaluation=99), "appraisal.tcb_evaluation"),
+        (TcbTerms(allowed_fmspcs=(Fmspc("00906ed50000"),)), "appraisal.platform"),
+        (TcbTerms(platforms=(PlatformId("ab" * 16),)), "appraisal.platform"),
+    ],
+)
+def test_every_party_s_terms_over_the_machine_hold(world: BrokerWorld, terms: TcbTerms, code: str) -> None:
+    for job_id in (
+        world.start_job(data=world.register_data(tcb=terms)),
+        world.start_job(bundle=world.register_bundle(tcb=terms)),
+    ):
+        with pytest.raises(AppraisalError, match=code):
+            world.launch(TRAINER, job_id)
+        assert members(world, job_id).members == ()
+
+
+def test_one_platform_is_shut_out_by_the_next_policy_version(world: BrokerWorld) -> None:
+    """An extracted key of one machine, anywhere, is of no use from then on."""
+    data = world.register_data()
+    job_id = world.start_job(data=data)
+    world.launch(TRAINER, job_id)
+    evidence = world.runtime("trainer").evidence(bytes(64))
+    (known, *_) = verify_quote(evidence, world.trust.allowed_roots, world.time).machine.platform_ids
+    terms = world.policy_terms(
+        data.owner, policy_version=2, previous=data.policy.digest, tcb=TcbTerms(denied_platforms=(known,))
+    )
+    world.channel().ask(world.policy_update(data, sign(terms, data.owner.key)), Registered)
+    with pytest.raises(AppraisalError, match=r"appraisal\.platform"):
+        world.launch(TRAINER, job_id)

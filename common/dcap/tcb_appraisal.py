@@ -1,0 +1,68 @@
+"""Is the machine good enough for these terms? (side: verifier).
+
+Terms add up: a launch is held against those of its release, of every owner and of the provider, each by itself.
+"""
+
+from common.dcap.claims import PlatformClaims
+from common.errors import AppraisalError
+from common.messages.tcb_terms import TcbTerms, TcbTolerance
+
+
+def require_tcb(machine: PlatformClaims, terms: TcbTerms, at: int) -> None:
+    """Hold a machine against terms at time `at` (Unix seconds). In this order, each raises `AppraisalError`:
+
+    (1) the collateral is of an evaluation that is recent enough (appraisal.tcb_evaluation);
+    (2) its FMSPC is not denied, and allowed where any are named (appraisal.platform);
+    (3) likewise the platform itself, by PPID or platform instance id (appraisal.platform);
+    (4) its configuration is accepted: dynamic platform, cached keys, SMT (appraisal.platform_configuration);
+    (5) its TCB status is accepted, or tolerated now (appraisal.tcb_status);
+    (6) no advisory that is rejected applies to it (appraisal.advisory).
+    """
+    if machine.tcb_evaluation < terms.min_tcb_evaluation:  # (1)
+        expected = f"evaluation {terms.min_tcb_evaluation} or later"
+        raise AppraisalError("appraisal.tcb_evaluation", expected=expected, seen=machine.tcb_evaluation)
+    _require_listed({machine.fmspc}, terms.allowed_fmspcs, terms.denied_fmspcs)  # (2)
+    _require_listed(set(machine.platform_ids), terms.platforms, terms.denied_platforms)  # (3)
+    _require_configuration(machine, terms)  # (4)
+    if machine.tcb_status not in terms.accepted_statuses and not _is_tolerated(machine, terms, at):  # (5)
+        raise AppraisalError("appraisal.tcb_status", expected=_accepted(terms), seen=_status(machine))
+    rejected = set(machine.advisory_ids) & set(terms.rejected_advisories)
+    if rejected:  # (6)
+        raise AppraisalError("appraisal.advisory", expected="none of the rejected advisories", seen=sorted(rejected))
+
+
+def _require_listed(seen: set[str], allowed: tuple[str, ...], denied: tuple[str, ...]) -> None:
+    if seen & set(denied):
+        raise AppraisalError("appraisal.platform", expected="a platform that is not denied", seen=sorted(seen))
+    if allowed and not seen & set(allowed):
+        raise AppraisalError("appraisal.platform", expected="a platform that is listed", seen=sorted(seen))
+
+
+def _require_configuration(machine: PlatformClaims, terms: TcbTerms) -> None:
+    for name, accepted, is_so in (
+        ("a dynamic platform", terms.dynamic_platform, machine.dynamic),
+        ("cached keys", terms.cached_keys, machine.cached_keys),
+        ("SMT", terms.smt, machine.smt),
+    ):
+        if is_so and not accepted:
+            raise AppraisalError("appraisal.platform_configuration", expected=f"a platform without {name}", seen=name)
+
+
+def _is_tolerated(machine: PlatformClaims, terms: TcbTerms, at: int) -> bool:
+    return any(
+        tolerance.status == machine.tcb_status and _holds(tolerance, machine, at) for tolerance in terms.tolerances
+    )
+
+
+def _holds(tolerance: TcbTolerance, machine: PlatformClaims, at: int) -> bool:
+    in_time = tolerance.until is None or at <= tolerance.until
+    return in_time and (tolerance.min_tcb_date is None or machine.tcb_date >= tolerance.min_tcb_date)
+
+
+def _accepted(terms: TcbTerms) -> list[str]:
+    limits = [f"{one.status} until {one.until}, from TCB date {one.min_tcb_date}" for one in terms.tolerances]
+    return [*map(str, terms.accepted_statuses), *limits]
+
+
+def _status(machine: PlatformClaims) -> str:
+    return f"{machine.tcb_status}, TCB date {machine.tcb_date}, {', '.join(machine.advisory_ids) or 'no advisories'}"

@@ -1,0 +1,95 @@
+"""What code must be to get keys: reference values, typed per platform (side: library; RFC 9334's words).
+
+What is part of no measurement is named beside it: SGX's ATTRIBUTES, XFRM and MISCSELECT, a trust domain's attributes,
+XFAM and owner registers. Another platform is another class in the union, never another meaning of a field.
+"""
+
+from typing import Annotated, Final, Literal
+
+from pydantic import Field
+
+from common.identifiers import HexBytes48, MrEnclave
+from common.messages.base import Message
+from common.messages.evidence import SGX_FLAGS_INIT, SGX_FLAGS_MODE64BIT
+from common.messages.tcb_terms import TcbTerms
+
+_U16 = Annotated[int, Field(ge=0, lt=1 << 16)]
+_U32 = Annotated[int, Field(ge=0, lt=1 << 32)]
+_U64 = Annotated[int, Field(ge=0, lt=1 << 64)]
+
+XFRM_X87_SSE: Final = 0x3
+XFRM_KNOWN: Final = 0x602E7
+"""x87, SSE, AVX, AVX-512 (bits 5 to 7), PKRU (9), AMX (17, 18): state components of XCR0 (Intel SDM vol. 1, 13.1)."""
+
+TD_SEPT_VE_DISABLE: Final = 1 << 28
+"""TDATTRIBUTES bit 28: the host can't inject #VE for a page that it took away (Intel TDX module base spec)."""
+
+XFAM_KNOWN: Final = 0x61AE7
+"""As XFRM, and PT (8), CET (11, 12): what trust domains in the field run with."""
+
+ZERO_REGISTER: Final = HexBytes48("0" * 96)
+
+
+class SgxReferenceValue(Message):
+    """An SGX enclave, by the measurement of its code."""
+
+    type: Literal["sgx"] = "sgx"
+    mr_enclave: MrEnclave
+    attribute_flags: _U64 = SGX_FLAGS_INIT | SGX_FLAGS_MODE64BIT
+    misc_select: _U32 = 0
+    required_xfrm: _U64 = XFRM_X87_SSE
+    allowed_xfrm: _U64 = XFRM_KNOWN
+    tcb: TcbTerms = TcbTerms()
+
+    @property
+    def code(self) -> str:
+        """What names the code, in hexadecimal."""
+        return self.mr_enclave
+
+
+class SgxSignerReferenceValue(Message):
+    """An SGX enclave, by who signed it: any code of this signer and product from this security version on."""
+
+    type: Literal["sgx-signer"] = "sgx-signer"
+    mr_signer: MrEnclave
+    isv_prod_id: _U16
+    min_isv_svn: _U16
+    attribute_flags: _U64 = SGX_FLAGS_INIT | SGX_FLAGS_MODE64BIT
+    misc_select: _U32 = 0
+    required_xfrm: _U64 = XFRM_X87_SSE
+    allowed_xfrm: _U64 = XFRM_KNOWN
+    tcb: TcbTerms = TcbTerms()
+
+    @property
+    def code(self) -> str:
+        """What names the code, in hexadecimal."""
+        return self.mr_signer
+
+
+class TdxReferenceValue(Message):
+    """A trust domain: its initial image, all four run-time registers, and what its owner configured.
+
+    `mr_seams` names accepted TDX modules; empty: any that Intel signed (MRSIGNERSEAM is zero) and whose security
+    version is known to TCB info, which the verification demands anyway.
+    """
+
+    type: Literal["tdx"] = "tdx"
+    mr_td: HexBytes48
+    rtmrs: tuple[HexBytes48, HexBytes48, HexBytes48, HexBytes48]
+    mr_config_id: HexBytes48 = ZERO_REGISTER
+    mr_owner: HexBytes48 = ZERO_REGISTER
+    mr_owner_config: HexBytes48 = ZERO_REGISTER
+    mr_seams: Annotated[tuple[HexBytes48, ...], Field(max_length=64)] = ()
+    td_attributes: _U64 = TD_SEPT_VE_DISABLE
+    required_xfam: _U64 = XFRM_X87_SSE
+    allowed_xfam: _U64 = XFAM_KNOWN
+    tcb: TcbTerms = TcbTerms()
+
+    @property
+    def code(self) -> str:
+        """What names the code, in hexadecimal."""
+        return self.mr_td
+
+
+ReferenceValue = Annotated[SgxReferenceValue | SgxSignerReferenceValue | TdxReferenceValue, Field(discriminator="type")]
+"""A reference value of some platform."""
