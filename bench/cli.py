@@ -2,6 +2,7 @@
 
 import click
 
+from bench.attest import attest
 from bench.kill import kill
 
 
@@ -10,4 +11,5 @@ def main() -> None:
     """Measure the product, and hurt it, on this machine."""
 
 
+main.add_command(attest)
 main.add_command(kill)

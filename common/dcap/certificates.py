@@ -53,10 +53,12 @@ _KNOWN_CHAINS: Final = 256
 
 @dataclass(frozen=True, slots=True)
 class Chains:
-    """The chains of one piece of evidence: one root key under all of them."""
+    """The chains of one piece of evidence: one root key under all of them, and when it is valid."""
 
     root_der: bytes
     root_key: Digest
+    valid_from: float
+    valid_until: float
 
 
 def require_chains(pck_pem: bytes, collateral: Collateral, at: int) -> Chains:
@@ -68,12 +70,22 @@ def require_chains(pck_pem: bytes, collateral: Collateral, at: int) -> Chains:
     (d) that certificate was issued directly by the root;
     (e) the root issued itself, is the same key in all chains, and valid at `at`.
 
+    All but the time is checked once for chains that repeat from quote to quote.
     Raises `AuthenticityError`, `FormatError` (format.collateral) or `FreshnessError` (freshness.collateral).
     """
-    in_quote, of_crl = _by_name(pck_pem), _by_name(collateral.pck_crl_issuer_chain.encode())
-    signers = [
-        _by_name(pem.encode()) for pem in (collateral.tcb_info_issuer_chain, collateral.qe_identity_issuer_chain)
-    ]
+    chains = _checked(
+        pck_pem, collateral.pck_crl_issuer_chain, collateral.tcb_info_issuer_chain, collateral.qe_identity_issuer_chain
+    )
+    if not chains.valid_from <= at <= chains.valid_until:
+        raise FreshnessError("freshness.collateral", expected=f"a root that is valid at {at}")  # (e)
+    return chains
+
+
+@lru_cache(maxsize=_KNOWN_CHAINS)
+def _checked(pck_pem: bytes, crl_chain: str, *signer_chains: str) -> Chains:
+    """Rules (a) to (e), but for the time."""
+    in_quote, of_crl = _by_name(pck_pem), _by_name(crl_chain.encode())
+    signers = [_by_name(pem.encode()) for pem in signer_chains]
     pck_ca = in_quote.keys() & PCK_CAS
     if in_quote.keys() != {PCK_LEAF, ROOT_CA} | pck_ca or len(pck_ca) != 1:  # (a)
         raise AuthenticityError("authenticity.quote", expected="PCK leaf, PCK CA, root", seen=sorted(in_quote))
@@ -86,17 +98,19 @@ def require_chains(pck_pem: bytes, collateral: Collateral, at: int) -> Chains:
         if chain.keys() != {TCB_SIGNING, ROOT_CA} or _is_ca(chain[TCB_SIGNING]):  # (c)
             raise FormatError("format.collateral", expected="chain: TCB signing, root", seen=sorted(chain))
         _require_links([chain[TCB_SIGNING], chain[ROOT_CA]])  # (d), (e)
-    return _require_one_root([chain[ROOT_CA] for chain in (in_quote, of_crl, *signers)], at)  # (e)
+    return _require_one_root([chain[ROOT_CA] for chain in (in_quote, of_crl, *signers)])  # (e)
 
 
-def _require_one_root(roots: list[Certificate], at: int) -> Chains:
+def _require_one_root(roots: list[Certificate]) -> Chains:
     keys = {root_key_sha256(root) for root in roots}
     if len(keys) != 1:
         raise FormatError("format.collateral", expected="one root in all chains", seen=sorted(keys))
-    for root in roots:
-        if not root.not_valid_before_utc.timestamp() <= at <= root.not_valid_after_utc.timestamp():
-            raise FreshnessError("freshness.collateral", expected=f"a root that is valid at {at}")
-    return Chains(roots[0].public_bytes(Encoding.DER), keys.pop())
+    return Chains(
+        roots[0].public_bytes(Encoding.DER),
+        keys.pop(),
+        max(root.not_valid_before_utc.timestamp() for root in roots),
+        min(root.not_valid_after_utc.timestamp() for root in roots),
+    )
 
 
 def _require_links(chain: list[Certificate]) -> None:

@@ -7,6 +7,7 @@ module: that no older collateral is accepted than was seen before; that takes a 
 import json
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final
 
 from cryptography.x509 import load_der_x509_crl
@@ -19,6 +20,32 @@ from common.messages.evidence import Collateral
 _TCB_INFO: Final[dict[Tee, tuple[str, int]]] = {"sgx": ("SGX", 3), "tdx": ("TDX", 3)}
 _QE_IDENTITY: Final[dict[Tee, tuple[str, int]]] = {"sgx": ("QE", 2), "tdx": ("TD_QE", 2)}
 """Kind and version of each document (Intel PCS API v4, 'Get TCB Info' and 'Get Quoting Enclave Identity')."""
+
+
+_KNOWN_PIECES: Final = 128
+"""Parsed pieces that are remembered: they repeat from quote to quote."""
+
+
+@dataclass(frozen=True, slots=True)
+class Validity:
+    """From issue to next issue, in Unix seconds."""
+
+    issued: float
+    until: float
+
+    def require(self, at: int, name: str) -> None:
+        """Raise `FreshnessError` (freshness.collateral) unless it is valid at `at`: from the future is as wrong."""
+        if not self.issued <= at <= self.until:
+            seen = f"{self.issued} to {self.until}"
+            raise FreshnessError("freshness.collateral", expected=f"{name} valid at {at}", seen=seen)
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """TCB info or QE identity: (id, version), and when it is valid."""
+
+    kind: tuple[str, int]
+    validity: Validity
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,40 +76,43 @@ def require_collateral(collateral: Collateral, tee: Tee, at: int) -> TcbInfo:
 
     Raises `FormatError` (format.collateral) or `FreshnessError` (freshness.collateral).
     """
-    tcb_info = _document(collateral.tcb_info, _TCB_INFO[tee], at)
-    _document(collateral.qe_identity, _QE_IDENTITY[tee], at)
+    for text, kind in ((collateral.tcb_info, _TCB_INFO[tee]), (collateral.qe_identity, _QE_IDENTITY[tee])):
+        document = _read_document(text)
+        if document.kind != kind:  # (a)
+            raise FormatError("format.collateral", expected=kind, seen=document.kind)
+        document.validity.require(at, kind[0])  # (b)
     for name in ("root_ca_crl", "pck_crl"):
-        _require_crl_dates(getattr(collateral, name), name, at)
+        _read_crl(getattr(collateral, name)).require(at, name)  # (c)
+    return _read_tcb_info(collateral.tcb_info)
+
+
+@lru_cache(maxsize=_KNOWN_PIECES)
+def _read_document(text: str) -> Document:
     try:
-        return TcbInfo(bytes.fromhex(tcb_info["fmspc"]), bytes.fromhex(tcb_info["pceId"]))
+        fields: dict[str, Any] = json.loads(text)
+        kind = (fields["id"], fields["version"])
+        issued, until = (datetime.fromisoformat(fields[name]).timestamp() for name in ("issueDate", "nextUpdate"))
+    except (ValueError, KeyError, TypeError) as cause:
+        raise FormatError("format.collateral", expected="TCB info and QE identity with dates and version") from cause
+    return Document(kind, Validity(issued, until))
+
+
+@lru_cache(maxsize=_KNOWN_PIECES)
+def _read_tcb_info(text: str) -> TcbInfo:
+    try:
+        fields: dict[str, Any] = json.loads(text)
+        return TcbInfo(bytes.fromhex(fields["fmspc"]), bytes.fromhex(fields["pceId"]))
     except (KeyError, ValueError, TypeError) as cause:
         raise FormatError("format.collateral", expected="TCB info with fmspc and pceId") from cause
 
 
-def _document(text: str, kind: tuple[str, int], at: int) -> dict[str, Any]:
-    try:
-        fields: dict[str, Any] = json.loads(text)
-        seen = (fields["id"], fields["version"])
-        issued, until = (datetime.fromisoformat(fields[name]).timestamp() for name in ("issueDate", "nextUpdate"))
-    except (ValueError, KeyError, TypeError) as cause:
-        raise FormatError("format.collateral", expected=f"{kind[0]} document of version {kind[1]}") from cause
-    if seen != kind:  # (a)
-        raise FormatError("format.collateral", expected=kind, seen=seen)
-    _require_within(issued, until, at, kind[0])  # (b)
-    return fields
-
-
-def _require_crl_dates(der: bytes, name: str, at: int) -> None:
+@lru_cache(maxsize=_KNOWN_PIECES)
+def _read_crl(der: bytes) -> Validity:
     try:
         crl = load_der_x509_crl(der)
         until = crl.next_update_utc
     except UNREADABLE as cause:
-        raise FormatError("format.collateral", expected=f"{name}: a DER CRL") from cause
+        raise FormatError("format.collateral", expected="DER CRLs") from cause
     if until is None:
-        raise FormatError("format.collateral", expected=f"{name}: a CRL with a next update")
-    _require_within(crl.last_update_utc.timestamp(), until.timestamp(), at, name)  # (c)
-
-
-def _require_within(issued: float, until: float, at: int, name: str) -> None:
-    if not issued <= at <= until:
-        raise FreshnessError("freshness.collateral", expected=f"{name} valid at {at}", seen=f"{issued} to {until}")
+        raise FormatError("format.collateral", expected="CRLs with a next update")
+    return Validity(crl.last_update_utc.timestamp(), until.timestamp())

@@ -9,8 +9,13 @@ A.3 (v4, v5). All integers are little-endian.
 
 SGX reports in quotes v4 and v5 are specified, but the engine (dcap-qvl 0.7) refuses them, and so does this.
 
-Nothing may follow the signature data. Platforms hand out quotes in larger buffers of zeros: whoever makes the evidence
-cuts them off, so that one quote has one encoding.
+  certified       QE report 384 | its signature 64 | length 2 | authentication data | type 2 = 5 | length 4 | PEM chain
+  signature data  signature 64 | attestation key 64 | certified                              in v3
+                  signature 64 | attestation key 64 | type 2 = 6 | length 4 | certified      in v4 and v5
+
+Nothing may follow the signature data or any part of it, and types are what they should be (the engine does not read
+the outer one of v4 and v5, and nobody signs it). Platforms hand out quotes in larger buffers of zeros: whoever makes
+the evidence cuts them off, so that one quote has one encoding.
 """
 
 from dataclasses import dataclass
@@ -29,6 +34,13 @@ _V5_BODIES: Final = {2: 584, 3: 648}
 
 _SGX_ATTRIBUTES_AT: Final = 48
 _TD_ATTRIBUTES_AT: Final = 120
+_P256_BYTES: Final = 64
+"""A signature, or a public key."""
+
+_PCK_CHAIN: Final = 5
+_CERTIFIED_QE_REPORT: Final = 6
+"""Types of certification data."""
+
 _MR_SERVICE_TD_AT: Final = 600
 _TD_ATTRIBUTES_DEBUG: Final = 0x01
 """Offsets in the bodies; TUD bit 0 of TDATTRIBUTES (Intel TDX module base spec, table 'ATTRIBUTES')."""
@@ -73,10 +85,33 @@ def parse_quote(raw: bytes) -> UnverifiedQuote:
         if _V5_BODIES.get(kind) != stated:
             raise FormatError("format.quote", expected="a TD report of its size", seen=f"type {kind}, {stated} bytes")
     signature_at = body_at + body_bytes
-    end = signature_at + 4 + _integer(raw, signature_at, 4)
-    if end != len(raw):
-        raise FormatError("format.quote", expected=f"{end} bytes", seen=f"{len(raw)} bytes")
+    data_at = signature_at + 4
+    _require_end(raw, data_at, _integer(raw, signature_at, 4))
+    _require_signature_data(raw, data_at, version)
     return UnverifiedQuote(version, tee, raw[body_at:signature_at])
+
+
+def _require_signature_data(raw: bytes, at: int, version: int) -> None:
+    """Every length and type in it is what the layout says."""
+    at += 2 * _P256_BYTES
+    if version > 3:
+        at = _require_typed(raw, at, _CERTIFIED_QE_REPORT)
+    authentication_at = at + SGX_REPORT_BYTES + _P256_BYTES
+    _require_typed(raw, authentication_at + 2 + _integer(raw, authentication_at, 2), _PCK_CHAIN)
+
+
+def _require_typed(raw: bytes, at: int, kind: int) -> int:
+    """Certification data of this type that ends with the quote; where its content begins."""
+    seen, length = _integer(raw, at, 2), _integer(raw, at + 2, 4)
+    if seen != kind:
+        raise FormatError("format.quote", expected=f"certification data of type {kind}", seen=seen)
+    _require_end(raw, at + 6, length)
+    return at + 6
+
+
+def _require_end(raw: bytes, at: int, length: int) -> None:
+    if at + length != len(raw):
+        raise FormatError("format.quote", expected=f"{at + length} bytes", seen=f"{len(raw)} bytes")
 
 
 def _integer(raw: bytes, at: int, size: int) -> int:

@@ -113,6 +113,7 @@ def domains(forge: Forge) -> "dict[str, tuple[str, TdxDcapEvidence]]":
     good = TdReport()
     return {
         "(1) TD 1.5 report cut short": ("format.quote", _shortened(tdx_evidence(forge, version=5, extended=True))),
+        "(1) certification data of another type": ("format.quote", _of_another_type(tdx_evidence(forge))),
         "(2) debug": ("appraisal.debug", tdx_evidence(forge, replace(good, attributes=TD_SEPT_VE_DISABLE | 1))),
         "(2) SEPT_VE_DISABLE clear": ("appraisal.td_attributes", tdx_evidence(forge, replace(good, attributes=0))),
         "(2) service TD": (
@@ -132,6 +133,13 @@ def domains(forge: Forge) -> "dict[str, tuple[str, TdxDcapEvidence]]":
         ),
         "(7) TCB info of another PCE": ("authenticity.quote", tdx_evidence(forge, tcb_info={"pceId": "0001"})),
     }
+
+
+def _of_another_type(evidence: TdxDcapEvidence) -> TdxDcapEvidence:
+    """Nobody signs the type, and the engine does not read it."""
+    quote = bytearray(evidence.quote)
+    quote[48 + 584 + 4 + 64 + 64] ^= 1
+    return evidence.model_copy(update={"quote": bytes(quote)})
 
 
 def _shortened(evidence: TdxDcapEvidence) -> TdxDcapEvidence:

@@ -1,0 +1,35 @@
+"""`./cloister bench attest`: is evidence judged right, is nothing forged accepted, and what does it cost? (side: owner).
+
+Keys of the JSON file: `vectors_right` of `vectors_total`, `mutations_accepted` of `mutations_total`, `verify_ratio` (full
+appraisals per CPU second against the bare engine's, in turn, medians), `verify_per_second`.
+"""
+
+import json
+import secrets
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from bench.attest_evidence import measure_evidence
+from bench.reference_vectors import VECTORS, all_vectors
+
+
+@click.command()
+@click.option("--seed", type=int, help="Of all changed positions; drawn and printed when it is not given.")
+@click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures there.")
+def attest(seed: int | None, json_file: Path | None) -> None:
+    """Judge real and forged quotes, and time the verification."""
+    if not all_vectors():
+        raise click.ClickException(f"no reference vectors in {VECTORS}: name their folder in CLOISTER_VECTORS")
+    chosen = secrets.randbits(32) if seed is None else seed
+    found = measure_evidence(chosen)
+    figures = {"seed": chosen, **asdict(found)}
+    if json_file is not None:
+        json_file.write_text(json.dumps(figures, indent=2) + "\n")
+    for name, value in figures.items():
+        if name != "problems":
+            click.echo(f"{name:>20}  {value}")
+    for problem in found.problems:
+        click.echo(f"wrong: {problem}")
+    raise SystemExit(1 if found.problems else 0)
