@@ -1,7 +1,7 @@
-"""`./cloister bench attest`: is evidence judged right, is nothing forged accepted, and what does it cost? (side: owner).
+"""`./cloister bench attest`: is evidence judged right, nothing forged accepted, and what does it cost? (side: owner).
 
-Keys of the JSON file: `vectors_right` of `vectors_total`, `mutations_accepted` of `mutations_total`, `verify_ratio` (full
-appraisals per CPU second against the bare engine's, in turn, medians), `verify_per_second`.
+Keys of the JSON file: `vectors_right` of `vectors_total`, `mutations_accepted` of `mutations_total`, `verify_ratio`
+(full appraisals per CPU second against the bare engine's, in turn, medians), `verify_per_second`.
 """
 
 import json
