@@ -15,6 +15,7 @@ The launch's two keys are born here, for this launch alone. Of what comes back, 
 A grant, data or bundle that the order does not name is thereby refused, whoever sent it.
 """
 
+import time
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -34,7 +35,9 @@ from common.messages.attestation import (
     IssueChallenge,
     LaunchBinding,
     LaunchTerms,
+    Leased,
     Placement,
+    RenewLease,
 )
 from common.messages.base import Count
 from common.messages.evidence import Evidence
@@ -42,7 +45,7 @@ from common.messages.objects import ModelManifest
 from common.messages.order import TrainingOrder
 from common.messages.signed import Signed, open_signed
 
-__all__ = ["Ask", "BrokerChannel", "EvidenceSource", "Launch", "attest_and_fetch"]
+__all__ = ["Ask", "BrokerChannel", "EvidenceSource", "Launch", "attest_and_fetch", "renew_lease"]
 
 QUERY = "query"
 
@@ -56,7 +59,10 @@ class EvidenceSource(Protocol):
 
 @dataclass(frozen=True)
 class Launch:
-    """An admitted launch: what it may do, with which keys. `order` is the opened order of `terms`."""
+    """An admitted launch: what it may do, with which keys. `order` is the opened order of `terms`.
+
+    `asked_at` is the monotonic time before it asked for them.
+    """
 
     binding: LaunchBinding
     evidence: Evidence
@@ -66,6 +72,7 @@ class Launch:
     signing_key: SigningKey
     wrapping_key: WrappingKey
     placement: Signed | None
+    asked_at: float
 
     @property
     def attempt(self) -> Count:
@@ -93,7 +100,7 @@ def attest_and_fetch(
 
     Raises the broker's refusal, `AuthenticityError` (1, 3, 5), `AppraisalError` (2, 3, 4) or `UnavailableError`.
     """
-    signing_key, wrapping_key = SigningKey.generate(), WrappingKey.generate()
+    signing_key, wrapping_key, asked_at = SigningKey.generate(), WrappingKey.generate(), time.monotonic()
     challenge = channel.ask(IssueChallenge(role=role, job_id=job_id, slot=slot), Challenge)
     binding = LaunchBinding(
         nonce=challenge.nonce,
@@ -115,7 +122,23 @@ def attest_and_fetch(
     order = _require_order(terms, binding, channel)
     if role == QUERY:
         _require_placement(admission, binding, channel)  # (5)
-    return Launch(binding, evidence, keys, terms, order, signing_key, wrapping_key, admission.placement)
+    return Launch(binding, evidence, keys, terms, order, signing_key, wrapping_key, admission.placement, asked_at)
+
+
+def renew_lease(runtime: EvidenceSource, channel: BrokerChannel, launch: Launch) -> int:
+    """Show fresh evidence of a launch that was admitted; how many seconds it may use its keys from before this call.
+
+    Raises the broker's refusal, or `UnavailableError`.
+    """
+    old = launch.binding
+    ask = IssueChallenge(role=old.role, job_id=launch.terms.job_id, slot=old.slot, renews=launch.attempt)
+    challenge = channel.ask(ask, Challenge)
+    seen = (challenge.broker, challenge.subject, challenge.attempt)
+    _require(seen, (old.broker, old.subject, old.attempt), "appraisal.binding")
+    binding = old.model_copy(update={"nonce": challenge.nonce})
+    evidence = runtime.evidence(binding.report_data())
+    renewal = RenewLease(challenge_id=challenge.challenge_id, binding=binding, evidence=evidence)
+    return channel.ask(renewal, Leased).seconds
 
 
 def _require_order(terms: LaunchTerms, binding: LaunchBinding, channel: BrokerChannel) -> TrainingOrder:

@@ -44,6 +44,7 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     "freshness.grant": ("owner", "issue a new grant with `cloister owner grant`"),
     "freshness.policy": ("owner", "sign the newest policy version with `cloister owner policy`"),
     "freshness.attempt": ("operator", "nothing: a newer attempt holds this slot"),
+    "freshness.lease": ("operator", "let the enclave reach the attestation service: its lease was not renewed"),
     "freshness.frame": ("operator", "check the queue: a frame was replayed or is out of order"),
     "freshness.request": ("sender", "send the request anew with a fresh time and nonce"),
     "freshness.collateral": ("operator", "fetch current collateral: it is expired or from the future"),

@@ -58,6 +58,14 @@ def poll_ticks(schedule: Schedule) -> int:
     return _ticks(POLL_MILLISECONDS, schedule)
 
 
+def rounds_per_answer(schedule: Schedule) -> int:
+    """So many rounds may close after one answer of the broker: twice those of a poll period, and one.
+
+    An answer is to a nonce of this enclave's own. A host that holds the clock or keeps answers back stops the rounds.
+    """
+    return 1 - (-2 * poll_ticks(schedule) // schedule.ticks_per_round)
+
+
 def patience_ticks(schedule: Schedule) -> int:
     """Ticks after which an unconfirmed payload is sent again; never within the time that a round usually takes."""
     return max(schedule.ticks_per_round, _ticks(PATIENCE_MILLISECONDS, schedule))

@@ -151,18 +151,31 @@ class AcceptOrder(Message):
 
 
 class IssueChallenge(Message):
-    """Answer: Challenge. Asked by a launch for (job, role, slot), or for a model's query enclave (slot 0)."""
+    """Answer: Challenge. Asked by a launch for (job, role, slot), or for a model's query enclave (slot 0).
+
+    `renews` is the attempt of a live launch that will renew its lease; null: of one that will be admitted.
+    """
 
     type: Literal["issue-challenge"] = "issue-challenge"
     role: RoleName
     job_id: JobId
     slot: Count
+    renews: Count | None = None
 
 
 class Admit(Message):
     """Answer: Admission. Spends the challenge, whatever the outcome."""
 
     type: Literal["admit"] = "admit"
+    challenge_id: ChallengeId
+    binding: LaunchBinding
+    evidence: Evidence
+
+
+class RenewLease(Message):
+    """Answer: Leased. A live launch shows a fresh quote over its keys. Spends the challenge, whatever the outcome."""
+
+    type: Literal["renew-lease"] = "renew-lease"
     challenge_id: ChallengeId
     binding: LaunchBinding
     evidence: Evidence
@@ -224,6 +237,7 @@ RequestBody = Annotated[
     | AcceptOrder
     | IssueChallenge
     | Admit
+    | RenewLease
     | ListMembers
     | CompleteJob
     | DrawBudget
@@ -327,6 +341,13 @@ class Admission(Message):
     placement: Signed | None = None
 
 
+class Leased(Message):
+    """The launch may use its keys for so long, counted from before it asked."""
+
+    type: Literal["leased"] = "leased"
+    seconds: Count
+
+
 class Member(Message):
     """The one live launch of a slot."""
 
@@ -383,10 +404,11 @@ class BudgetBlock(Message):
 
 
 class Revoked(Message):
-    """Done and logged."""
+    """Done and logged. After `leases_end` no enclave holds what was revoked, however its host behaves."""
 
     type: Literal["revoked"] = "revoked"
     identifier: str
+    leases_end: Seconds
 
 
 class Confirmed(Message):
@@ -410,6 +432,7 @@ ReplyBody = Annotated[
     | OrderAccepted
     | Challenge
     | Admission
+    | Leased
     | Members
     | Completed
     | BudgetBlock

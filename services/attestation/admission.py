@@ -18,7 +18,9 @@ from common.dcap import QuoteClaims, require_tcb, require_trust_level
 from common.errors import ConflictError, FreshnessError, NotFoundError
 from common.identifiers import Digest, RoleName
 from common.messages.attestation import Admission, Admit, Challenge, IssueChallenge, LaunchBinding
+from common.messages.evidence import Evidence
 from common.messages.policy import BundleTerms, DataPolicy
+from services.attestation.challenges import OpenChallenge
 from services.attestation.context import BrokerContext
 from services.attestation.decision_log import Decision
 from services.attestation.entitlement import entitled
@@ -42,19 +44,24 @@ def issue_challenge(broker: BrokerContext, body: IssueChallenge, at: int) -> Cha
     """A nonce for one launch. Raises `NotFoundError`, `ConflictError` or `PolicyError` (2, 3)."""
     job = broker.job(body.job_id)
     require_slot(job, body.role, body.slot)
-    subject = _require_admissible(broker, job, body.role, at)
+    subject = require_admissible(broker, job, body.role, at)
     attempt = next_attempt(job, body.role, body.slot)
     if body.role == QUERY:
         attempt += broker.challenges.open_for(job.job_id, body.role)
     else:
         require_attempt_left(_policies(broker, job), attempt)
     challenge = broker.challenges.issue(job.job_id, body.role, body.slot, attempt=attempt, subject=subject, at=at)
+    return challenge_of(broker, challenge)
+
+
+def challenge_of(broker: BrokerContext, challenge: OpenChallenge) -> Challenge:
+    """What a launch is told of its challenge."""
     return Challenge(
         challenge_id=challenge.challenge_id,
         nonce=challenge.nonce,
         broker=broker.broker,
-        subject=subject,
-        attempt=attempt,
+        subject=challenge.subject,
+        attempt=challenge.attempt,
         not_after=challenge.not_after,
     )
 
@@ -63,27 +70,34 @@ def admit(broker: BrokerContext, body: Admit, at: int) -> Admission:
     """Checks (1) to (5), then keys. Raises the refusal of the first that fails."""
     challenge = broker.challenges.spend(body.challenge_id, at)  # (1)
     job = broker.job(challenge.job_id)
-    _require_admissible(broker, job, challenge.role, at)  # (2)
+    require_admissible(broker, job, challenge.role, at)  # (2)
     require_next(job, challenge.role, challenge.slot, challenge.attempt)  # (3)
-    release = broker.release_of(job)
-    claims = verify_launch(  # (4)
-        body.evidence,
-        body.binding,
-        challenge,
-        broker=broker.broker,
-        trust=broker.platform.trust_settings,
-        release=release,
-        at=at,
-    )
-    _require_platform(broker, job, claims, at)  # (5)
+    claims = appraise_launch(broker, job, challenge, body.binding, body.evidence, at)  # (4), (5)
     launch = _launch_record(broker, job, body.binding, claims, at)
     admitted = with_launch(job, launch, at)
     subjects = (job.job_id.encode(), body.binding.report_data(), claims.measurement.encode())
     broker.state.commit(Decision("launch-admitted", subjects), at, admitted)
-    return grant_keys(broker, admitted, challenge, body.binding, launch, release, claims)
+    return grant_keys(broker, admitted, challenge, body.binding, launch, claims, at)
 
 
-def _require_admissible(broker: BrokerContext, job: JobRecord, role: RoleName, at: int) -> Digest:
+def appraise_launch(
+    broker: BrokerContext, job: JobRecord, challenge: OpenChallenge, binding: LaunchBinding, evidence: Evidence, at: int
+) -> QuoteClaims:
+    """Checks (4) and (5)."""
+    claims = verify_launch(
+        evidence,
+        binding,
+        challenge,
+        broker=broker.broker,
+        trust=broker.platform.trust_settings,
+        release=broker.release_of(job),
+        at=at,
+    )
+    _require_platform(broker, job, claims, at)
+    return claims
+
+
+def require_admissible(broker: BrokerContext, job: JobRecord, role: RoleName, at: int) -> Digest:
     """Check (2); what a launch of this role is about: the order's digest, or the model manifest's."""
     bundle, policies = broker.bundle(job.order.bundle), _policies(broker, job)
     for policy in policies:

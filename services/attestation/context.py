@@ -16,6 +16,7 @@ from common.messages.evidence import Evidence, TrustLevel
 from common.messages.release import Release
 from services.attestation.challenges import Challenges
 from services.attestation.decision_log import Decision, DecisionLog
+from services.attestation.lease_table import LeaseTable
 from services.attestation.records import (
     BundleRecord,
     DatasetRecord,
@@ -71,6 +72,7 @@ class BrokerContext:
     wrapping_key: WrappingKey
     anchor: StateAnchor
     challenges: Challenges
+    leases: LeaseTable
 
     @classmethod
     def start(cls, platform: Platform, store: StateStore, rule: WitnessRule, at: int) -> "BrokerContext":
@@ -92,6 +94,7 @@ class BrokerContext:
             wrapping_key=WrappingKey(keys.open_seed("wrapping", restored.identity.wrapping_seed)),
             anchor=StateAnchor(genesis, boot_nonce, state.log.head, state.roots),
             challenges=Challenges(),
+            leases=LeaseTable(max(at, restored.time)),
         )
 
     @property

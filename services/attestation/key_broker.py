@@ -36,6 +36,7 @@ from common.messages.attestation import (
     Refused,
     RegisterBundle,
     RegisterDataset,
+    RenewLease,
     ReplyBody,
     RequestBody,
     Revoke,
@@ -47,6 +48,7 @@ from services.attestation.budget import draw_budget
 from services.attestation.completion import complete_job
 from services.attestation.context import BrokerContext
 from services.attestation.entitlement import EntitledRefusal
+from services.attestation.leases import issue_renewal, renew_lease
 from services.attestation.members import members_of
 from services.attestation.orders import accept_order
 from services.attestation.registration import register_bundle, register_dataset, update_policy
@@ -143,8 +145,12 @@ class KeyBroker:
         match body:
             case AcceptOrder():
                 return accept_order(self._context, body, at)
-            case IssueChallenge():
+            case IssueChallenge(renews=None):
                 return issue_challenge(self._context, body, at)
+            case IssueChallenge(renews=int(attempt)):
+                return issue_renewal(self._context, body, attempt, at)
+            case RenewLease():
+                return renew_lease(self._context, body, at)
             case Admit():
                 return admit(self._context, body, at)
             case CompleteJob():

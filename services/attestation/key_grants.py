@@ -7,8 +7,6 @@ Called by `admission` alone, after its checks.
     query enclave       bundle, model; and its placement, signed for the users who verify it
 """
 
-from typing import Final
-
 from common.crypto.keys import KeyRing
 from common.crypto.wrapping import wrap, wrap_ring
 from common.dcap import QuoteClaims
@@ -17,15 +15,11 @@ from common.key_binding import key_grant_info
 from common.messages.attestation import Admission, DatasetTerms, LaunchBinding, LaunchTerms, Placement
 from common.messages.evidence import TrustLevel
 from common.messages.reference_values import SgxReferenceValue
-from common.messages.release import Release
 from common.messages.signed import Signed, sign
 from services.attestation.challenges import OpenChallenge
 from services.attestation.context import BrokerContext
 from services.attestation.members import QUERY, TRAINER
 from services.attestation.records import JobRecord, LaunchRecord
-
-LEASE_SECONDS: Final = 900
-"""How long a member may go on with what it has while the broker cannot be reached."""
 
 
 def grant_keys(
@@ -34,12 +28,12 @@ def grant_keys(
     challenge: OpenChallenge,
     binding: LaunchBinding,
     launch: LaunchRecord,
-    release: Release,
     claims: QuoteClaims,
+    at: int,
 ) -> Admission:
     """Keys and terms under the info that repeats all 64 bytes of report data; a placement for a query enclave."""
     info = key_grant_info(binding.report_data())
-    terms = _terms(broker, job, challenge, release)
+    terms = _terms(broker, job, challenge, at)
     return Admission(
         keys=wrap_ring(_keys(broker, job, binding.role), binding.wrapping_public, info),
         terms=wrap(terms.encode(), binding.wrapping_public, info),
@@ -59,7 +53,7 @@ def _keys(broker: BrokerContext, job: JobRecord, role: RoleName) -> KeyRing:
     return KeyRing(keys)
 
 
-def _terms(broker: BrokerContext, job: JobRecord, challenge: OpenChallenge, release: Release) -> LaunchTerms:
+def _terms(broker: BrokerContext, job: JobRecord, challenge: OpenChallenge, at: int) -> LaunchTerms:
     return LaunchTerms(
         job_id=job.job_id,
         role=challenge.role,
@@ -77,12 +71,12 @@ def _terms(broker: BrokerContext, job: JobRecord, challenge: OpenChallenge, rele
         trust_level=job.trust_level.value,
         mr_enclaves={
             str(role): reference.mr_enclave
-            for role, platforms in release.measurements.items()
+            for role, platforms in broker.release_of(job).measurements.items()
             for level, reference in platforms.items()
             if level is job.trust_level and isinstance(reference, SgxReferenceValue)
         },
         model_manifest=job.manifest_document,
-        lease_seconds=LEASE_SECONDS,
+        lease_seconds=broker.leases.grant(job.job_id, at).seconds,
     )
 
 

@@ -6,8 +6,11 @@
     job        an owner of its data   running: cancelled; finished: the model's key is destroyed
 
 A destroyed key is gone from this state. Sealed copies in older states open nothing once the witnesses have seen this
-one. Members of a cancelled job learn it from the signed member list and get nothing new.
+one. Members of a cancelled job learn it from the signed member list and get nothing new; a host that keeps the list
+from them only gains what is left of their leases, whose end the reply states.
 """
+
+from collections.abc import Iterator
 
 from common.errors import FormatError, NotFoundError, PolicyError
 from common.identifiers import BundleId, DatasetId, GrantId, JobId, PartyKey
@@ -42,7 +45,16 @@ def revoke(broker: BrokerContext, body: Revoke, at: int) -> Revoked:
     changes = _changes(broker, revocation)
     if changes:
         broker.state.commit(Decision("revoked", (body.revocation.digest.raw(),)), at, *changes)
-    return Revoked(identifier=revocation.identifier)
+    ends = [broker.leases.end(job.job_id, at) for job in _holders(broker, revocation)]
+    return Revoked(identifier=revocation.identifier, leases_end=max(ends, default=at))
+
+
+def _holders(broker: BrokerContext, revocation: Revocation) -> Iterator[JobRecord]:
+    """Jobs whose launches may still hold what is over; a grant's answers are drawn by enclaves of its owners' jobs."""
+    for job in broker.state.all(JobRecord):
+        named = {*job.order.datasets, job.order.bundle, job.job_id}
+        if revocation.identifier in named or (revocation.target == "grant" and revocation.party in job.order.owners):
+            yield job
 
 
 def _changes(broker: BrokerContext, revocation: Revocation) -> list[Record]:

@@ -9,7 +9,7 @@ payloads than for dummies (adding deltas, encoding a state) runs on `executor`, 
   (2) member lists: newer attempts fence older ones;
   (3) frames: opened or refused, payloads put together;
   (4) finished work: a new state opens the next round and is broadcast;
-  (5) a round that is due closes: its deltas go to the executor;
+  (5) a round that is due closes, if the broker's last answer is not too many rounds old: its deltas go to the executor;
   (6) a member that lacks the open round's state gets it again.
 """
 
@@ -22,7 +22,7 @@ from common.errors import FormatError, Refusal
 from common.exchange.frames import Endpoint, FrameKind, FrameLink, FrameSealer
 from common.exchange.parts import Outbox, Payload
 from common.exchange.payloads import Figures, StateP, decode_state, encode_state
-from common.exchange.schedule import patience_ticks
+from common.exchange.schedule import patience_ticks, rounds_per_answer
 from common.identifiers import Digest, JobId
 from common.messages.attestation import Members
 from common.messages.order import Schedule
@@ -68,7 +68,8 @@ class ParameterServerJob:
         self._outbox = Outbox(schedule)
         self._optimiser = OuterOptimiser(schedule.state_class, context.outer_learning_rate, context.outer_momentum)
         self._frames: queue.Queue[bytes] = queue.Queue(INBOX_FRAMES)
-        self._lists: queue.Queue[Members] = queue.Queue()
+        self._lists: queue.Queue[tuple[Members, int]] = queue.Queue()
+        self._asked_round = 0
         self._work: Future[_Advance] | None = None
         self._delivered: dict[int, bytearray] = {}
         self._broadcast = b""
@@ -84,9 +85,9 @@ class ParameterServerJob:
         except queue.Full:
             self.refused_frames += 1
 
-    def admit(self, members: Members) -> None:
-        """Queue a member list that the broker signed."""
-        self._lists.put(members)
+    def admit(self, members: Members, asked_round: int) -> None:
+        """Queue a member list that the broker signed; `asked_round` was open when it was asked for."""
+        self._lists.put((members, asked_round))
 
     def emit(self, tick: int) -> list[bytes]:
         """The frames of a tick: what was decided before it, or dummies. Always the same work."""
@@ -99,7 +100,9 @@ class ParameterServerJob:
     def process(self, tick: int) -> None:
         """What follows in a tick. Raises `FreshnessError` when a later launch has replaced this one."""
         while not self._lists.empty():
-            self.members.admit(self._lists.get_nowait())  # (2)
+            members, asked_round = self._lists.get_nowait()
+            self.members.admit(members)  # (2)
+            self._asked_round = max(self._asked_round, asked_round)
         for _ in range(self._frames.qsize()):
             self._open(self._frames.get_nowait(), tick)  # (3)
         if self._work is not None and self._work.done():
@@ -200,6 +203,7 @@ class ParameterServerJob:
         if (
             self._work is None
             and self.state_P is not None
+            and self.rounds.rounds_done < self._asked_round + rounds_per_answer(self.context.schedule)
             and self.rounds.should_close(tick, self.members.waited_for(tick), self._delivered.keys())
         ):
             self._work = self._executor.submit(self._aggregate, self.state_P, self._delivered)

@@ -7,7 +7,8 @@ the sealed model, one last word about the job. In this order:
   (2) open the bundle for its layout;
   (3) list members until every slot of the order is there, or JOIN_SECONDS are over: then tick 0;
   (4) run the clock to its end, whatever happens in the job; only the broker's word (cancelled, superseded) ends it;
-  (5) seal model and manifest, whatever was learned, complete the job at the broker, tell the owners what it came to.
+  (5) ask once more whether the job still runs; seal model and manifest, whatever was learned, complete the job at the
+      broker, tell the owners what it came to.
 
 Every refusal on the way becomes the job's public outcome; none of them depends on data or on what provider code did.
 """
@@ -19,13 +20,14 @@ from typing import Final, Protocol
 
 from common.bundle import BundleContents, BundleManifest
 from common.door_objects import Caller, DoorObjects
-from common.errors import AppraisalError, FormatError, FreshnessError, Refusal, UnavailableError
+from common.errors import AppraisalError, FormatError, FreshnessError, Refusal, UnavailableError, refusal_of
 from common.event_log import Value
 from common.exchange.clock import Now, TickClock, run_clock
 from common.exchange.frames import Endpoint
 from common.exchange.member_poll import MemberPoll
 from common.exchange.schedule import POLL_MILLISECONDS, is_report_tick, poll_ticks
 from common.key_retrieval import BrokerChannel, EvidenceSource, Launch, attest_and_fetch
+from common.lease import LeaseKeeper
 from common.messages.attestation import ListMembers, Members
 from common.messages.order import TrainingOrder
 from common.messages.policy import JobOutcome
@@ -71,6 +73,8 @@ class JobRun:
         self._channel = BrokerChannel(lambda raw: door.call("broker.ask", raw), self._order.broker)
         self._joined, self._over = threading.Event(), threading.Event()
         self._state = "running"
+        self._lease_code: str | None = None
+        self._asked_round = 0
         self._sequence = 0  # attempt and number: a later launch's reports come after an earlier one's
         self._job: ParameterServerJob | None = None
 
@@ -121,6 +125,19 @@ class JobRun:
             return None
 
     def _conduct(self, launch: Launch) -> JobEnd:
+        lease = LeaseKeeper.begin(launch, self._runtime, self._channel, self._end_lease)
+        try:
+            return self._conduct_leased(launch)
+        finally:
+            lease.stop()
+
+    def _end_lease(self, code: str) -> None:
+        """Nothing of this launch's keys is used any more. A job that is over is no lease's end."""
+        if code != "conflict.job_state":
+            self._lease_code = code
+            self.close()
+
+    def _conduct_leased(self, launch: Launch) -> JobEnd:
         layout = self._layout(launch)  # (2)
         self._sequence = (launch.attempt - 1) << SEQUENCE_BITS
         own = Endpoint(0, launch.attempt, launch.signing_key.party)
@@ -147,6 +164,10 @@ class JobRun:
         return end
 
     def _finish(self, ending: JobEnding, job: ParameterServerJob, layout: BundleManifest | None) -> JobEnd:
+        if self._state == "running":  # so a host that holds the clock, or keeps the lists, gets no model of it
+            self._require_running(ending.patience.persist(self._list))
+        if self._lease_code is not None:
+            raise refusal_of(self._lease_code)
         if self._state == "cancelled":
             return ending.cancelled()
         if self._state != "running":
@@ -154,13 +175,18 @@ class JobRun:
         return ending.end(job, layout)
 
     def _list(self) -> Members:
+        self._asked_round = 0 if self._job is None else self._job.rounds.rounds_done
         return self._channel.ask(ListMembers(job_id=self._opened.job_id), Members)
 
     def _take_members(self, members: Members) -> None:
         if self._job is not None:
-            self._job.admit(members)
+            self._job.admit(members, self._asked_round)
         if sum(member.role == TRAINER for member in members.members) >= self._order.trainers:
             self._joined.set()
+        self._require_running(members)
+
+    def _require_running(self, members: Members) -> None:
+        """Take the broker's word that the job is over."""
         if members.state != "running":
             self._state = members.state
             self._joined.set()

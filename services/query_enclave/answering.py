@@ -6,7 +6,7 @@ In this order, and none can be skipped:
   (3) the query is authentic under that session's key, with its header and the model's manifest digest;
   (4) the session has not seen this counter, else what it answered is answered again;
   (5) the question has the model's shape and type;
-  (6) the grant's time is not over, and its budget is charged, one answer for each row;
+  (6) the launch's lease and the grant's time are not over, and its budget is charged, one answer for each row;
   (7) provider code answers in a process of its own, within its deadline;
   (8) the outcome is sealed at one size;
   (9) it leaves at the next multiple of the quantum after the query arrived.
@@ -66,9 +66,10 @@ class Answering:
         sandbox: QuerySandbox,
         now: Now,
         timing: Timing,
+        require_lease: Callable[[], None],
     ) -> None:
         self._profile, self._sessions, self._budgets, self._sandbox = profile, sessions, budgets, sandbox
-        self._now, self._timing = now, timing
+        self._now, self._timing, self._require_lease = now, timing, require_lease
         self._turn = threading.Lock()
 
     def answer(self, query: bytes) -> bytes:
@@ -95,7 +96,8 @@ class Answering:
     def _outcome(self, session: Session, padded: bytes) -> bytes:
         try:
             rows = decode_question(padded, self._profile)  # (5)
-            require_current(session.terms, self._now())  # (6)
+            self._require_lease()  # (6)
+            require_current(session.terms, self._now())
             left = self._budgets.take(session.grant, len(rows))
             with self._turn:
                 outcome = self._sandbox.answer(rows, self._timing.deadline_seconds)  # (7)

@@ -18,6 +18,7 @@ from common.enclave.runtime import EnclaveRuntime, current_runtime
 from common.errors import AppraisalError, ConflictError, UnavailableError
 from common.identifiers import ModelId, RoleName
 from common.key_retrieval import BrokerChannel, Launch, attest_and_fetch
+from common.lease import LeaseKeeper
 from common.messages.attestation import BudgetBlock, DrawBudget, Placement, QueryEnclaveProof
 from common.messages.query import PlaceModel, QueryEnclaveStatus, QueryProfile
 from common.messages.signed import Signed, open_signed
@@ -104,9 +105,15 @@ class QueryEnclave:
         launch = attest_and_fetch(self._runtime, channel, ROLE, asked.job_id, 0)
         placed = _placed(launch, channel)
         model = open_model(launch, placed.placement, asked.model_id, DoorObjects(self.door))
-        self._serving = _serve(launch, channel, placed, model)
+        lease = LeaseKeeper.begin(launch, self._runtime, channel, self._end)
+        self._serving = _serve(launch, channel, placed, model, lease)
         self.door.log("model_opened", model_id=asked.model_id, job_id=asked.job_id)
         return self._serving.proof
+
+    def _end(self, code: str) -> None:
+        """The lease is over: the process ends, and with it all that it held. Its relay may begin another."""
+        self.door.log("lease_ended", role=ROLE, code=code)
+        os._exit(0)
 
     def proof(self, _body: bytes) -> bytes:
         """The proof again."""
@@ -139,13 +146,13 @@ def _placed(launch: Launch, channel: BrokerChannel) -> Placed:
     return Placed(placement, launch.placement.digest, channel.broker)
 
 
-def _serve(launch: Launch, channel: BrokerChannel, placed: Placed, model: OpenedModel) -> Serving:
+def _serve(launch: Launch, channel: BrokerChannel, placed: Placed, model: OpenedModel, lease: LeaseKeeper) -> Serving:
     profile = QueryProfile.of(model.contents.manifest)
     clock = LowerBoundClock()
     sandbox = NativeQuerySandbox.start(model.contents, model.state_P, seed=secrets.randbits(63))
     sessions = SessionTable(placed, launch.wrapping_key, profile, clock.now)
     budgets = GrantBudgets(BrokerBudgets(channel, launch, placed.model_id))
-    answering = Answering(profile, sessions, budgets, sandbox, clock.now, Timing())
+    answering = Answering(profile, sessions, budgets, sandbox, clock.now, Timing(), lease.require)
     return Serving(_proof(launch, model, profile).encode(), sessions, answering)
 
 

@@ -8,6 +8,8 @@ Holds: the launch's keys.  Reads: the broker's signed answers, frames, chunks.  
   (4) its first authentic frame tells the tick: from there on, this enclave's own monotonic clock;
   (5) run the clock to its end; a later launch of the parameter server means (3) again;
   (6) stay until the broker says that the job is over, in case the parameter server must begin anew.
+
+All the while the lease on the keys is renewed; when it is not, the slot ends, and with it the process that held them.
 """
 
 import threading
@@ -26,6 +28,7 @@ from common.exchange.member_poll import MemberPoll
 from common.exchange.schedule import poll_ticks
 from common.identifiers import RoleName
 from common.key_retrieval import BrokerChannel, EvidenceSource, Launch, attest_and_fetch
+from common.lease import LeaseKeeper
 from common.messages.attestation import ListMembers, Members
 from common.messages.objects import ObjectRef
 from common.messages.order import TrainingOrder
@@ -97,6 +100,7 @@ class TrainerRun:
         self._own_attempt = 0
         self._superseded = False
         self._exchange: TrainerExchange | None = None
+        self._lease_code: str | None = None
 
     def frame(self, frame: bytes) -> None:
         """A frame from the host; before there are keys it is dropped."""
@@ -110,18 +114,27 @@ class TrainerRun:
         """
         try:
             launch = self._admit()  # (1)
-            objects = DoorObjects(self._door)
-            bundle = objects.load(launch.terms.bundle.object, launch.keys["bundle"], ObjectKind.BUNDLE)  # (2)
-            reads = ChunkReads(self._data(launch), objects.read_leaf, launch.keys["seed"], self._start.slot)
-            self._train(launch, ProviderWork(launch, bundle, reads, self._start_sandbox), reads)
-            self._poll.stop()
+            lease = LeaseKeeper.begin(launch, self._runtime, self._channel, self._end_lease)
+            try:
+                self._work(launch)
+            finally:
+                lease.stop()
         except Refusal as refusal:
             return refusal.code
         except TimeoutError:
             return "unavailable.enclave"
+        if self._lease_code is not None:
+            return self._lease_code
         if self._superseded:
             return "freshness.attempt"
         return None if self._over.is_set() else "unavailable.enclave"  # no parameter server came, or it never ended
+
+    def _work(self, launch: Launch) -> None:
+        objects = DoorObjects(self._door)
+        bundle = objects.load(launch.terms.bundle.object, launch.keys["bundle"], ObjectKind.BUNDLE)  # (2)
+        reads = ChunkReads(self._data(launch), objects.read_leaf, launch.keys["seed"], self._start.slot)
+        self._train(launch, ProviderWork(launch, bundle, reads, self._start_sandbox), reads)
+        self._poll.stop()
 
     def _admit(self) -> Launch:
         start = self._start
@@ -132,6 +145,11 @@ class TrainerRun:
         self._own_attempt = launch.attempt
         self._door.log("member_admitted", role=TRAINER, job_id=start.job_id, slot=start.slot, attempt=launch.attempt)
         return launch
+
+    def _end_lease(self, code: str) -> None:
+        """Nothing of this launch's keys is used any more: its process ends. A job that is over is no lease's end."""
+        self._lease_code = None if code == "conflict.job_state" else code
+        self._over.set()
 
     def _data(self, launch: Launch) -> list[tuple[ObjectRef, SecretKey]]:
         return [

@@ -16,6 +16,7 @@ from common.crypto.digests import sha256
 from common.crypto.keys import SecretKey
 from common.crypto.signing import SigningKey
 from common.exchange.frames import Endpoint, FrameHeader
+from common.exchange.schedule import poll_ticks
 from common.identifiers import JobId, MrEnclave, RoleName
 from common.messages.attestation import Member, Members
 from common.messages.order import Schedule
@@ -148,6 +149,7 @@ class InMemoryJob:
     drop: Callable[[int, int], bool] = lambda _sender, _tick: False
     trace: list[Shape] = field(default_factory=list)
     frames: list[tuple[int, bytes]] = field(default_factory=list)
+    lists_kept_back: bool = False
 
     def __post_init__(self) -> None:
         self.job_key = SecretKey.generate()
@@ -187,7 +189,7 @@ class InMemoryJob:
 
     def publish_members(self) -> None:
         """Every member polls the list."""
-        self.server.admit(self.members())
+        self.server.admit(self.members(), self.server.rounds.rounds_done)
         server = self.listed["paramserver", 0]
         for job in self.jobs.values():
             job.follow(Endpoint(0, server.attempt, server.signing_public))
@@ -200,6 +202,8 @@ class InMemoryJob:
 
     def step(self, tick: int) -> None:
         """One tick of every member; frames arrive within it."""
+        if tick % poll_ticks(self.schedule) == 0 and not self.lists_kept_back:
+            self.server.admit(self.members(), self.server.rounds.rounds_done)
         listening = {slot: job for slot, job in self.jobs.items() if job.exchange.paramserver is not None}
         for frame in self.server.emit(tick):
             self._carry(-1, tick, frame, [job.exchange.receive for job in self.jobs.values()])

@@ -20,7 +20,7 @@ from common.crypto.signing import SigningKey
 from common.crypto.wrapping import WrappingKey
 from common.enclave.simulated_platform import SimulatedPlatform
 from common.enclave.trust_settings import TrustSettings
-from common.errors import NotFoundError, PolicyError, refusal_of
+from common.errors import FreshnessError, NotFoundError, PolicyError, refusal_of
 from common.identifiers import BundleId, DatasetId, Digest, GrantId, JobId, ModelId, MrEnclave, RoleName
 from common.messages.attestation import BudgetBlock, LaunchBinding, Placement, QueryEnclaveProof
 from common.messages.evidence import TrustLevel
@@ -148,7 +148,9 @@ class Launch:
         placed = Placed(Placement.decode(self.placement.payload), self.placement.digest, world.broker.party)
         self.sessions = SessionTable(placed, self.wrapping, PROFILE, world.now)
         timing = Timing(0.05, 5.0, monotonic=lambda: self.clock.at, sleep=self.clock.sleep)
-        self.answering = Answering(PROFILE, self.sessions, GrantBudgets(world.ledger), self.model, world.now, timing)
+        self.answering = Answering(
+            PROFILE, self.sessions, GrantBudgets(world.ledger), self.model, world.now, timing, world.require_lease
+        )
         self.manifest = world.manifest
         self.sent: list[tuple[str, bytes]] = []
         self.received: list[bytes] = []
@@ -196,10 +198,16 @@ class QueryWorld:
         self.pins = QueryPins(self.release, self.trust, TrustLevel.SIMULATION)
         self.manifest = self.make_manifest(b"model one")
         self.later = 0
+        self.lease_is_over = False
 
     def now(self) -> int:
         """The time inside the enclave; `later` moves it on."""
         return int(time.time()) + self.later
+
+    def require_lease(self) -> None:
+        """The launch's lease; `lease_is_over` ends it."""
+        if self.lease_is_over:
+            raise FreshnessError("freshness.lease")
 
     @property
     def model_id(self) -> ModelId:

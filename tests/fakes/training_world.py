@@ -18,7 +18,7 @@ from common.crypto.signing import SigningKey
 from common.crypto.wrapping import WrappingKey, wrap, wrap_ring
 from common.dataset_payload import encode_columns
 from common.enclave.simulated_platform import SimulatedPlatform
-from common.errors import NotFoundError
+from common.errors import NotFoundError, UnavailableError
 from common.event_log import Value
 from common.identifiers import BundleId, ChallengeId, DatasetId, Digest, JobId, ModelId, MrEnclave
 from common.key_binding import key_grant_info, report_info
@@ -33,11 +33,13 @@ from common.messages.attestation import (
     DatasetTerms,
     IssueChallenge,
     LaunchTerms,
+    Leased,
     ListMembers,
     LogHead,
     Member,
     Members,
     Refused,
+    RenewLease,
     ReplyBody,
 )
 from common.messages.evidence import Evidence
@@ -105,6 +107,11 @@ class TrainingWorld:
     frames: list[tuple[str, int]] = field(default_factory=list)
     state: str = "running"
     outages: int = 0
+    lease_seconds: int = 60
+    renewals: int = 0
+    refuses_renewal: str | None = None
+    holding: bool = False
+    """The host keeps member lists and renewals back."""
 
     def __post_init__(self) -> None:
         self.platform = SimulatedPlatform.open_or_create(self.directory)
@@ -153,6 +160,8 @@ class TrainingWorld:
     def ask(self, raw: bytes) -> bytes:
         """One signed answer."""
         request = BrokerRequest.decode(raw)
+        if self.holding and isinstance(request.body, ListMembers | RenewLease):
+            raise UnavailableError("unavailable.broker")
         with self._lock:
             try:
                 body = self._answer(request.body)
@@ -167,12 +176,18 @@ class TrainingWorld:
         match body:
             case IssueChallenge():
                 known = self.members.get((body.role, body.slot))
+                attempt = known.attempt + 1 if known else 1
                 return Challenge(
                     challenge_id=ChallengeId.new(), nonce=bytes(32), broker=sha256(b"genesis"),
-                    subject=self.order.digest, attempt=known.attempt + 1 if known else 1,
+                    subject=self.order.digest, attempt=body.renews or attempt,
                     not_after=int(time.time()) + 60)  # fmt: skip
             case Admit():
                 return self._admit(body)
+            case RenewLease():
+                self.renewals += 1
+                if self.refuses_renewal is not None:
+                    return Refused(code=self.refuses_renewal)
+                return Leased(seconds=self.lease_seconds)
             case ListMembers():
                 return Members.model_validate(
                     {"job_id": self.job_id, "state": self.state, "members": tuple(self.members.values())}
@@ -195,7 +210,7 @@ class TrainingWorld:
             job_id=self.job_id, role=binding.role, slot=binding.slot, attempt=binding.attempt, order=self.order,
             outer_learning_rate=1.0, outer_momentum=0.0,
             bundle_id=TrainingOrder.decode(self.order.payload).bundle, bundle=self.publication, datasets=self.datasets,
-            trust_level="simulation", mr_enclaves={}, lease_seconds=60,
+            trust_level="simulation", mr_enclaves={}, lease_seconds=self.lease_seconds,
         )  # fmt: skip
         info = key_grant_info(binding.report_data())
         return Admission(keys=wrap_ring(KeyRing(self.keys), binding.wrapping_public, info),

@@ -94,7 +94,9 @@ def test_a_revoked_job_is_cancelled_and_a_finished_ones_model_gone(
 def test_twice_is_logged_once(world: BrokerWorld, data: SealedData) -> None:
     world.revoke(data.owner, "dataset", data.dataset_id)
     size = world.head.size
-    assert world.revoke(data.owner, "dataset", data.dataset_id) == Revoked(identifier=data.dataset_id)
+    assert world.revoke(data.owner, "dataset", data.dataset_id) == Revoked(
+        identifier=data.dataset_id, leases_end=world.time
+    )
     assert world.head.size == size
 
 

@@ -157,3 +157,54 @@ def test_a_slot_that_was_taken_over_ends(tmp_path: Path) -> None:
     first.join(30)
     assert world.codes == {0: "freshness.attempt"}
     world.state = "cancelled"
+
+
+def test_leases_are_renewed_while_a_job_runs(tmp_path: Path) -> None:
+    world = TrainingWorld(tmp_path, quick(), lease_seconds=1)
+    assert world.run().outcome == "finished"
+    assert world.renewals >= 3, "two trainers and the parameter server"
+
+
+@pytest.mark.parametrize("code", ["policy.revoked", "appraisal.tcb_status"])
+def test_a_lease_that_is_refused_ends_everybody_without_a_model(tmp_path: Path, code: str) -> None:
+    world = TrainingWorld(tmp_path, quick(rounds=500), lease_seconds=1, refuses_renewal=code)
+    ended = world.run()
+    assert (ended.outcome, ended.completed, ended.code) == ("failed", False, code)
+    assert world.codes == {0: code, 1: code}
+    assert world.completed is None
+    assert world.store.committed == []
+
+
+def test_a_host_that_keeps_every_later_word_back_gains_one_lease(tmp_path: Path) -> None:
+    world = TrainingWorld(tmp_path, quick(rounds=500), lease_seconds=2)
+    for slot in range(2):
+        world.start_trainer(slot)
+    ending = world.in_background(world.start_server())
+    assert world.spoke.wait(30)
+    world.holding = True
+    ended = ending.result(30)
+    assert (ended.outcome, ended.completed, ended.code) == ("failed", False, "freshness.lease")
+    for thread in world.threads.values():
+        thread.join(30)
+    assert world.codes == {0: "freshness.lease", 1: "freshness.lease"}
+    assert world.store.committed == []
+
+
+def test_no_model_is_sealed_without_the_broker_s_word_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The job was cancelled, the host lets nobody hear it and lets the schedule run to its end."""
+    monkeypatch.setattr("services.paramserver.ending.PERSIST_PAUSE_SECONDS", 0.05)
+    world = TrainingWorld(tmp_path, quick(rounds=2))
+    for slot in range(2):
+        world.start_trainer(slot)
+    ending = world.in_background(world.start_server())
+    assert world.spoke.wait(30)
+    world.holding, world.state = True, "cancelled"
+    with pytest.raises(TimeoutError):
+        ending.result(world.schedule.total_ticks * world.schedule.tick_seconds + 1.5)
+    assert world.store.committed == []
+    world.holding = False
+    ended = ending.result(30)
+    assert (ended.outcome, ended.manifest) == ("cancelled", None)
+    assert world.store.committed == []

@@ -3,7 +3,7 @@
 import numpy as np
 
 from common.exchange.frames import FrameHeader
-from common.exchange.schedule import round_deadline_ticks
+from common.exchange.schedule import round_deadline_ticks, rounds_per_answer
 from tests.fakes.in_memory_job import DelayedExecutor, InMemoryJob, LeastSquares, loss_of, make_schedule
 
 
@@ -118,3 +118,15 @@ def test_restarted_server_begins_the_schedule_anew() -> None:
     job.jobs[0].exchange.receive(old_frames[-1])
     job.jobs[0].exchange.listen()
     assert job.jobs[0].exchange.refused_frames == refused + 1
+
+
+def test_a_host_that_keeps_the_broker_s_answers_back_stops_the_rounds() -> None:
+    """Whatever its clock says: each answer is to a fresh nonce, and lets a few rounds pass."""
+    schedule = make_schedule(rounds=40)
+    job = InMemoryJob(schedule, lists_kept_back=True)
+    job.run()
+    assert job.server.rounds.rounds_done == rounds_per_answer(schedule) < 40
+    free = InMemoryJob(schedule)
+    free.run()
+    assert free.server.outcome() == "finished"
+    assert [entry[3:] for entry in job.trace] == [entry[3:] for entry in free.trace], "the host sees the same frames"

@@ -222,6 +222,17 @@ def test_a_grant_that_expires_in_a_running_session_is_refused(world: QueryWorld)
         session.ask(rows_of(1))
 
 
+def test_no_answer_after_the_lease(world: QueryWorld) -> None:
+    """Also those of a block that was drawn before; and nothing is charged."""
+    session = world.session(world.launch())
+    left = session.ask(rows_of(1)).answers_left
+    world.lease_is_over = True
+    with pytest.raises(FreshnessError, match="freshness.lease"):
+        session.ask(rows_of(1))
+    world.lease_is_over = False
+    assert session.ask(rows_of(1)).answers_left == left - 1
+
+
 def send(launch: Launch, query: bytes) -> None:
     """Before the session's key is shown to be right, a refusal is a public code."""
     launch.answering.answer(query)

@@ -1,0 +1,110 @@
+"""A launch's lease on its keys: renewed on fresh evidence, over when it is not (side: enclave).
+
+The lease runs from *before* the question that was answered with it, on this enclave's monotonic clock, so a host that
+delays answers shortens it. It ends for good when its time is over, or when the broker refuses a renewal for any reason
+but being away. Whoever holds keys then stops and lets them go; `on_end` is told why, once.
+
+What it does not close: a host that holds the clock still holds the lease still. So whatever leaves an enclave also
+needs an answer of the broker to a fresh nonce of its own: a closed round, a sealed model, a block of answers.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Final
+
+from common.errors import FreshnessError, Refusal, UnavailableError
+from common.key_retrieval import BrokerChannel, EvidenceSource, Launch, renew_lease
+
+RENEWALS: Final = 4
+"""Renewals within one lease: an answer or two may get lost."""
+
+RETRY_SECONDS: Final = 2.0
+
+CODE: Final = "freshness.lease"
+
+Renew = Callable[[], int]
+"""Shows fresh evidence; the new lease in seconds. Raises the broker's refusal, `UnavailableError` when it is away."""
+
+
+class LeaseKeeper:
+    """One launch's lease. `asked_at` is the monotonic time before the question that was first answered with one."""
+
+    def __init__(
+        self,
+        renew: Renew,
+        on_end: Callable[[str], None],
+        *,
+        seconds: int,
+        asked_at: float,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._renew, self._on_end, self._now = renew, on_end, now
+        self._seconds, self._until = seconds, asked_at + seconds
+        self._stopped = threading.Event()
+        self._ended_by: str | None = None
+        self._lock = threading.Lock()
+        self._thread = threading.Thread(target=self._run, name="lease", daemon=True)
+
+    @classmethod
+    def begin(
+        cls, launch: Launch, runtime: EvidenceSource, channel: BrokerChannel, on_end: Callable[[str], None]
+    ) -> "LeaseKeeper":
+        """Keep the lease of an admitted launch from now on."""
+        keeper = cls(
+            lambda: renew_lease(runtime, channel, launch),
+            on_end,
+            seconds=launch.terms.lease_seconds,
+            asked_at=launch.asked_at,
+        )
+        keeper.start()
+        return keeper
+
+    def start(self) -> None:
+        """Begin to renew."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Renew no more. The lease that is held still runs out."""
+        self._stopped.set()
+
+    def require(self) -> None:
+        """Raise `FreshnessError` (freshness.lease) when the lease is over."""
+        if self._is_over():
+            raise FreshnessError(CODE, expected="a lease that was renewed", seen=self._ended_by)
+
+    def step(self) -> float:
+        """Renew once; the seconds until the next time."""
+        asked_at = self._now()
+        try:
+            seconds = self._renew()
+        except UnavailableError:
+            return min(RETRY_SECONDS, self._seconds / RENEWALS)
+        except Refusal as refusal:
+            self._end(refusal.code)
+        except Exception:  # whatever the host does to the door: only the time decides
+            return min(RETRY_SECONDS, self._seconds / RENEWALS)
+        else:
+            with self._lock:
+                if self._ended_by is None:
+                    self._seconds, self._until = seconds, max(self._until, asked_at + seconds)
+        return self._seconds / RENEWALS
+
+    def _run(self) -> None:
+        pause = self._seconds / RENEWALS
+        while not self._stopped.wait(min(pause, max(0.0, self._until - self._now()))):
+            if self._is_over():
+                return
+            pause = self.step()
+
+    def _is_over(self) -> bool:
+        if self._now() >= self._until:
+            self._end(CODE)
+        return self._ended_by is not None
+
+    def _end(self, code: str) -> None:
+        with self._lock:
+            first = self._ended_by is None
+            self._ended_by = self._ended_by or code
+        if first:
+            self._on_end(code)

@@ -1,0 +1,51 @@
+"""Leases: a launch keeps its keys only as long as it shows, again and again, that it still may (side: enclave).
+
+A renewal is judged like an admission, on a fresh quote, under the terms of that moment: a revocation, a tightened
+policy, a platform that was shut out or whose TCB is no longer accepted, each ends the use of keys within one lease.
+Nothing is handed out and nothing written down. In this order, each raises:
+
+  (1) the challenge was issued here for a renewal of this launch, is fresh, and is spent by this call;
+  (2) job and documents still allow the role (`admission.require_admissible`);
+  (3) the launch is the live one of its slot, by attempt and signing key;
+  (4) the quote binds this launch, is authentic, and meets the release and every party's terms (`appraise_launch`).
+
+How long leases may run is kept by `lease_table`.
+"""
+
+from common.errors import FreshnessError
+from common.identifiers import RoleName
+from common.messages.attestation import Challenge, IssueChallenge, Leased, RenewLease
+from services.attestation.admission import appraise_launch, challenge_of, require_admissible
+from services.attestation.context import BrokerContext
+from services.attestation.members import require_slot
+from services.attestation.records import JobRecord, LaunchRecord
+
+
+def issue_renewal(broker: BrokerContext, body: IssueChallenge, attempt: int, at: int) -> Challenge:
+    """A nonce for the renewal of a live launch. Raises checks (2) and (3)."""
+    job = broker.job(body.job_id)
+    require_slot(job, body.role, body.slot)
+    subject = require_admissible(broker, job, body.role, at)
+    if not _launches(job, body.role, body.slot, attempt):
+        raise FreshnessError("freshness.attempt", expected="a live launch", seen=attempt)
+    challenge = broker.challenges.issue(
+        job.job_id, body.role, body.slot, attempt=attempt, subject=subject, at=at, renewal=True
+    )
+    return challenge_of(broker, challenge)
+
+
+def renew_lease(broker: BrokerContext, body: RenewLease, at: int) -> Leased:
+    """Checks (1) to (4)."""
+    challenge = broker.challenges.spend(body.challenge_id, at, renewal=True)  # (1)
+    job = broker.job(challenge.job_id)
+    require_admissible(broker, job, challenge.role, at)  # (2)
+    live = _launches(job, challenge.role, challenge.slot, challenge.attempt)
+    if body.binding.signing_public not in {launch.signing_public for launch in live}:  # (3)
+        raise FreshnessError("freshness.attempt", expected="the live launch of this slot", seen=challenge.attempt)
+    appraise_launch(broker, job, challenge, body.binding, body.evidence, at)  # (4)
+    return broker.leases.grant(job.job_id, at)
+
+
+def _launches(job: JobRecord, role: RoleName, slot: int, attempt: int) -> list[LaunchRecord]:
+    """Live launches that are so: of a slot the newest alone is recorded, of query enclaves all that are placed."""
+    return [one for one in job.launches if (one.role, one.slot, one.attempt) == (role, slot, attempt)]
