@@ -131,13 +131,14 @@ class OrderAccepted(Event):
 
 
 class JobSeen(Event):
-    """The public state of a job, as the host knows it."""
+    """The public state of a job, as the host knows it; `mend` says who can mend what made it fail, and how."""
 
     type: Literal["job-seen"] = "job-seen"
     job_id: JobId
     state: str
     trainers: Count
     code: str | None = None
+    mend: str | None = None
     model_id: ModelId | None = None
 
 

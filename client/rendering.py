@@ -228,6 +228,8 @@ class Terminal:
             f"  {name} {value}" for name, value in (("code", event.code), ("model", event.model_id)) if value
         )
         self._line("job", f"{event.job_id}  {event.state}  {event.trainers} trainers{extra}")
+        if event.mend is not None:
+            self._line("", event.mend)
 
     @show.register
     def _(self, event: e.ReportOpened) -> None:

@@ -23,6 +23,7 @@ from common.messages.attestation import BudgetBlock, DrawBudget, Placement, Quer
 from common.messages.query import PlaceModel, QueryEnclaveStatus, QueryProfile
 from common.messages.signed import Signed, open_signed
 from common.sandbox.native import NativeQuerySandbox
+from common.sandbox.probe import require_confinement
 from services.query_enclave.answering import Answering, Timing
 from services.query_enclave.grants import GrantBudgets, Placed
 from services.query_enclave.model import OpenedModel, open_model
@@ -99,6 +100,7 @@ class QueryEnclave:
     def place(self, body: bytes) -> bytes:
         """Serve the model that is asked for; the proof. Raises what attesting and opening raise, once."""
         asked = PlaceModel.decode(body)
+        require_confinement()  # before keys are asked for, and without using the launch up
         if not self._begun.acquire(blocking=False):
             raise ConflictError("conflict.placement", expected="a launch that serves nothing yet")
         channel = BrokerChannel(lambda raw: self.door.call("broker.ask", raw, seconds=BROKER_SECONDS))
@@ -128,7 +130,8 @@ class QueryEnclave:
         return self._require_serving().answering.answer(body)
 
     def status(self, _body: bytes) -> bytes:
-        """QueryEnclaveStatus."""
+        """QueryEnclaveStatus. Raises `ConfinementError` where this machine can't confine provider code."""
+        require_confinement()
         serving = self._serving
         sessions = 0 if serving is None else len(serving.sessions)
         return QueryEnclaveStatus(placed=serving is not None, sessions=sessions).encode()

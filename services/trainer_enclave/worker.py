@@ -16,7 +16,7 @@ from typing import Final
 
 from celery import Celery
 
-from common.errors import CloisterError
+from common.errors import CloisterError, Refusal
 from common.event_log import configure_host_logging, log_event
 from common.identifiers import JobId
 from common.untrusted.database import Database
@@ -44,7 +44,8 @@ def warm_up(settings: TrainerSettings) -> None:
         finally:
             enclave.stop()
     except (CloisterError, TimeoutError, OSError) as error:
-        log_event(_log, "warm_up_failed", logging.WARNING, reason=type(error).__name__)
+        code = error.code if isinstance(error, Refusal) else None
+        log_event(_log, "warm_up_failed", logging.WARNING, code=code, reason=type(error).__name__)
 
 
 class RelayProcess:
