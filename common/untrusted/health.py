@@ -1,7 +1,8 @@
 """`/healthz` and `/readyz`, the same for every service and worker (side: host).
 
 `/healthz`: 200 while the process answers. `/readyz`: 200 when nothing is waited for, else 503; the body names what is:
-`{"ready": false, "waiting_for": ["rabbitmq"]}`. Names only: no addresses, no error texts.
+`{"ready": false, "waiting_for": ["rabbitmq"]}`. What does not work and is not waited for stands in `notes`: names, each
+with its public code, if there is any. Names and codes only: no addresses, no error texts.
 """
 
 import contextlib
@@ -24,10 +25,10 @@ Check = Callable[[], bool]
 
 
 class Readiness:
-    """What a service waits for, by name, in the order in which it was given."""
+    """What a service waits for, by name, in the order in which it was given; `notes`: what it goes on without."""
 
-    def __init__(self, checks: Mapping[str, Check]) -> None:
-        self._checks = dict(checks)
+    def __init__(self, checks: Mapping[str, Check], *, notes: Callable[[], Mapping[str, str]] = dict) -> None:
+        self._checks, self._notes = dict(checks), notes
 
     def waiting_for(self) -> list[str]:
         """The names of the parts that are not there."""
@@ -35,8 +36,9 @@ class Readiness:
 
     def report(self) -> tuple[int, dict[str, Any]]:
         """Status and body of `/readyz`."""
-        missing = self.waiting_for()
-        return (503 if missing else 200), {"ready": not missing, "waiting_for": missing}
+        missing, notes = self.waiting_for(), dict(self._notes())
+        body = {"ready": not missing, "waiting_for": missing} | ({"notes": notes} if notes else {})
+        return (503 if missing else 200), body
 
 
 def _holds(check: Check) -> bool:

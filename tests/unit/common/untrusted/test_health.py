@@ -57,6 +57,14 @@ def test_the_server_names_what_it_waits_for(server: HealthServer, parts: Parts) 
     assert get(server, "/metrics") == (404, {})
 
 
+def test_notes_are_told_and_hold_nothing_up() -> None:
+    notes: dict[str, str] = {}
+    readiness = Readiness({}, notes=lambda: notes)
+    assert readiness.report() == (200, {"ready": True, "waiting_for": []})
+    notes["model_1"] = "authenticity.sealed_object"
+    assert readiness.report() == (200, {"ready": True, "waiting_for": [], "notes": notes})
+
+
 def test_the_routes_say_the_same(readiness: Readiness, parts: Parts) -> None:
     app = FastAPI()
     app.include_router(health_router(readiness))
