@@ -1,7 +1,7 @@
 """Which process of a running stack is which (side: owner; it reads /proc and the supervisor's status).
 
 Each host process and each enclave is named once. A victim is found by the way that leads to it: from the main process
-of its service down through command lines, as the process tree of DESIGN decision 1 has them.
+of its service down through command lines, as the process tree of ARCHITECTURE, decision 1 has them.
 """
 
 import os

@@ -1,7 +1,7 @@
 """Is this the query enclave that the grant means? (side: owner: the user's machine)
 
-A genuine query enclave with the wrong model is still the wrong answer (DESIGN decision 12), so quote, placement and
-manifest are checked together, before anything is sealed to it. In this order, each raises and none can be skipped:
+A genuine query enclave with the wrong model is still the wrong answer (ARCHITECTURE, decision 17), so quote, placement
+and manifest are checked together, before anything is sealed to it. In this order, each raises and none can be skipped:
 
   (1) the release is signed by enough pinned release keys, and is the one that the grant names;
   (2) the quote is authentic under an allowed root, at the user's own time;

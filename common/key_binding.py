@@ -1,4 +1,4 @@
-"""The `info` under which each key is wrapped: what a wrapped key is bound to (side: library; DESIGN decision 4).
+"""The `info` under which each key is wrapped: what a wrapped key is bound to (side: library; ARCHITECTURE, decision 3).
 
 A wrapped key opens only for the object, party, policy and broker that its maker named, so nobody can register foreign
 ciphertext under a policy of his own.

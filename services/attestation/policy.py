@@ -82,7 +82,10 @@ def require_provider_allows(terms: BundleTerms, facts: OrderFacts) -> None:
 
 
 def require_sound_pair(sandbox: str, level: TrustLevel) -> None:
-    """Native code is confined by a kernel, so it needs one inside the TEE; an SGX enclave has none (DESIGN 7)."""
+    """Native code is confined by a kernel, so it needs one inside the TEE, and an SGX enclave has none.
+
+    See ARCHITECTURE, decision 15. Raises `ConfinementError` (confinement.pair).
+    """
     if sandbox == "native" and level is TrustLevel.SGX:
         raise ConfinementError("confinement.pair", expected="sandbox wasm", seen=f"{sandbox} on {level}")
 

@@ -1,4 +1,4 @@
-"""Is this state the newest? Witnesses outside the operator's reach say so (side: enclave; DESIGN decision 4).
+"""Is this state the newest? Witnesses outside the operator's reach say so (side: enclave; ARCHITECTURE, decision 7).
 
 Sealing does not make state fresh: the host may start the broker from an older chain. So after each start it releases
 nothing until a quorum of the witnesses in its genesis record has signed that the log head of this boot is not older

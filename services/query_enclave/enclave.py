@@ -36,7 +36,7 @@ BROKER_SECONDS: Final = 10.0
 
 
 class LowerBoundClock:
-    """Time as an enclave knows it: the host's, but never earlier than what was seen before (DESIGN decision 4)."""
+    """Time as an enclave knows it: the host's, but never earlier than seen before (ARCHITECTURE, decision 8)."""
 
     def __init__(self) -> None:
         self._newest = 0
