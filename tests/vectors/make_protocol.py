@@ -166,8 +166,14 @@ def _http_requests() -> VectorFile:
         changes["headers"] = headers | changes.pop("header", {})
         file.add(name, outcome, **good | changes)
 
+    spent = {"party": party, "nonce": "AAECAwQFBgcICQoLDA0ODw", "created": created}
+    other_party = spent | {"party": bytes(32)}
     file.add("good", **good, party=party, base=base)
     file.add("at the end of the window", **good | {"now": created + 300}, party=party, base=base)
+    file.add("a nonce that another party spent", **good, party=party, base=base, spent=[other_party])
+    file.add("made when the server began", **good, party=party, base=base, began=created)
+    other("a nonce that was spent", "freshness.request", spent=[spent])
+    other("made before the server began", "freshness.request", began=created + 1)
     other("too old", "freshness.request", now=created + 301)
     other("from the future", "freshness.request", now=created - 301)
     other("another method", method="PUT")
