@@ -1,7 +1,9 @@
 """`./cloister test [SUITE ...] [-- PYTEST ARGUMENT ...]`: linters and tests, each suite with its budget (side: host).
 
-All chosen suites run in one pytest session, so that they share one private stack. This process is a subreaper: what a
-test leaves running is found, named, ended, and fails the run.
+All chosen suites run in one pytest session, so that all that want a stack as it is share one: RabbitMQ and Redis alone
+(integration), or the whole stack (e2e, kills). Tests of how a stack starts, refuses to, or ends start their own. What a
+budget means stands in tests/budgets.py. This process is a subreaper: what a test leaves running is found, named, ended,
+and fails the run.
 """
 
 import os
