@@ -126,7 +126,10 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     "unavailable.cache": ("operator", "start Redis and look at the service's /readyz"),
     "unavailable.registry": ("operator", "make the registry's database reachable"),
     "unavailable.store": ("operator", "make the object store reachable"),
-    "unavailable.rounds": ("owner", "read the job's reports with `cloister owner watch`: no round was completed"),
+    "unavailable.rounds": (
+        "owner",
+        "no round was done: mend what the job's last report says (`cloister owner watch`), or order more `--slack`",
+    ),
     "unavailable.full": ("sender", "try again later: the queue is full"),
     "unavailable.enclave": ("operator", "start the enclave and look at the service's /readyz"),
     "unavailable.launcher": ("operator", "make the enclave launcher work on this host (see the service log)"),

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from common.messages.base import Message
+from common.messages.policy import JobReport
 from tests.vectors.sample_broker import broker_messages, state_entries
 from tests.vectors.sample_documents import ORDER, documents
 from tests.vectors.sample_services import door_and_session_messages, files_of_a_party, service_messages
@@ -38,7 +39,9 @@ def message_files() -> Iterator[VectorFile]:
 
 
 def name_of(message: Message) -> str:
-    """The class, and what is inside of those that carry one of many."""
+    """The class, and which one it is of those that come in kinds or carry one of many."""
+    if isinstance(message, JobReport) and message.outcome is not None:
+        return "JobReport, a job's last"
     inner = getattr(message, "body", None) or next(iter(getattr(message, "records", ())), None)
     return type(message).__name__ + (f" {type(inner).__name__}" if inner is not None else "")
 
