@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from bench.kill import victims_of
+from bench.kill_driver import End, end_problems, told_problems
 from bench.kill_strike import LAUNCH_SECONDS, SLOT_SHARE, draw
 from bench.kill_victims import VICTIMS, ProcessGroup
 
@@ -39,6 +40,25 @@ def test_moments_lie_anywhere_in_the_life_of_a_job_or_of_a_slot() -> None:
     assert LAUNCH_SECONDS + 7 < max(of_job) <= LAUNCH_SECONDS + 8
     assert 0 <= min(of_slot) < 1
     assert SLOT_SHARE * 7 < max(of_slot) <= SLOT_SHARE * 8
+
+
+@pytest.mark.parametrize(
+    ("end", "died", "holds"),
+    [
+        (End("finished", None, "finished"), (), True),
+        (End("finished", None, "failed", ("provider.raised",)), (), True),
+        (End("finished", None, "failed"), ("ingest",), False),
+        (End("finished"), ("paramserver worker",), True),
+        (End("finished"), ("guardian",), True),
+        (End("finished"), ("trainer enclave", "query front"), False),
+        (End("failed", "policy.attempts"), ("trainer enclave",), True),
+        (End("failed"), (), False),
+        (End("running"), (), False),
+    ],
+    ids=str,
+)
+def test_a_job_that_taught_nothing_ends_with_a_reason(end: End, died: tuple[str, ...], holds: bool) -> None:
+    assert (not [*end_problems(end), *told_problems(end, died)]) is holds
 
 
 @pytest.fixture
