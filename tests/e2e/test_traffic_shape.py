@@ -22,12 +22,12 @@ from tests.e2e.conftest import MakeParty, Published, Registered, RunningStack, f
 from tests.e2e.host_view import Books, HostPlaces, Traffic, require_scheduled
 from tests.e2e.leaf_watch import LeafWatch
 from tests.e2e.message_tap import MessageTap
-from tests.e2e.wayward import Way, write_bundle, write_data
+from tests.e2e.wayward import PRINTED, Way, write_bundle, write_data
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
-WISHES: Final = ScheduleWishes(rounds=2, steps=2, batch=8, tick_milliseconds=200, slack_percent=200, warmup_seconds=8)
-LATE_TICKS: Final = 8
+WISHES: Final = ScheduleWishes(rounds=2, steps=2, batch=8, tick_milliseconds=100, slack_percent=300, warmup_seconds=8)
+LATE_TICKS: Final = 16
 """A trainer begins with the first tick that it hears of; a machine that is busy with other things is late for some."""
 
 SETTLE_SECONDS: Final = 30.0
@@ -36,7 +36,19 @@ SETTLE_SECONDS: Final = 30.0
 UPLINK: Final = (FrameClass.UPLINK, 0)
 DOWNLINK: Final = (FrameClass.DOWNLINK, 0)
 
-NAMES: Final = ("trains", "does not import", "hangs", "diverges")
+EXPECTED: Final = {
+    "trains": ("finished", set()),
+    "does not import": ("failed", {"provider.import"}),
+    "raises": ("failed", {"provider.raised"}),
+    "hangs": ("failed", {"provider.timeout"}),
+    "eats": ("failed", {"provider.raised"}),
+    "reaches": ("failed", {"provider.raised"}),
+    "prints": ("finished", set()),
+    "diverges": ("failed", {"provider.output"}),
+}
+"""What the owner reads of each job: of one that eats memory or reaches for process, socket and file, that it raised."""
+
+NAMES: Final = tuple(EXPECTED)
 
 
 @dataclass(frozen=True)
@@ -118,12 +130,11 @@ def _look(
 
 def test_the_secrets_did_what_they_should(seen: dict[str, Seen]) -> None:
     """Else the comparisons below would show nothing. The owner reads the truth, sealed."""
-    assert {name: (one.report.outcome, set(one.report.codes)) for name, one in seen.items()} == {
-        "trains": ("finished", set()),
-        "does not import": ("failed", {"provider.import"}),
-        "hangs": ("failed", {"provider.timeout"}),
-        "diverges": ("failed", {"provider.output"}),
-    }
+    assert {name: (one.report.outcome, set(one.report.codes)) for name, one in seen.items()} == EXPECTED
+
+
+def test_what_was_printed_is_nowhere(stack: RunningStack, seen: dict[str, Seen]) -> None:
+    assert [path for path in (stack.state / "logs").iterdir() if PRINTED.encode() in path.read_bytes()] == []
 
 
 def test_every_frame_of_every_tick_is_the_orders(seen: dict[str, Seen]) -> None:
