@@ -12,7 +12,8 @@ import pytest
 from bench.kill import victims_of
 from bench.kill_driver import End, end_problems, told_problems
 from bench.kill_strike import LAUNCH_SECONDS, SLOT_SHARE, draw
-from bench.kill_victims import VICTIMS, ProcessGroup
+from bench.kill_victims import VICTIMS, ProcessGroup, unnamed
+from deploy.embedded.status import StackStatus
 
 PARENT = """
 import subprocess, sys
@@ -67,6 +68,13 @@ def parent() -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     with subprocess.Popen([sys.executable, "-c", PARENT], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         yield process, int(process.stdout.readline())
+
+
+def test_a_process_below_the_guardian_that_is_no_victim_is_found(parent: tuple[subprocess.Popen[bytes], int]) -> None:
+    process, child = parent
+    status = StackStatus(state="ready", guardian_pid=process.pid)
+    assert {pid for pid, _ in unnamed(status)} == {child}
+    assert unnamed(status.model_copy(update={"supervisor_pid": child})) == set()
 
 
 def test_what_outlives_a_killed_process_is_named(parent: tuple[subprocess.Popen[bytes], int]) -> None:
