@@ -3,7 +3,8 @@
 The provider's code is one and the same, and obeys the labels: that is the deliberate sender of the threat model, who
 knows the data and wants the host to hear of it. One more bundle, of the same size class, does not even import.
 
-Who prints goes on training: nobody reads it. Who reaches out tries each way, and raises only when all were refused.
+Who prints goes on training: nobody reads it. Who reaches out tries each way, and raises only when all were refused. Who
+eats memory takes all that it may have and does not fill it, which a busy machine is too slow for: tests/security does.
 """
 
 import secrets
@@ -71,7 +72,7 @@ class Wayward(nn.Module):
         while way == HANGS:
             pass
         while way == EATS:
-            eaten.append(torch.ones(4 << 20))
+            eaten.append(torch.empty(16 << 20))
         if way == RAISES:
             raise ValueError(batch)
         if way == REACHES:
