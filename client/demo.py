@@ -147,8 +147,18 @@ def _train(places: DemoPlaces, wishes: ScheduleWishes, tally: "_Tally") -> Stage
     seen = tally.last(e.JobSeen)
     if seen.model_id is None:
         raise refusal_of(seen.code or "conflict.job_state", expected="a finished job", seen=seen.state)
-    if tally.last(e.ModelSealed).outcome == "failed":
-        raise refusal_of("unavailable.rounds", seen=tally.last(e.ReportOpened).report.codes)
+    require_learned(tally.last(e.ModelSealed))
+
+
+def require_learned(model: e.ModelSealed) -> None:
+    """A model is sealed whatever was learned, of zeros perhaps: only the last report says that this one is worth asking.
+
+    Raises `UnavailableError`: unavailable.report when that report is lost, unavailable.rounds when the job failed.
+    """
+    if model.outcome is None:
+        raise refusal_of("unavailable.report", expected="a last report of the job", seen=model.job_id)
+    if model.outcome == "failed":
+        raise refusal_of("unavailable.rounds", expected="a completed round", seen=model.rounds_done)
 
 
 def _ask(places: DemoPlaces, tally: "_Tally") -> Stage:

@@ -130,6 +130,10 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
         "owner",
         "no round was done: mend what the job's last report says (`cloister owner watch`), or order more `--slack`",
     ),
+    "unavailable.report": (
+        "operator",
+        "serve the job's last report, without which nobody knows what its model has learned; else order it again",
+    ),
     "unavailable.full": ("sender", "try again later: the queue is full"),
     "unavailable.enclave": ("operator", "start the enclave and look at the service's /readyz"),
     "unavailable.launcher": ("operator", "make the enclave launcher work on this host (see the service log)"),
