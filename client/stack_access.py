@@ -20,17 +20,17 @@ ENDPOINTS_FILE: Final = "endpoints.json"
 TRUST_SETTINGS_FILE: Final = Path("release", "trust_settings.json")
 
 
-def start_stack(state: Path, *, tied: bool) -> Iterator[Event]:
+def start_stack(stack: EmbeddedStack, *, tied: bool) -> Iterator[Event]:
     """Start the stack and wait until all its services are ready; then publish its addresses. Ends with `StackSeen`.
 
     With `tied` it stops when this process ends. Raises `ConflictError` where one is up, `UnavailableError`.
     """
-    stack, before = EmbeddedStack(state), read_development_release(state)
+    state, before = stack.state.root, read_development_release(stack.state.root)
     stack.start(tied=tied)
     for status in stack.watch_ready():
         if status.state == "ready":
             write_private(state / ENDPOINTS_FILE, endpoints_of(status).encode())
-        yield stack_seen(stack.state.root, status)
+        yield stack_seen(state, status)
     release = read_development_release(state)
     if release is not None and before is not None and release.digest != before.digest:
         yield Noted(

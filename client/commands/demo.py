@@ -53,21 +53,26 @@ def demo(json_file: Path | None, state: Path, *, keep: bool) -> None:
 def _stack(state: Path, show: Terminal, *, keep: bool) -> Iterator[float]:
     """A running stack, and the monotonic time at which it began to start. Stopped at the end, except `keep` and well.
 
-    Without `keep` it also dies with this process, however that ends.
+    Until then it is tied to this process, however that ends. What failed leaves its logs.
     """
     stack, begun, fresh = EmbeddedStack(state), time.monotonic(), not state.exists()
-    started, well = False, False
+    kept, failed = False, True
     try:
-        for event in start_stack(state, tied=not keep):
-            started = True
+        for event in start_stack(stack, tied=True):
             show.show(event)
         yield begun
-        well = True
+        failed = False
+        if keep:
+            stack.untie()
+            kept = True
+    except KeyboardInterrupt:
+        failed = False
+        raise
     finally:
         show.close()
-        if started and not (keep and well):
+        if stack.is_ours and not kept:
             stack.stop()
-            if fresh and well:
+            if fresh and not failed:
                 stack.clean()
 
 
