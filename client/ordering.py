@@ -121,9 +121,16 @@ def jobs(party: Party) -> Iterator[e.Event]:
 
 
 def cancel(party: Party, job_id: JobId) -> Iterator[e.Event]:
-    """Cancel a job: the broker releases no more keys for it, the operator ends it. Ends with `Ended`."""
+    """Cancel a job: the broker releases no more keys for it, the operator ends it. Ends with `Ended`.
+
+    A job that has finished stays finished; what ends is its model, whose key the broker destroys.
+    """
     BrokerLink(party).ask(Revoke(revocation=revocation_of(party, "job", job_id)), Revoked)
-    yield e.Ended(identifier=job_id, state=IngestService.of(party).cancel_job(job_id).state)
+    view = IngestService.of(party).cancel_job(job_id)
+    if view.model_id is None:
+        yield e.Ended(identifier=job_id, state=view.state)
+    else:
+        yield e.Ended(identifier=view.model_id, state="model revoked")
 
 
 def watch(party: Party, job_id: JobId, *, pause: Callable[[float], None] = time.sleep) -> Iterator[e.Event]:

@@ -76,7 +76,7 @@ def figures_table(event: e.DemoFinished) -> Table:
     )
     table.add_row("quotes verified by the parties", str(event.quotes_verified))
     for service, count in event.ciphertext_bytes.items():
-        table.add_row(f"ciphertext through {service}", f"{count:,} bytes, and no plaintext")
+        table.add_row(f"what {service} saw", f"{count:,} bytes of ciphertext and public documents, by its own count")
     table.add_row(
         "frames, as the enclave counted them",
         f"{event.real_frames:,} real, {event.dummy_frames:,} dummy "
@@ -255,7 +255,8 @@ class Terminal:
 
     @show.register
     def _(self, event: e.GrantSigned) -> None:
-        self._line("grant", f"{event.user[:16]}... may ask {event.model_id} {event.answers} times: {event.path}")
+        self._line("grant", f"{event.grant_id}: {event.user[:16]}... may ask {event.model_id} {event.answers} times")
+        self._line("", f"in {event.path}; hand it to that user")
 
     @show.register
     def _(self, event: e.Answered) -> None:

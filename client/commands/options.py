@@ -9,6 +9,7 @@ from typing import Any, Final
 import click
 from pydantic import ValidationError
 
+from client.commands.types import InputPath
 from client.context import Endpoints, Party
 from client.events import Event
 from client.rendering import JsonLines, Show, Terminal
@@ -103,6 +104,9 @@ def party_command(default_name: str) -> Callable[[Callable[..., None]], Callable
         ) -> None:
             show: Show = JsonLines() if as_json else Terminal()
             try:
+                for one in click.get_current_context().command.params:
+                    if isinstance(one.type, InputPath):
+                        one.type.require(arguments[one.name or ""])
                 function(Surroundings(home.expanduser(), name, endpoints_file, state, show), **arguments)
             except CloisterError as error:
                 show.refused(error)

@@ -1,4 +1,4 @@
-"""`cloister owner pin|seal|upload|policy|train|watch|jobs|cancel|grant|delete` (side: owner)."""
+"""`cloister owner pin|seal|upload|policy|train|watch|jobs|cancel|grant|revoke-grant|delete` (side: owner)."""
 
 from pathlib import Path
 from typing import Any
@@ -9,10 +9,10 @@ from client import granting, ordering
 from client import owner as operations
 from client.commands.options import Surroundings, party_command
 from client.commands.pin import pin_command
-from client.commands.types import BUNDLE, DATASET, DIGEST, JOB, MODEL, PARTY_KEY
+from client.commands.types import BUNDLE, DATASET, DIGEST, DIRECTORY, FILE, GRANT, JOB, MODEL, PARTY_KEY
 from client.policy_terms import PolicyTerms
 from client.scheduling import ScheduleWishes
-from common.identifiers import BundleId, DatasetId, JobId, ModelId, PartyKey
+from common.identifiers import BundleId, DatasetId, GrantId, JobId, ModelId, PartyKey
 
 
 @click.group()
@@ -24,7 +24,7 @@ owner.add_command(pin_command("owner"))
 
 
 @owner.command()
-@click.argument("source", metavar="FILE.npz", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("source", metavar="FILE.npz", type=FILE)
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="New directory for the ciphertext.")
 @party_command("owner")
 def seal(here: Surroundings, source: Path, output: Path | None) -> None:
@@ -33,7 +33,7 @@ def seal(here: Surroundings, source: Path, output: Path | None) -> None:
 
 
 @owner.command()
-@click.argument("sealed", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("sealed", type=DIRECTORY)
 @party_command("owner")
 def upload(here: Surroundings, sealed: Path) -> None:
     """Upload a sealed directory (continues where it stopped) and register it. Nobody may use it yet."""
@@ -42,7 +42,7 @@ def upload(here: Surroundings, sealed: Path) -> None:
 
 @owner.command()
 @click.argument("dataset_id", metavar="DATASET", type=DATASET)
-@click.option("--file", "source", type=click.Path(exists=True, path_type=Path), help="Terms as JSON; options override.")
+@click.option("--file", "source", type=FILE, help="Terms as JSON; options override.")
 @click.option("--provider", "providers", multiple=True, type=PARTY_KEY, help="Provider whose code may be trained.")
 @click.option("--bundle", "bundles", multiple=True, type=DIGEST, help="Root of a bundle (default: all of theirs).")
 @click.option("--release", "releases", multiple=True, type=DIGEST, help="Release digest (default: the pinned one).")
@@ -108,7 +108,7 @@ def jobs(here: Surroundings) -> None:
 @click.argument("job_id", metavar="JOB", type=JOB)
 @party_command("owner")
 def cancel(here: Surroundings, job_id: JobId) -> None:
-    """Cancel a job."""
+    """Cancel a job. One that has finished has its model revoked: nobody is granted answers of it any more."""
     here.run(ordering.cancel(here.party, job_id))
 
 
@@ -126,6 +126,14 @@ def grant(
     """Let a user ask a model; hand the file to that user."""
     terms = granting.GrantTerms(answers, days, "label" if labels_only else "scores")
     here.run(granting.grant(here.party, user, model_id, terms, output))
+
+
+@owner.command("revoke-grant")
+@click.argument("grant_id", metavar="GRANT", type=GRANT)
+@party_command("owner")
+def revoke_grant(here: Surroundings, grant_id: GrantId) -> None:
+    """End a grant: its user draws no more answers."""
+    here.run(granting.revoke(here.party, grant_id))
 
 
 @owner.command()

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from client.commands.options import Surroundings, party_command
-from client.commands.types import DIGEST
+from client.commands.types import DIGEST, FILE
 from client.measuring import digest_cache, measure_roles
 from client.pinning import pin
 from common.identifiers import Digest
@@ -25,7 +25,7 @@ def pin_command(default_name: str) -> click.Command:
     )
     @click.option(
         "--trust-settings",
-        type=click.Path(exists=True, path_type=Path),
+        type=FILE,
         help="Release keys and roots to believe; by default those of the stack in the state directory.",
     )
     @party_command(default_name)

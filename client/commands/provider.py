@@ -7,10 +7,8 @@ import click
 from client import provider as operations
 from client.commands.options import Surroundings, party_command
 from client.commands.pin import pin_command
-from client.commands.types import PARTY_KEY
+from client.commands.types import DIRECTORY, PARTY_KEY
 from common.identifiers import PartyKey
-
-DIRECTORY = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
 @click.group()

@@ -1,11 +1,13 @@
-"""Identifiers as command line arguments: a wrong one is refused before anything happens (side: owner)."""
+"""Identifiers and files as command line arguments: a wrong one is refused before anything happens (side: owner)."""
 
+import os
+from pathlib import Path
 from typing import Any
 
 import click
 
-from common.errors import FormatError
-from common.identifiers import BundleId, DatasetId, Digest, Identifier, JobId, ModelId, PartyKey
+from common.errors import FormatError, refusal_of
+from common.identifiers import BundleId, DatasetId, Digest, GrantId, Identifier, JobId, ModelId, PartyKey
 
 
 class IdentifierType(click.ParamType[Identifier]):
@@ -22,9 +24,27 @@ class IdentifierType(click.ParamType[Identifier]):
             self.fail(f"{value!r} is not a {self.name}: {refusal.expected}", param, ctx)
 
 
+class InputPath(click.Path):
+    """A file, or a directory, that must be there. The command that takes it calls `require`, and so refuses as ever."""
+
+    def __init__(self, code: str = "not_found.file", *, directory: bool = False) -> None:
+        super().__init__(path_type=Path)
+        self._code, self._directory = code, directory
+
+    def require(self, path: Path | None) -> None:
+        """Raises `NotFoundError`, with this argument's code, unless nothing was named or it is there to be read."""
+        if path is None or ((path.is_dir() if self._directory else path.is_file()) and os.access(path, os.R_OK)):
+            return
+        raise refusal_of(self._code, expected=f"a {'directory' if self._directory else 'file'} to read", seen=path)
+
+
+FILE = InputPath()
+DIRECTORY = InputPath(directory=True)
+GRANT_FILE = InputPath("not_found.grant")
 PARTY_KEY = IdentifierType(PartyKey, "party key")
 DIGEST = IdentifierType(Digest, "digest")
 DATASET = IdentifierType(DatasetId, "data set")
 BUNDLE = IdentifierType(BundleId, "bundle")
 JOB = IdentifierType(JobId, "job")
 MODEL = IdentifierType(ModelId, "model")
+GRANT = IdentifierType(GrantId, "grant")
