@@ -6,7 +6,7 @@ alone: it shows the provider's code the owner's data, which is what Cloister is 
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, TypeVar, cast
@@ -58,16 +58,19 @@ class DemoPlaces:
         return Party(self.directory / "parties" / name)
 
 
-def run_demo(places: DemoPlaces, begun: float, wishes: ScheduleWishes = WISHES) -> Stage:
-    """All stages. Ends with `DemoFinished`; `begun` is the monotonic time from which the wall time counts."""
+def run_demo(places: DemoPlaces, begun: float, carried: Callable[[], dict[str, int]]) -> Stage:
+    """All stages. Ends with `DemoFinished`; `begun` is the monotonic time from which the wall time counts.
+
+    `carried` asks the host's services what they have seen.
+    """
     tally = _Tally()
-    for event in _stages(places, wishes, tally):
+    for event in _stages(places, tally):
         tally.count(event)
         yield event
-    yield tally.figures(time.monotonic() - begun)
+    yield tally.figures(time.monotonic() - begun, carried())
 
 
-def _stages(places: DemoPlaces, wishes: ScheduleWishes, tally: "_Tally") -> Stage:
+def _stages(places: DemoPlaces, tally: "_Tally") -> Stage:
     yield e.StageBegan(title="Three parties make their identities and pin what they trust")
     yield from _meet(places)
     yield e.StageBegan(title="The provider packs and publishes its code, sealed")
@@ -76,27 +79,27 @@ def _stages(places: DemoPlaces, wishes: ScheduleWishes, tally: "_Tally") -> Stag
     yield from _prepare(places, tally)
     yield e.StageBegan(title="For comparison: the same code and data in plain torch, without any protection")
     files = write_digits(places.directory / "data")
-    plain = train_plain(files, wishes)
+    plain = train_plain(files)
     yield plain
     yield e.StageBegan(title="Training in enclaves; metrics are opened with the owner's key, the host can't read them")
-    yield from _train(places, calibrated(wishes, plain), tally)
+    yield from _train(places, calibrated(plain), tally)
     yield e.StageBegan(title="The user verifies the query enclave and asks the held-out images, sealed")
     yield from _ask(places, tally)
 
 
-def train_plain(files: DigitsFiles, wishes: ScheduleWishes) -> e.PlainTwinTrained:
-    """The plain twin of a job with these wishes: as many steps, each on the rows of all trainers."""
-    steps, batch = wishes.rounds * wishes.steps, wishes.batch * TRAINERS
+def train_plain(files: DigitsFiles) -> e.PlainTwinTrained:
+    """The plain twin of the demo's job: as many steps, each on the rows of all trainers."""
+    steps, batch = WISHES.rounds * WISHES.steps, WISHES.batch * TRAINERS
     return train_plain_twin(PROVIDER_SOURCE, files.train, files.held_out, steps=steps, batch=batch, seed=PLAIN_SEED)
 
 
-def calibrated(wishes: ScheduleWishes, plain: e.PlainTwinTrained) -> ScheduleWishes:
-    """The same job with a schedule for this machine, as fast as it is now: a twin's step bounds a trainer's from above.
+def calibrated(plain: e.PlainTwinTrained) -> ScheduleWishes:
+    """The demo's job with a schedule for this machine, now: a twin's step bounds a trainer's from above.
 
     The schedule is public and signed before the job begins, so nothing that happens in the job can change it.
     """
-    measured = 1000 * plain.seconds / (wishes.rounds * wishes.steps)
-    return replace(wishes, step_milliseconds=min(max(FASTEST_STEP, round(measured)), SLOWEST_STEP))
+    measured = 1000 * plain.seconds / (WISHES.rounds * WISHES.steps)
+    return replace(WISHES, step_milliseconds=min(max(FASTEST_STEP, round(measured)), SLOWEST_STEP))
 
 
 def _meet(places: DemoPlaces) -> Stage:
@@ -151,7 +154,7 @@ def _train(places: DemoPlaces, wishes: ScheduleWishes, tally: "_Tally") -> Stage
 
 
 def require_learned(model: e.ModelSealed) -> None:
-    """A model is sealed whatever was learned, of zeros perhaps: only the last report says that this one is worth asking.
+    """A model is sealed whatever was learned, of zeros perhaps: only the last report says that it is worth asking.
 
     Raises `UnavailableError`: unavailable.report when that report is lost, unavailable.rounds when the job failed.
     """
@@ -180,15 +183,13 @@ class _Tally:
 
     def __init__(self) -> None:
         self._last: dict[type[e.Event], e.Event] = {}
-        self._quotes = self._uploaded = 0
+        self._quotes = 0
         self.accuracy_sealed = 0.0
 
     def count(self, event: e.Event) -> None:
         """Take one event into account."""
         self._last[type(event)] = event
         self._quotes += isinstance(event, e.QuoteVerified)
-        if isinstance(event, e.DatasetRegistered | e.BundleRegistered):
-            self._uploaded += event.bytes_sent
 
     def last(self, kind: type[E]) -> E:
         """The newest event of a kind that an earlier stage has told."""
@@ -197,21 +198,17 @@ class _Tally:
             raise LookupError(f"no stage has told a {kind.__name__} yet")
         return cast("E", event)
 
-    def figures(self, wall_seconds: float) -> e.DemoFinished:
+    def figures(self, wall_seconds: float, carried: dict[str, int]) -> e.DemoFinished:
         """What the table shows. Frames are the enclave's own count, which only the owner can read."""
-        order, report, answered = self.last(e.OrderAccepted), self.last(e.ReportOpened).report, self.last(e.Answered)
+        report = self.last(e.ReportOpened).report
         return e.DemoFinished(
             wall_seconds=round(wall_seconds, 1),
             accuracy_sealed=self.accuracy_sealed,
             accuracy_plain=self.last(e.PlainTwinTrained).accuracy,
-            trainers=order.trainers,
+            trainers=self.last(e.OrderAccepted).trainers,
             trust_level=self.last(e.ModelSealed).trust_level,
             quotes_verified=self._quotes,
             real_frames=report.real_frames,
             dummy_frames=report.dummy_frames,
-            ciphertext_bytes={
-                "ingest": self._uploaded,
-                "rabbitmq": (report.real_frames + report.dummy_frames) * order.frame_bytes,
-                "query": answered.sent_bytes + answered.received_bytes,
-            },
+            ciphertext_bytes=carried,
         )

@@ -228,7 +228,11 @@ class StageBegan(Event):
 
 
 class DemoFinished(Event):
-    """The demo's figures. `ciphertext_bytes` by host service; frames as the parameter server's enclave counted them."""
+    """The demo's figures; frames as the parameter server's enclave counted them.
+
+    `ciphertext_bytes` is what each host service saw, as it says itself (common/untrusted/carried.py): ciphertext, and
+    the signed and public documents around it.
+    """
 
     type: Literal["demo-finished"] = "demo-finished"
     wall_seconds: float

@@ -4,12 +4,15 @@ The stack is the operator's. Nothing that it says is trusted here: addresses lea
 and ciphertext are checked.
 """
 
+import json
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from client.context import Endpoints
 from client.events import Event, Noted, StackSeen
+from client.http_client import ServiceClient
 from common.enclave.development import read_development_release
 from common.enclave.trust_settings import TrustSettings
 from deploy.embedded.stack import EmbeddedStack
@@ -18,6 +21,8 @@ from deploy.embedded.status import StackStatus
 
 ENDPOINTS_FILE: Final = "endpoints.json"
 TRUST_SETTINGS_FILE: Final = Path("release", "trust_settings.json")
+_CARRIERS: Final = ("attestation", "ingest", "paramserver", "query")
+"""The processes that count what goes through them and through store and brokers."""
 
 
 def start_stack(stack: EmbeddedStack, *, tied: bool) -> Iterator[Event]:
@@ -57,6 +62,14 @@ def endpoints_of(status: StackStatus) -> Endpoints:
 def read_endpoints(state: Path) -> Endpoints:
     """The addresses that `start_stack` published."""
     return Endpoints.decode((state / ENDPOINTS_FILE).read_bytes())
+
+
+def read_carried(state: Path) -> dict[str, int]:
+    """Bytes that each host service of a running stack saw since its start, as its processes have counted them."""
+    ports, carried = EmbeddedStack(state).status().ports, Counter[str]()
+    for name in _CARRIERS:
+        carried.update(json.loads(ServiceClient(f"http://127.0.0.1:{ports[name]}").get("/carried")))
+    return dict(carried)
 
 
 def read_trust_settings(state: Path) -> TrustSettings:

@@ -1,5 +1,6 @@
 """`cloister demo`: the whole path once, on this machine (side: owner)."""
 
+import functools
 import json
 import secrets
 import signal
@@ -15,7 +16,7 @@ from client.demo import DemoPlaces, run_demo
 from client.events import DemoFinished, Event, Noted
 from client.measuring import digest_cache
 from client.rendering import Terminal
-from client.stack_access import read_endpoints, read_trust_settings, start_stack
+from client.stack_access import read_carried, read_endpoints, read_trust_settings, start_stack
 from common.errors import CloisterError
 from deploy.embedded.stack import EmbeddedStack
 
@@ -81,4 +82,5 @@ def _walk(state: Path, begun: float) -> Iterator[Event]:
     directory.mkdir(mode=0o700, parents=True)
     yield Noted(text=f"the parties' own directories: {directory}")
     places = DemoPlaces(directory, digest_cache(), read_endpoints(state), read_trust_settings(state))
-    yield from run_demo(places, begun)
+    carried = functools.partial(read_carried, state)
+    yield from run_demo(places, begun, carried)

@@ -1,11 +1,12 @@
-"""`/healthz` and `/readyz`, the same for every service and worker (side: host).
+"""`/healthz`, `/readyz` and `/carried`, the same for every service and worker (side: host).
 
 `/healthz`: 200 while the process answers. `/readyz`: 200 when nothing is waited for, else 503; the body names what is:
 `{"ready": false, "waiting_for": ["rabbitmq"]}`. What does not work and is not waited for stands in `notes`: names, each
-with its public code, if there is any. Names and codes only: no addresses, no error texts.
+with its public code, if there is any. Names and codes only: no addresses, no error texts. `/carried`: see there.
 """
 
 import contextlib
+import ipaddress
 import json
 import logging
 import threading
@@ -14,6 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 
 from common.event_log import log_event
+from common.untrusted.carried import NOTHING, Carried, report_carried
 
 _log = logging.getLogger("health")
 
@@ -41,6 +43,13 @@ class Readiness:
         return (503 if missing else 200), body
 
 
+def is_this_machine(address: str | None) -> bool:
+    """Whether a request comes from here."""
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(address or "").is_loopback
+    return False
+
+
 def _holds(check: Check) -> bool:
     try:
         return check()
@@ -49,11 +58,12 @@ def _holds(check: Check) -> bool:
 
 
 class HealthServer:
-    """The two paths for a process that has no web application; serves on a thread until `stop`."""
+    """The three paths for a process that has no web application; serves on a thread until `stop`."""
 
-    def __init__(self, port: int, readiness: Readiness, *, host: str = LOOPBACK) -> None:
+    def __init__(self, port: int, readiness: Readiness, *, host: str = LOOPBACK, carried: Carried = NOTHING) -> None:
         class Handler(_HealthHandler):
             checks = readiness
+            counts = carried
 
         self._server = ThreadingHTTPServer((host, port), Handler)
         self._server.daemon_threads = True
@@ -75,6 +85,7 @@ class HealthServer:
 
 class _HealthHandler(BaseHTTPRequestHandler):
     checks: Readiness
+    counts: Carried
     timeout = _REQUEST_SECONDS
     server_version = "cloister"
     sys_version = ""
@@ -84,6 +95,8 @@ class _HealthHandler(BaseHTTPRequestHandler):
             self._answer(200, {"alive": True})
         elif self.path == "/readyz":
             self._answer(*self.checks.report())
+        elif self.path == "/carried" and is_this_machine(self.client_address[0]):
+            self._answer(200, report_carried(self.counts))
         else:
             self._answer(404, {})
 

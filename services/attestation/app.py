@@ -3,7 +3,7 @@
 POST /v1/broker    encoded BrokerRequest -> encoded Signed(BrokerReply); 200 whenever the enclave answered: refusals
                    are inside and signed. Who asks is no question of HTTP: each document names and proves its party.
 GET  /v1/release   the Signed release of this installation
-/healthz /readyz   ready once the enclave answers; that it may still be frozen, its witness's /readyz tells
+/healthz /readyz /carried   ready once the enclave answers; that it may still be frozen, its witness's /readyz tells
 """
 
 import argparse
@@ -20,7 +20,7 @@ from common.errors import FormatError, UnavailableError
 from common.event_log import configure_host_logging
 from common.messages.base import MAX_MESSAGE_BYTES
 from common.untrusted.health import Readiness
-from common.untrusted.http_health import health_router
+from common.untrusted.http_health import count_bodies, health_router
 from common.untrusted.http_refusals import JSON, OCTETS, answer_refusals
 from services.attestation.relay import BrokerRelay
 from services.attestation.settings import AttestationSettings
@@ -41,7 +41,7 @@ def build(settings: AttestationSettings, relay: BrokerRelay) -> FastAPI:
     app = FastAPI(title="cloister attestation", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     answer_refusals(app)
     checks = {"sealed_state": lambda: relay.refused is None, "enclave": lambda: relay.ready}
-    app.include_router(health_router(Readiness(checks)))
+    app.include_router(health_router(Readiness(checks), {"attestation": count_bodies(app)}))
 
     @app.post("/v1/broker")
     async def broker(request: Request) -> Response:
