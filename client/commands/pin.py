@@ -21,7 +21,7 @@ def pin_command(default_name: str) -> click.Command:
     @click.option(
         "--from-checkout",
         is_flag=True,
-        help="Measure the enclaves with this checkout and store only a release that states the same.",
+        help="Measure the enclaves of this checkout (or installation); store only a release that states the same.",
     )
     @click.option(
         "--trust-settings",
