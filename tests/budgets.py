@@ -5,10 +5,12 @@ A pytest plugin. `--budget SUITE=SECONDS` comes from `./cloister test`. A budget
 begins only while its suite is below that, and the run fails even if the last test alone was too much.
 """
 
+import json
 import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -72,6 +74,10 @@ class Budgets:
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         for budget in self.of.values():
             terminalreporter.write_line(str(budget), bold=budget.spent > budget.seconds)
+        if (file := terminalreporter.config.getoption("--figures")) is not None:
+            counts = {one: len(terminalreporter.stats.get(one, ())) for one in ("passed", "failed", "error", "skipped")}
+            spent = {suite: round(budget.spent, 1) for suite, budget in self.of.items()}
+            file.write_text(json.dumps({**counts, "suite_seconds": spent}))
 
     def _budget(self, item: pytest.Item) -> Budget | None:
         return self.of.get(suite_of(item))
@@ -84,6 +90,7 @@ def suite_of(item: pytest.Item) -> str:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--budget", action="append", default=[], metavar="SUITE=SECONDS", help="wall time of a suite")
+    parser.addoption("--figures", type=Path, metavar="FILE", help="write there how many tests passed, and how long")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -77,7 +77,9 @@ def test_the_readmes_commands_in_their_order(stack: RunningStack, digits: Digits
     answered = run("user", "query", "--grant", grant, rows)[-1]
     assert (answered["rows"], len(answered["labels"]), answered["answers_left"]) == (20, 20, 10)
     assert run.refused("user", "query", "--grant", grant, rows)["code"] == "policy.budget"
-    ended = run("owner", "grant", "--user", keys["user"], "--model", model, "--answers", 30, "-o", grant)[-1]["grant_id"]
+    ended = run("owner", "grant", "--user", keys["user"], "--model", model, "--answers", 30, "-o", grant)[-1][
+        "grant_id"
+    ]
     assert run("owner", "revoke-grant", ended)[-1] == {"type": "ended", "identifier": ended, "state": "revoked"}
     assert run.refused("user", "query", "--grant", grant, rows)["code"] == "policy.revoked"
 
