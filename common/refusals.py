@@ -106,7 +106,10 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     "not_found.object": ("sender", "upload the object first"),
     "not_found.path": ("sender", "use a documented method and path (docs/formats.md)"),
     "not_found.file": ("sender", "name a file or directory that is there and that you may read"),
-    "not_found.grant": ("sender", "name a grant that is there: `cloister owner grant` makes one, for the user to be handed"),
+    "not_found.grant": (
+        "sender",
+        "name a grant that is there: `cloister owner grant` makes one, for the user to be handed",
+    ),
     "not_found.role": ("operator", "start one of the roles of common/enclave/roles.py"),
     "conflict.object": ("sender", "upload the bytes that the manifest states"),
     "conflict.incomplete": ("sender", "send the missing leaves, then complete the upload"),

@@ -8,38 +8,28 @@ from pathlib import Path
 from deploy.embedded.specification import CODE_ROOT
 
 
-class Cloister:
-    """Runs commands whose memory of digests (`client.measuring.digest_cache`) lies below `cache`."""
+def start(*words: object) -> "subprocess.Popen[str]":
+    """A command that runs; what it prints comes through a pipe."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith("CLOISTER_")}
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", "client.cli", *map(str, words)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**own, "PYTHONPATH": str(CODE_ROOT)},
+    )
 
-    def __init__(self, cache: Path) -> None:
-        self._cache = cache
 
-    @property
-    def digests(self) -> Path:
-        """That memory, for whoever measures beside the commands."""
-        return self._cache / "cloister" / "environment.digests"
-
-    def start(self, *words: object) -> "subprocess.Popen[str]":
-        """A command that runs; its output comes through a pipe."""
-        own = {name: value for name, value in os.environ.items() if not name.startswith("CLOISTER_")}
-        return subprocess.Popen(
-            [sys.executable, "-P", "-m", "client.cli", *map(str, words)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env={**own, "PYTHONPATH": str(CODE_ROOT), "XDG_CACHE_HOME": str(self._cache)},
-        )
-
-    def __call__(self, *words: object) -> str:
-        """What a command prints that succeeds. A caller who gives up kills it."""
-        with self.start(*words) as process:
-            try:
-                output, _ = process.communicate()
-            except BaseException:
-                process.kill()
-                raise
-        assert process.returncode == 0, output
-        return output
+def cloister(*words: object) -> str:
+    """What a command prints that succeeds. A caller who gives up kills it."""
+    with start(*words) as process:
+        try:
+            output, _ = process.communicate()
+        except BaseException:
+            process.kill()
+            raise
+    assert process.returncode == 0, output
+    return output
 
 
 def naming(place: Path) -> list[int]:

@@ -13,7 +13,7 @@ from client import events as e
 from client import granting, ordering, owner, provider
 from client.context import Endpoints, Party
 from client.digits import DigitsFiles, write_digits
-from client.measuring import measure_roles
+from client.measuring import digest_cache, measure_roles
 from client.pinning import pin
 from client.policy_terms import PolicyTerms
 from client.scheduling import ScheduleWishes
@@ -25,7 +25,7 @@ from common.messages.policy import QueryGrant
 from common.messages.signed import Signed, sign
 from deploy.embedded.processes import descendants_of, start_times
 from deploy.embedded.stack import EmbeddedStack
-from tests.e2e.command_process import Cloister, naming
+from tests.e2e.command_process import cloister, naming
 
 TINY = ScheduleWishes(rounds=2, steps=4, batch=16, tick_milliseconds=100, slack_percent=300)
 """A job that ends soon and learns little."""
@@ -63,13 +63,7 @@ class DemoRun:
 
 
 @pytest.fixture(scope="session")
-def cloister(tmp_path_factory: pytest.TempPathFactory) -> Cloister:
-    """The public command, with a memory of third-party files' digests for this session."""
-    return Cloister(tmp_path_factory.getbasetemp() / "cache")
-
-
-@pytest.fixture(scope="session")
-def demo(cloister: Cloister, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoRun]:
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoRun]:
     """One demo for the whole session: the other tests meet the services and the model that it leaves."""
     place = tmp_path_factory.mktemp("stack")
     state, figures = place / "state", place / "figures.json"
@@ -88,10 +82,10 @@ def demo(cloister: Cloister, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 
 @pytest.fixture(scope="session")
-def stack(demo: DemoRun, cloister: Cloister) -> RunningStack:
+def stack(demo: DemoRun) -> RunningStack:
     """All services, private to this session."""
     trust_settings = read_trust_settings(demo.stack.state.root)
-    measured = tuple(measure_roles(trust_settings, cloister.digests))
+    measured = tuple(measure_roles(trust_settings, digest_cache()))
     return RunningStack(demo.stack.state.root, demo.stack, trust_settings, measured)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from client.demo import TRAINERS, WISHES
 from client.scheduling import host_view
-from tests.e2e.command_process import Cloister, naming
+from tests.e2e.command_process import naming, start
 from tests.e2e.conftest import DemoRun, Finished
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
@@ -72,12 +72,10 @@ def await_true(condition: Callable[[], bool]) -> None:
 
 @pytest.mark.parametrize("options", [(), ("--keep",)])
 @pytest.mark.parametrize("moment", ["supervisor", "status"])
-def test_a_demo_that_is_interrupted_leaves_nothing(
-    cloister: Cloister, tmp_path: Path, options: tuple[str, ...], moment: str
-) -> None:
+def test_a_demo_that_is_interrupted_leaves_nothing(tmp_path: Path, options: tuple[str, ...], moment: str) -> None:
     """In its first second, and while services start."""
     state = tmp_path / "state"
-    with cloister.start("demo", *options, "--state", state) as running:
+    with start("demo", *options, "--state", state) as running:
         await_true(lambda: _has_come(moment, state, running.pid))
         running.send_signal(signal.SIGTERM)
         output, _ = running.communicate(timeout=END_SECONDS)
@@ -87,11 +85,9 @@ def test_a_demo_that_is_interrupted_leaves_nothing(
     assert not state.exists()
 
 
-def test_a_demo_that_is_killed_leaves_no_process_even_if_it_was_to_keep_them(
-    cloister: Cloister, tmp_path: Path
-) -> None:
+def test_a_demo_that_is_killed_leaves_no_process_even_if_it_was_to_keep_them(tmp_path: Path) -> None:
     state = tmp_path / "state"
-    with cloister.start("demo", "--keep", "--state", state) as running:
+    with start("demo", "--keep", "--state", state) as running:
         await_true(lambda: _has_come("status", state, running.pid))
         running.kill()
     await_true(lambda: naming(state) == [])
