@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from common.enclave.development import development_trust_settings
-from common.enclave.roles import ROLES
+from common.enclave.measurement import measured_content
+from common.enclave.roles import ROLES, role_spec
 from deploy.embedded.specification import CODE_ROOT
 
 PACKAGED = (
@@ -53,7 +54,9 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (wheel,) = place.glob("*.whl")
     run_checked(*pip, "--python", place / "venv" / "bin" / "python", "install", *offline, wheel, cwd=place)
     (installed,) = (place / "venv").glob("lib/python3.*/site-packages")
-    (installed / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    others = Path(sysconfig.get_path("purelib"))
+    (installed / "dependencies.pth").write_text(f"{others}\n")
+    (installed / "cryptography").symlink_to(others / "cryptography")  # one that lies beside ours, as all do as a rule
     return installed
 
 
@@ -80,6 +83,8 @@ def test_it_measures_what_is_installed(packages: Path, cloister: Run, tmp_path: 
     settings.write_bytes(development_trust_settings(tmp_path / "state").encode())
     measured = {one["role"]: one["mr_enclave"] for one in cloister("measure", "--trust-settings", settings)}
     assert measured.keys() == ROLES.keys()
+    content = measured_content(role_spec("broker"), packages, development_trust_settings(tmp_path / "state"))
+    assert {Path(name).parts[0] for name in content} == {"common", "services", "trust_settings.json"}
     with (packages / "services" / "trainer_enclave" / "enclave.py").open("a") as code:
         code.write("# another build\n")
     changed = {one["role"]: one["mr_enclave"] for one in cloister("measure", "--trust-settings", settings)}
