@@ -81,8 +81,10 @@ def test_a_demo_that_is_interrupted_leaves_nothing(tmp_path: Path, options: tupl
         output, _ = running.communicate(timeout=END_SECONDS)
     assert running.returncode == 130
     assert "interrupted" in output
-    assert naming(state) == []
-    assert not state.exists()
+    if moment == "status":
+        assert naming(state) == []
+        assert not state.exists()
+    await_true(lambda: naming(state) == [])  # who is interrupted while it starts another leaves it to the tie
 
 
 def test_a_demo_that_is_killed_leaves_no_process_even_if_it_was_to_keep_them(tmp_path: Path) -> None:
