@@ -21,6 +21,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from common.dcap import appraise, require_report_data, require_trust_level, verify_quote
+from common.dcap.completion import complete_evidence
 from common.enclave.trust_settings import TrustSettings, require_release
 from common.errors import AppraisalError, FreshnessError
 from common.identifiers import Digest
@@ -61,7 +62,7 @@ def verify_query_enclave(proof: QueryEnclaveProof, grant: QueryGrant, pins: Quer
     """
     release = require_release(pins.release, pins.trust)  # (1)
     _require(pins.release.digest, grant.release, "appraisal.release")
-    claims = verify_quote(proof.evidence, pins.trust.allowed_roots, now)  # (2)
+    claims = verify_quote(complete_evidence(proof.evidence), pins.trust.allowed_roots, now)  # (2)
     require_trust_level(claims.trust_level, pins.floor)  # (3)
     appraise(claims, release.reference("query", claims.trust_level), now)  # (4)
     report_data = proof.binding.report_data()

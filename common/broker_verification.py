@@ -17,6 +17,7 @@ from typing import Final
 
 from common.broker_channel import open_reply
 from common.dcap import QuoteClaims, appraise, require_report_data, require_trust_level, verify_quote
+from common.dcap.completion import complete_evidence
 from common.enclave.trust_settings import TrustSettings
 from common.errors import FormatError, refusal_of
 from common.identifiers import RoleName
@@ -29,7 +30,7 @@ from common.messages.attestation import (
     LogHead,
     Refused,
 )
-from common.messages.evidence import TrustLevel
+from common.messages.evidence import Collateral, TrustLevel
 from common.messages.release import Release
 from common.messages.signed import Signed
 
@@ -73,8 +74,11 @@ def verify_broker(
     now: int,
     *,
     floor: TrustLevel = TrustLevel.SIMULATION,
+    collateral: Collateral | None = None,
 ) -> VerifiedBroker:
     """Make all five checks. `request` are the bytes of the DescribeBroker request; `raw` what came back.
+
+    `collateral` is for a quote that carries none.
 
     Raises `AuthenticityError` (1, 2), `AppraisalError` (2 to 5), `FreshnessError` (2), `FormatError` or the refusal
     with which the broker answered.
@@ -85,7 +89,7 @@ def verify_broker(
     if not isinstance(unverified, BrokerDescription):
         raise FormatError("format.message", expected="broker-description", seen=unverified.type)
     reply = open_reply(raw, request, unverified.genesis.signing_public)  # (1)
-    claims = verify_quote(unverified.evidence, trust.allowed_roots, now)  # (2)
+    claims = verify_quote(complete_evidence(unverified.evidence, collateral), trust.allowed_roots, now)  # (2)
     require_trust_level(claims.trust_level, floor)  # (3)
     appraise(claims, release.reference(BROKER_ROLE, claims.trust_level), now)  # (4)
     require_report_data(claims, broker_binding(unverified.genesis, reply.nonce, reply.head.epoch).report_data())  # (5)

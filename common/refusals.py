@@ -31,6 +31,7 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     "authenticity.sealed_object": ("sender", "upload the object anew: a chunk is not the one that was sealed"),
     "authenticity.wrapped_key": ("sender", "wrap the key anew to the key broker that the order names"),
     "authenticity.quote": ("operator", "run the enclave on a genuine platform under an accepted root"),
+    "authenticity.collateral": ("operator", "fetch collateral from Intel or a PCCS: this is not signed as it says"),
     "authenticity.frame": ("operator", "check the network: a frame was changed or is foreign to this job"),
     "authenticity.query": ("operator", "check the route to the query enclave: a query or answer was changed"),
     "authenticity.sealed_state": (
@@ -47,7 +48,7 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     "freshness.lease": ("operator", "let the enclave reach the attestation service: its lease was not renewed"),
     "freshness.frame": ("operator", "check the queue: a frame was replayed or is out of order"),
     "freshness.request": ("sender", "send the request anew with a fresh time and nonce"),
-    "freshness.collateral": ("operator", "fetch current collateral: it is expired or from the future"),
+    "freshness.collateral": ("operator", "fetch current collateral: it is expired, from the future or older than seen"),
     "freshness.state": ("operator", "restore the newest sealed state: the witnesses have seen a later one"),
     "freshness.placement": ("operator", "let the query worker place the model again: its placement is expired"),
     "freshness.session": ("user", "open a new session"),
@@ -148,6 +149,10 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
         "install what is missing: `apt-get install rabbitmq-server redis-server bubblewrap`",
     ),
     "unavailable.stack": ("operator", "look at `cloister status` and at the log of the service that is not ready"),
+    "unavailable.collateral": (
+        "operator",
+        "let the attestation service reach its PCCS, or `cloister attestation collateral import FILE`",
+    ),
     # -- confinement
     "confinement.bubblewrap": ("operator", "install bubblewrap: `apt-get install bubblewrap`"),
     "confinement.user_namespaces": (

@@ -5,7 +5,8 @@ Keys leave only after these checks, in this order; each raises and none can be s
   (1) the challenge was issued here, is fresh, and is spent by this call;
   (2) the job runs (for a query enclave: it has made a model), and nothing that the role gets a key of is revoked;
   (3) the attempt is still the slot's next, and within every owner's limit;
-  (4) the quote binds this launch, is authentic, and meets the release (`verifier`);
+  (4) the quote binds this launch, is authentic, and meets the release (`verifier`); no document of its collateral is
+      older than one that was accepted before (`collateral`);
   (5) the platform is as strong as the job's, as every party's terms demand (trust level, TCB), and sound for the
       sandbox.
 
@@ -15,12 +16,14 @@ Only then is the launch written down, durably, and its keys wrapped to the key t
 from typing import Final
 
 from common.dcap import QuoteClaims, require_tcb, require_trust_level
+from common.dcap.completion import complete_evidence
 from common.errors import ConflictError, FreshnessError, NotFoundError
 from common.identifiers import Digest, RoleName
 from common.messages.attestation import Admission, Admit, Challenge, IssueChallenge, LaunchBinding
 from common.messages.evidence import Evidence
 from common.messages.policy import BundleTerms, DataPolicy
 from services.attestation.challenges import OpenChallenge
+from services.attestation.collateral import require_not_older
 from services.attestation.context import BrokerContext
 from services.attestation.decision_log import Decision
 from services.attestation.entitlement import entitled
@@ -33,7 +36,7 @@ from services.attestation.policy import (
     require_terms_unexpired,
     require_unexpired,
 )
-from services.attestation.records import JobRecord, LaunchRecord
+from services.attestation.records import CollateralRecord, JobRecord, LaunchRecord
 from services.attestation.verifier import measurement_of, verify_launch
 
 PLACEMENT_SECONDS: Final = 86_400
@@ -72,18 +75,19 @@ def admit(broker: BrokerContext, body: Admit, at: int) -> Admission:
     job = broker.job(challenge.job_id)
     require_admissible(broker, job, challenge.role, at)  # (2)
     require_next(job, challenge.role, challenge.slot, challenge.attempt)  # (3)
-    claims = appraise_launch(broker, job, challenge, body.binding, body.evidence, at)  # (4), (5)
+    claims, marks = appraise_launch(broker, job, challenge, body.binding, body.evidence, at)  # (4), (5)
     launch = _launch_record(broker, job, body.binding, claims, at)
     admitted = with_launch(job, launch, at)
     subjects = (job.job_id.encode(), body.binding.report_data(), claims.measurement.encode())
-    broker.state.commit(Decision("launch-admitted", subjects), at, admitted)
+    broker.state.commit(Decision("launch-admitted", subjects), at, admitted, *marks)
     return grant_keys(broker, admitted, challenge, body.binding, launch, claims, at)
 
 
 def appraise_launch(
-    broker: BrokerContext, job: JobRecord, challenge: OpenChallenge, binding: LaunchBinding, evidence: Evidence, at: int
-) -> QuoteClaims:
-    """Checks (4) and (5)."""
+    broker: BrokerContext, job: JobRecord, challenge: OpenChallenge, binding: LaunchBinding, shown: Evidence, at: int
+) -> tuple[QuoteClaims, tuple[CollateralRecord, ...]]:
+    """Checks (4) and (5); the claims, and what is to be remembered of the collateral if the launch is admitted."""
+    evidence = complete_evidence(shown)
     claims = verify_launch(
         evidence,
         binding,
@@ -93,8 +97,9 @@ def appraise_launch(
         release=broker.release_of(job),
         at=at,
     )
+    marks = require_not_older(broker, evidence.collateral)
     _require_platform(broker, job, claims, at)
-    return claims
+    return claims, marks
 
 
 def require_admissible(broker: BrokerContext, job: JobRecord, role: RoleName, at: int) -> Digest:

@@ -1,6 +1,7 @@
 """Entry of the broker's enclave: verifier and key broker behind the door (side: enclave).
 
-Door: `start` (StartBroker -> nothing) once, then `handle` (BrokerRequest -> Signed BrokerReply) and `status` (-> JSON).
+Door: `start` (StartBroker -> nothing) once, then `handle` (BrokerRequest -> Signed BrokerReply), `handle_offered`
+(OfferedCollateral -> Signed BrokerReply) and `status` (-> JSON).
 Asks of the host: `state.read` (number, 8 bytes -> blob, or nothing behind the last), `state.append`, and for a new
 chain `state.begin`, `state.add` for each blob, `state.commit`. If the host cannot store a decision, the enclave ends:
 what it would say from then on might not be what the next start knows.
@@ -17,7 +18,7 @@ from typing import Final
 from common.door import Door
 from common.enclave.runtime import current_runtime
 from common.errors import UnavailableError
-from common.messages.broker_door import StartBroker
+from common.messages.broker_door import MAX_OFFERED_BYTES, OfferedCollateral, StartBroker
 from services.attestation.context import BrokerContext, WitnessRule
 from services.attestation.key_broker import KeyBroker
 
@@ -68,7 +69,12 @@ class BrokerDoor:
         self.door = Door(
             sys.stdin.buffer,
             sys.stdout.buffer,
-            {"start": self._start, "handle": self._handle, "status": self._status},
+            {
+                "start": self._start,
+                "handle": self._handle,
+                "handle_offered": self._handle_offered,
+                "status": self._status,
+            },
             workers=DOOR_WORKERS,
         )
 
@@ -84,6 +90,10 @@ class BrokerDoor:
 
     def _handle(self, raw: bytes) -> bytes:
         return self._running().handle(raw, int(time.time()))
+
+    def _handle_offered(self, raw: bytes) -> bytes:
+        carried = OfferedCollateral.decode(raw, limit=MAX_OFFERED_BYTES)
+        return self._running().handle(carried.request, int(time.time()), carried.collateral)
 
     def _status(self, _: bytes) -> bytes:
         return json.dumps({"frozen": self._running().frozen}).encode()

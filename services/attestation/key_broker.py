@@ -42,9 +42,11 @@ from common.messages.attestation import (
     Revoke,
     UpdatePolicy,
 )
+from common.messages.evidence import Collateral
 from common.messages.signed import sign
 from services.attestation.admission import admit, issue_challenge
 from services.attestation.budget import draw_budget
+from services.attestation.collateral import with_offered
 from services.attestation.completion import complete_job
 from services.attestation.context import BrokerContext
 from services.attestation.entitlement import EntitledRefusal
@@ -75,15 +77,18 @@ class KeyBroker:
         self._lock = threading.Condition()
         self._waiting = 0
 
-    def handle(self, raw: bytes, host_time: int) -> bytes:
-        """The signed reply to any bytes. Raises nothing that a request could cause."""
+    def handle(self, raw: bytes, host_time: int, offered: Collateral | None = None) -> bytes:
+        """The signed reply to any bytes. Raises nothing that a request could cause.
+
+        `offered` is the host's collateral for a quote that carries none.
+        """
         with self._lock:
             at = max(host_time, self._context.state.time)
             nonce, body = NO_NONCE, None
             try:
                 request = BrokerRequest.decode(raw)
                 nonce = request.nonce
-                body = self._answer(request.body, nonce, at)
+                body = self._answer(with_offered(request.body, offered), nonce, at)
                 self._require_confirmed(request.body)
             except EntitledRefusal as cause:
                 body = _refused(cause, sha256(raw))

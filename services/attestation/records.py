@@ -11,6 +11,7 @@ from pydantic import Field
 from common.identifiers import BundleId, DatasetId, Digest, GrantId, JobId, ModelId, MrEnclave, PartyKey, RoleName
 from common.messages.attestation import Genesis
 from common.messages.base import Count, Message, Seconds
+from common.messages.collateral import CollateralMark
 from common.messages.evidence import TrustLevel
 from common.messages.objects import BundlePublication, DatasetManifest
 from common.messages.order import TrainingOrder
@@ -182,6 +183,18 @@ class RevokedGrantRecord(Message):
         return revoked_grant_key(self.grant_id, self.party)
 
 
+class CollateralRecord(Message):
+    """The newest mark of one document of collateral that a launch was admitted under."""
+
+    type: Literal["collateral"] = "collateral"
+    mark: CollateralMark
+
+    @property
+    def key(self) -> str:
+        """Name of the record."""
+        return collateral_key(self.mark.subject)
+
+
 Record = Annotated[
     DatasetRecord
     | BundleRecord
@@ -190,7 +203,8 @@ Record = Annotated[
     | ModelRecord
     | UsedNonceRecord
     | TallyRecord
-    | RevokedGrantRecord,
+    | RevokedGrantRecord
+    | CollateralRecord,
     Field(discriminator="type"),
 ]
 
@@ -233,3 +247,8 @@ def used_nonce_key(owner: PartyKey, nonce: bytes) -> str:
 def revoked_grant_key(grant_id: GrantId, party: PartyKey) -> str:
     """Name of a grant's revocation by a party."""
     return f"{grant_id} {party}"
+
+
+def collateral_key(subject: str) -> str:
+    """Name of a document's mark."""
+    return f"collateral {subject}"

@@ -5,12 +5,14 @@ from typing import Final
 from common.identifiers import ChallengeId, GrantId, RoleName
 from common.messages import attestation as a
 from common.messages.base import Message
-from common.messages.broker_door import StartBroker
+from common.messages.broker_door import OfferedCollateral, StartBroker
+from common.messages.collateral import CollateralMark
 from common.messages.evidence import TrustLevel
 from common.messages.signed import Signed, sign
 from services.attestation import records as r
 from tests.vectors.sample_documents import (
     BUNDLE,
+    COLLATERAL,
     DATASET,
     EVIDENCE,
     GRANT,
@@ -47,6 +49,7 @@ SHORT: Final = Signed(payload_type="note", payload=b"payload", signatures=sign(G
 BINDING: Final = a.LaunchBinding(
     nonce=NONCE32, broker=A, role=TRAINER, subject=B, slot=1, attempt=2, wrapping_public=PUBLIC, signing_public=USER
 )
+MARK: Final = CollateralMark(subject=f"tcb-info {A} SGX c0ffee000000", evaluation=17, issued=TIME)
 GENESIS: Final = a.Genesis(
     signing_public=PARTY, wrapping_public=PUBLIC, witnesses=(USER,), witness_quorum=1, created=TIME
 )
@@ -115,6 +118,7 @@ def broker_messages() -> list[Message]:
         a.QueryEnclaveProof(binding=BINDING, evidence=EVIDENCE, placement=SHORT, manifest=SHORT, query_bytes=4096,
                             answer_bytes=2048),
         StartBroker(witnesses=(USER,), witness_quorum=1),
+        OfferedCollateral(request=b"a request", collateral=COLLATERAL),
     ]  # fmt: skip
 
 
@@ -133,6 +137,7 @@ def state_entries() -> list[Message]:
         r.UsedNonceRecord(owner=PARTY, nonce=NONCE),
         r.TallyRecord(name=f"jobs {DATASET}", count=3),
         r.RevokedGrantRecord(grant_id=GrantId.of(C), party=PARTY),
+        r.CollateralRecord(mark=MARK),
     ]  # fmt: skip
     identity = r.IdentityRecord(genesis=GENESIS, signing_seed=b"blob", wrapping_seed=b"blob")
     return [

@@ -21,7 +21,7 @@ from common.identifiers import (
     RoleName,
 )
 from common.messages.base import Message
-from common.messages.evidence import AllowedRoot, Collateral, SgxDcapEvidence, TdxDcapEvidence, TrustLevel
+from common.messages.evidence import AllowedRoot, Collateral, DcapQuote, SgxDcapEvidence, TdxDcapEvidence, TrustLevel
 from common.messages.objects import BundlePublication, DatasetManifest, ModelManifest, ObjectRef, SlotRecord
 from common.messages.order import OrderSecret, Schedule, TrainingOrder
 from common.messages.policy import BundleTerms, DataPolicy, JobReport, QueryGrant, Revocation
@@ -109,6 +109,7 @@ def documents() -> list[Message]:
     return [
         SIGNED, MANIFEST, PUBLICATION, MODEL_MANIFEST, ORDER, POLICY, TERMS, GRANT, REVOCATION, RELEASE, TRUST,
         BUNDLE_MANIFEST, EVIDENCE, TdxDcapEvidence(quote=b"a quote", collateral=COLLATERAL),
+        DcapQuote(quote=b"a quote"),
         SgxReferenceValue(mr_enclave=MEASURED, tcb=TCB_TERMS),
         SgxSignerReferenceValue(mr_signer=MEASURED, isv_prod_id=7, min_isv_svn=3), TCB_TERMS, *TCB_TERMS.tolerances,
         TdxReferenceValue(mr_td=HexBytes48("d" * 96), rtmrs=(HexBytes48("0" * 96),) * 4),
