@@ -17,6 +17,9 @@ from common.errors import FormatError, UnavailableError
 from common.messages.collateral import CollateralName, StoredCollateral
 from common.messages.evidence import AllowedRoot, Collateral
 
+COLLATERAL_FOLDER: Final = "collateral"
+"""Below the state directory of the attestation service."""
+
 MAX_FILES: Final = 256
 """Kinds of CPU. A fleet has a handful."""
 

@@ -37,6 +37,9 @@ _MAX_FAILED: Final = 256
 _WAIT_SECONDS: Final = 25.0
 """For another caller's fetch: a little more than that may take (pcs_client.FETCH_SECONDS)."""
 
+MAX_WAITING: Final = 8
+"""Callers that wait for a fetch at once: fewer than threads of the host's HTTP server, which has more to do."""
+
 
 class CollateralSource(Protocol):
     """Where collateral comes from."""
@@ -91,7 +94,7 @@ class CollateralService:
         now: Callable[[], float] = time.time,
     ) -> None:
         self._cache, self._source, self._limits, self._now = cache, source, limits, now
-        self._fetching = threading.Lock()
+        self._fetching, self._waiting = threading.Lock(), threading.BoundedSemaphore(MAX_WAITING)
         self._failed: dict[CollateralName, _Failed] = {}
 
     def get(self, name: CollateralName) -> Collateral:
@@ -119,13 +122,19 @@ class CollateralService:
                 self.refresh()
 
     def _fetch_while_waiting(self, name: CollateralName) -> StoredCollateral | None:
-        if not self._fetching.acquire(timeout=_WAIT_SECONDS):
+        """Of those that ask for one name at once the first one fetches; None when too many wait."""
+        if not self._waiting.acquire(blocking=False):
             return None
-        self._fetching.release()
-        stored = self._cache.read(name)  # perhaps the one that was waited for
-        if stored is not None and self._limits.is_good(stored, self._now()):
-            return stored
-        return self._fetch(name)
+        try:
+            if not self._fetching.acquire(timeout=_WAIT_SECONDS):
+                return None
+            self._fetching.release()
+            stored = self._cache.read(name)  # perhaps the one that was waited for
+            if stored is not None and self._limits.is_good(stored, self._now()):
+                return stored
+            return self._fetch(name)
+        finally:
+            self._waiting.release()
 
     def _fetch(self, name: CollateralName) -> StoredCollateral | None:
         """Fetch and store; None when that failed, or failed a moment ago."""

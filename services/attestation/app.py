@@ -3,6 +3,7 @@
 POST /v1/broker    encoded BrokerRequest -> encoded Signed(BrokerReply); 200 whenever the enclave answered: refusals
                    are inside and signed. Who asks is no question of HTTP: each document names and proves its party.
 GET  /v1/release   the Signed release of this installation
+GET  /v1/collateral/...   collateral_routes
 /healthz /readyz /carried   ready once the enclave answers; that it may still be frozen, its witness's /readyz tells
 """
 
@@ -22,6 +23,7 @@ from common.messages.base import MAX_MESSAGE_BYTES
 from common.untrusted.health import Readiness
 from common.untrusted.http_health import count_bodies, health_router
 from common.untrusted.http_refusals import JSON, OCTETS, answer_refusals
+from services.attestation.collateral_routes import collateral_router
 from services.attestation.relay import BrokerRelay
 from services.attestation.settings import AttestationSettings
 from services.attestation.state_files import StateFiles
@@ -42,6 +44,7 @@ def build(settings: AttestationSettings, relay: BrokerRelay) -> FastAPI:
     answer_refusals(app)
     checks = {"sealed_state": lambda: relay.refused is None, "enclave": lambda: relay.ready}
     app.include_router(health_router(Readiness(checks), {"attestation": count_bodies(app)}))
+    app.include_router(collateral_router(relay.collateral))
 
     @app.post("/v1/broker")
     async def broker(request: Request) -> Response:
@@ -77,7 +80,8 @@ def main() -> None:
     parser.add_argument("--settings", type=Path, required=True)
     settings = AttestationSettings.read(parser.parse_args().settings)
     configure_host_logging("attestation")
-    relay = BrokerRelay(settings.launcher, settings.start, StateFiles(settings.state_directory / STATE_FOLDER))
+    files = StateFiles(settings.state_directory / STATE_FOLDER)
+    relay = BrokerRelay(settings.launcher, settings.start, files, settings.collateral())
     uvicorn.run(
         build(settings, relay),
         host=settings.listen_host,

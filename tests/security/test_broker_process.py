@@ -15,19 +15,27 @@ import pytest
 from fastapi.testclient import TestClient
 
 from client.witnessing import Witness
-from common.broker_verification import VerifiedBroker, verify_broker
+from common.broker_channel import open_reply
+from common.broker_verification import VerifiedBroker, broker_binding, verify_broker
 from common.crypto.key_file import Identity
 from common.enclave.roles import ROLES
+from common.enclave.simulated_platform import SimulatedPlatform
 from common.errors import AppraisalError, FreshnessError, UnavailableError
-from common.messages.attestation import BrokerReply, BrokerRequest, DescribeBroker, ListMembers, Refused
+from common.identifiers import ChallengeId, MrEnclave
+from common.messages.attestation import Admit, BrokerReply, BrokerRequest, DescribeBroker, ListMembers, Refused
 from common.messages.base import MAX_MESSAGE_BYTES
 from common.messages.broker_door import StartBroker
+from common.messages.evidence import DcapQuote
 from common.messages.signed import Signed
+from common.untrusted.collateral_cache import CollateralCache
+from common.untrusted.collateral_service import CollateralLimits, CollateralService
 from services.attestation.app import build
+from services.attestation.key_broker import NO_NONCE
 from services.attestation.relay import BrokerRelay
 from services.attestation.settings import AttestationSettings
 from services.attestation.state_files import StateFiles
 from tests.fakes.installation import Installation
+from tests.vectors.sample_broker import GENESIS
 
 BROKER = ROLES["broker"]
 START_SECONDS = 60.0
@@ -39,10 +47,12 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Installation:
 
 
 @contextmanager
-def running(launcher: Path, state: Path, start: StartBroker | None = None) -> Iterator[BrokerRelay]:
+def running(
+    launcher: Path, state: Path, start: StartBroker | None = None, collateral: CollateralService | None = None
+) -> Iterator[BrokerRelay]:
     """The service's relay with its real enclave process."""
     start = start or StartBroker(witnesses=(), witness_quorum=0)
-    relay = BrokerRelay(launcher, start, StateFiles(state))
+    relay = BrokerRelay(launcher, start, StateFiles(state), collateral)
     relay.start()
     try:
         wait_until(lambda: relay.ready)
@@ -109,6 +119,23 @@ def test_over_http_every_answer_is_the_enclaves_and_nothing_too_large_reaches_it
         assert verified.genesis.witnesses == ()
     assert http.get("/readyz").json() == {"ready": False, "waiting_for": ["enclave"]}
     assert http.post("/v1/broker", content=request).json()["code"] == "unavailable.broker"
+
+
+def test_collateral_is_laid_beside_a_request_that_stays_as_it_is(installation: Installation, tmp_path: Path) -> None:
+    """The broker answers the request's own bytes; a stranger's challenge opens nothing, whatever the host offers."""
+    platform = SimulatedPlatform.open(installation.state / "platform")
+    binding = broker_binding(GENESIS, NO_NONCE, 1)
+    quote = DcapQuote(quote=platform.evidence(MrEnclave("a" * 64), binding.report_data()).quote)
+    body = Admit(challenge_id=ChallengeId.new(), binding=binding, evidence=quote)
+    request = BrokerRequest(nonce=secrets.token_bytes(32), body=body).encode()
+    cache = CollateralCache(tmp_path / "collateral", installation.trust.allowed_roots)
+    service = CollateralService(cache, None, CollateralLimits())
+    with running(installation.settings(), tmp_path / "broker", collateral=service) as relay:
+        with pytest.raises(UnavailableError, match=r"unavailable\.collateral"):
+            relay.ask(request)
+        cache.put(platform.collateral(), "a test", int(time.time()))
+        signer = describe(relay, installation).genesis.signing_public
+        assert open_reply(relay.ask(request), request, signer).body == Refused(code="freshness.challenge")
 
 
 def test_one_changed_byte_of_code_is_not_the_broker_and_opens_no_state(

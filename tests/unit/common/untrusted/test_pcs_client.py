@@ -4,14 +4,15 @@ from datetime import UTC, datetime
 
 import pytest
 
+from bench.reference_vectors import vectors
 from common.dcap.collateral_name import name_of_collateral
 from common.enclave.simulated_pki import SimulatedPki
 from common.errors import UnavailableError
+from common.identifiers import Fmspc
 from common.messages.collateral import CollateralName
 from common.messages.evidence import Collateral
 from common.untrusted.pcs_client import PcsClient, signed_document
 from tests.fakes.pcs_server import LIES, PcsDouble, serving, slow
-from tests.fakes.reference_vectors import vectors
 
 PKI = SimulatedPki.generate(datetime.now(UTC))
 PIECES = PKI.collateral(datetime.now(UTC))
@@ -63,7 +64,7 @@ def test_a_dripping_answer_is_cut_off() -> None:
 def test_an_unknown_platform_and_a_closed_port_are_unavailable() -> None:
     with serving(PcsDouble(lambda: PIECES)) as pcs:
         with pytest.raises(UnavailableError):
-            PcsClient(pcs.url).fetch(CollateralName(tee="sgx", fmspc="00906ed50000", ca="platform"))
+            PcsClient(pcs.url).fetch(CollateralName(tee="sgx", fmspc=Fmspc("00906ed50000"), ca="platform"))
         with pytest.raises(UnavailableError):
             PcsClient(pcs.url).fetch(CollateralName(tee="tdx", fmspc=NAME.fmspc, ca="platform"))
     with pytest.raises(UnavailableError):
@@ -78,7 +79,8 @@ def test_a_document_is_cut_out_as_it_stands() -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        b"", b"[]", b"{}", b'{"tcbInfo":1,"signature":""}', b'{"tcbInfo":{"a":1}}', b'{"tcbInfo":{"a":1},"signature":5}',
+        b"", b"[]", b"{}", b'{"tcbInfo":1,"signature":""}', b'{"tcbInfo":{"a":1}}',
+        b'{"tcbInfo":{"a":1},"signature":5}',
         b'{"tcbInfo":{"a":1},"signature":"xy"}', b'{"x":"\\"tcbInfo\\":","tcbInfo":{"a":1},"signature":""}' + b"\xff",
         b'{"tcbInfo":{"a":1},"signature":"","tcbInfo":{"a":2}}',
     ],
