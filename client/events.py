@@ -7,8 +7,8 @@ progress without knowing the operation. Events may speak of the party's own cont
 from collections.abc import Callable, Iterable
 from typing import Literal, TypeVar
 
-from common.identifiers import BundleId, DatasetId, Digest, GrantId, JobId, ModelId, MrEnclave, PartyKey
-from common.messages.base import Count, Message
+from common.identifiers import BundleId, DatasetId, Digest, Fmspc, GrantId, JobId, ModelId, MrEnclave, PartyKey
+from common.messages.base import Count, Message, Seconds
 from common.messages.policy import JobOutcome, JobReport
 
 
@@ -208,6 +208,24 @@ class Verified(Event):
     type: Literal["verified"] = "verified"
     subject: str
     checks: tuple[str, ...]
+
+
+class CollateralSeen(Event):
+    """Collateral for one kind of CPU in an attestation service's cache. Times are Unix seconds.
+
+    `issued` is the oldest issue date of its four documents, `next_update` when the first of them is overdue.
+    """
+
+    type: Literal["collateral-seen"] = "collateral-seen"
+    name: str
+    fmspc: Fmspc
+    tcb_evaluation: Count
+    qe_evaluation: Count
+    issued: Seconds
+    next_update: Seconds
+    age_seconds: Seconds
+    current: bool
+    source: str
 
 
 class StackSeen(Event):

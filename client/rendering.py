@@ -4,6 +4,7 @@ The only place of the command line that knows how an event looks. Results go to 
 """
 
 import json
+from datetime import UTC, datetime
 from functools import singledispatchmethod
 from typing import Final, Protocol
 
@@ -279,6 +280,17 @@ class Terminal:
     @show.register
     def _(self, event: e.PlainTwinTrained) -> None:
         self._line("plain", f"the same code in plain torch: accuracy {event.accuracy:.4f} in {event.seconds:.1f} s")
+
+    @show.register
+    def _(self, event: e.CollateralSeen) -> None:
+        day = datetime.fromtimestamp(event.issued, UTC).date()
+        until = datetime.fromtimestamp(event.next_update, UTC).date()
+        numbers = f"TCB evaluation {event.tcb_evaluation}, of the QE {event.qe_evaluation}"
+        self._line("collateral", f"{event.name}  FMSPC {event.fmspc}  {numbers}")
+        style = "" if event.current else "bold red"
+        words = "" if event.current else "  OVERDUE: quotes that need it are refused"
+        self._line("", f"issued {day}, next update {until}{words}", style=style)
+        self._line("", f"{event.age_seconds / 86_400:.1f} days old, from {event.source}")
 
     @show.register
     def _(self, event: e.StackSeen) -> None:
