@@ -105,6 +105,7 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     "not_found.model": ("owner", "wait until the job has sealed its model"),
     "not_found.upload": ("sender", "begin the upload again"),
     "not_found.object": ("sender", "upload the object first"),
+    "not_found.launch": ("sender", "name a launch of the broker's member list that holds its slot or placement"),
     "not_found.path": ("sender", "use a documented method and path (docs/formats.md)"),
     "not_found.file": ("sender", "name a file or directory that is there and that you may read"),
     "not_found.grant": (

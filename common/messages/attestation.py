@@ -229,6 +229,29 @@ class ConfirmHead(Message):
     signature: Signature64
 
 
+class IssueToken(Message):
+    """Answer: AttestationToken, over the request's nonce. `launch` is the signing key of a launch of the job."""
+
+    type: Literal["issue-token"] = "issue-token"
+    job_id: JobId
+    launch: PartyKey
+
+
+class AppraiseEvidence(Message):
+    """Answer: AttestationToken, over the request's nonce. Like Admit, but nobody is admitted and no key leaves."""
+
+    type: Literal["appraise-evidence"] = "appraise-evidence"
+    challenge_id: ChallengeId
+    binding: LaunchBinding
+    evidence: Evidence
+
+
+class ShowTokenKey(Message):
+    """Answer: TokenKeyShown."""
+
+    type: Literal["show-token-key"] = "show-token-key"
+
+
 RequestBody = Annotated[
     DescribeBroker
     | RegisterDataset
@@ -242,7 +265,10 @@ RequestBody = Annotated[
     | CompleteJob
     | DrawBudget
     | Revoke
-    | ConfirmHead,
+    | ConfirmHead
+    | IssueToken
+    | AppraiseEvidence
+    | ShowTokenKey,
     Field(discriminator="type"),
 ]
 
@@ -418,6 +444,30 @@ class Confirmed(Message):
     frozen: bool
 
 
+class AttestationToken(Message):
+    """An attestation result: a JWT in the EAR form (docs/attestation.md)."""
+
+    type: Literal["attestation-token"] = "attestation-token"
+    token: Annotated[str, Field(max_length=8192)]
+
+
+class TokenKey(Message):
+    """Which key signs tokens in this epoch of the broker. Signed by the broker's signing key."""
+
+    type: Literal["token-key"] = "token-key"
+    version: Literal[1] = 1
+    broker: Digest
+    epoch: Count
+    key: PartyKey
+
+
+class TokenKeyShown(Message):
+    """The Signed TokenKey."""
+
+    type: Literal["token-key-shown"] = "token-key-shown"
+    document: Signed
+
+
 class Refused(Message):
     """A public code; expected and seen are wrapped to the party entitled to them (`WRAP_REFUSAL_DETAIL`), if any."""
 
@@ -438,6 +488,8 @@ ReplyBody = Annotated[
     | BudgetBlock
     | Revoked
     | Confirmed
+    | AttestationToken
+    | TokenKeyShown
     | Refused,
     Field(discriminator="type"),
 ]

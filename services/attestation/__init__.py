@@ -6,7 +6,7 @@ its state. Sends: signed replies; keys wrapped to one launch each.
 
     app             host     POST /v1/broker, GET /v1/release, health; it only carries bytes
     relay           host     the enclave's door; starts it again when it ends
-    *_routes        host     collateral for clients, kept current in the background
+    *_routes        host     collateral for clients, kept current in the background;  attestation results as tokens
     state_files     host     the sealed state on disk, durable before it is acknowledged
     enclave         enclave  entry: builds the broker behind the door
     key_broker      enclave  bytes in, signed reply out: the table of requests
@@ -14,6 +14,7 @@ its state. Sends: signed replies; keys wrapped to one launch each.
     admission       enclave  challenge and evidence of one launch;  key_grants: what it gets then
     budget          enclave  answers under grants, in blocks;  revocation: a party ends something of its own
     collateral      enclave  no older collateral than was accepted before
+    tokens          enclave  attestation results in the EAR form;  trust_vector: the numbers in them
     verifier        enclave  evidence to appraised claims;  challenges: single-use nonces
     policy          enclave  what the parties' terms say, one question per function
     members         enclave  who holds which slot, fencing

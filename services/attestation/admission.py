@@ -13,13 +13,14 @@ Keys leave only after these checks, in this order; each raises and none can be s
 Only then is the launch written down, durably, and its keys wrapped to the key that its quote bound.
 """
 
+from dataclasses import dataclass
 from typing import Final
 
 from common.dcap import QuoteClaims, require_tcb, require_trust_level
 from common.dcap.completion import complete_evidence
 from common.errors import ConflictError, FreshnessError, NotFoundError
 from common.identifiers import Digest, RoleName
-from common.messages.attestation import Admission, Admit, Challenge, IssueChallenge, LaunchBinding
+from common.messages.attestation import Admission, Admit, AppraiseEvidence, Challenge, IssueChallenge, LaunchBinding
 from common.messages.evidence import Evidence
 from common.messages.policy import BundleTerms, DataPolicy
 from services.attestation.challenges import OpenChallenge
@@ -36,7 +37,7 @@ from services.attestation.policy import (
     require_terms_unexpired,
     require_unexpired,
 )
-from services.attestation.records import CollateralRecord, JobRecord, LaunchRecord
+from services.attestation.records import AppraisedMachine, CollateralRecord, JobRecord, LaunchRecord
 from services.attestation.verifier import measurement_of, verify_launch
 
 PLACEMENT_SECONDS: Final = 86_400
@@ -71,16 +72,33 @@ def challenge_of(broker: BrokerContext, challenge: OpenChallenge) -> Challenge:
 
 def admit(broker: BrokerContext, body: Admit, at: int) -> Admission:
     """Checks (1) to (5), then keys. Raises the refusal of the first that fails."""
+    newcomer = appraise_newcomer(broker, body, at)
+    job, claims = newcomer.job, newcomer.claims
+    launch = launch_record(broker, job, body.binding, claims, at)
+    admitted = with_launch(job, launch, at)
+    subjects = (job.job_id.encode(), body.binding.report_data(), claims.measurement.encode())
+    broker.state.commit(Decision("launch-admitted", subjects), at, admitted, *newcomer.marks)
+    return grant_keys(broker, admitted, newcomer.challenge, body.binding, launch, claims, at)
+
+
+@dataclass(frozen=True)
+class Newcomer:
+    """A launch that passed the checks (1) to (5). `marks` are to be remembered if it is admitted."""
+
+    job: JobRecord
+    challenge: OpenChallenge
+    claims: QuoteClaims
+    marks: tuple[CollateralRecord, ...]
+
+
+def appraise_newcomer(broker: BrokerContext, body: Admit | AppraiseEvidence, at: int) -> Newcomer:
+    """Checks (1) to (5); changes nothing but that the challenge is spent."""
     challenge = broker.challenges.spend(body.challenge_id, at)  # (1)
     job = broker.job(challenge.job_id)
     require_admissible(broker, job, challenge.role, at)  # (2)
     require_next(job, challenge.role, challenge.slot, challenge.attempt)  # (3)
     claims, marks = appraise_launch(broker, job, challenge, body.binding, body.evidence, at)  # (4), (5)
-    launch = _launch_record(broker, job, body.binding, claims, at)
-    admitted = with_launch(job, launch, at)
-    subjects = (job.job_id.encode(), body.binding.report_data(), claims.measurement.encode())
-    broker.state.commit(Decision("launch-admitted", subjects), at, admitted, *marks)
-    return grant_keys(broker, admitted, challenge, body.binding, launch, claims, at)
+    return Newcomer(job, challenge, claims, marks)
 
 
 def appraise_launch(
@@ -141,9 +159,10 @@ def _require_platform(broker: BrokerContext, job: JobRecord, claims: QuoteClaims
     require_sound_pair(job.order.sandbox, claims.trust_level)
 
 
-def _launch_record(
+def launch_record(
     broker: BrokerContext, job: JobRecord, binding: LaunchBinding, claims: QuoteClaims, at: int
 ) -> LaunchRecord:
+    """What the broker writes down of a launch that it admits."""
     ends = (at + PLACEMENT_SECONDS, *(terms.not_after for terms in _all_terms(broker, job)))
     return LaunchRecord(
         role=binding.role,
@@ -152,4 +171,5 @@ def _launch_record(
         signing_public=binding.signing_public,
         mr_enclave=measurement_of(claims),
         not_after=min(ends) if binding.role == QUERY else 0,
+        appraised=AppraisedMachine(trust_level=claims.trust_level, tcb_status=claims.machine.tcb_status, at=at),
     )

@@ -3,7 +3,7 @@
 POST /v1/broker    encoded BrokerRequest -> encoded Signed(BrokerReply); 200 whenever the enclave answered: refusals
                    are inside and signed. Who asks is no question of HTTP: each document names and proves its party.
 GET  /v1/release   the Signed release of this installation
-GET  /v1/collateral/...   collateral_routes
+...                collateral for clients (`collateral_routes`), attestation results (`token_routes`)
 /healthz /readyz /carried   ready once the enclave answers; that it may still be frozen, its witness's /readyz tells
 """
 
@@ -17,16 +17,17 @@ import uvicorn
 from fastapi import FastAPI, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
-from common.errors import FormatError, UnavailableError
+from common.errors import UnavailableError
 from common.event_log import configure_host_logging
-from common.messages.base import MAX_MESSAGE_BYTES
 from common.untrusted.health import Readiness
+from common.untrusted.http_bodies import read_body
 from common.untrusted.http_health import count_bodies, health_router
 from common.untrusted.http_refusals import JSON, OCTETS, answer_refusals
 from services.attestation.collateral_routes import collateral_router
 from services.attestation.relay import BrokerRelay
 from services.attestation.settings import AttestationSettings
 from services.attestation.state_files import StateFiles
+from services.attestation.token_routes import token_router
 
 STATE_FOLDER: Final = "broker"
 
@@ -45,10 +46,11 @@ def build(settings: AttestationSettings, relay: BrokerRelay) -> FastAPI:
     checks = {"sealed_state": lambda: relay.refused is None, "enclave": lambda: relay.ready}
     app.include_router(health_router(Readiness(checks), {"attestation": count_bodies(app)}))
     app.include_router(collateral_router(relay.collateral))
+    app.include_router(token_router(relay))
 
     @app.post("/v1/broker")
     async def broker(request: Request) -> Response:
-        raw = await _read_body(request)
+        raw = await read_body(request)
         return Response(await run_in_threadpool(relay.ask, raw), media_type=OCTETS)
 
     @app.get("/v1/release")
@@ -56,15 +58,6 @@ def build(settings: AttestationSettings, relay: BrokerRelay) -> FastAPI:
         return Response(_read_release(settings.release_file), media_type=JSON)
 
     return app
-
-
-async def _read_body(request: Request) -> bytes:
-    body = bytearray()
-    async for part in request.stream():
-        body += part
-        if len(body) > MAX_MESSAGE_BYTES:
-            raise FormatError("format.too_large", expected=f"at most {MAX_MESSAGE_BYTES} bytes")
-    return bytes(body)
 
 
 def _read_release(path: Path) -> bytes:

@@ -7,7 +7,7 @@ remembers, sealed with its state, the newest mark of each document that a launch
 
 from common.dcap.collateral_memory import CollateralMemory, marks_of
 from common.dcap.completion import complete_evidence
-from common.messages.attestation import Admit, RenewLease, RequestBody
+from common.messages.attestation import Admit, AppraiseEvidence, RenewLease, RequestBody
 from common.messages.evidence import Collateral
 from services.attestation.context import BrokerContext
 from services.attestation.records import CollateralRecord, collateral_key
@@ -15,7 +15,7 @@ from services.attestation.records import CollateralRecord, collateral_key
 
 def with_offered(body: RequestBody, offered: Collateral | None) -> RequestBody:
     """The request with the host's collateral where its evidence has none of its own."""
-    if offered is None or not isinstance(body, Admit | RenewLease):
+    if offered is None or not isinstance(body, Admit | RenewLease | AppraiseEvidence):
         return body
     return body.model_copy(update={"evidence": complete_evidence(body.evidence, offered)})
 

@@ -69,6 +69,7 @@ class BrokerContext:
     platform: Platform
     state: BrokerState
     signing_key: SigningKey
+    token_key: SigningKey
     wrapping_key: WrappingKey
     anchor: StateAnchor
     challenges: Challenges
@@ -91,6 +92,7 @@ class BrokerContext:
             platform=platform,
             state=state,
             signing_key=SigningKey.from_seed(keys.open_seed("signing", restored.identity.signing_seed)),
+            token_key=SigningKey.generate(),
             wrapping_key=WrappingKey(keys.open_seed("wrapping", restored.identity.wrapping_seed)),
             anchor=StateAnchor(genesis, boot_nonce, state.log.head, state.roots),
             challenges=Challenges(),

@@ -5,7 +5,7 @@ Each reply is signed over the request's digest, its nonce and the log head, refu
 
 Time is a lower bound: the largest of the host's clock, the sealed high-water mark and the newest release that was
 accepted. A host that sets its clock back gains nothing; one that sets it forward only makes terms expire.
-While frozen (`state_anchor`) the broker describes itself, lists members and hears witnesses, nothing else.
+While frozen (`state_anchor`) the broker describes itself and its keys, lists members and hears witnesses, nothing else.
 
 A reply that hands out keys or answers, or promises that something is over, leaves only when the witnesses have
 confirmed the decision behind it. Else a host would keep them away, take what was handed out, and go back to the state
@@ -23,6 +23,7 @@ from common.identifiers import Digest
 from common.messages.attestation import (
     AcceptOrder,
     Admit,
+    AppraiseEvidence,
     BrokerDescription,
     BrokerReply,
     BrokerRequest,
@@ -32,6 +33,7 @@ from common.messages.attestation import (
     DescribeBroker,
     DrawBudget,
     IssueChallenge,
+    IssueToken,
     ListMembers,
     Refused,
     RegisterBundle,
@@ -40,6 +42,7 @@ from common.messages.attestation import (
     ReplyBody,
     RequestBody,
     Revoke,
+    ShowTokenKey,
     UpdatePolicy,
 )
 from common.messages.evidence import Collateral
@@ -55,11 +58,12 @@ from services.attestation.members import members_of
 from services.attestation.orders import accept_order
 from services.attestation.registration import register_bundle, register_dataset, update_policy
 from services.attestation.revocation import revoke
+from services.attestation.tokens import appraise_evidence, issue_token, show_token_key
 
 NO_NONCE: Final = bytes(32)
 """In the reply to bytes that are no request."""
 
-_FREE_WHILE_FROZEN: Final = (DescribeBroker, ListMembers, ConfirmHead)
+_FREE_WHILE_FROZEN: Final = (DescribeBroker, ShowTokenKey, ListMembers, ConfirmHead)
 _CONFIRMED_FIRST: Final = (Admit, DrawBudget, Revoke, UpdatePolicy)
 
 CONFIRM_SECONDS: Final = 8.0
@@ -130,6 +134,8 @@ class KeyBroker:
         match body:
             case DescribeBroker():
                 return self._describe(nonce)
+            case ShowTokenKey():
+                return show_token_key(self._context)
             case ListMembers():
                 return members_of(self._context.job(body.job_id))
             case ConfirmHead():
@@ -162,6 +168,10 @@ class KeyBroker:
                 return complete_job(self._context, body, at)
             case DrawBudget():
                 return draw_budget(self._context, body, nonce, at)
+            case IssueToken():
+                return issue_token(self._context, body, nonce, at)
+            case AppraiseEvidence():
+                return appraise_evidence(self._context, body, nonce, at)
             case _:
                 raise FormatError("format.message", expected="a request of version 1", seen=body.type)
 

@@ -17,6 +17,7 @@ from common.messages.objects import BundlePublication, DatasetManifest
 from common.messages.order import TrainingOrder
 from common.messages.policy import BundleTerms, DataPolicy
 from common.messages.signed import Signed
+from common.messages.tcb_terms import TcbStatus
 
 SealedKeys = Annotated[bytes, Field(max_length=4096)]
 """A key ring under the platform's sealing key."""
@@ -86,6 +87,14 @@ class ReleaseRecord(Message):
         return release_key(self.document.digest)
 
 
+class AppraisedMachine(Message):
+    """What the verifier found behind a launch, when it was admitted."""
+
+    trust_level: TrustLevel
+    tcb_status: TcbStatus
+    at: Seconds
+
+
 class LaunchRecord(Message):
     """One admitted launch. `not_after` is the end of a query enclave's placement; 0 for other roles."""
 
@@ -95,6 +104,7 @@ class LaunchRecord(Message):
     signing_public: PartyKey
     mr_enclave: MrEnclave
     not_after: Seconds
+    appraised: AppraisedMachine
 
 
 class JobRecord(Message):

@@ -16,7 +16,7 @@ from common.dcap.collateral_name import name_of_quote
 from common.door import Handler
 from common.errors import CloisterError, FormatError, PeerClosedError, Refusal, UnavailableError
 from common.event_log import log_event
-from common.messages.attestation import Admit, BrokerRequest
+from common.messages.attestation import Admit, AppraiseEvidence, BrokerRequest, RenewLease
 from common.messages.broker_door import OfferedCollateral, StartBroker
 from common.messages.collateral import CollateralName
 from common.messages.evidence import DcapQuote
@@ -127,7 +127,7 @@ def collateral_needed(raw: bytes) -> CollateralName | None:
     """Which collateral the quote in a request lacks; none for whatever carries its own, or is no such request."""
     try:
         body = BrokerRequest.decode(raw).body
-        if isinstance(body, Admit) and isinstance(body.evidence, DcapQuote):
+        if isinstance(body, Admit | RenewLease | AppraiseEvidence) and isinstance(body.evidence, DcapQuote):
             return name_of_quote(body.evidence.quote)
     except Refusal:
         pass  # the enclave says what is wrong with it

@@ -1,5 +1,6 @@
 """Promise: the key broker's enclave survives its host's crashes, and no other code and no older state passes for it."""
 
+import base64
 import os
 import secrets
 import shutil
@@ -21,12 +22,21 @@ from common.crypto.key_file import Identity
 from common.enclave.roles import ROLES
 from common.enclave.simulated_platform import SimulatedPlatform
 from common.errors import AppraisalError, FreshnessError, UnavailableError
-from common.identifiers import ChallengeId, MrEnclave
-from common.messages.attestation import Admit, BrokerReply, BrokerRequest, DescribeBroker, ListMembers, Refused
+from common.identifiers import ChallengeId, JobId, MrEnclave
+from common.messages.attestation import (
+    Admit,
+    BrokerReply,
+    BrokerRequest,
+    DescribeBroker,
+    IssueToken,
+    ListMembers,
+    Refused,
+    TokenKey,
+)
 from common.messages.base import MAX_MESSAGE_BYTES
 from common.messages.broker_door import StartBroker
 from common.messages.evidence import DcapQuote
-from common.messages.signed import Signed
+from common.messages.signed import Signed, open_signed
 from common.untrusted.collateral_cache import CollateralCache
 from common.untrusted.collateral_service import CollateralLimits, CollateralService
 from services.attestation.app import build
@@ -116,9 +126,25 @@ def test_over_http_every_answer_is_the_enclaves_and_nothing_too_large_reaches_it
         assert (too_large.status_code, too_large.json()["code"]) == (413, "format.too_large")
         assert Signed.decode(http.get("/v1/release").content).digest
         assert http.get("/readyz").json() == {"ready": True, "waiting_for": []}
+        require_token_routes(http, verified)
         assert verified.genesis.witnesses == ()
     assert http.get("/readyz").json() == {"ready": False, "waiting_for": ["enclave"]}
     assert http.post("/v1/broker", content=request).json()["code"] == "unavailable.broker"
+
+
+def require_token_routes(http: TestClient, verified: VerifiedBroker) -> None:
+    """The key set is certified by the key that was quoted; what is refused is refused as JSON, and alike."""
+    (key,) = http.get("/v1/jwks.json").json()["keys"]
+    certificate = Signed.decode(base64.urlsafe_b64decode(key["cloister_certificate"] + "=="))
+    certified = open_signed(certificate, TokenKey, [verified.genesis.signing_public])
+    assert (certified.broker, certified.epoch) == (verified.genesis.digest, verified.head.epoch)
+    assert base64.urlsafe_b64decode(key["x"] + "==") == certified.key.raw()
+    unknown = IssueToken(job_id=JobId("job_" + "0" * 32), launch=certified.key)
+    for body, status, code in ((unknown, 404, "not_found.job"), (DescribeBroker(), 400, "format.message")):
+        request = BrokerRequest(nonce=secrets.token_bytes(32), body=body).encode()
+        answer = http.post("/v1/attestation-results", content=request)
+        assert (answer.status_code, answer.json()["code"]) == (status, code)
+    assert http.post("/v1/attestation-results", content=b"{").status_code == 400
 
 
 def test_collateral_is_laid_beside_a_request_that_stays_as_it_is(installation: Installation, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from common.messages.broker_door import OfferedCollateral, StartBroker
 from common.messages.collateral import CollateralMark
 from common.messages.evidence import TrustLevel
 from common.messages.signed import Signed, sign
+from common.messages.tcb_terms import TcbStatus
 from services.attestation import records as r
 from tests.vectors.sample_documents import (
     BUNDLE,
@@ -50,6 +51,7 @@ BINDING: Final = a.LaunchBinding(
     nonce=NONCE32, broker=A, role=TRAINER, subject=B, slot=1, attempt=2, wrapping_public=PUBLIC, signing_public=USER
 )
 MARK: Final = CollateralMark(subject=f"tcb-info {A} SGX c0ffee000000", evaluation=17, issued=TIME)
+TOKEN_KEY: Final = a.TokenKey(broker=A, epoch=2, key=USER)
 GENESIS: Final = a.Genesis(
     signing_public=PARTY, wrapping_public=PUBLIC, witnesses=(USER,), witness_quorum=1, created=TIME
 )
@@ -64,7 +66,8 @@ TERMS_OF_LAUNCH: Final = a.LaunchTerms(
     mr_enclaves={"broker": MEASURED}, lease_seconds=900,
 )  # fmt: skip
 LAUNCH: Final = r.LaunchRecord(
-    role=TRAINER, slot=1, attempt=2, signing_public=USER, mr_enclave=MEASURED, not_after=0
+    role=TRAINER, slot=1, attempt=2, signing_public=USER, mr_enclave=MEASURED, not_after=0,
+    appraised=r.AppraisedMachine(trust_level=TrustLevel.SIMULATION, tcb_status=TcbStatus.UP_TO_DATE, at=TIME),
 )  # fmt: skip
 
 
@@ -85,6 +88,9 @@ def request_bodies() -> list[a.RequestBody]:
         a.DrawBudget(model_id=MODEL, grant=sign(GRANT, KEY), answers=16, launch=USER, statement=WORD),
         a.Revoke(revocation=sign(REVOCATION, KEY)),
         a.ConfirmHead(witness=USER, boot_nonce=NONCE32, head=HEAD, signature=WORD),
+        a.IssueToken(job_id=JOB, launch=USER),
+        a.AppraiseEvidence(challenge_id=CHALLENGE, binding=BINDING, evidence=EVIDENCE),
+        a.ShowTokenKey(),
     ]
 
 
@@ -103,6 +109,8 @@ def reply_bodies() -> list[a.ReplyBody]:
         a.BudgetBlock(grant_id=GrantId.of(C), answers=16, remaining=84),
         a.Revoked(identifier=JOB, leases_end=TIME),
         a.Confirmed(frozen=False),
+        a.AttestationToken(token="header.claims.signature"),
+        a.TokenKeyShown(document=sign(TOKEN_KEY, KEY)),
         a.Refused(code="policy.provider", detail=b"wrapped"),
     ]
 
@@ -114,6 +122,7 @@ def broker_messages() -> list[Message]:
         *(a.BrokerReply(request=A, nonce=NONCE32, head=HEAD, time=TIME, body=body) for body in reply_bodies()),
         GENESIS,
         PLACEMENT,
+        TOKEN_KEY,
         TERMS_OF_LAUNCH,
         a.QueryEnclaveProof(binding=BINDING, evidence=EVIDENCE, placement=SHORT, manifest=SHORT, query_bytes=4096,
                             answer_bytes=2048),
