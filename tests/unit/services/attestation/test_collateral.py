@@ -10,7 +10,7 @@ from common.dcap.collateral_memory import marks_of
 from common.enclave.simulated_pki import SimulatedPki
 from common.errors import AppraisalError, AuthenticityError, FormatError, FreshnessError, Refusal
 from common.identifiers import JobId, MrEnclave
-from common.key_retrieval import Launch, attest_and_fetch
+from common.key_retrieval import Launch, attest_and_fetch, renew_lease
 from common.messages.evidence import Collateral, DcapQuote, SgxDcapEvidence
 from services.attestation.records import CollateralRecord
 from tests.fakes.broker_world import TRAINER, BrokerWorld, TestRuntime
@@ -129,6 +129,22 @@ def test_a_forged_future_does_not_shut_out_the_present(world: BrokerWorld, job_i
     with pytest.raises(Refusal):
         launch(world, job_id, own=issued(world, -5, pki=stranger))
     assert launch(world, job_id, own=issued(world)).attempt == 1
+
+
+def test_renewals_are_held_to_the_same_and_taught_nothing(world: BrokerWorld, job_id: JobId) -> None:
+    held = launch(world, job_id, own=issued(world, 1))
+
+    def renew(own: Collateral | None, offered: Collateral | None = None) -> int:
+        channel = BrokerChannel(lambda raw: world.core.handle(raw, world.time, offered))
+        return renew_lease(Showing(world.runtime(TRAINER), own), channel, held)
+
+    assert renew(issued(world))
+    assert renew(None, issued(world))
+    assert remembered(world) == set(marks_of(issued(world, 1)))
+    with pytest.raises(FreshnessError, match=r"freshness\.collateral"):
+        renew(issued(world, 2))
+    with pytest.raises(FormatError, match=r"format\.collateral"):
+        renew(None)
 
 
 def test_usual_launches_go_on(world: BrokerWorld, job_id: JobId) -> None:

@@ -1,3 +1,6 @@
+import re
+from pathlib import Path
+
 import pytest
 
 from common.messages.evidence import TrustLevel
@@ -50,3 +53,16 @@ def test_tiers_are_those_of_ar4si() -> None:
         "none", "none", "affirming", "affirming", "warning", "warning", "contraindicated", "contraindicated"
     ]  # fmt: skip
     assert status_of({}) == "none"
+
+
+def test_every_number_stands_in_the_document_and_no_other() -> None:
+    """Revoked is never admitted, and hosts without TEE are not attested yet: they stand beside the code alone."""
+    text = (Path(__file__).parents[4] / "docs" / "attestation.md").read_text().split("The numbers (", 1)[1]
+    shown, claim = set(), ""
+    for name, value in re.findall(r"^\| ([a-z-]*) ?\| (\d+) \|", text, re.MULTILINE):
+        claim = name or claim
+        shown.add((claim, int(value)))
+    levels = [TrustLevel.SIMULATION, TrustLevel.SGX, TrustLevel.TDX]
+    statuses = [status for status in TcbStatus if status is not TcbStatus.REVOKED]
+    made = {item for level in levels for status in statuses for item in trust_vector(level, status).items()}
+    assert shown == made
