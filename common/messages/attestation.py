@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from common.bundle import ColumnName
 from common.crypto.digests import sha256, transcript
 from common.crypto.labels import BROKER_GENESIS, REPORT_DATA
 from common.identifiers import (
@@ -26,7 +27,7 @@ from common.identifiers import (
 from common.messages.base import Count, Message, Seconds
 from common.messages.evidence import Evidence
 from common.messages.objects import BundlePublication, DatasetManifest
-from common.messages.policy import PublicKey, TrustLevelName
+from common.messages.policy import AnswerDetail, PublicKey, TrustLevelName
 from common.messages.signed import Signed
 
 Nonce = Annotated[bytes, Field(min_length=32, max_length=32)]
@@ -287,11 +288,15 @@ class Challenge(Message):
 
 
 class DatasetTerms(Message):
-    """What a member reads of one data set: its objects and the owner that reports are sealed to."""
+    """What a member reads of one data set: its objects and the owner that reports are sealed to.
+
+    `columns` None: all of them. A trainer drops others as soon as it has opened the data.
+    """
 
     dataset_id: DatasetId
     manifest: DatasetManifest
     report_key: PublicKey
+    columns: tuple[ColumnName, ...] | None = None
 
 
 class LaunchTerms(Message):
@@ -374,12 +379,16 @@ class Placement(Message):
 
 
 class BudgetBlock(Message):
-    """Answers that a query enclave may give under one grant; spent here even if the enclave dies."""
+    """Answers that a query enclave may give under one grant; spent here even if the enclave dies.
+
+    `detail` is the weakest of the grant, every owner's policy and the provider's terms: these answers tell no more.
+    """
 
     type: Literal["budget-block"] = "budget-block"
     grant_id: GrantId
     answers: Count
     remaining: Count
+    detail: AnswerDetail
 
 
 class Revoked(Message):

@@ -6,8 +6,11 @@ Keys leave only after these checks, in this order; each raises and none can be s
   (2) the job runs (for a query enclave: it has made a model), and nothing that the role gets a key of is revoked;
   (3) the attempt is still the slot's next, and within every owner's limit;
   (4) the quote binds this launch, is authentic, and meets the release (`verifier`);
-  (5) the platform is as strong as the job's, as every party's terms demand (trust level, TCB), and sound for the
-      sandbox.
+  (5) platform and code are as strong as the job's, as every party's terms demand (trust level, TCB, measurements), and
+      sound for the sandbox.
+
+Of each owner a job's launch is judged under two versions of the policy, that under which its order was accepted and
+the newest: a later one may stop a running job and never widens what it may do. A query enclave's: the newest alone.
 
 Only then is the launch written down, durably, and its keys wrapped to the key that its quote bound.
 """
@@ -27,6 +30,7 @@ from services.attestation.members import QUERY, next_attempt, require_next, requ
 from services.attestation.policy import (
     require_attempt_left,
     require_level,
+    require_measurement,
     require_sound_pair,
     require_terms_unexpired,
     require_unexpired,
@@ -47,7 +51,9 @@ def issue_challenge(broker: BrokerContext, body: IssueChallenge, at: int) -> Cha
     if body.role == QUERY:
         attempt += broker.challenges.open_for(job.job_id, body.role)
     else:
-        require_attempt_left(_policies(broker, job), attempt)
+        for policy in _policies(broker, job, body.role):
+            with entitled(policy):
+                require_attempt_left(policy, attempt)
     challenge = broker.challenges.issue(job.job_id, body.role, body.slot, attempt=attempt, subject=subject, at=at)
     return Challenge(
         challenge_id=challenge.challenge_id,
@@ -75,7 +81,7 @@ def admit(broker: BrokerContext, body: Admit, at: int) -> Admission:
         release=release,
         at=at,
     )
-    _require_platform(broker, job, claims, at)  # (5)
+    _require_platform(broker, job, challenge.role, claims, at)  # (5)
     launch = _launch_record(broker, job, body.binding, claims, at)
     admitted = with_launch(job, launch, at)
     subjects = (job.job_id.encode(), body.binding.report_data(), claims.measurement.encode())
@@ -85,8 +91,8 @@ def admit(broker: BrokerContext, body: Admit, at: int) -> Admission:
 
 def _require_admissible(broker: BrokerContext, job: JobRecord, role: RoleName, at: int) -> Digest:
     """Check (2); what a launch of this role is about: the order's digest, or the model manifest's."""
-    bundle, policies = broker.bundle(job.order.bundle), _policies(broker, job)
-    for policy in policies:
+    bundle = broker.bundle(job.order.bundle)
+    for policy in _policies(broker, job, role):
         with entitled(policy):
             require_unexpired(policy, at)
     with entitled(bundle.terms):
@@ -105,27 +111,29 @@ def _require_admissible(broker: BrokerContext, job: JobRecord, role: RoleName, a
     return job.order_document.digest
 
 
-def _policies(broker: BrokerContext, job: JobRecord) -> list[DataPolicy]:
-    return [data.policy for data in broker.datasets_of(job)]
+def _policies(broker: BrokerContext, job: JobRecord, role: RoleName) -> list[DataPolicy]:
+    newest = [data.policy for data in broker.datasets_of(job)]
+    return newest if role == QUERY else [*newest, *job.accepted_policies]
 
 
-def _all_terms(broker: BrokerContext, job: JobRecord) -> list[DataPolicy | BundleTerms]:
-    return [*_policies(broker, job), broker.bundle(job.order.bundle).terms]
+def _all_terms(broker: BrokerContext, job: JobRecord, role: RoleName) -> list[DataPolicy | BundleTerms]:
+    return [*_policies(broker, job, role), broker.bundle(job.order.bundle).terms]
 
 
-def _require_platform(broker: BrokerContext, job: JobRecord, claims: QuoteClaims, at: int) -> None:
+def _require_platform(broker: BrokerContext, job: JobRecord, role: RoleName, claims: QuoteClaims, at: int) -> None:
     require_trust_level(claims.trust_level, job.trust_level)
-    for terms in _all_terms(broker, job):
+    for terms in _all_terms(broker, job, role):
         with entitled(terms):
             require_level(terms, claims.trust_level)
             require_tcb(claims.machine, terms.tcb, at)
+            require_measurement(terms, claims.measurement)
     require_sound_pair(job.order.sandbox, claims.trust_level)
 
 
 def _launch_record(
     broker: BrokerContext, job: JobRecord, binding: LaunchBinding, claims: QuoteClaims, at: int
 ) -> LaunchRecord:
-    ends = (at + PLACEMENT_SECONDS, *(terms.not_after for terms in _all_terms(broker, job)))
+    ends = (at + PLACEMENT_SECONDS, *(terms.not_after for terms in _all_terms(broker, job, binding.role)))
     return LaunchRecord(
         role=binding.role,
         slot=binding.slot,

@@ -6,9 +6,10 @@ In this order, each raises:
   (1) the model exists, and the asking launch is one that is placed for it and signed this very request;
   (2) the grant is signed by every owner of the model's data, is for this model, broker and release, and is not over;
   (3) neither grant nor bundle is revoked, and every party's newest terms are valid;
-  (4) the provider's terms admit the user, who is not the provider unless every owner allows that;
+  (4) every policy and the provider's terms admit the user, who is not the provider unless every owner allows that;
   (5) answers are left: the least of what the grant, each data set's policy and the bundle's terms still allow.
 
+What the answers of a block tell is the weakest that grant, policies and terms allow (`detail`).
 `answers_total` of a policy counts over all models of the data set, that of bundle terms over all users of one model.
 """
 
@@ -26,9 +27,11 @@ from services.attestation.entitlement import entitled
 from services.attestation.members import QUERY
 from services.attestation.policy import (
     require_grant_names,
+    require_owner_admits,
+    require_provider_admits,
     require_terms_unexpired,
     require_unexpired,
-    require_user_allowed,
+    weakest_detail,
 )
 from services.attestation.records import (
     BundleRecord,
@@ -59,7 +62,8 @@ def draw_budget(broker: BrokerContext, body: DrawBudget, nonce: bytes, at: int) 
     tallies = (broker.state.tally_after(name, block) for name in left)
     subjects = (body.model_id.encode(), body.grant.digest.raw(), block.to_bytes(8, "big"))
     broker.state.commit(Decision("budget-drawn", subjects), at, *tallies)
-    return BudgetBlock(grant_id=grant_id, answers=block, remaining=min(left.values()) - block)
+    detail = weakest_detail(grant.detail, bundle.terms.detail, *(data.policy.detail for data in datasets))
+    return BudgetBlock(grant_id=grant_id, answers=block, remaining=min(left.values()) - block, detail=detail)
 
 
 def _job_of_model(broker: BrokerContext, model_id: ModelId) -> JobRecord:
@@ -89,13 +93,14 @@ def _require_for_model(broker: BrokerContext, job: JobRecord, grant: QueryGrant,
 
 
 def _require_valid_terms(datasets: tuple[DatasetRecord, ...], bundle: BundleRecord, grant: QueryGrant, at: int) -> None:
-    policies = [data.policy for data in datasets]
-    for policy in policies:
+    terms = bundle.terms
+    for policy in (data.policy for data in datasets):
         with entitled(policy):
             require_unexpired(policy, at)
-    with entitled(bundle.terms):
-        require_terms_unexpired(bundle.terms, at)
-        require_user_allowed(grant, policies, bundle.terms)
+            require_owner_admits(grant, policy, terms.provider)
+    with entitled(terms):
+        require_terms_unexpired(terms, at)
+        require_provider_admits(grant, terms)
 
 
 def _left(broker: BrokerContext, job: JobRecord, grant: QueryGrant, grant_id: GrantId) -> dict[str, int]:

@@ -61,6 +61,7 @@ def accept_order(broker: BrokerContext, body: AcceptOrder, at: int) -> OrderAcce
     job = JobRecord(
         job_id=job_id,
         order_document=body.order,
+        policies=tuple(data.policy_document for data in datasets),
         outer_learning_rate=secret.outer_learning_rate,
         outer_momentum=secret.outer_momentum,
         trust_level=broker.platform.trust_level,

@@ -57,8 +57,8 @@ PLACEMENT: Final = a.Placement(
 TERMS_OF_LAUNCH: Final = a.LaunchTerms(
     job_id=JOB, role=TRAINER, slot=1, attempt=2, order=sign(ORDER, KEY), outer_learning_rate=1.0, outer_momentum=0.0,
     bundle_id=BUNDLE, bundle=PUBLICATION,
-    datasets=(a.DatasetTerms(dataset_id=DATASET, manifest=MANIFEST, report_key=PUBLIC),), trust_level="simulation",
-    mr_enclaves={"broker": MEASURED}, lease_seconds=900,
+    datasets=(a.DatasetTerms(dataset_id=DATASET, manifest=MANIFEST, report_key=PUBLIC, columns=("image",)),),
+    trust_level="simulation", mr_enclaves={"broker": MEASURED}, lease_seconds=900,
 )  # fmt: skip
 LAUNCH: Final = r.LaunchRecord(
     role=TRAINER, slot=1, attempt=2, signing_public=USER, mr_enclave=MEASURED, not_after=0
@@ -94,7 +94,7 @@ def reply_bodies() -> list[a.ReplyBody]:
         a.Admission(keys=b"wrapped", terms=b"wrapped", placement=sign(PLACEMENT, KEY)),
         a.Members(job_id=JOB, state="running", members=(member,)),
         a.Completed(job_id=JOB, model_id=MODEL),
-        a.BudgetBlock(grant_id=GrantId.of(C), answers=16, remaining=84),
+        a.BudgetBlock(grant_id=GrantId.of(C), answers=16, remaining=84, detail="label"),
         a.Revoked(identifier=JOB),
         a.Confirmed(frozen=False),
         a.Refused(code="policy.provider", detail=b"wrapped"),
@@ -123,9 +123,9 @@ def state_entries() -> list[Message]:
         r.BundleRecord(bundle_id=BUNDLE, publication_document=sign(PUBLICATION, KEY), terms_document=sign(TERMS, KEY),
                        keys=None),
         r.ReleaseRecord(document=sign(RELEASE, KEY)),
-        r.JobRecord(job_id=JOB, order_document=sign(ORDER, KEY), outer_learning_rate=1.0, outer_momentum=0.0,
-                    trust_level=TrustLevel.SIMULATION, state="running", keys=b"blob", launches=(LAUNCH,),
-                    manifest_document=None),
+        r.JobRecord(job_id=JOB, order_document=sign(ORDER, KEY), policies=(sign(POLICY, KEY),),
+                    outer_learning_rate=1.0, outer_momentum=0.0, trust_level=TrustLevel.SIMULATION, state="running",
+                    keys=b"blob", launches=(LAUNCH,), manifest_document=None),
         r.ModelRecord(model_id=MODEL, job_id=JOB),
         r.UsedNonceRecord(owner=PARTY, nonce=NONCE),
         r.TallyRecord(name=f"jobs {DATASET}", count=3),

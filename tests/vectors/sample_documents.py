@@ -70,12 +70,13 @@ RELEASE: Final = Release(
 )  # fmt: skip
 POLICY: Final = DataPolicy(
     policy_version=2, previous=A, owner=PARTY, report_key=PUBLIC, unsafe_simulation=True, providers=(PROVIDER,),
-    bundles=(C,), releases=(B,), minimal_trust_level="simulation", sandboxes=("native",), not_after=TIME, max_jobs=3,
-    answers_total=1000,
+    bundles=(C,), releases=(B,), measurements=("e" * 64,), minimal_trust_level="simulation", sandboxes=("native",),
+    not_after=TIME, max_jobs=3, max_state_class=4096, columns=("image", "label"), users=(USER,), answers_total=1000,
+    detail="label",
 )  # fmt: skip
 TERMS: Final = BundleTerms(
     provider=PROVIDER, report_key=PUBLIC, users=(USER,), releases=(B,), minimal_trust_level="sgx", not_after=TIME,
-    answers_total=10,
+    answers_total=10, detail="label",
 )  # fmt: skip
 GRANT: Final = QueryGrant(
     nonce=NONCE, user=USER, model_id=MODEL, manifest=B, broker=PARTY, release=C, answers=100, detail="label",
