@@ -11,6 +11,7 @@ from pydantic import Field
 from common.crypto.wrapping import WrappingKey, wrap
 from common.identifiers import Digest, JobId, ModelId, PartyKey
 from common.key_binding import refusal_detail_info
+from common.leakage import AnswerSize
 from common.messages.attestation import LogHead
 from common.messages.base import Message
 
@@ -31,9 +32,14 @@ def complete_job_parts(job_id: JobId, outcome: str, manifest: Digest | None) -> 
     return b"complete-job", job_id.encode(), outcome.encode(), b"" if manifest is None else manifest.raw()
 
 
-def draw_budget_parts(model_id: ModelId, grant: Digest, answers: int, nonce: bytes) -> tuple[bytes, ...]:
-    """LAUNCH_STATEMENT, by a query enclave: `draw-budget`, model id, grant digest (32), answers (8), request nonce."""
-    return b"draw-budget", model_id.encode(), grant.raw(), answers.to_bytes(8, "big"), nonce
+def draw_budget_parts(
+    model_id: ModelId, grant: Digest, answers: int, size: AnswerSize, nonce: bytes
+) -> tuple[bytes, ...]:
+    """LAUNCH_STATEMENT, by a query enclave: `draw-budget`, model id, grant digest (32), answers (8), classes (8), bytes
+    of a row's scores (8), request nonce.
+    """
+    numbers = (number.to_bytes(8, "big") for number in (answers, size.classes, size.row_bytes))
+    return b"draw-budget", model_id.encode(), grant.raw(), *numbers, nonce
 
 
 class RefusalDetail(Message):

@@ -1,4 +1,4 @@
-"""`cloister owner pin|seal|upload|policy|train|watch|jobs|cancel|grant|delete` (side: owner)."""
+"""`cloister owner pin|seal|upload|policy|ledger|train|watch|jobs|cancel|grant|delete` (side: owner)."""
 
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from client import owner as operations
 from client.commands.options import Surroundings, party_command
 from client.commands.pin import pin_command
 from client.commands.types import BUNDLE, DATASET, DIGEST, JOB, MODEL, PARTY_KEY
+from client.ledger import read_ledger
 from client.policy_terms import PolicyTerms
 from client.scheduling import ScheduleWishes
 from common.identifiers import BundleId, DatasetId, JobId, ModelId, PartyKey
@@ -126,6 +127,14 @@ def grant(
     """Let a user ask a model; hand the file to that user."""
     terms = granting.GrantTerms(answers, days, "label" if labels_only else "scores")
     here.run(granting.grant(here.party, user, model_id, terms, output))
+
+
+@owner.command()
+@click.argument("dataset_id", metavar="DATASET", type=DATASET)
+@party_command("owner")
+def ledger(here: Surroundings, dataset_id: DatasetId) -> None:
+    """Show what has left a data set, in bits: every attempt and every answer that it was charged for."""
+    here.run(read_ledger(here.party, dataset_id))
 
 
 @owner.command()

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from common.bundle import ColumnName
+from common.bundle import MAX_ROW_BYTES, ColumnName
 from common.crypto.digests import sha256, transcript
 from common.crypto.labels import BROKER_GENESIS, REPORT_DATA
 from common.identifiers import (
@@ -190,12 +190,18 @@ class CompleteJob(Message):
 
 
 class DrawBudget(Message):
-    """Answer: BudgetBlock. A placed query enclave draws answers for one grant; signed with its launch key."""
+    """Answer: BudgetBlock. A placed query enclave draws answers for one grant; signed with its launch key.
+
+    `classes` and `row_bytes` are the size of a row's answer, as the enclave knows it from the bundle: what an answer is
+    charged in bits depends on them (common/leakage).
+    """
 
     type: Literal["draw-budget"] = "draw-budget"
     model_id: ModelId
     grant: Signed
     answers: Annotated[int, Field(ge=1, le=1 << 20)]
+    classes: Annotated[int, Field(ge=1, le=MAX_ROW_BYTES)]
+    row_bytes: Annotated[int, Field(ge=1, le=MAX_ROW_BYTES)]
     launch: PartyKey
     statement: Signature64
 
@@ -205,6 +211,13 @@ class Revoke(Message):
 
     type: Literal["revoke"] = "revoke"
     revocation: Signed
+
+
+class ReadLedger(Message):
+    """Answer: LedgerReply. `request` is a LedgerRequest (common/messages/ledger), signed by the data set's owner."""
+
+    type: Literal["read-ledger"] = "read-ledger"
+    request: Signed
 
 
 class ConfirmHead(Message):
@@ -229,6 +242,7 @@ RequestBody = Annotated[
     | CompleteJob
     | DrawBudget
     | Revoke
+    | ReadLedger
     | ConfirmHead,
     Field(discriminator="type"),
 ]
@@ -398,6 +412,13 @@ class Revoked(Message):
     identifier: str
 
 
+class LedgerReply(Message):
+    """A Ledger, wrapped to the owner's report key (info: `ledger_info`), at one size."""
+
+    type: Literal["ledger-reply"] = "ledger-reply"
+    sealed: Annotated[bytes, Field(max_length=8192)]
+
+
 class Confirmed(Message):
     """The witness's word is taken; `frozen` tells whether the quorum is still missing."""
 
@@ -423,6 +444,7 @@ ReplyBody = Annotated[
     | Completed
     | BudgetBlock
     | Revoked
+    | LedgerReply
     | Confirmed
     | Refused,
     Field(discriminator="type"),

@@ -28,7 +28,8 @@ class DataPolicy(Message):
 
     Refusal is the default: an empty `providers` allows nobody. Empty `bundles` means any of the named providers',
     empty `measurements` any that an allowed release names, empty `columns` all of them, empty `users` whom all grant.
-    `max_state_class` bounds a model by its number of float32 values. docs/policy.md says where each field is enforced.
+    `max_state_class` bounds a model by its number of float32 values, `max_bits` what leaves by attempts and answers
+    (common/leakage); None: no bound. docs/policy.md says where each field is enforced.
     """
 
     type: Literal["data-policy"] = "data-policy"
@@ -57,6 +58,7 @@ class DataPolicy(Message):
     answers_total: Count
     detail: AnswerDetail = "scores"
     grants_to_provider: bool = False
+    max_bits: Count | None = None
 
 
 class BundleTerms(Message):

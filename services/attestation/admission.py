@@ -4,7 +4,7 @@ Keys leave only after these checks, in this order; each raises and none can be s
 
   (1) the challenge was issued here, is fresh, and is spent by this call;
   (2) the job runs (for a query enclave: it has made a model), and nothing that the role gets a key of is revoked;
-  (3) the attempt is still the slot's next, and within every owner's limit;
+  (3) the attempt is still the slot's next, and within every owner's limits (attempts, bits);
   (4) the quote binds this launch, is authentic, and meets the release (`verifier`);
   (5) platform and code are as strong as the job's, as every party's terms demand (trust level, TCB, measurements), and
       sound for the sandbox.
@@ -26,7 +26,8 @@ from services.attestation.context import BrokerContext
 from services.attestation.decision_log import Decision
 from services.attestation.entitlement import entitled
 from services.attestation.key_grants import grant_keys
-from services.attestation.members import QUERY, next_attempt, require_next, require_slot, with_launch
+from services.attestation.ledger import charged_attempt, require_attempt_bits
+from services.attestation.members import QUERY, TRAINER, next_attempt, require_next, require_slot, with_launch
 from services.attestation.policy import (
     require_attempt_left,
     require_level,
@@ -35,7 +36,7 @@ from services.attestation.policy import (
     require_terms_unexpired,
     require_unexpired,
 )
-from services.attestation.records import JobRecord, LaunchRecord
+from services.attestation.records import JobRecord, LaunchRecord, TallyRecord
 from services.attestation.verifier import measurement_of, verify_launch
 
 PLACEMENT_SECONDS: Final = 86_400
@@ -54,6 +55,8 @@ def issue_challenge(broker: BrokerContext, body: IssueChallenge, at: int) -> Cha
         for policy in _policies(broker, job, body.role):
             with entitled(policy):
                 require_attempt_left(policy, attempt)
+    if body.role == TRAINER:
+        require_attempt_bits(broker, job)
     challenge = broker.challenges.issue(job.job_id, body.role, body.slot, attempt=attempt, subject=subject, at=at)
     return Challenge(
         challenge_id=challenge.challenge_id,
@@ -71,6 +74,10 @@ def admit(broker: BrokerContext, body: Admit, at: int) -> Admission:
     job = broker.job(challenge.job_id)
     _require_admissible(broker, job, challenge.role, at)  # (2)
     require_next(job, challenge.role, challenge.slot, challenge.attempt)  # (3)
+    charges: list[TallyRecord] = []
+    if challenge.role == TRAINER:
+        require_attempt_bits(broker, job)
+        charges += charged_attempt(broker, job)
     release = broker.release_of(job)
     claims = verify_launch(  # (4)
         body.evidence,
@@ -85,7 +92,7 @@ def admit(broker: BrokerContext, body: Admit, at: int) -> Admission:
     launch = _launch_record(broker, job, body.binding, claims, at)
     admitted = with_launch(job, launch, at)
     subjects = (job.job_id.encode(), body.binding.report_data(), claims.measurement.encode())
-    broker.state.commit(Decision("launch-admitted", subjects), at, admitted)
+    broker.state.commit(Decision("launch-admitted", subjects), at, admitted, *charges)
     return grant_keys(broker, admitted, challenge, body.binding, launch, release, claims)
 
 

@@ -33,6 +33,7 @@ from common.messages.attestation import (
     DrawBudget,
     IssueChallenge,
     ListMembers,
+    ReadLedger,
     Refused,
     RegisterBundle,
     RegisterDataset,
@@ -47,6 +48,7 @@ from services.attestation.budget import draw_budget
 from services.attestation.completion import complete_job
 from services.attestation.context import BrokerContext
 from services.attestation.entitlement import EntitledRefusal
+from services.attestation.ledger import read_ledger
 from services.attestation.members import members_of
 from services.attestation.orders import accept_order
 from services.attestation.registration import register_bundle, register_dataset, update_policy
@@ -136,6 +138,8 @@ class KeyBroker:
                 return update_policy(self._context, body, at)
             case Revoke():
                 return revoke(self._context, body, at)
+            case ReadLedger():
+                return read_ledger(self._context, body, at)
             case _:
                 return self._answer_job(body, nonce, at)
 

@@ -164,7 +164,7 @@ class UsedNonceRecord(Message):
 
 
 class TallyRecord(Message):
-    """A number that only grows: jobs of a data set, answers of a data set, model or grant."""
+    """A number that only grows: jobs, attempts and bits of a data set, answers of a data set, model or grant."""
 
     type: Literal["tally"] = "tally"
     name: Annotated[str, Field(max_length=128)]

@@ -16,6 +16,7 @@ from tests.vectors.sample_documents import (
     GRANT,
     JOB,
     KEY,
+    LEDGER_REQUEST,
     MANIFEST,
     MEASURED,
     MODEL,
@@ -77,8 +78,11 @@ def request_bodies() -> list[a.RequestBody]:
         a.Admit(challenge_id=CHALLENGE, binding=BINDING, evidence=EVIDENCE),
         a.ListMembers(job_id=JOB),
         a.CompleteJob(job_id=JOB, outcome="finished", manifest=sign(MODEL_MANIFEST, KEY), statement=WORD),
-        a.DrawBudget(model_id=MODEL, grant=sign(GRANT, KEY), answers=16, launch=USER, statement=WORD),
+        a.DrawBudget(
+            model_id=MODEL, grant=sign(GRANT, KEY), answers=16, classes=10, row_bytes=40, launch=USER, statement=WORD
+        ),
         a.Revoke(revocation=sign(REVOCATION, KEY)),
+        a.ReadLedger(request=sign(LEDGER_REQUEST, KEY)),
         a.ConfirmHead(witness=USER, boot_nonce=NONCE32, head=HEAD, signature=WORD),
     ]
 
@@ -96,6 +100,7 @@ def reply_bodies() -> list[a.ReplyBody]:
         a.Completed(job_id=JOB, model_id=MODEL),
         a.BudgetBlock(grant_id=GrantId.of(C), answers=16, remaining=84, detail="label"),
         a.Revoked(identifier=JOB),
+        a.LedgerReply(sealed=b"wrapped"),
         a.Confirmed(frozen=False),
         a.Refused(code="policy.provider", detail=b"wrapped"),
     ]

@@ -19,6 +19,7 @@ COMMANDS = [
     "owner seal",
     "owner upload",
     "owner policy",
+    "owner ledger",
     "owner train",
     "owner watch",
     "owner jobs",
