@@ -88,6 +88,10 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     "policy.slots": ("owner", "order a number of trainers within the policy"),
     "policy.size": ("owner", "allow models of this size class in the policy (`at_most: state_values`)"),
     "policy.user": ("owner", "name the user in the policy (`answering: users`)"),
+    "policy.approvals": (
+        "owner",
+        "let enough approvers of the present policy sign the new one (`cloister policy approve`)",
+    ),
     "policy.bits": (
         "owner",
         "look at `cloister owner ledger DATASET`, and allow more bits in the policy if that is right",

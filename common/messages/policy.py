@@ -3,9 +3,9 @@
 A policy travels sealed to the broker: the host sees its digest and who signed it.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from common.bundle import ColumnName
 from common.crypto.wrapping import WRAPPING_PUBLIC_BYTES
@@ -20,6 +20,9 @@ AnswerDetail = Literal["label", "scores"]
 CodeMeasurement = Annotated[str, Field(pattern=r"^([0-9a-f]{64}|[0-9a-f]{96})$")]
 """MRENCLAVE of an SGX enclave, or MRTD of a trust domain."""
 
+MAX_APPROVERS: Final = 15
+"""A signed document has at most 16 signatures, and the owner's is one."""
+
 PublicKey = Annotated[bytes, Field(min_length=WRAPPING_PUBLIC_BYTES, max_length=WRAPPING_PUBLIC_BYTES)]
 
 
@@ -29,7 +32,8 @@ class DataPolicy(Message):
     Refusal is the default: an empty `providers` allows nobody. Empty `bundles` means any of the named providers',
     empty `measurements` any that an allowed release names, empty `columns` all of them, empty `users` whom all grant.
     `max_state_class` bounds a model by its number of float32 values, `max_bits` what leaves by attempts and answers
-    (common/leakage); None: no bound. docs/policy.md says where each field is enforced.
+    (common/leakage); None: no bound. The next version is signed by the owner and by `approvals_needed` of `approvers`,
+    whatever it says itself. docs/policy.md says where each field is enforced.
     """
 
     type: Literal["data-policy"] = "data-policy"
@@ -59,6 +63,17 @@ class DataPolicy(Message):
     detail: AnswerDetail = "scores"
     grants_to_provider: bool = False
     max_bits: Count | None = None
+    approvers: Annotated[tuple[PartyKey, ...], Field(max_length=MAX_APPROVERS)] = ()
+    approvals_needed: Annotated[int, Field(ge=0, le=MAX_APPROVERS)] = 0
+
+    @model_validator(mode="after")
+    def _approvals_can_be_had(self) -> Self:
+        """Each approver is counted once, and the owner's own signature is demanded anyway."""
+        if len(set(self.approvers)) != len(self.approvers) or self.owner in self.approvers:
+            raise ValueError("approvers are different parties, and none is the owner")
+        if self.approvals_needed > len(self.approvers):
+            raise ValueError("more approvals are needed than there are approvers")
+        return self
 
 
 class BundleTerms(Message):

@@ -1,7 +1,7 @@
 """What each data set is charged, in bits, and what its owner reads of it (side: enclave).
 
-An attempt is charged when a trainer is admitted, answers when their block is drawn, both before anything leaves, and
-to every data set of the job. What a policy's `max_bits` does not cover is refused (policy.bits). The formulas: common/leakage.
+An attempt is charged when a trainer is admitted, answers when their block is drawn: before anything leaves, and to
+every data set of the job. What a policy's `max_bits` does not cover is refused (policy.bits). Formulas: common/leakage.
 
 A ledger is read by the owner of the data set alone: the request is signed, the answer sealed to the report key that the
 newest policy names, at a fixed size. To anybody else there is no such data set.

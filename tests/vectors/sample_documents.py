@@ -73,7 +73,7 @@ POLICY: Final = DataPolicy(
     policy_version=2, previous=A, owner=PARTY, report_key=PUBLIC, unsafe_simulation=True, providers=(PROVIDER,),
     bundles=(C,), releases=(B,), measurements=("e" * 64,), minimal_trust_level="simulation", sandboxes=("native",),
     not_after=TIME, max_jobs=3, max_state_class=4096, columns=("image", "label"), users=(USER,), answers_total=1000,
-    detail="label", max_bits=20000,
+    detail="label", max_bits=20000, approvers=(USER, PartyKey("4" * 64)), approvals_needed=1,
 )  # fmt: skip
 TERMS: Final = BundleTerms(
     provider=PROVIDER, report_key=PUBLIC, users=(USER,), releases=(B,), minimal_trust_level="sgx", not_after=TIME,
