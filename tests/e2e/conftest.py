@@ -15,7 +15,7 @@ from client.demo import WISHES, calibrated, train_plain
 from client.digits import DigitsFiles, write_digits
 from client.measuring import CODE_ROOT, measure_roles
 from client.pinning import pin
-from client.policy_terms import PolicyTerms
+from client.policy_terms import PolicyTerms, ProviderTerms
 from client.scheduling import ScheduleWishes
 from client.stack_access import endpoints_of, read_trust_settings
 from common.enclave.trust_settings import TrustSettings
@@ -101,7 +101,7 @@ def published(make_party: MakeParty, tmp_path_factory: pytest.TempPathFactory) -
 def publish(party: Party, source: Path, directory: Path) -> Published:
     """Pack and publish a provider's directory."""
     e.outcome(provider.pack(party, source, directory), e.Sealed)
-    return Published(party, e.outcome(provider.publish(party, directory, provider.ProviderTerms()), e.BundleRegistered))
+    return Published(party, e.outcome(provider.publish(party, directory, ProviderTerms()), e.BundleRegistered))
 
 
 @dataclass(frozen=True)
