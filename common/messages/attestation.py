@@ -427,11 +427,15 @@ class Confirmed(Message):
 
 
 class Refused(Message):
-    """A public code; expected and seen are wrapped to the party entitled to them (`WRAP_REFUSAL_DETAIL`), if any."""
+    """A public code; expected and seen are wrapped to the party entitled to them (`WRAP_REFUSAL_DETAIL`), if any.
+
+    `others`: where several parties' terms were judged, what each of the rest is told, at the same size.
+    """
 
     type: Literal["refused"] = "refused"
     code: Annotated[str, Field(max_length=64)]
     detail: Annotated[bytes, Field(max_length=8192)] | None = None
+    others: Annotated[tuple[Annotated[bytes, Field(max_length=8192)], ...], Field(max_length=64)] = ()
 
 
 ReplyBody = Annotated[

@@ -15,7 +15,7 @@ that they know, as often as it likes. Where they stay away, what was decided is 
 import threading
 from typing import Final
 
-from common.broker_statements import wrap_refusal_detail
+from common.broker_statements import RefusalDetail, wrap_refusal_detail
 from common.broker_verification import broker_binding
 from common.crypto.digests import sha256
 from common.errors import FormatError, Refusal, UnavailableError
@@ -47,7 +47,7 @@ from services.attestation.admission import admit, issue_challenge
 from services.attestation.budget import draw_budget
 from services.attestation.completion import complete_job
 from services.attestation.context import BrokerContext
-from services.attestation.entitlement import EntitledRefusal
+from services.attestation.entitlement import EntitledRefusal, Told
 from services.attestation.ledger import read_ledger
 from services.attestation.members import members_of
 from services.attestation.orders import accept_order
@@ -170,9 +170,18 @@ class KeyBroker:
 
 
 def _refused(cause: EntitledRefusal, request: Digest) -> Refused:
-    refusal = cause.refusal
+    code = cause.refusal.code
+    return Refused(
+        code=code,
+        detail=_detail(cause.told, code, request),
+        others=tuple(_detail(one, code, request) or b"" for one in cause.others),
+    )
+
+
+def _detail(told: Told, public: str, request: Digest) -> bytes | None:
+    refusal = told.refusal
+    own = RefusalDetail(expected=None, seen=None) if refusal is None else RefusalDetail.of(refusal, public)
     try:
-        detail = wrap_refusal_detail(refusal.expected, refusal.seen, request, cause.party, cause.report_key)
+        return wrap_refusal_detail(own, request, told.party, told.report_key)
     except FormatError:  # a report key of the right length that is no key: its party can't be told more
-        detail = None
-    return Refused(code=refusal.code, detail=detail)
+        return None

@@ -10,7 +10,11 @@ In this order, each raises:
   (6) every owner's newest policy allows it, bits for first attempts included;  (7) the provider's terms allow it;
   (8) its schedule carries frames for this bundle's state class, and it asks for nothing that has no keys yet;
   (9) its secret opens.
+
+In (6) and (7) everybody's terms are judged, and each party is told its own reason (`entitlement`).
 """
+
+import functools
 
 from common.crypto.keys import SecretKey
 from common.enclave.trust_settings import require_release
@@ -25,7 +29,7 @@ from common.messages.release import Release
 from common.messages.signed import Signed, open_signed
 from services.attestation.context import BrokerContext
 from services.attestation.decision_log import Decision
-from services.attestation.entitlement import entitled
+from services.attestation.entitlement import entitled, judge_each
 from services.attestation.ledger import JOBS, require_bits, tally_of
 from services.attestation.policy import OrderFacts, require_owner_allows, require_provider_allows
 from services.attestation.records import (
@@ -117,14 +121,14 @@ def _require_allowed(
     broker: BrokerContext, order: TrainingOrder, datasets: tuple[DatasetRecord, ...], bundle: BundleRecord, at: int
 ) -> None:
     facts = OrderFacts(order, bundle.publication, broker.platform.trust_level, at)
-    for data in datasets:
-        policy = data.policy
-        with entitled(policy):
-            require_owner_allows(policy, facts, broker.state.tally(tally_of(JOBS, data.dataset_id)))
-        require_bits(broker, data.dataset_id, policy, order.trainers * attempt_bits(order.schedule))
-    terms = bundle.terms
-    with entitled(terms):
-        require_provider_allows(terms, facts)
+    bits, terms = order.trainers * attempt_bits(order.schedule), bundle.terms
+
+    def judge_owner(data: DatasetRecord) -> None:
+        require_owner_allows(data.policy, facts, broker.state.tally(tally_of(JOBS, data.dataset_id)))
+        require_bits(broker, data.dataset_id, data.policy, bits)
+
+    owners = [(data.policy, functools.partial(judge_owner, data)) for data in datasets]
+    judge_each([*owners, (terms, functools.partial(require_provider_allows, terms, facts))])
 
 
 def _require_supported(order: TrainingOrder, bundle: BundleRecord) -> None:

@@ -102,7 +102,7 @@ def reply_bodies() -> list[a.ReplyBody]:
         a.Revoked(identifier=JOB),
         a.LedgerReply(sealed=b"wrapped"),
         a.Confirmed(frozen=False),
-        a.Refused(code="policy.provider", detail=b"wrapped"),
+        a.Refused(code="policy.provider", detail=b"wrapped", others=(b"wrapped",)),
     ]
 
 

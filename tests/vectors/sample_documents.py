@@ -123,6 +123,6 @@ def documents() -> list[Message]:
         JobReport(job_id=JOB, sequence=5, tick=40, total_ticks=60, round=2, loss=0.25, members_live=2, real_frames=90,
                   dummy_frames=70, refused_frames=0, codes=("provider.raised",)),
         BundleContents(manifest=BUNDLE_MANIFEST, files={"model.py": b"import torch\n", "provider.toml": b"name = 1\n"}),
-        RefusalDetail(expected="one of the providers", seen=None),
+        RefusalDetail(expected="one of the providers", seen=None, code="policy.provider"),
         RoleSpec(role=RoleName("trainer"), entry="services.trainer_enclave.enclave", needs_sandbox=True),
     ]  # fmt: skip

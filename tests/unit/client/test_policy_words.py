@@ -50,7 +50,7 @@ def test_bits_are_answers_and_attempts() -> None:
     label = answer_bits(AnswerSize(10, 40), "label")
     assert (bits.per_answer, bits.answers) == (label, 100 * label)
     assert bits.attempts == 2 * 3 * 4 * 300
-    assert bits.most == bits.answers + bits.attempts
+    assert bits.most == 100 * label + 7200
     assert f"at most {bits.most:,} bits leave" in text(TERMS, Assumed(classes=10, ticks=300))
 
 
