@@ -6,6 +6,7 @@ from client.commands.attestation import attestation
 from client.commands.demo import demo
 from client.commands.keys import explain, keygen, measure
 from client.commands.owner import owner
+from client.commands.policy import policy
 from client.commands.provider import provider
 from client.commands.stack import clean, down, status, up
 from client.commands.user import user
@@ -20,22 +21,9 @@ def main() -> None:
     """Confidential machine learning: secret code trains on secret data, and neither meets the other."""
 
 
-for _command in (
-    demo,
-    up,
-    status,
-    down,
-    clean,
-    keygen,
-    measure,
-    explain,
-    provider,
-    owner,
-    user,
-    verify,
-    attestation,
-    witness,
-):
+for _command in (demo, up, status, down, clean, keygen, measure, explain):
+    main.add_command(_command)
+for _command in (policy, provider, owner, user, verify, attestation, witness):
     main.add_command(_command)
 
 

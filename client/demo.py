@@ -21,7 +21,7 @@ from client.measuring import CODE_ROOT, measure_roles
 from client.ordering import Training
 from client.pinning import pin
 from client.plain_training import train_plain_twin
-from client.policy_terms import PolicyTerms
+from client.policy_terms import PolicyTerms, ProviderTerms
 from client.scheduling import ScheduleWishes
 from common.enclave.trust_settings import TrustSettings
 from common.errors import refusal_of
@@ -122,7 +122,7 @@ def _without_repetition(events: Stage) -> Stage:
 def _publish(places: DemoPlaces) -> Stage:
     party, packed = places.party("provider"), places.directory / "bundle.sealed"
     yield from provider.pack(party, PROVIDER_SOURCE, packed)
-    yield from provider.publish(party, packed, provider.ProviderTerms())
+    yield from provider.publish(party, packed, ProviderTerms())
 
 
 def _prepare(places: DemoPlaces, tally: "_Tally") -> Stage:

@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from client import events as e
+from client.policy_rendering import PolicyTold, policy_lines
 from common.errors import CloisterError, Refusal
 from common.messages.evidence import TrustLevel
 
@@ -214,6 +215,11 @@ class Terminal:
     @show.register
     def _(self, event: e.PolicySigned) -> None:
         self._line("policy", f"version {event.policy_version} of {event.dataset_id}: {event.digest}")
+
+    @show.register
+    def _(self, event: PolicyTold) -> None:
+        for mark, text, style in policy_lines(event):
+            self._line(mark, text, style=style)
 
     @show.register
     def _(self, event: e.OrderAccepted) -> None:

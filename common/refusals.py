@@ -12,6 +12,7 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     # -- format: the bytes are not what they say they are
     "format.message": ("sender", "send a message of the documented type and version (docs/formats.md)"),
     "format.too_large": ("sender", "send at most the documented number of bytes (docs/formats.md)"),
+    "format.policy": ("sender", "mend the policy file (`cloister policy check FILE`; docs/policy.md)"),
     "format.identifier": ("sender", "use an identifier as the service returned it"),
     "format.sealed_object": ("sender", "seal the data anew with `cloister owner seal` or `cloister provider pack`"),
     "format.dataset": ("owner", "seal an NPZ or Arrow file with columns of fixed shape"),
@@ -79,6 +80,7 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     "policy.provider": ("owner", "name the provider in the policy (`cloister owner policy`)"),
     "policy.bundle": ("owner", "name the bundle in the policy (`cloister owner policy`)"),
     "policy.release": ("owner", "name the release in the policy, or order under the release that it names"),
+    "policy.measurement": ("owner", "name the code's measurement in the policy, or order under a release that has it"),
     "policy.purpose": ("owner", "allow the purpose in the policy"),
     "policy.expired": ("owner", "sign a policy that is still valid"),
     "policy.jobs": ("owner", "allow more jobs in the policy"),
@@ -87,6 +89,16 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     "policy.sandbox": ("owner", "allow this sandbox kind in the policy, or run on a platform where it is sound"),
     "policy.trust_level": ("owner", "allow this trust level in the policy, or use a stronger platform"),
     "policy.slots": ("owner", "order a number of trainers within the policy"),
+    "policy.size": ("owner", "allow models of this size class in the policy (`at_most: state_values`)"),
+    "policy.user": ("owner", "name the user in the policy (`answering: users`)"),
+    "policy.approvals": (
+        "owner",
+        "let enough approvers of the present policy sign the new one (`cloister policy approve`)",
+    ),
+    "policy.bits": (
+        "owner",
+        "look at `cloister owner ledger DATASET`, and allow more bits in the policy if that is right",
+    ),
     "policy.revoked": ("owner", "sign a new policy: this one is revoked"),
     "policy.grant": ("owner", "grant the user access with `cloister owner grant`"),
     "policy.budget": ("owner", "grant more answers with `cloister owner grant`"),

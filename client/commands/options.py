@@ -106,7 +106,9 @@ def party_command(default_name: str) -> Callable[[Callable[..., None]], Callable
             try:
                 for one in click.get_current_context().command.params:
                     if isinstance(one.type, InputPath):
-                        one.type.require(arguments[one.name or ""])
+                        value = arguments[one.name or ""]
+                        for path in value if one.multiple else (value,):
+                            one.type.require(path)
                 function(Surroundings(home.expanduser(), name, endpoints_file, state, show), **arguments)
             except CloisterError as error:
                 show.refused(error)

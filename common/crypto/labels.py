@@ -28,6 +28,7 @@ WRAP_REPORT: Final = b"cloister/v1/wrap/report"
 WRAP_SESSION: Final = b"cloister/v1/wrap/session"
 WRAP_OWN_KEY: Final = b"cloister/v1/wrap/own-key"
 WRAP_REFUSAL_DETAIL: Final = b"cloister/v1/wrap/refusal-detail"
+WRAP_LEDGER: Final = b"cloister/v1/wrap/ledger"
 
 # AEAD keys = HKDF(parent, label, context)
 STREAM_KEY: Final = b"cloister/v1/stream-key"

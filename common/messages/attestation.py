@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from common.bundle import MAX_ROW_BYTES, ColumnName
 from common.crypto.digests import sha256, transcript
 from common.crypto.labels import BROKER_GENESIS, REPORT_DATA
 from common.identifiers import (
@@ -26,7 +27,7 @@ from common.identifiers import (
 from common.messages.base import Count, Message, Seconds
 from common.messages.evidence import Evidence
 from common.messages.objects import BundlePublication, DatasetManifest
-from common.messages.policy import PublicKey, TrustLevelName
+from common.messages.policy import AnswerDetail, PublicKey, TrustLevelName
 from common.messages.signed import Signed
 
 Nonce = Annotated[bytes, Field(min_length=32, max_length=32)]
@@ -202,12 +203,18 @@ class CompleteJob(Message):
 
 
 class DrawBudget(Message):
-    """Answer: BudgetBlock. A placed query enclave draws answers for one grant; signed with its launch key."""
+    """Answer: BudgetBlock. A placed query enclave draws answers for one grant; signed with its launch key.
+
+    `classes` and `row_bytes` are the size of a row's answer, as the enclave knows it from the bundle: what an answer is
+    charged in bits depends on them (common/leakage).
+    """
 
     type: Literal["draw-budget"] = "draw-budget"
     model_id: ModelId
     grant: Signed
     answers: Annotated[int, Field(ge=1, le=1 << 20)]
+    classes: Annotated[int, Field(ge=1, le=MAX_ROW_BYTES)]
+    row_bytes: Annotated[int, Field(ge=1, le=MAX_ROW_BYTES)]
     launch: PartyKey
     statement: Signature64
 
@@ -217,6 +224,13 @@ class Revoke(Message):
 
     type: Literal["revoke"] = "revoke"
     revocation: Signed
+
+
+class ReadLedger(Message):
+    """Answer: LedgerReply. `request` is a LedgerRequest (common/messages/ledger), signed by the data set's owner."""
+
+    type: Literal["read-ledger"] = "read-ledger"
+    request: Signed
 
 
 class ConfirmHead(Message):
@@ -265,6 +279,7 @@ RequestBody = Annotated[
     | CompleteJob
     | DrawBudget
     | Revoke
+    | ReadLedger
     | ConfirmHead
     | IssueToken
     | AppraiseEvidence
@@ -327,11 +342,15 @@ class Challenge(Message):
 
 
 class DatasetTerms(Message):
-    """What a member reads of one data set: its objects and the owner that reports are sealed to."""
+    """What a member reads of one data set: its objects and the owner that reports are sealed to.
+
+    `columns` None: all of them. A trainer drops others as soon as it has opened the data.
+    """
 
     dataset_id: DatasetId
     manifest: DatasetManifest
     report_key: PublicKey
+    columns: tuple[ColumnName, ...] | None = None
 
 
 class LaunchTerms(Message):
@@ -421,12 +440,16 @@ class Placement(Message):
 
 
 class BudgetBlock(Message):
-    """Answers that a query enclave may give under one grant; spent here even if the enclave dies."""
+    """Answers that a query enclave may give under one grant; spent here even if the enclave dies.
+
+    `detail` is the weakest of the grant, every owner's policy and the provider's terms: these answers tell no more.
+    """
 
     type: Literal["budget-block"] = "budget-block"
     grant_id: GrantId
     answers: Count
     remaining: Count
+    detail: AnswerDetail
 
 
 class Revoked(Message):
@@ -435,6 +458,13 @@ class Revoked(Message):
     type: Literal["revoked"] = "revoked"
     identifier: str
     leases_end: Seconds
+
+
+class LedgerReply(Message):
+    """A Ledger, wrapped to the owner's report key (info: `ledger_info`), at one size."""
+
+    type: Literal["ledger-reply"] = "ledger-reply"
+    sealed: Annotated[bytes, Field(max_length=8192)]
 
 
 class Confirmed(Message):
@@ -469,11 +499,15 @@ class TokenKeyShown(Message):
 
 
 class Refused(Message):
-    """A public code; expected and seen are wrapped to the party entitled to them (`WRAP_REFUSAL_DETAIL`), if any."""
+    """A public code; expected and seen are wrapped to the party entitled to them (`WRAP_REFUSAL_DETAIL`), if any.
+
+    `others`: where several parties' terms were judged, what each of the rest is told, at the same size.
+    """
 
     type: Literal["refused"] = "refused"
     code: Annotated[str, Field(max_length=64)]
     detail: Annotated[bytes, Field(max_length=8192)] | None = None
+    others: Annotated[tuple[Annotated[bytes, Field(max_length=8192)], ...], Field(max_length=64)] = ()
 
 
 ReplyBody = Annotated[
@@ -487,6 +521,7 @@ ReplyBody = Annotated[
     | Completed
     | BudgetBlock
     | Revoked
+    | LedgerReply
     | Confirmed
     | AttestationToken
     | TokenKeyShown

@@ -60,6 +60,13 @@ def sign(message: Message, *keys: SigningKey) -> Signed:
     )
 
 
+def countersign(signed: Signed, key: SigningKey) -> Signed:
+    """The same document with one more signature, over the very bytes that the others signed. Checks nothing."""
+    own = Signature(signer=key.party, signature=key.sign(SIGNED_DOCUMENT, signed.payload_type.encode(), signed.payload))
+    others = tuple(one for one in signed.signatures if one.signer != own.signer)
+    return signed.model_copy(update={"signatures": (*others, own)})
+
+
 def open_signed(signed: Signed, kind: type[T], allowed: Collection[PartyKey], *, threshold: int = 1) -> T:
     """The message, if at least `threshold` different keys of `allowed` signed it and no signature is wrong.
 

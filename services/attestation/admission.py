@@ -4,11 +4,14 @@ Keys leave only after these checks, in this order; each raises and none can be s
 
   (1) the challenge was issued here, is fresh, and is spent by this call;
   (2) the job runs (for a query enclave: it has made a model), and nothing that the role gets a key of is revoked;
-  (3) the attempt is still the slot's next, and within every owner's limit;
+  (3) the attempt is still the slot's next, and within every owner's limits (attempts, bits);
   (4) the quote binds this launch, is authentic, and meets the release (`verifier`); no document of its collateral is
       older than one that was accepted before (`collateral`);
-  (5) the platform is as strong as the job's, as every party's terms demand (trust level, TCB), and sound for the
-      sandbox.
+  (5) platform and code are as strong as the job's, as every party's terms demand (trust level, TCB, measurements), and
+      sound for the sandbox.
+
+Of each owner a job's launch is judged under two versions of the policy, that under which its order was accepted and
+the newest: a later one may stop a running job and never widens what it may do. A query enclave's: the newest alone.
 
 Only then is the launch written down, durably, and its keys wrapped to the key that its quote bound.
 """
@@ -29,10 +32,12 @@ from services.attestation.context import BrokerContext
 from services.attestation.decision_log import Decision
 from services.attestation.entitlement import entitled
 from services.attestation.key_grants import grant_keys
-from services.attestation.members import QUERY, next_attempt, require_next, require_slot, with_launch
+from services.attestation.ledger import charged_attempt, require_attempt_bits
+from services.attestation.members import QUERY, TRAINER, next_attempt, require_next, require_slot, with_launch
 from services.attestation.policy import (
     require_attempt_left,
     require_level,
+    require_measurement,
     require_sound_pair,
     require_terms_unexpired,
     require_unexpired,
@@ -53,7 +58,11 @@ def issue_challenge(broker: BrokerContext, body: IssueChallenge, at: int) -> Cha
     if body.role == QUERY:
         attempt += broker.challenges.open_for(job.job_id, body.role)
     else:
-        require_attempt_left(_policies(broker, job), attempt)
+        for policy in _policies(broker, job, body.role):
+            with entitled(policy):
+                require_attempt_left(policy, attempt)
+    if body.role == TRAINER:
+        require_attempt_bits(broker, job)
     challenge = broker.challenges.issue(job.job_id, body.role, body.slot, attempt=attempt, subject=subject, at=at)
     return challenge_of(broker, challenge)
 
@@ -77,7 +86,8 @@ def admit(broker: BrokerContext, body: Admit, at: int) -> Admission:
     launch = launch_record(broker, job, body.binding, claims, at)
     admitted = with_launch(job, launch, at)
     subjects = (job.job_id.encode(), body.binding.report_data(), claims.measurement.encode())
-    broker.state.commit(Decision("launch-admitted", subjects), at, admitted, *newcomer.marks)
+    charges = charged_attempt(broker, job) if launch.role == TRAINER else ()
+    broker.state.commit(Decision("launch-admitted", subjects), at, admitted, *charges, *newcomer.marks)
     return grant_keys(broker, admitted, newcomer.challenge, body.binding, launch, claims, at)
 
 
@@ -97,6 +107,8 @@ def appraise_newcomer(broker: BrokerContext, body: Admit | AppraiseEvidence, at:
     job = broker.job(challenge.job_id)
     require_admissible(broker, job, challenge.role, at)  # (2)
     require_next(job, challenge.role, challenge.slot, challenge.attempt)  # (3)
+    if challenge.role == TRAINER:
+        require_attempt_bits(broker, job)
     claims, marks = appraise_launch(broker, job, challenge, body.binding, body.evidence, at)  # (4), (5)
     return Newcomer(job, challenge, claims, marks)
 
@@ -116,14 +128,14 @@ def appraise_launch(
         at=at,
     )
     marks = require_not_older(broker, evidence.collateral)
-    _require_platform(broker, job, claims, at)
+    _require_platform(broker, job, challenge.role, claims, at)
     return claims, marks
 
 
 def require_admissible(broker: BrokerContext, job: JobRecord, role: RoleName, at: int) -> Digest:
     """Check (2); what a launch of this role is about: the order's digest, or the model manifest's."""
-    bundle, policies = broker.bundle(job.order.bundle), _policies(broker, job)
-    for policy in policies:
+    bundle = broker.bundle(job.order.bundle)
+    for policy in _policies(broker, job, role):
         with entitled(policy):
             require_unexpired(policy, at)
     with entitled(bundle.terms):
@@ -142,20 +154,22 @@ def require_admissible(broker: BrokerContext, job: JobRecord, role: RoleName, at
     return job.order_document.digest
 
 
-def _policies(broker: BrokerContext, job: JobRecord) -> list[DataPolicy]:
-    return [data.policy for data in broker.datasets_of(job)]
+def _policies(broker: BrokerContext, job: JobRecord, role: RoleName) -> list[DataPolicy]:
+    newest = [data.policy for data in broker.datasets_of(job)]
+    return newest if role == QUERY else [*newest, *job.accepted_policies]
 
 
-def _all_terms(broker: BrokerContext, job: JobRecord) -> list[DataPolicy | BundleTerms]:
-    return [*_policies(broker, job), broker.bundle(job.order.bundle).terms]
+def _all_terms(broker: BrokerContext, job: JobRecord, role: RoleName) -> list[DataPolicy | BundleTerms]:
+    return [*_policies(broker, job, role), broker.bundle(job.order.bundle).terms]
 
 
-def _require_platform(broker: BrokerContext, job: JobRecord, claims: QuoteClaims, at: int) -> None:
+def _require_platform(broker: BrokerContext, job: JobRecord, role: RoleName, claims: QuoteClaims, at: int) -> None:
     require_trust_level(claims.trust_level, job.trust_level)
-    for terms in _all_terms(broker, job):
+    for terms in _all_terms(broker, job, role):
         with entitled(terms):
             require_level(terms, claims.trust_level)
             require_tcb(claims.machine, terms.tcb, at)
+            require_measurement(terms, claims.measurement)
     require_sound_pair(job.order.sandbox, claims.trust_level)
 
 
@@ -163,7 +177,7 @@ def launch_record(
     broker: BrokerContext, job: JobRecord, binding: LaunchBinding, claims: QuoteClaims, at: int
 ) -> LaunchRecord:
     """What the broker writes down of a launch that it admits."""
-    ends = (at + PLACEMENT_SECONDS, *(terms.not_after for terms in _all_terms(broker, job)))
+    ends = (at + PLACEMENT_SECONDS, *(terms.not_after for terms in _all_terms(broker, job, binding.role)))
     return LaunchRecord(
         role=binding.role,
         slot=binding.slot,

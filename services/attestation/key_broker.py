@@ -15,7 +15,7 @@ that they know, as often as it likes. Where they stay away, what was decided is 
 import threading
 from typing import Final
 
-from common.broker_statements import wrap_refusal_detail
+from common.broker_statements import RefusalDetail, wrap_refusal_detail
 from common.broker_verification import broker_binding
 from common.crypto.digests import sha256
 from common.errors import FormatError, Refusal, UnavailableError
@@ -35,6 +35,7 @@ from common.messages.attestation import (
     IssueChallenge,
     IssueToken,
     ListMembers,
+    ReadLedger,
     Refused,
     RegisterBundle,
     RegisterDataset,
@@ -52,8 +53,9 @@ from services.attestation.budget import draw_budget
 from services.attestation.collateral import with_offered
 from services.attestation.completion import complete_job
 from services.attestation.context import BrokerContext
-from services.attestation.entitlement import EntitledRefusal
+from services.attestation.entitlement import EntitledRefusal, Told
 from services.attestation.leases import issue_renewal, renew_lease
+from services.attestation.ledger import read_ledger
 from services.attestation.members import members_of
 from services.attestation.orders import accept_order
 from services.attestation.registration import register_bundle, register_dataset, update_policy
@@ -149,6 +151,8 @@ class KeyBroker:
                 return update_policy(self._context, body, at)
             case Revoke():
                 return revoke(self._context, body, at)
+            case ReadLedger():
+                return read_ledger(self._context, body, at)
             case _:
                 return self._answer_job(body, nonce, at)
 
@@ -187,9 +191,18 @@ class KeyBroker:
 
 
 def _refused(cause: EntitledRefusal, request: Digest) -> Refused:
-    refusal = cause.refusal
+    code = cause.refusal.code
+    return Refused(
+        code=code,
+        detail=_detail(cause.told, code, request),
+        others=tuple(_detail(one, code, request) or b"" for one in cause.others),
+    )
+
+
+def _detail(told: Told, public: str, request: Digest) -> bytes | None:
+    refusal = told.refusal
+    own = RefusalDetail(expected=None, seen=None) if refusal is None else RefusalDetail.of(refusal, public)
     try:
-        detail = wrap_refusal_detail(refusal.expected, refusal.seen, request, cause.party, cause.report_key)
+        return wrap_refusal_detail(own, request, told.party, told.report_key)
     except FormatError:  # a report key of the right length that is no key: its party can't be told more
-        detail = None
-    return Refused(code=refusal.code, detail=detail)
+        return None

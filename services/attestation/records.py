@@ -111,12 +111,14 @@ class JobRecord(Message):
     """An accepted order and what became of it.
 
     `keys` holds {job, seed, model} while it runs, {model} when it has made one, nothing otherwise. `launches` are the
-    newest of each slot of trainers and parameter server, and the placed query enclaves of its model.
+    newest of each slot of trainers and parameter server, and the placed query enclaves of its model. `policies` are
+    those under which the order was accepted, in its data sets' order: a later version never widens what the job may do.
     """
 
     type: Literal["job"] = "job"
     job_id: JobId
     order_document: Signed
+    policies: tuple[Signed, ...]
     outer_learning_rate: float
     outer_momentum: float
     trust_level: TrustLevel
@@ -134,6 +136,11 @@ class JobRecord(Message):
     def order(self) -> TrainingOrder:
         """The order, whose signatures were checked when it was accepted."""
         return TrainingOrder.decode(self.order_document.payload)
+
+    @property
+    def accepted_policies(self) -> tuple[DataPolicy, ...]:
+        """The policies under which it was accepted, likewise, in the order of the data sets."""
+        return tuple(DataPolicy.decode(document.payload) for document in self.policies)
 
     @property
     def model_id(self) -> ModelId:
@@ -168,7 +175,7 @@ class UsedNonceRecord(Message):
 
 
 class TallyRecord(Message):
-    """A number that only grows: jobs of a data set, answers of a data set, model or grant."""
+    """A number that only grows: jobs, attempts and bits of a data set, answers of a data set, model or grant."""
 
     type: Literal["tally"] = "tally"
     name: Annotated[str, Field(max_length=128)]

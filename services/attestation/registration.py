@@ -90,7 +90,8 @@ def register_bundle(broker: BrokerContext, body: RegisterBundle, at: int) -> Reg
 def update_policy(broker: BrokerContext, body: UpdatePolicy, at: int) -> Registered:
     """Take the next version of a data set's policy: signed by its owner, chained to the newest, never older.
 
-    Raises `AuthenticityError`, `PolicyError` or `FreshnessError` (freshness.policy).
+    It carries as many approvals as the newest version asks for: a version can't excuse itself from them.
+    Raises `AuthenticityError`, `PolicyError` (policy.approvals among them) or `FreshnessError` (freshness.policy).
     """
     record = broker.dataset(body.dataset_id)
     newest, owner = record.policy, record.manifest.owner
@@ -104,6 +105,7 @@ def update_policy(broker: BrokerContext, body: UpdatePolicy, at: int) -> Registe
         expected = (newest.policy_version + 1, record.policy_document.digest)
         if (policy.policy_version, policy.previous) != expected:
             raise FreshnessError("freshness.policy", expected=expected, seen=(policy.policy_version, policy.previous))
+        _require_approved(document, newest)
         _require_fitting(broker, policy)
     decision = Decision("policy-updated", (body.dataset_id.encode(), document.digest.raw()))
     broker.state.commit(decision, at, record.model_copy(update={"policy_document": document}))
@@ -119,6 +121,14 @@ def _open_terms(
     if document.digest != digest:
         raise FormatError("format.message", expected=f"terms with digest {digest}", seen=document.digest)
     return document, terms
+
+
+def _require_approved(document: Signed, newest: DataPolicy) -> None:
+    """Enough approvers of `newest` signed; `open_signed` has found every signature right."""
+    approvals = {one.signer for one in document.signatures} & set(newest.approvers)
+    if len(approvals) < newest.approvals_needed:
+        expected = f"signatures of {newest.approvals_needed} of {sorted(newest.approvers)}"
+        raise PolicyError("policy.approvals", expected=expected, seen=sorted(approvals))
 
 
 def _require_fitting(broker: BrokerContext, terms: DataPolicy | BundleTerms) -> None:

@@ -5,6 +5,7 @@ Holds: what services/query_enclave names.  Door: `place` once, then `proof`, `se
 answers. A launch that could not be placed ends with its relay: there is no second try under the same keys.
 """
 
+import math
 import os
 import secrets
 import threading
@@ -18,6 +19,7 @@ from common.enclave.runtime import EnclaveRuntime, current_runtime
 from common.errors import AppraisalError, ConflictError, UnavailableError
 from common.identifiers import ModelId, RoleName
 from common.key_retrieval import BrokerChannel, Launch, attest_and_fetch
+from common.leakage import AnswerSize
 from common.lease import LeaseKeeper
 from common.messages.attestation import BudgetBlock, DrawBudget, Placement, QueryEnclaveProof
 from common.messages.query import PlaceModel, QueryEnclaveStatus, QueryProfile
@@ -50,19 +52,21 @@ class LowerBoundClock:
 
 
 class BrokerBudgets:
-    """Draws budget blocks under this launch's signature."""
+    """Draws budget blocks under this launch's signature, for answers of the model's size."""
 
-    def __init__(self, channel: BrokerChannel, launch: Launch, model_id: ModelId) -> None:
-        self._channel, self._launch, self._model_id = channel, launch, model_id
+    def __init__(self, channel: BrokerChannel, launch: Launch, model_id: ModelId, size: AnswerSize) -> None:
+        self._channel, self._launch, self._model_id, self._size = channel, launch, model_id, size
 
     def draw(self, grant: Signed, answers: int) -> BudgetBlock:
         """At most `answers` answers under `grant`. Raises the broker's refusal, `UnavailableError` when it is away."""
         nonce = secrets.token_bytes(32)
-        statement = self._launch.state_draw(self._model_id, grant.digest, answers, nonce)
+        statement = self._launch.state_draw(self._model_id, grant.digest, answers, self._size, nonce)
         body = DrawBudget(
             model_id=self._model_id,
             grant=grant,
             answers=answers,
+            classes=self._size.classes,
+            row_bytes=self._size.row_bytes,
             launch=self._launch.signing_key.party,
             statement=statement,
         )
@@ -154,7 +158,8 @@ def _serve(launch: Launch, channel: BrokerChannel, placed: Placed, model: Opened
     clock = LowerBoundClock()
     sandbox = NativeQuerySandbox.start(model.contents, model.state_P, seed=secrets.randbits(63))
     sessions = SessionTable(placed, launch.wrapping_key, profile, clock.now)
-    budgets = GrantBudgets(BrokerBudgets(channel, launch, placed.model_id))
+    size = AnswerSize(math.prod(profile.answer.shape), profile.answer.row_bytes)
+    budgets = GrantBudgets(BrokerBudgets(channel, launch, placed.model_id, size))
     answering = Answering(profile, sessions, budgets, sandbox, clock.now, Timing(), lease.require)
     return Serving(_proof(launch, model, profile).encode(), sessions, answering)
 

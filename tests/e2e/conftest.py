@@ -15,7 +15,7 @@ from client.context import Endpoints, Party
 from client.digits import DigitsFiles, write_digits
 from client.measuring import digest_cache, measure_roles
 from client.pinning import pin
-from client.policy_terms import PolicyTerms
+from client.policy_terms import PolicyTerms, ProviderTerms
 from client.scheduling import ScheduleWishes
 from client.stack_access import endpoints_of, read_trust_settings
 from common.enclave.trust_settings import TrustSettings
@@ -124,14 +124,14 @@ class Published:
 def published(demo: DemoRun) -> Published:
     """The example bundle as the demo published it: to publish it again changes nothing and tells its names."""
     party, packed = demo.party("provider"), demo.directory / "bundle.sealed"
-    told = provider.publish(party, packed, provider.ProviderTerms())
+    told = provider.publish(party, packed, ProviderTerms())
     return Published(party, e.outcome(told, e.BundleRegistered))
 
 
 def publish(party: Party, source: Path, directory: Path) -> Published:
     """Pack and publish a provider's directory."""
     e.outcome(provider.pack(party, source, directory), e.Sealed)
-    return Published(party, e.outcome(provider.publish(party, directory, provider.ProviderTerms()), e.BundleRegistered))
+    return Published(party, e.outcome(provider.publish(party, directory, ProviderTerms()), e.BundleRegistered))
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,7 @@ BINDINGS: Final[dict[str, dict[str, Any]]] = {
     "session": {"report_data": "ab" * 64, "manifest": digest_of("e"), "placement": digest_of("f")},
     "own key": {"root": digest_of("1")},
     "refusal detail": {"request": digest_of("d"), "party": digest_of("2")},
+    "ledger": {"request": digest_of("d"), "party": digest_of("2")},
 }
 """What each binding names, in the order of its transcript."""
 

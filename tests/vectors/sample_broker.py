@@ -19,6 +19,7 @@ from tests.vectors.sample_documents import (
     GRANT,
     JOB,
     KEY,
+    LEDGER_REQUEST,
     MANIFEST,
     MEASURED,
     MODEL,
@@ -62,8 +63,8 @@ PLACEMENT: Final = a.Placement(
 TERMS_OF_LAUNCH: Final = a.LaunchTerms(
     job_id=JOB, role=TRAINER, slot=1, attempt=2, order=sign(ORDER, KEY), outer_learning_rate=1.0, outer_momentum=0.0,
     bundle_id=BUNDLE, bundle=PUBLICATION,
-    datasets=(a.DatasetTerms(dataset_id=DATASET, manifest=MANIFEST, report_key=PUBLIC),), trust_level="simulation",
-    mr_enclaves={"broker": MEASURED}, lease_seconds=900,
+    datasets=(a.DatasetTerms(dataset_id=DATASET, manifest=MANIFEST, report_key=PUBLIC, columns=("image",)),),
+    trust_level="simulation", mr_enclaves={"broker": MEASURED}, lease_seconds=900,
 )  # fmt: skip
 LAUNCH: Final = r.LaunchRecord(
     role=TRAINER, slot=1, attempt=2, signing_public=USER, mr_enclave=MEASURED, not_after=0,
@@ -85,8 +86,11 @@ def request_bodies() -> list[a.RequestBody]:
         a.RenewLease(challenge_id=CHALLENGE, binding=BINDING, evidence=EVIDENCE),
         a.ListMembers(job_id=JOB),
         a.CompleteJob(job_id=JOB, outcome="finished", manifest=sign(MODEL_MANIFEST, KEY), statement=WORD),
-        a.DrawBudget(model_id=MODEL, grant=sign(GRANT, KEY), answers=16, launch=USER, statement=WORD),
+        a.DrawBudget(
+            model_id=MODEL, grant=sign(GRANT, KEY), answers=16, classes=10, row_bytes=40, launch=USER, statement=WORD
+        ),
         a.Revoke(revocation=sign(REVOCATION, KEY)),
+        a.ReadLedger(request=sign(LEDGER_REQUEST, KEY)),
         a.ConfirmHead(witness=USER, boot_nonce=NONCE32, head=HEAD, signature=WORD),
         a.IssueToken(job_id=JOB, launch=USER),
         a.AppraiseEvidence(challenge_id=CHALLENGE, binding=BINDING, evidence=EVIDENCE),
@@ -106,12 +110,13 @@ def reply_bodies() -> list[a.ReplyBody]:
         a.Leased(seconds=180),
         a.Members(job_id=JOB, state="running", members=(member,)),
         a.Completed(job_id=JOB, model_id=MODEL),
-        a.BudgetBlock(grant_id=GrantId.of(C), answers=16, remaining=84),
+        a.BudgetBlock(grant_id=GrantId.of(C), answers=16, remaining=84, detail="label"),
         a.Revoked(identifier=JOB, leases_end=TIME),
+        a.LedgerReply(sealed=b"wrapped"),
         a.Confirmed(frozen=False),
         a.AttestationToken(token="header.claims.signature"),
         a.TokenKeyShown(document=sign(TOKEN_KEY, KEY)),
-        a.Refused(code="policy.provider", detail=b"wrapped"),
+        a.Refused(code="policy.provider", detail=b"wrapped", others=(b"wrapped",)),
     ]
 
 
@@ -139,9 +144,9 @@ def state_entries() -> list[Message]:
         r.BundleRecord(bundle_id=BUNDLE, publication_document=sign(PUBLICATION, KEY), terms_document=sign(TERMS, KEY),
                        keys=None),
         r.ReleaseRecord(document=sign(RELEASE, KEY)),
-        r.JobRecord(job_id=JOB, order_document=sign(ORDER, KEY), outer_learning_rate=1.0, outer_momentum=0.0,
-                    trust_level=TrustLevel.SIMULATION, state="running", keys=b"blob", launches=(LAUNCH,),
-                    manifest_document=None),
+        r.JobRecord(job_id=JOB, order_document=sign(ORDER, KEY), policies=(sign(POLICY, KEY),),
+                    outer_learning_rate=1.0, outer_momentum=0.0, trust_level=TrustLevel.SIMULATION, state="running",
+                    keys=b"blob", launches=(LAUNCH,), manifest_document=None),
         r.ModelRecord(model_id=MODEL, job_id=JOB),
         r.UsedNonceRecord(owner=PARTY, nonce=NONCE),
         r.TallyRecord(name=f"jobs {DATASET}", count=3),
