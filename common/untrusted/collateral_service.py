@@ -128,29 +128,34 @@ class CollateralService:
         try:
             if not self._fetching.acquire(timeout=_WAIT_SECONDS):
                 return None
-            self._fetching.release()
-            stored = self._cache.read(name)  # perhaps the one that was waited for
-            if stored is not None and self._limits.is_good(stored, self._now()):
-                return stored
-            return self._fetch(name)
+            try:
+                stored = self._cache.read(name)  # perhaps the one that was waited for
+                if stored is not None and self._limits.is_good(stored, self._now()):
+                    return stored
+                return self._fetch_alone(name)
+            finally:
+                self._fetching.release()
         finally:
             self._waiting.release()
 
     def _fetch(self, name: CollateralName) -> StoredCollateral | None:
         """Fetch and store; None when that failed, or failed a moment ago."""
         with self._fetching:
-            failed = self._failed.get(name)
-            if self._source is None or (failed is not None and self._now() < failed.until):
-                return None
-            try:
-                stored = self._cache.put(self._source.fetch(name), self._source.url, int(self._now()), asked=name)
-            except Refusal as refusal:
-                self._note_failure(name, failed)
-                log_event(_log, "collateral_not_refreshed", logging.WARNING, kind=str(name), code=refusal.code)
-                return None
-            self._failed.pop(name, None)
-            log_event(_log, "collateral_refreshed", kind=str(name))
-            return stored
+            return self._fetch_alone(name)
+
+    def _fetch_alone(self, name: CollateralName) -> StoredCollateral | None:
+        failed = self._failed.get(name)
+        if self._source is None or (failed is not None and self._now() < failed.until):
+            return None
+        try:
+            stored = self._cache.put(self._source.fetch(name), self._source.url, int(self._now()), asked=name)
+        except Refusal as refusal:
+            self._note_failure(name, failed)
+            log_event(_log, "collateral_not_refreshed", logging.WARNING, kind=str(name), code=refusal.code)
+            return None
+        self._failed.pop(name, None)
+        log_event(_log, "collateral_refreshed", kind=str(name))
+        return stored
 
     def _note_failure(self, name: CollateralName, failed: _Failed | None) -> None:
         pause = _FIRST_PAUSE_SECONDS if failed is None else min(2 * failed.pause, _LONGEST_PAUSE_SECONDS)
