@@ -216,6 +216,12 @@ class ConfirmHead(Message):
     signature: Signature64
 
 
+class SignHead(Message):
+    """Answer: HeadSigned. Asked by anybody; the answer is for whoever verifies the log offline."""
+
+    type: Literal["sign-head"] = "sign-head"
+
+
 RequestBody = Annotated[
     DescribeBroker
     | RegisterDataset
@@ -228,7 +234,8 @@ RequestBody = Annotated[
     | CompleteJob
     | DrawBudget
     | Revoke
-    | ConfirmHead,
+    | ConfirmHead
+    | SignHead,
     Field(discriminator="type"),
 ]
 
@@ -404,6 +411,13 @@ class Refused(Message):
     detail: Annotated[bytes, Field(max_length=8192)] | None = None
 
 
+class HeadSigned(Message):
+    """A Signed TreeHead (common/messages/decision_log)."""
+
+    type: Literal["head-signed"] = "head-signed"
+    head: Signed
+
+
 ReplyBody = Annotated[
     BrokerDescription
     | Registered
@@ -415,6 +429,7 @@ ReplyBody = Annotated[
     | BudgetBlock
     | Revoked
     | Confirmed
+    | HeadSigned
     | Refused,
     Field(discriminator="type"),
 ]

@@ -22,6 +22,7 @@ from services.attestation.context import BrokerContext
 from services.attestation.decision_log import Decision
 from services.attestation.entitlement import entitled
 from services.attestation.key_grants import grant_keys
+from services.attestation.log_subjects import of_launch
 from services.attestation.members import QUERY, next_attempt, require_next, require_slot, with_launch
 from services.attestation.policy import (
     require_attempt_left,
@@ -77,8 +78,8 @@ def admit(broker: BrokerContext, body: Admit, at: int) -> Admission:
     _require_platform(broker, job, claims)  # (5)
     launch = _launch_record(broker, job, body.binding, claims, at)
     admitted = with_launch(job, launch, at)
-    subjects = (job.job_id.encode(), body.binding.report_data(), claims.measurement.encode())
-    broker.state.commit(Decision("launch-admitted", subjects), at, admitted)
+    subjects = of_launch(broker, job, challenge, body, measurement=launch.mr_enclave)
+    broker.state.commit(Decision("admit-launch", subjects), at, admitted)
     return grant_keys(broker, admitted, challenge, body.binding, launch, release, claims)
 
 

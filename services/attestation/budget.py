@@ -23,6 +23,7 @@ from common.messages.signed import open_signed
 from services.attestation.context import BrokerContext
 from services.attestation.decision_log import Decision
 from services.attestation.entitlement import entitled
+from services.attestation.log_subjects import of_draw
 from services.attestation.members import QUERY
 from services.attestation.policy import (
     require_grant_names,
@@ -43,7 +44,7 @@ from services.attestation.records import (
 def draw_budget(broker: BrokerContext, body: DrawBudget, nonce: bytes, at: int) -> BudgetBlock:
     """Checks (1) to (5), then at most `answers` of what is left. Raises the refusal of the first that fails."""
     job = _job_of_model(broker, body.model_id)
-    _require_placed(job, body, nonce, at)  # (1)
+    require_placed(job, body, nonce, at)  # (1)
     grant = open_signed(body.grant, QueryGrant, job.order.owners, threshold=len(set(job.order.owners)))  # (2)
     _require_for_model(broker, job, grant, body.model_id, at)
     datasets, bundle = broker.datasets_of(job), broker.bundle(job.order.bundle)
@@ -57,8 +58,8 @@ def draw_budget(broker: BrokerContext, body: DrawBudget, nonce: bytes, at: int) 
     if block < 1:  # (5)
         raise PolicyError("policy.budget", expected="answers left", seen=0)
     tallies = (broker.state.tally_after(name, block) for name in left)
-    subjects = (body.model_id.encode(), body.grant.digest.raw(), block.to_bytes(8, "big"))
-    broker.state.commit(Decision("budget-drawn", subjects), at, *tallies)
+    subjects = of_draw(broker, job, body, grant, answers=block)
+    broker.state.commit(Decision("draw-budget", subjects), at, *tallies)
     return BudgetBlock(grant_id=grant_id, answers=block, remaining=min(left.values()) - block)
 
 
@@ -72,7 +73,8 @@ def _job_of_model(broker: BrokerContext, model_id: ModelId) -> JobRecord:
     return job
 
 
-def _require_placed(job: JobRecord, body: DrawBudget, nonce: bytes, at: int) -> None:
+def require_placed(job: JobRecord, body: DrawBudget, nonce: bytes, at: int) -> None:
+    """Check (1): the asking launch signed this very request, and is placed at this time."""
     parts = draw_budget_parts(body.model_id, body.grant.digest, body.answers, nonce)
     verify_signature(body.launch, body.statement, LAUNCH_STATEMENT, *parts)
     placed = {one.signing_public: one.not_after for one in job.launches if one.role == QUERY}

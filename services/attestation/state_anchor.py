@@ -51,6 +51,12 @@ class StateAnchor:
         confirmed = self._confirmed_size()
         return confirmed is None or self._head.size - confirmed >= UNCONFIRMED_LIMIT
 
+    @property
+    def unconfirmed(self) -> int:
+        """How many decisions a quorum has not seen yet; none matter where there is nobody to see them."""
+        confirmed = self._confirmed_size() if self.witnessed else self._head.size
+        return self._head.size - (confirmed or 0)
+
     def has_confirmed(self, size: int) -> bool:
         """Whether a quorum has seen the log at this size or later; without witnesses there is nobody to ask."""
         if not self.witnessed:
