@@ -8,6 +8,7 @@ its state. Sends: signed replies; keys wrapped to one launch each.
     relay           host     the enclave's door; starts it again when it ends
     state_files     host     the sealed state and the log on disk, durable before it is acknowledged;  record_file
     state_door      both     what crosses the door then
+    log_routes      host     GET /v1/log/...: the decision log to whoever may read it;  log_store: pages and proofs
     enclave         enclave  entry: builds the broker behind the door
     key_broker      enclave  bytes in, signed reply out: the table of requests
     registration    enclave  data sets, bundles, policies;  orders: accepting them;  completion: the end of a job

@@ -3,6 +3,7 @@
 POST /v1/broker    encoded BrokerRequest -> encoded Signed(BrokerReply); 200 whenever the enclave answered: refusals
                    are inside and signed. Who asks is no question of HTTP: each document names and proves its party.
 GET  /v1/release   the Signed release of this installation
+GET  /v1/log/...   the decision log (`log_routes`)
 /healthz /readyz   ready once the enclave answers; that it may still be frozen, its witness's /readyz tells
 """
 
@@ -22,6 +23,7 @@ from common.messages.base import MAX_MESSAGE_BYTES
 from common.untrusted.health import Readiness
 from common.untrusted.http_health import health_router
 from common.untrusted.http_refusals import JSON, OCTETS, answer_refusals
+from services.attestation.log_routes import log_router
 from services.attestation.relay import BrokerRelay
 from services.attestation.settings import AttestationSettings
 from services.attestation.state_files import StateFiles
@@ -42,6 +44,7 @@ def build(settings: AttestationSettings, relay: BrokerRelay) -> FastAPI:
     answer_refusals(app)
     checks = {"sealed_state": lambda: relay.refused is None, "enclave": lambda: relay.ready}
     app.include_router(health_router(Readiness(checks)))
+    app.include_router(log_router(relay.ask, relay.log))
 
     @app.post("/v1/broker")
     async def broker(request: Request) -> Response:

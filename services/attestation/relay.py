@@ -16,6 +16,7 @@ from common.errors import CloisterError, PeerClosedError, Refusal, UnavailableEr
 from common.event_log import log_event
 from common.messages.broker_door import StartBroker
 from common.untrusted.relay import EnclaveRelay
+from services.attestation.log_store import LogStore
 from services.attestation.state_door import parse_append, parse_begin, parse_number
 from services.attestation.state_files import StateFiles
 
@@ -34,6 +35,8 @@ class BrokerRelay:
 
     def __init__(self, launcher: Path, start: StartBroker, files: StateFiles) -> None:
         self._launcher, self._start, self._files = launcher, start, files
+        self.log = LogStore(files)
+        """The decision log, as far as it is stored."""
         self._launched: EnclaveRelay | None = None
         self._enclave: EnclaveRelay | None = None
         self.refused: str | None = None

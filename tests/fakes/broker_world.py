@@ -84,6 +84,13 @@ class MemoryStore:
         self.blobs = list(blobs)
         self.entries = [*self.entries[:first], *entries]
 
+    @property
+    def entry_count(self) -> int:
+        return len(self.entries)
+
+    def read_entry(self, number: int) -> bytes:
+        return self.entries[number]
+
     def copy(self) -> "MemoryStore":
         return MemoryStore(self.blobs, self.entries)
 

@@ -10,6 +10,7 @@ from common.errors import AppraisalError, AuthenticityError, FormatError, Freshn
 from common.messages.attestation import LogHead
 from services.attestation.context import WitnessRule
 from tests.fakes.broker_world import MEASUREMENTS, BrokerWorld, MemoryStore
+from tests.fakes.served_log import get_log
 
 
 class Served:
@@ -20,8 +21,7 @@ class Served:
         self.asked: list[bytes] = []
 
     def get(self, path: str) -> bytes:
-        assert path == "/v1/release"
-        return self.release.encode()
+        return self.release.encode() if path == "/v1/release" else get_log(self.world, path)
 
     def post(self, path: str, body: bytes) -> bytes:
         assert path == "/v1/broker"

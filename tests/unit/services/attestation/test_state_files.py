@@ -180,3 +180,17 @@ def test_bodies_of_the_door_come_back() -> None:
 def test_malformed_bodies_are_refused(parse: Callable[[bytes], object], body: bytes) -> None:
     with pytest.raises(FormatError, match="format.door_frame"):
         parse(body)
+
+
+def test_wherever_a_crash_cuts_there_are_as_many_entries_as_decisions(tmp_path: Path) -> None:
+    files = begun(tmp_path / "whole", b"snapshot")
+    for number in range(6):
+        files.append(b"entry %d" % number, b"blob of decision %d" % number)
+    path = next((tmp_path / "whole").glob("chain-*"))
+    raw, whole = path.read_bytes(), log(files)
+    begun_at = raw.index(b"snapshot") + len(b"snapshot")
+    for cut in range(begun_at, len(raw) + 1):
+        path.write_bytes(raw[:cut])
+        again = StateFiles(tmp_path / "whole")
+        assert again.entry_count == len(chain(again)) + 1
+        assert log(again) == whole[: again.entry_count]
