@@ -2,6 +2,7 @@
 
 import click
 
+from client.commands.audit import audit
 from client.commands.demo import demo
 from client.commands.keys import explain, keygen, measure
 from client.commands.owner import owner
@@ -19,7 +20,22 @@ def main() -> None:
     """Confidential machine learning: secret code trains on secret data, and neither meets the other."""
 
 
-for _command in (demo, up, status, down, clean, keygen, measure, explain, provider, owner, user, verify, witness):
+for _command in (
+    demo,
+    up,
+    status,
+    down,
+    clean,
+    keygen,
+    measure,
+    explain,
+    provider,
+    owner,
+    user,
+    verify,
+    audit,
+    witness,
+):
     main.add_command(_command)
 
 

@@ -3,6 +3,7 @@
     identity.json          the key file (common/crypto/key_file)
     trust.json             PinnedTrust: release document, trust settings, broker genesis, addresses of the services
     head.json              newest log head of that broker that this party has seen
+    audit.json             newest one whose whole log this party has verified
     keys/ROOT.key          the key of one sealed object, wrapped to this party's own report key
     documents/KIND/NAME    signed documents that this party made or was given: policies, publications, orders, grants
 
@@ -104,7 +105,8 @@ class Party:
         """Trust this from now on. A log head of another broker is forgotten with it."""
         before = self._read("trust.json")
         if before is not None and PinnedTrust.decode(before).broker.digest != trust.broker.digest:
-            (self.directory / "head.json").unlink(missing_ok=True)
+            for name in ("head.json", "audit.json"):
+                (self.directory / name).unlink(missing_ok=True)
         self._write("trust.json", trust.encode())
 
     @property
@@ -116,6 +118,16 @@ class Party:
     def remember_head(self, head: LogHead) -> None:
         """Store a head that was checked to be newer."""
         self._write("head.json", head.encode())
+
+    @property
+    def audited_head(self) -> LogHead | None:
+        """The newest head whose whole log this party has verified (client/audit)."""
+        raw = self._read("audit.json")
+        return None if raw is None else LogHead.decode(raw)
+
+    def remember_audit(self, head: LogHead) -> None:
+        """Store a head whose log was verified and extends the one before."""
+        self._write("audit.json", head.encode())
 
     def keep_key(self, root: Digest, key: SecretKey) -> None:
         """Store the key of one sealed object."""
