@@ -18,7 +18,7 @@ def audit() -> None:
 
 
 @audit.command()
-@click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("audit.json"), show_default=True)
+@click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("broker.log"), show_default=True)
 @party_command("owner")
 def fetch(here: Surroundings, output: Path) -> None:
     """Get the log, verify it, and keep it in a file."""

@@ -7,7 +7,8 @@ have stored before the reply leaves, together with the decision's entry in the l
 there without the other. What sealing cannot give is freshness: a shorter chain is as authentic as the whole
 (see `state_anchor`). A host that kept an old chain also keeps, sealed, what was revoked since.
 
-Earlier roots of the log are kept with it, across starts: a witness asks whether the head that it remembers is one.
+Earlier roots of the log are kept with it, across starts: a witness objects with a head that it remembers, and if that
+is one of them, this state is not older.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -31,7 +32,7 @@ COMPACT_AFTER: Final = 20_000
 """Entries after a snapshot before the next one: reading them back takes a few seconds."""
 
 ROOTS_KEPT: Final = 1 << 16
-"""Earlier roots of the log that are known: a witness that is further behind than that cannot be answered."""
+"""Earlier roots of the log that are known. To a witness that is further behind the host proves the newest head."""
 
 _ROOT_BYTES: Final = 32
 
