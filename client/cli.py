@@ -3,6 +3,7 @@
 import click
 
 from client.commands.attestation import attestation
+from client.commands.audit import audit
 from client.commands.demo import demo
 from client.commands.keys import explain, keygen, measure
 from client.commands.owner import owner
@@ -23,7 +24,7 @@ def main() -> None:
 
 for _command in (demo, up, status, down, clean, keygen, measure, explain):
     main.add_command(_command)
-for _command in (policy, provider, owner, user, verify, attestation, witness):
+for _command in (policy, provider, owner, user, verify, audit, attestation, witness):
     main.add_command(_command)
 
 

@@ -4,6 +4,7 @@
     trust.json             PinnedTrust: release document, trust settings, broker genesis, addresses of the services
     head.json              newest log head of that broker that this party has seen
     collateral.json        how new the collateral of that broker's quotes has been
+    audit.json             newest one whose whole log this party has verified
     keys/ROOT.key          the key of one sealed object, wrapped to this party's own report key
     documents/KIND/NAME    signed documents that this party made or was given: policies, publications, orders, grants
 
@@ -108,7 +109,8 @@ class Party:
         """Trust this from now on. A log head of another broker is forgotten with it."""
         before = self._read("trust.json")
         if before is not None and PinnedTrust.decode(before).broker.digest != trust.broker.digest:
-            (self.directory / "head.json").unlink(missing_ok=True)
+            for name in ("head.json", "audit.json"):
+                (self.directory / name).unlink(missing_ok=True)
         self._write("trust.json", trust.encode())
 
     @property
@@ -132,6 +134,16 @@ class Party:
         memory = self.collateral_memory
         if memory.remember(marks_of(verified)):
             self._write("collateral.json", SeenCollateral(marks=memory.marks).encode())
+
+    @property
+    def audited_head(self) -> LogHead | None:
+        """The newest head whose whole log this party has verified (client/audit)."""
+        raw = self._read("audit.json")
+        return None if raw is None else LogHead.decode(raw)
+
+    def remember_audit(self, head: LogHead) -> None:
+        """Store a head whose log was verified and extends the one before."""
+        self._write("audit.json", head.encode())
 
     def keep_key(self, root: Digest, key: SecretKey) -> None:
         """Store the key of one sealed object."""

@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterable
 from typing import Literal, TypeVar
 
 from common.identifiers import BundleId, DatasetId, Digest, Fmspc, GrantId, JobId, ModelId, MrEnclave, PartyKey
+from common.messages.attestation import LogHead
 from common.messages.base import Count, Message, Seconds
+from common.messages.decision_log import LogEntry
 from common.messages.policy import JobOutcome, JobReport
 
 
@@ -226,6 +228,37 @@ class CollateralSeen(Event):
     age_seconds: Seconds
     current: bool
     source: str
+
+
+class LogVerified(Event):
+    """The key broker's decision log was verified: `told` entries are this party's to read, of `untold` it saw leaves.
+
+    `held_against`: sizes of the earlier heads that it was shown to extend.
+    """
+
+    type: Literal["log-verified"] = "log-verified"
+    broker: Digest
+    head: LogHead
+    time: Count
+    told: Count
+    untold: Count
+    refusals_counted: Count
+    held_against: tuple[Count, ...]
+
+
+class LogSaved(Event):
+    """All that is wanted to verify that log again, offline."""
+
+    type: Literal["log-saved"] = "log-saved"
+    path: str
+    bytes: Count
+
+
+class LogEntryTold(Event):
+    """One verified entry of the decision log."""
+
+    type: Literal["log-entry-told"] = "log-entry-told"
+    entry: LogEntry
 
 
 class StackSeen(Event):

@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from client import events as e
+from client.log_words import entry_details, entry_summary
 from client.policy_rendering import PolicyTold, policy_lines
 from common.errors import CloisterError, Refusal
 from common.messages.evidence import TrustLevel
@@ -282,6 +283,30 @@ class Terminal:
         for check in event.checks:
             self._line("ok", check, style="green")
         self._line("verified", event.subject, style="bold green")
+
+    @show.register
+    def _(self, event: e.LogVerified) -> None:
+        self._line(
+            "ok", f"{event.head.size} leaves under the root that broker {event.broker[:16]}... signed", style="green"
+        )
+        for size in event.held_against:
+            self._line("ok", f"extends the head of size {size} that was seen before", style="green")
+        counted = f"; {event.refusals_counted} refusals were only counted" if event.refusals_counted else ""
+        self._line(
+            "log", f"epoch {event.head.epoch}: {event.told} entries are told, {event.untold} are others'{counted}"
+        )
+
+    @show.register
+    def _(self, event: e.LogSaved) -> None:
+        self._line("saved", f"{event.path}  {event.bytes:,} bytes; verify it with `cloister audit verify`")
+
+    @show.register
+    def _(self, event: e.LogEntryTold) -> None:
+        entry = event.entry
+        style = {"refused": "red", "revoked": "yellow"}.get(entry.outcome, "")
+        self._line(f"#{entry.number}", entry_summary(entry), style=style)
+        for line in entry_details(entry):
+            self._line("", line)
 
     @show.register
     def _(self, event: e.PlainTwinTrained) -> None:

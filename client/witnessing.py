@@ -5,12 +5,12 @@ It polls the attestation service, and in each round, in this order:
   (1) verifies the broker's fresh quote against the installation's release (common/broker_verification);
   (2) requires the broker that it met first, and its own key among that broker's witnesses;
   (3) requires a head that is not older than the newest it has seen, nor another one of the same size;
-  (4) before it takes a new head, signs the one that it remembers: the broker must know it as an earlier one of its log;
+  (4) before it takes a new head, has the host prove that the log under it begins with the one that it remembers;
   (5) writes the new head down, durably, before it signs it; then confirms it for this boot of the broker.
 
-If (3) fails it signs the later head that it has seen all the same: the broker then knows that it was rewound and stays
-frozen. What it does not see: what happens between two polls; the broker bounds how much that is.
-What it takes the quoted broker's word for: (4), that a head extends an earlier one (no consistency proofs yet).
+If (3) or (4) fails it signs the head that it remembers all the same: a broker that was rewound or forked then knows it
+and stays frozen. The proof of (4) is RFC 9162's, so nobody's word is taken for it. What a witness does not see: what
+happens between two polls; the broker bounds how much that is.
 """
 
 import logging
@@ -26,8 +26,9 @@ from common.broker_statements import head_seen_parts
 from common.broker_verification import VerifiedBroker, verify_broker
 from common.crypto.key_file import Identity
 from common.crypto.labels import LOG_HEAD_SEEN
+from common.crypto.merkle_proofs import verify_consistency
 from common.enclave.trust_settings import TrustSettings, require_release
-from common.errors import AppraisalError, FormatError, FreshnessError, refusal_of
+from common.errors import AppraisalError, AuthenticityError, FormatError, FreshnessError, refusal_of
 from common.event_log import log_event
 from common.identifiers import Digest
 from common.messages.attestation import (
@@ -40,11 +41,13 @@ from common.messages.attestation import (
     RequestBody,
 )
 from common.messages.base import Message
+from common.messages.decision_log import ConsistencyProof
 from common.messages.evidence import TrustLevel
 from common.messages.signed import Signed
 
 _log = logging.getLogger("witness")
 _BROKER_PATH: Final = "/v1/broker"
+_CONSISTENCY_PATH: Final = "/v1/log/consistency"
 
 
 class WitnessMemory(Message):
@@ -95,16 +98,10 @@ class Witness:
         verified = self._verified_broker()  # (1)
         self._require_mine(verified)  # (2)
         memory = WitnessMemory(broker=verified.genesis.digest, head=verified.head)
-        try:
-            require_not_older(verified.head, None if self._memory is None else self._memory.head)  # (3)
-        except FreshnessError:
-            if self._memory is not None:
-                self._say(verified, self._memory.head)
-            raise
+        if self._memory is not None:
+            self._require_extends(verified, self._memory.head)  # (3), (4)
         frozen = verified.description.frozen
         if memory != self._memory:
-            if self._memory is not None:
-                self._say(verified, self._memory.head)  # (4)
             _write(self._file, memory.encode())  # (5)
             self._memory = memory
         if frozen or self._confirmed != (verified.description.boot_nonce, verified.head):
@@ -125,6 +122,18 @@ class Witness:
             raise AppraisalError("appraisal.pin", expected=self._memory.broker, seen=verified.genesis.digest)
         if self._identity.signing_key.party not in verified.genesis.witnesses:
             raise AppraisalError("appraisal.pin", expected="a broker that names this witness")
+
+    def _require_extends(self, verified: VerifiedBroker, remembered: LogHead) -> None:
+        head = verified.head
+        try:
+            require_not_older(head, remembered)  # (3)
+            if head != remembered:  # (4)
+                asked = f"{_CONSISTENCY_PATH}?earlier={remembered.size}&size={head.size}"
+                proof = ConsistencyProof.decode(self._service.get(asked))
+                verify_consistency(remembered.size, remembered.root, head.size, head.root, proof.path)
+        except (FreshnessError, AuthenticityError):
+            self._say(verified, remembered)
+            raise
 
     def _say(self, verified: VerifiedBroker, head: LogHead) -> bool:
         """Sign `head` for this boot; whether the broker is still frozen. Raises what it answers."""

@@ -40,6 +40,10 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
         "run the build that sealed the key broker's state, on its platform, or begin with an empty state directory",
     ),
     "authenticity.broker_reply": ("operator", "check the route to the attestation service: its reply is not signed"),
+    "authenticity.log": (
+        "operator",
+        "serve the decision log whole, as the key broker signed it: compare with witnesses",
+    ),
     # -- freshness
     "freshness.challenge": ("operator", "let the enclave ask for a new challenge"),
     "freshness.order": ("owner", "sign a new order: this one was used or its time is over"),

@@ -15,6 +15,7 @@ SESSION_OPEN: Final = b"cloister/v1/session-open"
 REPORT_DATA: Final = b"cloister/v1/report-data"
 BROKER_GENESIS: Final = b"cloister/v1/broker-genesis"
 LOG_LEAF: Final = b"cloister/v1/log-leaf"
+LOG_TAG: Final = b"cloister/v1/log-tag"
 PINNED_TRUST: Final = b"cloister/v1/pinned-trust"
 MEASUREMENT: Final = b"cloister/v1/measurement"
 

@@ -266,6 +266,12 @@ class ShowTokenKey(Message):
     type: Literal["show-token-key"] = "show-token-key"
 
 
+class SignHead(Message):
+    """Answer: HeadSigned. Asked by anybody; the answer is for whoever verifies the log offline."""
+
+    type: Literal["sign-head"] = "sign-head"
+
+
 RequestBody = Annotated[
     DescribeBroker
     | RegisterDataset
@@ -281,6 +287,7 @@ RequestBody = Annotated[
     | Revoke
     | ReadLedger
     | ConfirmHead
+    | SignHead
     | IssueToken
     | AppraiseEvidence
     | ShowTokenKey,
@@ -510,6 +517,13 @@ class Refused(Message):
     others: Annotated[tuple[Annotated[bytes, Field(max_length=8192)], ...], Field(max_length=64)] = ()
 
 
+class HeadSigned(Message):
+    """A Signed TreeHead (common/messages/decision_log)."""
+
+    type: Literal["head-signed"] = "head-signed"
+    head: Signed
+
+
 ReplyBody = Annotated[
     BrokerDescription
     | Registered
@@ -523,6 +537,7 @@ ReplyBody = Annotated[
     | Revoked
     | LedgerReply
     | Confirmed
+    | HeadSigned
     | AttestationToken
     | TokenKeyShown
     | Refused,

@@ -33,6 +33,7 @@ from services.attestation.decision_log import Decision
 from services.attestation.entitlement import entitled
 from services.attestation.key_grants import grant_keys
 from services.attestation.ledger import charged_attempt, require_attempt_bits
+from services.attestation.log_subjects import of_launch
 from services.attestation.members import QUERY, TRAINER, next_attempt, require_next, require_slot, with_launch
 from services.attestation.policy import (
     require_attempt_left,
@@ -85,9 +86,9 @@ def admit(broker: BrokerContext, body: Admit, at: int) -> Admission:
     job, claims = newcomer.job, newcomer.claims
     launch = launch_record(broker, job, body.binding, claims, at)
     admitted = with_launch(job, launch, at)
-    subjects = (job.job_id.encode(), body.binding.report_data(), claims.measurement.encode())
+    subjects = of_launch(broker, job, newcomer.challenge, body, measurement=launch.mr_enclave)
     charges = charged_attempt(broker, job) if launch.role == TRAINER else ()
-    broker.state.commit(Decision("launch-admitted", subjects), at, admitted, *charges, *newcomer.marks)
+    broker.state.commit(Decision("admit-launch", subjects), at, admitted, *charges, *newcomer.marks)
     return grant_keys(broker, admitted, newcomer.challenge, body.binding, launch, claims, at)
 
 

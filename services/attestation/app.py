@@ -3,6 +3,7 @@
 POST /v1/broker    encoded BrokerRequest -> encoded Signed(BrokerReply); 200 whenever the enclave answered: refusals
                    are inside and signed. Who asks is no question of HTTP: each document names and proves its party.
 GET  /v1/release   the Signed release of this installation
+GET  /v1/log/...   the decision log (`log_routes`)
 ...                collateral for clients (`collateral_routes`), attestation results (`token_routes`)
 /healthz /readyz /carried   ready once the enclave answers; that it may still be frozen, its witness's /readyz tells
 """
@@ -24,6 +25,7 @@ from common.untrusted.http_bodies import read_body
 from common.untrusted.http_health import count_bodies, health_router
 from common.untrusted.http_refusals import JSON, OCTETS, answer_refusals
 from services.attestation.collateral_routes import collateral_router
+from services.attestation.log_routes import log_router
 from services.attestation.relay import BrokerRelay
 from services.attestation.settings import AttestationSettings
 from services.attestation.state_files import StateFiles
@@ -45,6 +47,7 @@ def build(settings: AttestationSettings, relay: BrokerRelay) -> FastAPI:
     answer_refusals(app)
     checks = {"sealed_state": lambda: relay.refused is None, "enclave": lambda: relay.ready}
     app.include_router(health_router(Readiness(checks), {"attestation": count_bodies(app)}))
+    app.include_router(log_router(relay.ask, relay.log))
     app.include_router(collateral_router(relay.collateral))
     app.include_router(token_router(relay))
 

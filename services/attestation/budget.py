@@ -27,6 +27,7 @@ from services.attestation.context import BrokerContext
 from services.attestation.decision_log import Decision
 from services.attestation.entitlement import entitled
 from services.attestation.ledger import ANSWERS, answers_in_bits, charged_answers, tally_of
+from services.attestation.log_subjects import of_draw
 from services.attestation.members import QUERY
 from services.attestation.policy import (
     require_grant_names,
@@ -49,7 +50,7 @@ from services.attestation.records import (
 def draw_budget(broker: BrokerContext, body: DrawBudget, nonce: bytes, at: int) -> BudgetBlock:
     """Checks (1) to (6), then at most `answers` of what is left. Raises the refusal of the first that fails."""
     job = _job_of_model(broker, body.model_id)
-    _require_placed(job, body, nonce, at)  # (1)
+    require_placed(job, body, nonce, at)  # (1)
     grant = open_signed(body.grant, QueryGrant, job.order.owners, threshold=len(set(job.order.owners)))  # (2)
     _require_for_model(broker, job, grant, body.model_id, at)
     datasets, bundle = broker.datasets_of(job), broker.bundle(job.order.bundle)
@@ -67,8 +68,8 @@ def draw_budget(broker: BrokerContext, body: DrawBudget, nonce: bytes, at: int) 
     block = min(body.answers, total)
     tallies = [broker.state.tally_after(name, block) for name in left]
     tallies += charged_answers(broker, datasets, size, detail, block)
-    subjects = (body.model_id.encode(), body.grant.digest.raw(), block.to_bytes(8, "big"))
-    broker.state.commit(Decision("budget-drawn", subjects), at, *tallies)
+    subjects = of_draw(broker, job, body, grant, answers=block)
+    broker.state.commit(Decision("draw-budget", subjects), at, *tallies)
     return BudgetBlock(grant_id=grant_id, answers=block, remaining=total - block, detail=detail)
 
 
@@ -82,7 +83,8 @@ def _job_of_model(broker: BrokerContext, model_id: ModelId) -> JobRecord:
     return job
 
 
-def _require_placed(job: JobRecord, body: DrawBudget, nonce: bytes, at: int) -> None:
+def require_placed(job: JobRecord, body: DrawBudget, nonce: bytes, at: int) -> None:
+    """Check (1): the asking launch signed this very request, and is placed at this time."""
     size = AnswerSize(body.classes, body.row_bytes)
     parts = draw_budget_parts(body.model_id, body.grant.digest, body.answers, size, nonce)
     verify_signature(body.launch, body.statement, LAUNCH_STATEMENT, *parts)

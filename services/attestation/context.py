@@ -12,6 +12,7 @@ from common.enclave.trust_settings import TrustSettings
 from common.errors import NotFoundError, PolicyError
 from common.identifiers import BundleId, DatasetId, Digest, JobId, MrEnclave, PartyKey
 from common.messages.attestation import Genesis
+from common.messages.decision_log import LogSubjects
 from common.messages.evidence import Evidence, TrustLevel
 from common.messages.release import Release
 from services.attestation.challenges import Challenges
@@ -87,7 +88,7 @@ class BrokerContext:
         boot_nonce = secrets.token_bytes(NONCE_BYTES)
         log = DecisionLog(before.epoch + 1, before.size, before.peaks)
         state = BrokerState(store, keys, replace(restored, log=log))
-        state.begin(Decision("start", (log.epoch.to_bytes(8, "big"), boot_nonce)), max(at, restored.time))
+        state.begin(Decision("start", LogSubjects(boot_nonce=boot_nonce)), max(at, restored.time))
         return cls(
             platform=platform,
             state=state,
@@ -169,5 +170,6 @@ def _birth(keys: StateKeys, rule: WitnessRule, at: int) -> Restored:
         signing_seed=keys.seal_seed("signing", signing.seed_for_sealing()),
         wrapping_seed=keys.seal_seed("wrapping", wrapping.seed_for_sealing()),
     )
-    log = DecisionLog(0).extended(Decision("genesis", (genesis.digest.raw(),)), at)
-    return Restored(identity, log, at, {})
+    empty = DecisionLog(0)
+    entry = empty.entry(Decision("genesis", LogSubjects(document=genesis.digest)), at)
+    return Restored(identity, empty.extended(entry), at, {}, unstored=(entry,))

@@ -2,9 +2,9 @@
 
 Door: `start` (StartBroker -> nothing) once, then `handle` (BrokerRequest -> Signed BrokerReply), `handle_offered`
 (OfferedCollateral -> Signed BrokerReply) and `status` (-> JSON).
-Asks of the host: `state.read` (number, 8 bytes -> blob, or nothing behind the last), `state.append`, and for a new
-chain `state.begin`, `state.add` for each blob, `state.commit`. If the host cannot store a decision, the enclave ends:
-what it would say from then on might not be what the next start knows.
+Asks of the host: `state.read` (number, 8 bytes -> blob, or nothing behind the last), `state.append` (`state_door`), and
+for a new chain `state.begin`, `state.add` for each blob, `state.commit`. If the host cannot store a decision, the
+enclave ends: what it would say from then on might not be what the next start knows.
 """
 
 import json
@@ -12,7 +12,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from common.door import Door
@@ -21,6 +21,7 @@ from common.errors import UnavailableError
 from common.messages.broker_door import MAX_OFFERED_BYTES, OfferedCollateral, StartBroker
 from services.attestation.context import BrokerContext, WitnessRule
 from services.attestation.key_broker import KeyBroker
+from services.attestation.state_door import encode_append, encode_begin
 
 EXIT_STATE_LOST: Final = 70
 """The host failed to store a decision (EX_SOFTWARE of sysexits.h)."""
@@ -42,17 +43,17 @@ class DoorStore:
             yield blob
             number += 1
 
-    def append(self, blob: bytes) -> None:
+    def append(self, entry: bytes, blob: bytes) -> None:
         """Stored, or this process ends."""
         try:
-            self._door.call("state.append", blob)
+            self._door.call("state.append", encode_append(entry, blob))
         except Exception:
             os._exit(EXIT_STATE_LOST)
 
-    def replace(self, blobs: Iterable[bytes]) -> None:
+    def replace(self, first: int, entries: Sequence[bytes], blobs: Iterable[bytes]) -> None:
         """A new chain is stored, or this process ends."""
         try:
-            self._door.call("state.begin", b"")
+            self._door.call("state.begin", encode_begin(first, entries))
             for blob in blobs:
                 self._door.call("state.add", blob)
             self._door.call("state.commit", b"")

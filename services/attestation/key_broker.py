@@ -5,7 +5,8 @@ Each reply is signed over the request's digest, its nonce and the log head, refu
 
 Time is a lower bound: the largest of the host's clock, the sealed high-water mark and the newest release that was
 accepted. A host that sets its clock back gains nothing; one that sets it forward only makes terms expire.
-While frozen (`state_anchor`) the broker describes itself and its keys, lists members and hears witnesses, nothing else.
+While frozen (`state_anchor`) the broker describes itself and its keys, signs its log's head, lists members and hears
+witnesses, nothing else. Refusals enter the log as far as `refusal_log` lets them.
 
 A reply that hands out keys or answers, or promises that something is over, leaves only when the witnesses have
 confirmed the decision behind it. Else a host would keep them away, take what was handed out, and go back to the state
@@ -32,6 +33,7 @@ from common.messages.attestation import (
     ConfirmHead,
     DescribeBroker,
     DrawBudget,
+    HeadSigned,
     IssueChallenge,
     IssueToken,
     ListMembers,
@@ -44,11 +46,14 @@ from common.messages.attestation import (
     RequestBody,
     Revoke,
     ShowTokenKey,
+    SignHead,
     UpdatePolicy,
 )
+from common.messages.decision_log import TreeHead
 from common.messages.evidence import Collateral
 from common.messages.signed import sign
 from services.attestation.admission import admit, issue_challenge
+from services.attestation.attribution import Attribution
 from services.attestation.budget import draw_budget
 from services.attestation.collateral import with_offered
 from services.attestation.completion import complete_job
@@ -58,6 +63,7 @@ from services.attestation.leases import issue_renewal, renew_lease
 from services.attestation.ledger import read_ledger
 from services.attestation.members import members_of
 from services.attestation.orders import accept_order
+from services.attestation.refusal_log import RefusalLog
 from services.attestation.registration import register_bundle, register_dataset, update_policy
 from services.attestation.revocation import revoke
 from services.attestation.tokens import appraise_evidence, issue_token, show_token_key
@@ -65,7 +71,7 @@ from services.attestation.tokens import appraise_evidence, issue_token, show_tok
 NO_NONCE: Final = bytes(32)
 """In the reply to bytes that are no request."""
 
-_FREE_WHILE_FROZEN: Final = (DescribeBroker, ShowTokenKey, ListMembers, ConfirmHead)
+_FREE_WHILE_FROZEN: Final = (DescribeBroker, ShowTokenKey, ListMembers, ConfirmHead, SignHead)
 _CONFIRMED_FIRST: Final = (Admit, DrawBudget, Revoke, UpdatePolicy)
 
 CONFIRM_SECONDS: Final = 8.0
@@ -80,6 +86,7 @@ class KeyBroker:
 
     def __init__(self, context: BrokerContext, *, confirm_seconds: float = CONFIRM_SECONDS) -> None:
         self._context, self._confirm_seconds = context, confirm_seconds
+        self._refusals = RefusalLog(context)
         self._lock = threading.Condition()
         self._waiting = 0
 
@@ -90,16 +97,18 @@ class KeyBroker:
         """
         with self._lock:
             at = max(host_time, self._context.state.time)
-            nonce, body = NO_NONCE, None
+            nonce, asked, body = NO_NONCE, None, None
             try:
                 request = BrokerRequest.decode(raw)
-                nonce = request.nonce
+                nonce, asked = request.nonce, Attribution(self._context, request.body, request.nonce)
                 body = self._answer(with_offered(request.body, offered), nonce, at)
                 self._require_confirmed(request.body)
             except EntitledRefusal as cause:
                 body = _refused(cause, sha256(raw))
             except Refusal as refusal:
                 body = Refused(code=refusal.code)
+            if isinstance(body, Refused):
+                self._refusals.note(asked, body.code, at)
             self._context.anchor.follow(self._context.state.log.head)
             return self._sign(sha256(raw), nonce, at, body)
 
@@ -143,6 +152,13 @@ class KeyBroker:
             case ConfirmHead():
                 self._context.anchor.confirm(body)
                 return Confirmed(frozen=self._context.anchor.frozen)
+            case SignHead():
+                return self._sign_head(at)
+            case _:
+                return self._answer_party(body, nonce, at)
+
+    def _answer_party(self, body: RequestBody, nonce: bytes, at: int) -> ReplyBody:
+        match body:
             case RegisterDataset():
                 return register_dataset(self._context, body, at)
             case RegisterBundle():
@@ -178,6 +194,11 @@ class KeyBroker:
                 return appraise_evidence(self._context, body, nonce, at)
             case _:
                 raise FormatError("format.message", expected="a request of version 1", seen=body.type)
+
+    def _sign_head(self, at: int) -> HeadSigned:
+        head, counted = self._context.state.log.head, self._refusals.counted
+        word = TreeHead(broker=self._context.broker, head=head, time=at, refusals_counted=counted)
+        return HeadSigned(head=sign(word, self._context.signing_key))
 
     def _describe(self, nonce: bytes) -> BrokerDescription:
         context = self._context

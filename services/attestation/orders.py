@@ -31,6 +31,7 @@ from services.attestation.context import BrokerContext
 from services.attestation.decision_log import Decision
 from services.attestation.entitlement import entitled, judge_each
 from services.attestation.ledger import JOBS, require_bits, tally_of
+from services.attestation.log_subjects import of_order
 from services.attestation.policy import OrderFacts, require_owner_allows, require_provider_allows
 from services.attestation.records import (
     BundleRecord,
@@ -79,7 +80,7 @@ def accept_order(broker: BrokerContext, body: AcceptOrder, at: int) -> OrderAcce
         manifest_document=None,
     )
     broker.state.commit(
-        Decision("order-accepted", (body.order.digest.raw(), body.release.digest.raw())),
+        Decision("accept-order", of_order(body.order, datasets, bundle, job=job_id, model=job.model_id)),
         at,
         job,
         ReleaseRecord(document=body.release),

@@ -24,6 +24,7 @@ from common.messages.signed import Signed, open_signed
 from services.attestation.context import BrokerContext
 from services.attestation.decision_log import Decision
 from services.attestation.entitlement import entitled
+from services.attestation.log_subjects import of_bundle, of_dataset
 from services.attestation.policy import require_document_fits
 from services.attestation.records import BundleRecord, DatasetRecord
 
@@ -55,8 +56,8 @@ def register_dataset(broker: BrokerContext, body: RegisterDataset, at: int) -> R
         policy_document=document,
         keys=broker.state.keys.seal_ring(dataset_id, data=key),
     )
-    decision = Decision("dataset-registered", (body.manifest.digest.raw(), document.digest.raw()))
-    broker.state.commit(decision, at, record)
+    subjects = of_dataset(record, document=body.manifest.digest)
+    broker.state.commit(Decision("register-dataset", subjects), at, record)
     return Registered(dataset_id=dataset_id)
 
 
@@ -82,8 +83,8 @@ def register_bundle(broker: BrokerContext, body: RegisterBundle, at: int) -> Reg
         terms_document=document,
         keys=broker.state.keys.seal_ring(bundle_id, bundle=key),
     )
-    decision = Decision("bundle-registered", (body.publication.digest.raw(), document.digest.raw()))
-    broker.state.commit(decision, at, record)
+    subjects = of_bundle(record, document=body.publication.digest)
+    broker.state.commit(Decision("register-bundle", subjects), at, record)
     return Registered(bundle_id=bundle_id)
 
 
@@ -107,8 +108,8 @@ def update_policy(broker: BrokerContext, body: UpdatePolicy, at: int) -> Registe
             raise FreshnessError("freshness.policy", expected=expected, seen=(policy.policy_version, policy.previous))
         _require_approved(document, newest)
         _require_fitting(broker, policy)
-    decision = Decision("policy-updated", (body.dataset_id.encode(), document.digest.raw()))
-    broker.state.commit(decision, at, record.model_copy(update={"policy_document": document}))
+    changed = record.model_copy(update={"policy_document": document})
+    broker.state.commit(Decision("update-policy", of_dataset(changed, document=document.digest)), at, changed)
     return Registered(dataset_id=body.dataset_id)
 
 

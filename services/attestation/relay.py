@@ -14,7 +14,7 @@ from typing import Final
 
 from common.dcap.collateral_name import name_of_quote
 from common.door import Handler
-from common.errors import CloisterError, FormatError, PeerClosedError, Refusal, UnavailableError
+from common.errors import CloisterError, PeerClosedError, Refusal, UnavailableError
 from common.event_log import log_event
 from common.messages.attestation import Admit, AppraiseEvidence, BrokerRequest, RenewLease
 from common.messages.broker_door import OfferedCollateral, StartBroker
@@ -22,6 +22,8 @@ from common.messages.collateral import CollateralName
 from common.messages.evidence import DcapQuote
 from common.untrusted.collateral_service import CollateralService
 from common.untrusted.relay import EnclaveRelay
+from services.attestation.log_store import LogStore
+from services.attestation.state_door import parse_append, parse_begin, parse_number
 from services.attestation.state_files import StateFiles
 
 _log = logging.getLogger("attestation.relay")
@@ -32,7 +34,6 @@ START_SECONDS: Final = 180.0
 HANDLE_SECONDS: Final = 30.0
 FIRST_PAUSE_SECONDS: Final = 0.2
 LONGEST_PAUSE_SECONDS: Final = 10.0
-_NUMBER_BYTES: Final = 8
 
 
 class BrokerRelay:
@@ -42,6 +43,8 @@ class BrokerRelay:
         self, launcher: Path, start: StartBroker, files: StateFiles, collateral: CollateralService | None = None
     ) -> None:
         self._launcher, self._start, self._files, self.collateral = launcher, start, files, collateral
+        self.log = LogStore(files)
+        """The decision log, as far as it is stored."""
         self._launched: EnclaveRelay | None = None
         self._enclave: EnclaveRelay | None = None
         self.refused: str | None = None
@@ -115,9 +118,9 @@ class BrokerRelay:
 
     def _handlers(self) -> Mapping[str, Handler]:
         return {
-            "state.read": lambda body: self._files.read(_number(body)),
-            "state.append": _silent(self._files.append),
-            "state.begin": _silent(lambda _: self._files.begin()),
+            "state.read": lambda body: self._files.read(parse_number(body)),
+            "state.append": _silent(lambda body: self._files.append(*parse_append(body))),
+            "state.begin": _silent(lambda body: self._files.begin(*parse_begin(body))),
             "state.add": _silent(self._files.add),
             "state.commit": _silent(lambda _: self._files.commit()),
         }
@@ -140,9 +143,3 @@ def _silent(store: Callable[[bytes], None]) -> Handler:
         return b""
 
     return handler
-
-
-def _number(body: bytes) -> int:
-    if len(body) != _NUMBER_BYTES:
-        raise FormatError("format.door_frame", expected=f"a number of {_NUMBER_BYTES} bytes")
-    return int.from_bytes(body, "big")

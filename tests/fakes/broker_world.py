@@ -7,7 +7,7 @@ would do (carry, drop, replay, restore old state) the test does with `BrokerWorl
 import itertools
 import secrets
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -73,20 +73,29 @@ TRAINER, PARAMSERVER, QUERY = RoleName("trainer"), RoleName("paramserver"), Role
 class MemoryStore:
     """The host's disk; `copy` is what a hostile host keeps for later."""
 
-    def __init__(self, blobs: Iterable[bytes] = ()) -> None:
-        self.blobs = list(blobs)
+    def __init__(self, blobs: Iterable[bytes] = (), entries: Iterable[bytes] = ()) -> None:
+        self.blobs, self.entries = list(blobs), list(entries)
 
     def load(self) -> Iterable[bytes]:
         return list(self.blobs)
 
-    def append(self, blob: bytes) -> None:
+    def append(self, entry: bytes, blob: bytes) -> None:
+        self.entries.append(entry)
         self.blobs.append(blob)
 
-    def replace(self, blobs: Iterable[bytes]) -> None:
+    def replace(self, first: int, entries: Sequence[bytes], blobs: Iterable[bytes]) -> None:
         self.blobs = list(blobs)
+        self.entries = [*self.entries[:first], *entries]
+
+    @property
+    def entry_count(self) -> int:
+        return len(self.entries)
+
+    def read_entry(self, number: int) -> bytes:
+        return self.entries[number]
 
     def copy(self) -> "MemoryStore":
-        return MemoryStore(self.blobs)
+        return MemoryStore(self.blobs, self.entries)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import base64
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -196,8 +197,10 @@ class Service:
         self._relay, self._release = relay, installation.state / "release" / "release.json"
 
     def get(self, path: str) -> bytes:
-        assert path == "/v1/release"
-        return self._release.read_bytes()
+        if path == "/v1/release":
+            return self._release.read_bytes()
+        earlier, size = re.findall(r"=(\d+)", path)
+        return self._relay.log.consistency(int(earlier), int(size)).encode()
 
     def post(self, path: str, body: bytes) -> bytes:
         assert path == "/v1/broker"

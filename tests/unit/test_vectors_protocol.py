@@ -16,8 +16,9 @@ from common.errors import PolicyError, Refusal
 from common.http_signatures import SignedRequest, Target, _signature_base, verify_request
 from common.identifiers import Digest, PartyKey, RoleName
 from common.messages.attestation import LaunchBinding
+from common.transparency import log_leaf, log_tag, tags_of
 from common.untrusted.http_identity import ReplayGuard
-from services.attestation.decision_log import Decision, DecisionLog
+from services.attestation.decision_log import DecisionLog
 from services.attestation.state import StateKeys
 from tests.vectors.each_vector import each_vector
 from tests.vectors.vector_file import OPENS, read_vectors
@@ -75,9 +76,11 @@ def test_report_data(vector: Vector) -> None:
 def test_decision_log() -> None:
     log = DecisionLog(1)
     for vector in read_vectors("attestation/log.json"):
-        decision = Decision(vector["name"], tuple(bytes.fromhex(subject) for subject in vector["subjects"]))
-        assert decision.leaf(vector["time"]).hex() == vector["leaf"]
-        log = log.extended(decision, vector["time"])
+        entry, number = bytes.fromhex(vector["entry"]), vector["size"] - 1
+        assert log_leaf(entry).hex() == vector["leaf"]
+        parties = {log_tag(number, PartyKey(party)) for party in vector["parties"]}
+        assert tags_of(bytes.fromhex(vector["leaf"]), number) == parties
+        log = log.extended(entry)
         assert (log.head.size, log.head.root) == (vector["size"], vector["root"])
 
 

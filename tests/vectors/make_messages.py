@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from common.messages.base import Message
 from common.messages.policy import JobReport
-from tests.vectors.sample_broker import broker_messages, state_entries
+from tests.vectors.sample_broker import broker_messages, log_messages, state_entries
 from tests.vectors.sample_documents import ORDER, documents
 from tests.vectors.sample_services import door_and_session_messages, files_of_a_party, service_messages
 from tests.vectors.vector_file import PRODUCT, VectorFile
@@ -14,6 +14,7 @@ from tests.vectors.vector_file import PRODUCT, VectorFile
 FAMILIES: Final = {
     "documents": (documents, 6),
     "broker": (broker_messages, 7),
+    "decision_log": (log_messages, 13),
     "broker_state": (state_entries, 13),
     "services": (service_messages, 19),
     "doors_and_sessions": (door_and_session_messages, 16),

@@ -4,12 +4,14 @@ from typing import Final
 
 from common.identifiers import ChallengeId, GrantId, RoleName
 from common.messages import attestation as a
+from common.messages import decision_log as d
 from common.messages.base import Message
 from common.messages.broker_door import OfferedCollateral, StartBroker
 from common.messages.collateral import CollateralMark
 from common.messages.evidence import TrustLevel
 from common.messages.signed import Signed, sign
 from common.messages.tcb_terms import TcbStatus
+from common.transparency import log_leaf
 from services.attestation import records as r
 from tests.vectors.sample_documents import (
     BUNDLE,
@@ -72,6 +74,20 @@ LAUNCH: Final = r.LaunchRecord(
 )  # fmt: skip
 
 
+TREE_HEAD: Final = d.TreeHead(broker=A, head=HEAD, time=TIME, refusals_counted=3)
+ENTRY: Final = d.LogEntry(
+    number=4, epoch=2, time=TIME, salt=bytes(16), decision="admit-launch", outcome="released",
+    subjects=d.LogSubjects(
+        parties=(PARTY, USER), datasets=(DATASET,), policies=(B,), bundle=BUNDLE, terms=C, job=JOB, model=MODEL,
+        release=C, role=TRAINER, slot=1, attempt=2, launch=USER, measurement=MEASURED, evidence=A,
+    ),
+)  # fmt: skip
+REFUSED_ENTRY: Final = d.LogEntry(
+    number=5, epoch=2, time=TIME, salt=bytes(16), decision="draw-budget", outcome="refused", code="policy.budget",
+    subjects=d.LogSubjects(parties=(PARTY,), signers=(PARTY,), document=C, grant=GrantId.of(C)),
+)  # fmt: skip
+
+
 def request_bodies() -> list[a.RequestBody]:
     """What the broker can be asked."""
     return [
@@ -92,6 +108,7 @@ def request_bodies() -> list[a.RequestBody]:
         a.Revoke(revocation=sign(REVOCATION, KEY)),
         a.ReadLedger(request=sign(LEDGER_REQUEST, KEY)),
         a.ConfirmHead(witness=USER, boot_nonce=NONCE32, head=HEAD, signature=WORD),
+        a.SignHead(),
         a.IssueToken(job_id=JOB, launch=USER),
         a.AppraiseEvidence(challenge_id=CHALLENGE, binding=BINDING, evidence=EVIDENCE),
         a.ShowTokenKey(),
@@ -114,6 +131,7 @@ def reply_bodies() -> list[a.ReplyBody]:
         a.Revoked(identifier=JOB, leases_end=TIME),
         a.LedgerReply(sealed=b"wrapped"),
         a.Confirmed(frozen=False),
+        a.HeadSigned(head=sign(TREE_HEAD, KEY)),
         a.AttestationToken(token="header.claims.signature"),
         a.TokenKeyShown(document=sign(TOKEN_KEY, KEY)),
         a.Refused(code="policy.provider", detail=b"wrapped", others=(b"wrapped",)),
@@ -134,6 +152,20 @@ def broker_messages() -> list[Message]:
         StartBroker(witnesses=(USER,), witness_quorum=1),
         OfferedCollateral(request=b"a request", collateral=COLLATERAL),
     ]  # fmt: skip
+
+
+def log_messages() -> list[Message]:
+    """Entries of the decision log, and how they are served."""
+    items = (d.LogItem(leaf=log_leaf(ENTRY.encode()), entry=ENTRY.encode()), d.LogItem(leaf=b"leaf"))
+    return [
+        ENTRY,
+        REFUSED_ENTRY,
+        TREE_HEAD,
+        d.LogPage(first=4, size=6, items=items),
+        d.InclusionProof(number=4, size=6, path=(NONCE32, bytes(32))),
+        d.ConsistencyProof(earlier=4, size=6, path=(NONCE32,)),
+        d.AuditBundle(head=sign(TREE_HEAD, KEY), items=items),
+    ]
 
 
 def state_entries() -> list[Message]:

@@ -8,8 +8,11 @@ from client.witnessing import Witness, WitnessMemory
 from common.crypto.key_file import Identity
 from common.errors import AppraisalError, AuthenticityError, FormatError, FreshnessError, UnavailableError
 from common.messages.attestation import LogHead
+from common.messages.decision_log import ConsistencyProof
+from services.attestation import state
 from services.attestation.context import WitnessRule
 from tests.fakes.broker_world import MEASUREMENTS, BrokerWorld, MemoryStore
+from tests.fakes.served_log import get_log
 
 
 class Served:
@@ -20,8 +23,7 @@ class Served:
         self.asked: list[bytes] = []
 
     def get(self, path: str) -> bytes:
-        assert path == "/v1/release"
-        return self.release.encode()
+        return self.release.encode() if path == "/v1/release" else get_log(self.world, path)
 
     def post(self, path: str, body: bytes) -> bytes:
         assert path == "/v1/broker"
@@ -122,6 +124,46 @@ def test_it_refuses_a_second_instance_from_one_state(watched: Watched) -> None:
     watched.world.restart(store)
     with pytest.raises(FreshnessError, match="freshness.state"):
         watched.witness.round()
+
+
+def test_it_takes_nobodys_word_that_a_head_extends_the_one_it_remembers(watched: Watched) -> None:
+    """A proof that proves nothing, or none at all: the head is not confirmed, whatever broker and host say."""
+    watched.witness.round()
+    watched.world.register_data()
+    honest, remembered = watched.service.get, watched.remembered
+
+    def forged(path: str) -> bytes:
+        if not path.startswith("/v1/log/consistency"):
+            return honest(path)
+        proof = ConsistencyProof.decode(honest(path))
+        return proof.model_copy(update={"path": (*proof.path[:-1], bytes(32))}).encode()
+
+    def withheld(path: str) -> bytes:
+        if path.startswith("/v1/log/consistency"):
+            raise UnavailableError("unavailable.service")
+        return honest(path)
+
+    for get, error in ((forged, AuthenticityError), (withheld, UnavailableError)):
+        watched.service.get = get  # type: ignore[method-assign]
+        with pytest.raises(error):
+            watched.witness.round()
+        assert not watched.witness.broker_is_thawed
+        assert watched.remembered == remembered
+        assert watched.world.context.anchor.unconfirmed == 1
+    watched.service.get = honest  # type: ignore[method-assign]
+    watched.witness.round()
+    assert watched.world.context.anchor.unconfirmed == 0
+
+
+def test_it_may_be_further_behind_than_the_broker_remembers(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The host proves what the broker has forgotten."""
+    watched.witness.round()
+    monkeypatch.setattr(state, "ROOTS_KEPT", 2)
+    for _ in range(9):
+        watched.world.register_data()
+    watched.world.restart()
+    watched.again().round()
+    assert not watched.world.describe().frozen
 
 
 def test_it_stays_with_the_first_broker(watched: Watched) -> None:
