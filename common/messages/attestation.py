@@ -266,6 +266,13 @@ class ShowTokenKey(Message):
     type: Literal["show-token-key"] = "show-token-key"
 
 
+class AwaitHead(Message):
+    """Answer: HeadSigned, as soon as the log is longer than `known`, or after a moment all the same. For witnesses."""
+
+    type: Literal["await-head"] = "await-head"
+    known: Count
+
+
 class SignHead(Message):
     """Answer: HeadSigned. Asked by anybody; the answer is for whoever verifies the log offline."""
 
@@ -288,6 +295,7 @@ RequestBody = Annotated[
     | ReadLedger
     | ConfirmHead
     | SignHead
+    | AwaitHead
     | IssueToken
     | AppraiseEvidence
     | ShowTokenKey,

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 import uvicorn
+from anyio import to_thread
 from fastapi import FastAPI, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
@@ -33,12 +34,16 @@ from services.attestation.token_routes import token_router
 
 STATE_FOLDER: Final = "broker"
 
+HTTP_THREADS: Final = 192
+"""Requests that the broker answers late hold a thread each: more than those of its door, so that others get through."""
+
 
 def build(settings: AttestationSettings, relay: BrokerRelay) -> FastAPI:
     """The application in front of a relay, whose enclave lives as long as the application is served."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        to_thread.current_default_thread_limiter().total_tokens = HTTP_THREADS
         relay.start()
         yield
         await run_in_threadpool(relay.stop)

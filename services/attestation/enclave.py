@@ -26,8 +26,8 @@ from services.attestation.state_door import encode_append, encode_begin
 EXIT_STATE_LOST: Final = 70
 """The host failed to store a decision (EX_SOFTWARE of sysexits.h)."""
 
-DOOR_WORKERS: Final = 32
-"""More than replies that wait for witnesses (key_broker.MAX_WAITING)."""
+DOOR_WORKERS: Final = 160
+"""More than replies that wait for witnesses, and witnesses that wait for decisions (key_broker)."""
 
 
 class DoorStore:

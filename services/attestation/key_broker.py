@@ -25,6 +25,7 @@ from common.messages.attestation import (
     AcceptOrder,
     Admit,
     AppraiseEvidence,
+    AwaitHead,
     BrokerDescription,
     BrokerReply,
     BrokerRequest,
@@ -71,14 +72,18 @@ from services.attestation.tokens import appraise_evidence, issue_token, show_tok
 NO_NONCE: Final = bytes(32)
 """In the reply to bytes that are no request."""
 
-_FREE_WHILE_FROZEN: Final = (DescribeBroker, ShowTokenKey, ListMembers, ConfirmHead, SignHead)
+_FREE_WHILE_FROZEN: Final = (DescribeBroker, ShowTokenKey, ListMembers, ConfirmHead, SignHead, AwaitHead)
 _CONFIRMED_FIRST: Final = (Admit, DrawBudget, Revoke, UpdatePolicy)
 
 CONFIRM_SECONDS: Final = 8.0
 """How long a reply waits for the witnesses: several of their polls, and less than its asker waits (10 s)."""
 
-MAX_WAITING: Final = 16
+MAX_WAITING: Final = 128
 """Replies that wait at once: fewer than threads of the door and of the host's HTTP server, so witnesses are heard."""
+
+AWAIT_SECONDS: Final = 2.0
+MAX_AWAITING: Final = 16
+"""How long, and how many at once, may wait for the log to grow: witnesses do, so decisions wait little for them."""
 
 
 class KeyBroker:
@@ -87,8 +92,9 @@ class KeyBroker:
     def __init__(self, context: BrokerContext, *, confirm_seconds: float = CONFIRM_SECONDS) -> None:
         self._context, self._confirm_seconds = context, confirm_seconds
         self._refusals = RefusalLog(context)
-        self._lock = threading.Condition()
-        self._waiting = 0
+        self._lock = threading.Lock()
+        self._decided, self._confirmed = threading.Condition(self._lock), threading.Condition(self._lock)
+        self._waiting = self._awaiting = 0
 
     def handle(self, raw: bytes, host_time: int, offered: Collateral | None = None) -> bytes:
         """The signed reply to any bytes. Raises nothing that a request could cause.
@@ -123,12 +129,13 @@ class KeyBroker:
         anchor, size = self._context.anchor, self._context.state.log.size
         anchor.follow(self._context.state.log.head)
         if isinstance(asked, ConfirmHead):
-            self._lock.notify_all()
+            self._confirmed.notify_all()
+        self._decided.notify_all()
         if not isinstance(asked, _CONFIRMED_FIRST) or anchor.has_confirmed(size):
             return
         self._waiting += 1
         try:
-            if not self._lock.wait_for(lambda: anchor.has_confirmed(size), self._confirm_seconds):
+            if not self._confirmed.wait_for(lambda: anchor.has_confirmed(size), self._confirm_seconds):
                 raise UnavailableError("unavailable.frozen", expected="witnesses that confirm what was decided")
         finally:
             self._waiting -= 1
@@ -154,6 +161,9 @@ class KeyBroker:
                 return Confirmed(frozen=self._context.anchor.frozen)
             case SignHead():
                 return self._sign_head(at)
+            case AwaitHead():
+                self._await_longer(body.known)
+                return self._sign_head(max(at, self._context.state.time))
             case _:
                 return self._answer_party(body, nonce, at)
 
@@ -194,6 +204,16 @@ class KeyBroker:
                 return appraise_evidence(self._context, body, nonce, at)
             case _:
                 raise FormatError("format.message", expected="a request of version 1", seen=body.type)
+
+    def _await_longer(self, known: int) -> None:
+        """Wait, with the lock let go, until the log is longer than that; not for long, and not when many do."""
+        if self._awaiting >= MAX_AWAITING:
+            return
+        self._awaiting += 1
+        try:
+            self._decided.wait_for(lambda: self._context.state.log.size > known, AWAIT_SECONDS)
+        finally:
+            self._awaiting -= 1
 
     def _sign_head(self, at: int) -> HeadSigned:
         head, counted = self._context.state.log.head, self._refusals.counted

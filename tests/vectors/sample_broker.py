@@ -109,6 +109,7 @@ def request_bodies() -> list[a.RequestBody]:
         a.ReadLedger(request=sign(LEDGER_REQUEST, KEY)),
         a.ConfirmHead(witness=USER, boot_nonce=NONCE32, head=HEAD, signature=WORD),
         a.SignHead(),
+        a.AwaitHead(known=7),
         a.IssueToken(job_id=JOB, launch=USER),
         a.AppraiseEvidence(challenge_id=CHALLENGE, binding=BINDING, evidence=EVIDENCE),
         a.ShowTokenKey(),
