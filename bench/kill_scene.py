@@ -69,8 +69,8 @@ def enrolled(stack: EmbeddedStack, directory: Path) -> dict[str, Party]:
     return parties
 
 
-def allowed_training(parties: dict[str, Party], directory: Path, jobs: int) -> ordering.Training:
-    """The example bundle on digits, both published, and a policy for so many jobs."""
+def allowed_training(parties: dict[str, Party], directory: Path, jobs: int, **more: int) -> ordering.Training:
+    """The example bundle on digits, both published, and a policy for so many jobs; `more` are further terms."""
     e.outcome(provider.pack(parties["provider"], SOURCE, directory / "bundle"), e.Sealed)
     published = provider.publish(parties["provider"], directory / "bundle", ProviderTerms())
     bundle = e.outcome(published, e.BundleRegistered)
@@ -78,7 +78,7 @@ def allowed_training(parties: dict[str, Party], directory: Path, jobs: int) -> o
     e.outcome(owner.seal(parties["owner"], files.train, directory / "data"), e.Sealed)
     dataset = e.outcome(owner.upload(parties["owner"], directory / "data"), e.DatasetRegistered)
     allowed = (parties["provider"].identity.signing_key.party,)
-    terms = PolicyTerms(providers=allowed, max_jobs=jobs, answers_total=ANSWERS)
+    terms = PolicyTerms.model_validate({"providers": allowed, "max_jobs": jobs, "answers_total": ANSWERS} | more)
     e.outcome(owner.set_policy(parties["owner"], dataset.dataset_id, terms), e.PolicySigned)
     return ordering.Training(dataset.dataset_id, bundle.bundle_id, 2, SHORT_JOB)
 
