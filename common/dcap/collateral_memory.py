@@ -17,7 +17,8 @@ otherwise shut out all that follow.
 import json
 from collections.abc import Collection, Iterable
 from datetime import datetime
-from typing import Any
+from functools import lru_cache
+from typing import Any, Final
 
 from cryptography.x509 import load_der_x509_crl, load_pem_x509_certificates
 
@@ -72,6 +73,10 @@ class CollateralMemory:
         return tuple(self._newest.values())
 
 
+_KNOWN_PIECES: Final = 128
+"""Parsed pieces that are remembered: they repeat from quote to quote."""
+
+
 def _text(mark: CollateralMark) -> str:
     return f"{mark.subject}: evaluation {mark.evaluation}, issued {mark.issued}"
 
@@ -81,6 +86,7 @@ def _document_mark(subject: str, fields: dict[str, Any]) -> CollateralMark:
     return CollateralMark(subject=subject, evaluation=fields["tcbEvaluationDataNumber"], issued=issued)
 
 
+@lru_cache(maxsize=_KNOWN_PIECES)
 def _crl_mark(subject: str, der: bytes) -> CollateralMark:
     try:
         issued = int(load_der_x509_crl(der).last_update_utc.timestamp())
@@ -97,6 +103,7 @@ def _fields(text: str) -> dict[str, Any]:
     return fields
 
 
+@lru_cache(maxsize=_KNOWN_PIECES)
 def _root_of(chain: str) -> Digest:
     """The key of the chain's self-issued certificate."""
     try:

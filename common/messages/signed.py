@@ -5,6 +5,7 @@ that somebody re-encoded, and a document of one type never passes for another (t
 """
 
 from collections.abc import Collection
+from functools import lru_cache
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field
@@ -46,6 +47,9 @@ class Signed(Message):
 
 T = TypeVar("T", bound=Message)
 
+KNOWN_DOCUMENTS = 1024
+"""Read documents that are remembered: a broker asks the same ones again and again."""
+
 
 def sign(message: Message, *keys: SigningKey) -> Signed:
     """`message` with the signature of each key."""
@@ -85,3 +89,16 @@ def open_signed(signed: Signed, kind: type[T], allowed: Collection[PartyKey], *,
             seen=sorted(one.signer for one in signed.signatures),
         )
     return kind.decode(signed.payload)
+
+
+def read_document(signed: Signed, kind: type[T]) -> T:
+    """The message of a document whose signatures were checked before. Documents that repeat are parsed once."""
+    message = _read(kind, signed.payload)
+    if not isinstance(message, kind):
+        raise TypeError(kind)
+    return message
+
+
+@lru_cache(maxsize=KNOWN_DOCUMENTS)
+def _read(kind: type[Message], payload: bytes) -> Message:
+    return kind.decode(payload)

@@ -15,6 +15,7 @@ from common.messages.attestation import Genesis
 from common.messages.decision_log import LogSubjects
 from common.messages.evidence import Evidence, TrustLevel
 from common.messages.release import Release
+from common.messages.signed import read_document
 from services.attestation.challenges import Challenges
 from services.attestation.decision_log import Decision, DecisionLog
 from services.attestation.lease_table import LeaseTable
@@ -140,7 +141,7 @@ class BrokerContext:
         record = self.state.find(ReleaseRecord, release_key(job.order.release))
         if record is None:
             raise NotFoundError("not_found.job", expected="the job's release")
-        return Release.decode(record.document.payload)
+        return read_document(record.document, Release)
 
     def keys_of(self, record: DatasetRecord | BundleRecord | JobRecord) -> KeyRing:
         """A record's keys. Raises `PolicyError` (policy.revoked) when they were destroyed."""

@@ -16,7 +16,7 @@ from common.messages.evidence import TrustLevel
 from common.messages.objects import BundlePublication, DatasetManifest
 from common.messages.order import TrainingOrder
 from common.messages.policy import BundleTerms, DataPolicy
-from common.messages.signed import Signed
+from common.messages.signed import Signed, read_document
 from common.messages.tcb_terms import TcbStatus
 
 SealedKeys = Annotated[bytes, Field(max_length=4096)]
@@ -42,12 +42,12 @@ class DatasetRecord(Message):
     @property
     def manifest(self) -> DatasetManifest:
         """The manifest, whose signature was checked when it was registered."""
-        return DatasetManifest.decode(self.manifest_document.payload)
+        return read_document(self.manifest_document, DatasetManifest)
 
     @property
     def policy(self) -> DataPolicy:
         """The newest policy, likewise."""
-        return DataPolicy.decode(self.policy_document.payload)
+        return read_document(self.policy_document, DataPolicy)
 
 
 class BundleRecord(Message):
@@ -67,12 +67,12 @@ class BundleRecord(Message):
     @property
     def publication(self) -> BundlePublication:
         """The publication, whose signature was checked when it was registered."""
-        return BundlePublication.decode(self.publication_document.payload)
+        return read_document(self.publication_document, BundlePublication)
 
     @property
     def terms(self) -> BundleTerms:
         """The provider's terms, likewise."""
-        return BundleTerms.decode(self.terms_document.payload)
+        return read_document(self.terms_document, BundleTerms)
 
 
 class ReleaseRecord(Message):
@@ -135,12 +135,12 @@ class JobRecord(Message):
     @property
     def order(self) -> TrainingOrder:
         """The order, whose signatures were checked when it was accepted."""
-        return TrainingOrder.decode(self.order_document.payload)
+        return read_document(self.order_document, TrainingOrder)
 
     @property
     def accepted_policies(self) -> tuple[DataPolicy, ...]:
         """The policies under which it was accepted, likewise, in the order of the data sets."""
-        return tuple(DataPolicy.decode(document.payload) for document in self.policies)
+        return tuple(read_document(document, DataPolicy) for document in self.policies)
 
     @property
     def model_id(self) -> ModelId:
