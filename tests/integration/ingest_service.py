@@ -50,7 +50,7 @@ def served(app: FastAPI) -> Iterator[str]:
 class CoreRelay:
     """What the attestation application uses of its relay, on a core in this process."""
 
-    ready, refused = True, None
+    ready, refused, collateral = True, None, None
 
     def __init__(self, world: BrokerWorld) -> None:
         self._world = world
