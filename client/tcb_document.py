@@ -1,6 +1,6 @@
 """The YAML form of terms over platforms: times are days (side: owner)."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Annotated
 
 from pydantic import BeforeValidator, Field
@@ -9,26 +9,33 @@ from common.messages.base import Seconds
 from common.messages.tcb_terms import TcbStatus, TcbTerms, TcbTolerance
 
 
-def _end_of_day(text: object) -> object:
-    """The last second of a day in UTC, as Unix time; what is not a text was read before."""
+def _day(text: object) -> object:
+    """The first second of a day in UTC, as Unix time; what is not a text was read before."""
     if not isinstance(text, str):
         return text
     try:
-        day = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
+        return int(datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC).timestamp())
     except ValueError:
         raise ValueError("a day as 2027-06-30") from None
-    return int((day + timedelta(days=1)).timestamp()) - 1
+
+
+def _end_of_day(text: object) -> object:
+    first = _day(text)
+    return first + 86_399 if isinstance(text, str) and isinstance(first, int) else first
 
 
 Day = Annotated[Seconds, BeforeValidator(_end_of_day)]
 """A day, to its end in UTC."""
+
+FirstDay = Annotated[Seconds, BeforeValidator(_day)]
+"""A day, from its beginning: Intel's TCB dates are midnights."""
 
 
 class Tolerance(TcbTolerance):
     """A tolerance whose limits are written as days."""
 
     until: Day | None = None
-    min_tcb_date: Day | None = None
+    min_tcb_date: FirstDay | None = None
 
 
 class Tcb(TcbTerms):
