@@ -3,7 +3,7 @@
 Keys of the JSON file: `vectors_right` of `vectors_total`, `mutations_accepted` of `mutations_total`, `verify_ratio`
 (full appraisals per CPU second against the bare engine's, in turn, medians), `verify_per_second`;
 `attest_and_key_p50_ms` and `_p95_ms` (one client on loopback, from the challenge to keys in hand, the witness's word
-included), `attest_per_second` (64 launches at once, `attest_errors` of them without keys).
+included), `attest_per_second` (64 launches at once, `attest_errors` of them without keys), `revocation_seconds`.
 """
 
 import json
