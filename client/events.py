@@ -43,6 +43,18 @@ class RoleMeasured(Event):
     released: MrEnclave | None = None
 
 
+class SigstructRead(Event):
+    """What the signer of an SGX enclave says of it, read out of a `.sig` file whose signature was verified."""
+
+    type: Literal["sigstruct-read"] = "sigstruct-read"
+    file: str
+    mr_enclave: MrEnclave
+    mr_signer: MrEnclave
+    isv_prod_id: Count
+    isv_svn: Count
+    debug: bool
+
+
 class QuoteVerified(Event):
     """A quote was verified on this machine, with all its checks."""
 

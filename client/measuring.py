@@ -8,10 +8,11 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from client.events import RoleMeasured
+from client.events import RoleMeasured, SigstructRead
 from common.enclave.environment import Environment
 from common.enclave.measurement import measure
 from common.enclave.roles import ROLES
+from common.enclave.sigstruct import parse_sigstruct
 from common.enclave.trust_settings import TrustSettings
 from common.identifiers import MrEnclave
 from common.messages.reference_values import SgxReferenceValue
@@ -36,6 +37,19 @@ def measure_roles(trust_settings: TrustSettings, cache: Path, release: Release |
     for spec in ROLES.values():
         own = measure(spec, CODE_ROOT, trust_settings, environment)
         yield RoleMeasured(role=spec.role, mr_enclave=own, released=_released(release, spec.role))
+
+
+def read_sigstruct(file: Path) -> SigstructRead:
+    """What a Gramine `.sig` file says. Raises `FormatError` (format.sigstruct) or `AuthenticityError`."""
+    read = parse_sigstruct(file.read_bytes())
+    return SigstructRead(
+        file=file.name,
+        mr_enclave=read.mr_enclave,
+        mr_signer=read.mr_signer,
+        isv_prod_id=read.isv_prod_id,
+        isv_svn=read.isv_svn,
+        debug=read.is_debug,
+    )
 
 
 def _released(release: Release | None, role: str) -> MrEnclave | None:

@@ -173,6 +173,13 @@ class Terminal:
         self._line("measured", f"{event.role:<12} {event.mr_enclave}{verdict}")
 
     @show.register
+    def _(self, event: e.SigstructRead) -> None:
+        self._line("enclave", f"{event.mr_enclave}  {event.file}")
+        self._line("signer", f"{event.mr_signer}  product {event.isv_prod_id}, security version {event.isv_svn}")
+        if event.debug:
+            self._line("DEBUG", "whoever runs the host reads such an enclave's memory", style="bold white on red")
+
+    @show.register
     def _(self, event: e.QuoteVerified) -> None:
         self._line(
             "verified",

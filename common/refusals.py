@@ -18,6 +18,7 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     "format.bundle": ("provider", "pack the bundle anew with `cloister provider pack`"),
     "format.door_frame": ("operator", "restart the service: relay and enclave are of different versions"),
     "format.quote": ("operator", "send the quote as the platform made it"),
+    "format.sigstruct": ("sender", "name the `.sig` file that `gramine-sgx-sign` wrote for this enclave"),
     "format.collateral": ("operator", "send complete collateral for the quote's platform"),
     "format.frame": ("operator", "restart the job's relay: a frame has the wrong size or layout"),
     "format.query": ("user", "send a tensor of the shape and type that the model's manifest states"),
