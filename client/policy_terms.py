@@ -30,6 +30,7 @@ class PolicyTerms(Message):
     providers: tuple[PartyKey, ...] = ()
     bundles: tuple[Digest, ...] = ()
     releases: tuple[Digest, ...] = ()
+    revoked_releases: tuple[Digest, ...] = ()
     max_jobs: Count = 1
     max_attempts: Annotated[int, Field(ge=1, le=64)] = 8
     min_trainers: Annotated[int, Field(ge=1, le=1024)] = 1

@@ -219,6 +219,13 @@ class Revoke(Message):
     revocation: Signed
 
 
+class RevokeRelease(Message):
+    """Answer: Revoked, whose identifier is the release's digest. A Signed ReleaseRevocation."""
+
+    type: Literal["revoke-release"] = "revoke-release"
+    revocation: Signed
+
+
 class ConfirmHead(Message):
     """Answer: Confirmed. A witness signs LOG_HEAD_SEEN over genesis digest, boot nonce, size, root and epoch."""
 
@@ -242,6 +249,7 @@ RequestBody = Annotated[
     | CompleteJob
     | DrawBudget
     | Revoke
+    | RevokeRelease
     | ConfirmHead,
     Field(discriminator="type"),
 ]

@@ -20,6 +20,7 @@ class DataPolicy(Message):
     """An owner's terms over one data set. Version 1 is bound to the data key's wrapping; later versions chain to it.
 
     Empty `bundles` means any bundle of the named providers. Refusal is the default: an empty `providers` allows nobody.
+    A release that `releases` no longer names takes no new order; one in `revoked_releases` ends running jobs, too.
     """
 
     type: Literal["data-policy"] = "data-policy"
@@ -32,6 +33,7 @@ class DataPolicy(Message):
     providers: Annotated[tuple[PartyKey, ...], Field(max_length=256)]
     bundles: Annotated[tuple[Digest, ...], Field(max_length=1024)] = ()
     releases: Annotated[tuple[Digest, ...], Field(max_length=256)]
+    revoked_releases: Annotated[tuple[Digest, ...], Field(max_length=256)] = ()
     minimal_trust_level: TrustLevelName
     tcb: TcbTerms = TcbTerms()
     sandboxes: Annotated[tuple[Literal["native", "wasm"], ...], Field(max_length=2)]

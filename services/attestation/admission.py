@@ -3,7 +3,8 @@
 Keys leave only after these checks, in this order; each raises and none can be skipped:
 
   (1) the challenge was issued here, is fresh, and is spent by this call;
-  (2) the job runs (for a query enclave: it has made a model), and nothing that the role gets a key of is revoked;
+  (2) the job runs (for a query enclave: it has made a model), and neither its release nor anything that the role gets
+      a key of is revoked;
   (3) the attempt is still the slot's next, and within every owner's limit;
   (4) the quote binds this launch, is authentic, and meets the release (`verifier`);
   (5) the platform is as strong as the job's, as every party's terms demand (trust level, TCB), and sound for the
@@ -29,6 +30,7 @@ from services.attestation.members import QUERY, next_attempt, require_next, requ
 from services.attestation.policy import (
     require_attempt_left,
     require_level,
+    require_release_kept,
     require_sound_pair,
     require_terms_unexpired,
     require_unexpired,
@@ -100,9 +102,11 @@ def appraise_launch(
 def require_admissible(broker: BrokerContext, job: JobRecord, role: RoleName, at: int) -> Digest:
     """Check (2); what a launch of this role is about: the order's digest, or the model manifest's."""
     bundle, policies = broker.bundle(job.order.bundle), _policies(broker, job)
+    broker.require_in_force(job.order.release)
     for policy in policies:
         with entitled(policy):
             require_unexpired(policy, at)
+            require_release_kept(policy, job.order.release)
     with entitled(bundle.terms):
         require_terms_unexpired(bundle.terms, at)
     broker.require_unrevoked([bundle])

@@ -24,6 +24,7 @@ DecisionName = Literal[
     "job-completed",
     "budget-drawn",
     "revoked",
+    "release-revoked",
 ]
 
 

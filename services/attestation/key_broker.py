@@ -40,6 +40,7 @@ from common.messages.attestation import (
     ReplyBody,
     RequestBody,
     Revoke,
+    RevokeRelease,
     UpdatePolicy,
 )
 from common.messages.signed import sign
@@ -52,13 +53,14 @@ from services.attestation.leases import issue_renewal, renew_lease
 from services.attestation.members import members_of
 from services.attestation.orders import accept_order
 from services.attestation.registration import register_bundle, register_dataset, update_policy
+from services.attestation.release_revocation import revoke_release
 from services.attestation.revocation import revoke
 
 NO_NONCE: Final = bytes(32)
 """In the reply to bytes that are no request."""
 
 _FREE_WHILE_FROZEN: Final = (DescribeBroker, ListMembers, ConfirmHead)
-_CONFIRMED_FIRST: Final = (Admit, DrawBudget, Revoke, UpdatePolicy)
+_CONFIRMED_FIRST: Final = (Admit, DrawBudget, Revoke, RevokeRelease, UpdatePolicy)
 
 CONFIRM_SECONDS: Final = 8.0
 """How long a reply waits for the witnesses: several of their polls, and less than its asker waits (10 s)."""
@@ -138,6 +140,8 @@ class KeyBroker:
                 return update_policy(self._context, body, at)
             case Revoke():
                 return revoke(self._context, body, at)
+            case RevokeRelease():
+                return revoke_release(self._context, body, at)
             case _:
                 return self._answer_job(body, nonce, at)
 

@@ -182,6 +182,19 @@ class RevokedGrantRecord(Message):
         return revoked_grant_key(self.grant_id, self.party)
 
 
+class RevokedReleaseRecord(Message):
+    """The release keys' word that a release is over; their signatures were checked when it was taken."""
+
+    type: Literal["revoked-release"] = "revoked-release"
+    release: Digest
+    document: Signed
+
+    @property
+    def key(self) -> str:
+        """Name of the record."""
+        return revoked_release_key(self.release)
+
+
 Record = Annotated[
     DatasetRecord
     | BundleRecord
@@ -190,7 +203,8 @@ Record = Annotated[
     | ModelRecord
     | UsedNonceRecord
     | TallyRecord
-    | RevokedGrantRecord,
+    | RevokedGrantRecord
+    | RevokedReleaseRecord,
     Field(discriminator="type"),
 ]
 
@@ -223,6 +237,11 @@ class StateEntry(Message):
 def release_key(digest: Digest) -> str:
     """Name of a release's record."""
     return f"release {digest}"
+
+
+def revoked_release_key(digest: Digest) -> str:
+    """Name of a release's revocation."""
+    return f"revoked release {digest}"
 
 
 def used_nonce_key(owner: PartyKey, nonce: bytes) -> str:

@@ -27,6 +27,7 @@ from tests.vectors.sample_documents import (
     PUBLIC,
     PUBLICATION,
     RELEASE,
+    RELEASE_REVOCATION,
     REVOCATION,
     TERMS,
     TIME,
@@ -81,6 +82,7 @@ def request_bodies() -> list[a.RequestBody]:
         a.CompleteJob(job_id=JOB, outcome="finished", manifest=sign(MODEL_MANIFEST, KEY), statement=WORD),
         a.DrawBudget(model_id=MODEL, grant=sign(GRANT, KEY), answers=16, launch=USER, statement=WORD),
         a.Revoke(revocation=sign(REVOCATION, KEY)),
+        a.RevokeRelease(revocation=sign(RELEASE_REVOCATION, KEY)),
         a.ConfirmHead(witness=USER, boot_nonce=NONCE32, head=HEAD, signature=WORD),
     ]
 
@@ -133,6 +135,7 @@ def state_entries() -> list[Message]:
         r.UsedNonceRecord(owner=PARTY, nonce=NONCE),
         r.TallyRecord(name=f"jobs {DATASET}", count=3),
         r.RevokedGrantRecord(grant_id=GrantId.of(C), party=PARTY),
+        r.RevokedReleaseRecord(release=B, document=sign(RELEASE_REVOCATION, KEY)),
     ]  # fmt: skip
     identity = r.IdentityRecord(genesis=GENESIS, signing_seed=b"blob", wrapping_seed=b"blob")
     return [

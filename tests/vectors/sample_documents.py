@@ -26,7 +26,7 @@ from common.messages.objects import BundlePublication, DatasetManifest, ModelMan
 from common.messages.order import OrderSecret, Schedule, TrainingOrder
 from common.messages.policy import BundleTerms, DataPolicy, JobReport, QueryGrant, Revocation
 from common.messages.reference_values import SgxReferenceValue, SgxSignerReferenceValue, TdxReferenceValue
-from common.messages.release import Release
+from common.messages.release import Release, ReleaseRevocation
 from common.messages.signed import sign
 from common.messages.tcb_terms import TcbStatus, TcbTerms, TcbTolerance
 
@@ -68,6 +68,7 @@ RELEASE: Final = Release(
     name="development", tag="0", created=TIME,
     measurements={RoleName("broker"): {TrustLevel.SIMULATION: SgxReferenceValue(mr_enclave=MEASURED)}},
 )  # fmt: skip
+RELEASE_REVOCATION: Final = ReleaseRevocation(release=B, successor=C, created=TIME)
 POLICY: Final = DataPolicy(
     policy_version=2, previous=A, owner=PARTY, report_key=PUBLIC, unsafe_simulation=True, providers=(PROVIDER,),
     bundles=(C,), releases=(B,), minimal_trust_level="simulation", sandboxes=("native",), not_after=TIME, max_jobs=3,
@@ -107,8 +108,8 @@ TCB_TERMS: Final = TcbTerms(
 def documents() -> list[Message]:
     """Signed, sealed and measured documents."""
     return [
-        SIGNED, MANIFEST, PUBLICATION, MODEL_MANIFEST, ORDER, POLICY, TERMS, GRANT, REVOCATION, RELEASE, TRUST,
-        BUNDLE_MANIFEST, EVIDENCE, TdxDcapEvidence(quote=b"a quote", collateral=COLLATERAL),
+        SIGNED, MANIFEST, PUBLICATION, MODEL_MANIFEST, ORDER, POLICY, TERMS, GRANT, REVOCATION, RELEASE,
+        RELEASE_REVOCATION, TRUST, BUNDLE_MANIFEST, EVIDENCE, TdxDcapEvidence(quote=b"a quote", collateral=COLLATERAL),
         SgxReferenceValue(mr_enclave=MEASURED, tcb=TCB_TERMS),
         SgxSignerReferenceValue(mr_signer=MEASURED, isv_prod_id=7, min_isv_svn=3), TCB_TERMS, *TCB_TERMS.tolerances,
         TdxReferenceValue(mr_td=HexBytes48("d" * 96), rtmrs=(HexBytes48("0" * 96),) * 4),
