@@ -6,6 +6,7 @@ from client.commands.demo import demo
 from client.commands.keys import explain, keygen, measure
 from client.commands.owner import owner
 from client.commands.provider import provider
+from client.commands.release import release
 from client.commands.stack import clean, down, status, up
 from client.commands.user import user
 from client.commands.verify import verify
@@ -19,7 +20,22 @@ def main() -> None:
     """Confidential machine learning: secret code trains on secret data, and neither meets the other."""
 
 
-for _command in (demo, up, status, down, clean, keygen, measure, explain, provider, owner, user, verify, witness):
+for _command in (
+    demo,
+    up,
+    status,
+    down,
+    clean,
+    keygen,
+    measure,
+    explain,
+    provider,
+    owner,
+    user,
+    verify,
+    witness,
+    release,
+):
     main.add_command(_command)
 
 

@@ -110,6 +110,7 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     "conflict.object": ("sender", "upload the bytes that the manifest states"),
     "conflict.incomplete": ("sender", "send the missing leaves, then complete the upload"),
     "conflict.identity": ("sender", "choose another name: a key file is never overwritten"),
+    "conflict.release_file": ("sender", "name another file: a release is drafted once, and signed where it lies"),
     "conflict.registered": ("sender", "nothing: it is registered already under other terms"),
     "conflict.placement": ("operator", "nothing: this launch serves a model already"),
     "conflict.job_state": ("owner", "look at the job with `cloister owner watch`: its state does not allow this"),

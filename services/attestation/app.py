@@ -2,7 +2,7 @@
 
 POST /v1/broker    encoded BrokerRequest -> encoded Signed(BrokerReply); 200 whenever the enclave answered: refusals
                    are inside and signed. Who asks is no question of HTTP: each document names and proves its party.
-GET  /v1/release   the Signed release of this installation
+GET  /v1/release   the Signed release of this installation; its list of measured files: /v1/release/files
 /healthz /readyz   ready once the enclave answers; that it may still be frozen, its witness's /readyz tells
 """
 
@@ -16,7 +16,7 @@ import uvicorn
 from fastapi import FastAPI, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
-from common.errors import FormatError, UnavailableError
+from common.errors import FormatError, NotFoundError, UnavailableError
 from common.event_log import configure_host_logging
 from common.messages.base import MAX_MESSAGE_BYTES
 from common.untrusted.health import Readiness
@@ -50,7 +50,11 @@ def build(settings: AttestationSettings, relay: BrokerRelay) -> FastAPI:
 
     @app.get("/v1/release")
     def release() -> Response:
-        return Response(_read_release(settings.release_file), media_type=JSON)
+        return Response(_read_public(settings.release_file), media_type=JSON)
+
+    @app.get("/v1/release/files")
+    def release_files() -> Response:
+        return Response(_read_public(settings.measured_files), media_type=JSON)
 
     return app
 
@@ -64,7 +68,9 @@ async def _read_body(request: Request) -> bytes:
     return bytes(body)
 
 
-def _read_release(path: Path) -> bytes:
+def _read_public(path: Path | None) -> bytes:
+    if path is None:
+        raise NotFoundError("not_found.path", expected="an installation that publishes it")
     try:
         return path.read_bytes()
     except OSError as cause:

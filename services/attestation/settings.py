@@ -12,13 +12,17 @@ from common.untrusted.settings import HostSettings
 
 
 class AttestationSettings(HostSettings):
-    """A JSON file. `witnesses` and `witness_quorum` enter the genesis of a new broker, which owners pin."""
+    """A JSON file. `witnesses` and `witness_quorum` enter the genesis of a new broker, which owners pin.
+
+    `measured_files` lists the files of the release's enclaves, where it is published.
+    """
 
     state_directory: Path
     listen_host: str = "127.0.0.1"
     listen_port: Annotated[int, Field(ge=0, le=65535)]
     launcher: Path
     release_file: Path
+    measured_files: Path | None = None
     witnesses: tuple[PartyKey, ...] = ()
     witness_quorum: int = 0
 

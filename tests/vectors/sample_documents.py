@@ -22,6 +22,7 @@ from common.identifiers import (
 )
 from common.messages.base import Message
 from common.messages.evidence import AllowedRoot, Collateral, SgxDcapEvidence, TdxDcapEvidence, TrustLevel
+from common.messages.measured_files import MeasuredFiles, MeasuredRole
 from common.messages.objects import BundlePublication, DatasetManifest, ModelManifest, ObjectRef, SlotRecord
 from common.messages.order import OrderSecret, Schedule, TrainingOrder
 from common.messages.policy import BundleTerms, DataPolicy, JobReport, QueryGrant, Revocation
@@ -119,4 +120,6 @@ def documents() -> list[Message]:
         BundleContents(manifest=BUNDLE_MANIFEST, files={"model.py": b"import torch\n", "provider.toml": b"name = 1\n"}),
         RefusalDetail(expected="one of the providers", seen=None),
         RoleSpec(role=RoleName("trainer"), entry="services.trainer_enclave.enclave", needs_sandbox=True),
+        MeasuredFiles(environment=A, roles={RoleName("broker"): MeasuredRole(
+            entry="services.attestation.enclave", files={"common/enclave/boot.py": B, "trust_settings.json": C})}),
     ]  # fmt: skip
