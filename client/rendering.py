@@ -210,7 +210,7 @@ class Terminal:
             self._line("signed by", signer)
         for signer in event.outsiders:
             self._line("and by", f"{signer}, which is no release key", style="yellow")
-        missing = f"{event.missing} signatures are missing" if event.missing else "signed by enough release keys"
+        missing = f"signatures missing: {event.missing}" if event.missing else "signed by enough release keys"
         self._line("threshold", f"{event.threshold}: {missing}", style="bold yellow" if event.missing else "bold green")
 
     @show.register
