@@ -6,16 +6,18 @@ One round: an order is accepted; each victim gets SIGKILL at its moment; the job
   (2) every victim did die, and nothing that lived below it lives on;
   (3) every service is ready again: the supervisor has restarted what died, and the witness has confirmed the broker;
   (4) no process is left of the job: no relay, no launcher, no enclave, no sandbox;
-  (5) every order that was ever accepted is still known, and the next one is accepted (that is the next round's).
+  (5) every order that was ever accepted is still known, and the next one is accepted (that is the next round's);
+  (6) the owner of a job that is publicly finished reads what came of it: that something was learned, or a code that
+      says why not. The report that says so may be lost only with what it is on its way through.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 from bench.kill_strike import LOOK_SECONDS, ORPHAN_SECONDS, Kill, Strike, draw
-from bench.kill_victims import VICTIMS, ProcessGroup
+from bench.kill_victims import REPORTING, VICTIMS, ProcessGroup
 from client import events as e
 from client import ordering
 from client.context import Party
@@ -39,16 +41,28 @@ ENDS: Final = frozenset({"finished", "failed"})
 
 
 @dataclass(frozen=True)
-class Round:
-    """One job, and what died meanwhile. `problems` says which of (1) to (5) did not hold; empty: all did.
-
-    `state` and `code` are public; `outcome` is what only the owner reads: of the last report, None when it was lost.
+class End:
+    """How a job ended. `state` and `code` are public; `outcome` and `codes` stand in the last report, which only the
+    owner reads: `outcome` is None when it was lost.
     """
 
-    job_id: JobId
     state: str
-    code: str | None
-    outcome: str | None
+    code: str | None = None
+    outcome: str | None = None
+    codes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """In a few words."""
+        told = " ".join((self.outcome, *self.codes)) if self.outcome else "the last report was lost"
+        return f"{self.state}: {self.code or told}"
+
+
+@dataclass(frozen=True)
+class Round:
+    """One job, and what died meanwhile. `problems` says which of (1) to (6) did not hold; empty: all did."""
+
+    job_id: JobId
+    end: End
     kills: tuple[Kill, ...]
     job_seconds: float
     ready_seconds: float
@@ -57,9 +71,8 @@ class Round:
     def __str__(self) -> str:
         """One line."""
         died = ", ".join(str(one) for one in self.kills) or "nothing died"
-        ended = f"{self.state}: {self.code or self.outcome or 'the last report was lost'}"
         times = f"job {self.job_seconds:.1f} s, ready {self.ready_seconds:.1f} s later"
-        return "; ".join((died, ended, times, *self.problems))
+        return "; ".join((died, str(self.end), times, *self.problems))
 
 
 @dataclass
@@ -86,24 +99,25 @@ class KillDriver:
             strike.start()
         return self.judge(accepted.job_id, strikes)
 
-    def judge(self, job_id: JobId, strikes: Sequence[Strike] = ()) -> Round:
-        """Follow a job to its end, and look at what must hold then."""
+    def judge(self, job_id: JobId, strikes: Sequence[Strike] = (), also_died: Collection[str] = ()) -> Round:
+        """Follow a job to its end, and look at what must hold then. `also_died` names victims of the caller's own."""
         begun = time.monotonic()
         try:
-            state, code, outcome = self._follow(job_id)
+            end = self._follow(job_id)
         except CloisterError as error:
-            state, code, outcome = "unknown", str(error), None
+            end = End("unknown", str(error))
         job_seconds = time.monotonic() - begun
         for strike in strikes:
             strike.finish()
-        problems = _end_problems(state, code)  # (1)
+        kills = tuple(strike.result for strike in strikes)
+        died = {*also_died, *(kill.victim for kill in kills if kill.after_seconds is not None)}
+        problems = [*end_problems(end), *told_problems(end, died)]  # (1), (6)
         ready_seconds, unready = self._await_ready()  # (3)
         problems += unready
         problems += [problem for strike in strikes for problem in strike.problems()]  # (2)
         problems += self._leftovers()  # (4)
         problems += self._lost_orders()  # (5)
-        kills = tuple(strike.result for strike in strikes)
-        return Round(job_id, state, code, outcome, kills, job_seconds, ready_seconds, tuple(problems))
+        return Round(job_id, end, kills, job_seconds, ready_seconds, tuple(problems))
 
     def kill_now(self, names: Sequence[str]) -> list[ProcessGroup]:
         """SIGKILL to all victims of these names; what died with them or should."""
@@ -113,12 +127,12 @@ class KillDriver:
             group.kill()
         return groups
 
-    def _follow(self, job_id: JobId) -> tuple[str, str | None, str | None]:
-        """Public state and code at the end, and the outcome that the owner read."""
+    def _follow(self, job_id: JobId) -> End:
         told = list(ordering.watch(self.owner, job_id))
         seen = [event for event in told if isinstance(event, e.JobSeen)][-1]
-        sealed = [event for event in told if isinstance(event, e.ModelSealed)]
-        return seen.state, seen.code, sealed[-1].outcome if sealed else None
+        last = [event.report for event in told if isinstance(event, e.ReportOpened) and event.report.outcome][-1:]
+        outcome, codes = (last[0].outcome, last[0].codes) if last else (None, ())
+        return End(seen.state, seen.code, outcome, codes)
 
     def _await_ready(self) -> tuple[float, list[str]]:
         """How long it took until every service said so itself, and who does not say it in time."""
@@ -167,7 +181,17 @@ class KillDriver:
         ]
 
 
-def _end_problems(state: str, code: str | None) -> list[str]:
-    if state not in ENDS:
-        return [f"the job is {state}: {code}"]
-    return ["the job failed without a code"] if state == "failed" and code is None else []
+def end_problems(end: End) -> list[str]:
+    """What is wrong with a public end (1)."""
+    if end.state not in ENDS:
+        return [f"the job is {end.state}: {end.code}"]
+    return ["the job failed without a code"] if end.state == "failed" and end.code is None else []
+
+
+def told_problems(end: End, died: Collection[str]) -> list[str]:
+    """What its owner should have read of a publicly finished job, and did not (6)."""
+    if end.state != "finished":
+        return []
+    if end.outcome is None and REPORTING.isdisjoint(died):
+        return ["the last report was lost, and nothing died that it is on its way through"]
+    return ["nothing was learned, and no code says why"] if end.outcome == "failed" and not end.codes else []

@@ -16,7 +16,7 @@ from client.context import Party
 from client.digits import write_digits
 from client.measuring import CODE_ROOT, digest_cache, measure_roles
 from client.pinning import pin
-from client.policy_terms import PolicyTerms
+from client.policy_terms import PolicyTerms, ProviderTerms
 from client.stack_access import endpoints_of, read_trust_settings
 from common.errors import UnavailableError
 from common.messages.signed import Signed
@@ -69,16 +69,16 @@ def enrolled(stack: EmbeddedStack, directory: Path) -> dict[str, Party]:
     return parties
 
 
-def allowed_training(parties: dict[str, Party], directory: Path, jobs: int) -> ordering.Training:
-    """The example bundle on digits, both published, and a policy for so many jobs."""
+def allowed_training(parties: dict[str, Party], directory: Path, jobs: int, **more: int) -> ordering.Training:
+    """The example bundle on digits, both published, and a policy for so many jobs; `more` are further terms."""
     e.outcome(provider.pack(parties["provider"], SOURCE, directory / "bundle"), e.Sealed)
-    published = provider.publish(parties["provider"], directory / "bundle", provider.ProviderTerms())
+    published = provider.publish(parties["provider"], directory / "bundle", ProviderTerms())
     bundle = e.outcome(published, e.BundleRegistered)
     files = write_digits(directory / "digits")
     e.outcome(owner.seal(parties["owner"], files.train, directory / "data"), e.Sealed)
     dataset = e.outcome(owner.upload(parties["owner"], directory / "data"), e.DatasetRegistered)
     allowed = (parties["provider"].identity.signing_key.party,)
-    terms = PolicyTerms(providers=allowed, max_jobs=jobs, answers_total=ANSWERS)
+    terms = PolicyTerms.model_validate({"providers": allowed, "max_jobs": jobs, "answers_total": ANSWERS} | more)
     e.outcome(owner.set_policy(parties["owner"], dataset.dataset_id, terms), e.PolicySigned)
     return ordering.Training(dataset.dataset_id, bundle.bundle_id, 2, SHORT_JOB)
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from bench.kill_victims import VICTIMS, ProcessGroup, Victim
+from bench.kill_victims import KEEPERS, VICTIMS, ProcessGroup, Victim
 from deploy.embedded.stack import EmbeddedStack
 
 LAUNCH_SECONDS: Final = 3.0
@@ -48,7 +48,7 @@ class Kill:
 def draw(names: Sequence[str], schedule_seconds: float, seed: str) -> list[Planned]:
     """A moment for each victim, anywhere in the job's life."""
     chance, plan = random.Random(seed), []
-    for victim in (VICTIMS[name] for name in names):
+    for victim in ((VICTIMS | KEEPERS)[name] for name in names):
         life = SLOT_SHARE * schedule_seconds if victim.per_job else LAUNCH_SECONDS + schedule_seconds
         plan.append(Planned(victim, chance.uniform(0.0, life)))
     return plan

@@ -13,12 +13,14 @@ from client.events import QuoteVerified
 from client.http_client import ServiceClient
 from common.broker_channel import NONCE_BYTES, Ask, BrokerChannel, require_not_older
 from common.broker_verification import VerifiedBroker, verify_broker
+from common.dcap.collateral_name import name_of_quote
 from common.enclave.trust_settings import TrustSettings
 from common.errors import AppraisalError
-from common.messages.attestation import BrokerRequest, DescribeBroker, RequestBody
+from common.messages.attestation import BrokerDescription, BrokerReply, BrokerRequest, DescribeBroker, RequestBody
 from common.messages.base import Message
-from common.messages.evidence import TrustLevel
+from common.messages.evidence import Collateral, DcapQuote, TrustLevel
 from common.messages.release import Release
+from common.messages.signed import Signed
 
 T = TypeVar("T", bound=Message)
 BROKER_PATH = "/v1/broker"
@@ -29,8 +31,19 @@ def describe_broker(
 ) -> VerifiedBroker:
     """Ask the broker for a fresh quote and verify it. Raises what `verify_broker` raises."""
     request = BrokerRequest(nonce=secrets.token_bytes(NONCE_BYTES), body=DescribeBroker()).encode()
-    raw = ServiceClient(endpoints.attestation).post(BROKER_PATH, request)
-    return verify_broker(raw, request, trust_settings, release, int(time.time()), floor=floor)
+    http = ServiceClient(endpoints.attestation)
+    raw = http.post(BROKER_PATH, request)
+    collateral = _collateral_for(raw, http)
+    return verify_broker(raw, request, trust_settings, release, int(time.time()), floor=floor, collateral=collateral)
+
+
+def _collateral_for(raw: bytes, http: ServiceClient) -> Collateral | None:
+    """For a broker's quote that carries none, what the operator's service has; it is verified like any other."""
+    unverified = BrokerReply.decode(Signed.decode(raw).payload).body
+    if not isinstance(unverified, BrokerDescription) or not isinstance(unverified.evidence, DcapQuote):
+        return None
+    name = name_of_quote(unverified.evidence.quote)
+    return Collateral.decode(http.get(f"/v1/collateral/{name.tee}/{name.fmspc}/{name.ca}"))
 
 
 def trust_floor(party: Party) -> TrustLevel:
@@ -54,13 +67,15 @@ class BrokerLink:
         """Verify the broker's quote now. To be called before a key is wrapped to it.
 
         Raises what `verify_broker` raises; `AppraisalError` (appraisal.pin) for another broker than the pinned one;
-        `FreshnessError` (freshness.state) when its log is older than one that this party has seen.
+        `FreshnessError` when its log (freshness.state) or its collateral (freshness.collateral) is older than what this
+        party has seen.
         """
         release = self._trust.open_release()
         verified = describe_broker(self._party.endpoints, self._trust.trust_settings, release, trust_floor(self._party))
         if verified.genesis.digest != self._trust.broker.digest:
             raise AppraisalError("appraisal.pin", expected=self._trust.broker.digest, seen=verified.genesis.digest)
         require_not_older(verified.head, self._party.log_head)
+        self._party.remember_collateral(verified.collateral)
         self._party.remember_head(verified.head)
         self._channel.head = verified.head
         return QuoteVerified(

@@ -2,9 +2,12 @@
 
 import click
 
+from client.commands.attestation import attestation
+from client.commands.audit import audit
 from client.commands.demo import demo
 from client.commands.keys import explain, keygen, measure
 from client.commands.owner import owner
+from client.commands.policy import policy
 from client.commands.provider import provider
 from client.commands.release import release
 from client.commands.stack import clean, down, status, up
@@ -20,22 +23,9 @@ def main() -> None:
     """Confidential machine learning: secret code trains on secret data, and neither meets the other."""
 
 
-for _command in (
-    demo,
-    up,
-    status,
-    down,
-    clean,
-    keygen,
-    measure,
-    explain,
-    provider,
-    owner,
-    user,
-    verify,
-    witness,
-    release,
-):
+for _command in (demo, up, status, down, clean, keygen, measure, explain):
+    main.add_command(_command)
+for _command in (policy, provider, owner, user, verify, audit, attestation, witness, release):
     main.add_command(_command)
 
 

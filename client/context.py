@@ -3,6 +3,8 @@
     identity.json          the key file (common/crypto/key_file)
     trust.json             PinnedTrust: release document, trust settings, broker genesis, addresses of the services
     head.json              newest log head of that broker that this party has seen
+    collateral.json        how new the collateral of that broker's quotes has been
+    audit.json             newest one whose whole log this party has verified
     keys/ROOT.key          the key of one sealed object, wrapped to this party's own report key
     documents/KIND/NAME    signed documents that this party made or was given: policies, publications, orders, grants
 
@@ -19,11 +21,14 @@ from common.crypto.digests import sha256
 from common.crypto.key_file import Identity
 from common.crypto.labels import PINNED_TRUST, WRAP_OWN_KEY
 from common.crypto.wrapping import wrap_ring
+from common.dcap.collateral_memory import CollateralMemory, marks_of
 from common.enclave.trust_settings import TrustSettings, require_release
 from common.errors import NotFoundError
 from common.identifiers import Digest
 from common.messages.attestation import Genesis, LogHead
 from common.messages.base import Message
+from common.messages.collateral import SeenCollateral
+from common.messages.evidence import Collateral
 from common.messages.release import Release
 from common.messages.signed import Signed
 
@@ -104,7 +109,8 @@ class Party:
         """Trust this from now on. A log head of another broker is forgotten with it."""
         before = self._read("trust.json")
         if before is not None and PinnedTrust.decode(before).broker.digest != trust.broker.digest:
-            (self.directory / "head.json").unlink(missing_ok=True)
+            for name in ("head.json", "audit.json"):
+                (self.directory / name).unlink(missing_ok=True)
         self._write("trust.json", trust.encode())
 
     @property
@@ -116,6 +122,28 @@ class Party:
     def remember_head(self, head: LogHead) -> None:
         """Store a head that was checked to be newer."""
         self._write("head.json", head.encode())
+
+    @property
+    def collateral_memory(self) -> CollateralMemory:
+        """How new the collateral was that this party has accepted."""
+        raw = self._read("collateral.json")
+        return CollateralMemory() if raw is None else CollateralMemory(SeenCollateral.decode(raw).marks)
+
+    def remember_collateral(self, verified: Collateral) -> None:
+        """Store how new verified collateral is. Raises `FreshnessError` (freshness.collateral) if older than seen."""
+        memory = self.collateral_memory
+        if memory.remember(marks_of(verified)):
+            self._write("collateral.json", SeenCollateral(marks=memory.marks).encode())
+
+    @property
+    def audited_head(self) -> LogHead | None:
+        """The newest head whose whole log this party has verified (client/audit)."""
+        raw = self._read("audit.json")
+        return None if raw is None else LogHead.decode(raw)
+
+    def remember_audit(self, head: LogHead) -> None:
+        """Store a head whose log was verified and extends the one before."""
+        self._write("audit.json", head.encode())
 
     def keep_key(self, root: Digest, key: SecretKey) -> None:
         """Store the key of one sealed object."""

@@ -6,7 +6,7 @@ alone: it shows the provider's code the owner's data, which is what Cloister is 
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, TypeVar, cast
@@ -21,7 +21,7 @@ from client.measuring import CODE_ROOT, measure_roles
 from client.ordering import Training
 from client.pinning import pin
 from client.plain_training import train_plain_twin
-from client.policy_terms import PolicyTerms
+from client.policy_terms import PolicyTerms, ProviderTerms
 from client.scheduling import ScheduleWishes
 from common.enclave.trust_settings import TrustSettings
 from common.errors import refusal_of
@@ -58,16 +58,19 @@ class DemoPlaces:
         return Party(self.directory / "parties" / name)
 
 
-def run_demo(places: DemoPlaces, begun: float, wishes: ScheduleWishes = WISHES) -> Stage:
-    """All stages. Ends with `DemoFinished`; `begun` is the monotonic time from which the wall time counts."""
+def run_demo(places: DemoPlaces, begun: float, carried: Callable[[], dict[str, int]]) -> Stage:
+    """All stages. Ends with `DemoFinished`; `begun` is the monotonic time from which the wall time counts.
+
+    `carried` asks the host's services what they have seen.
+    """
     tally = _Tally()
-    for event in _stages(places, wishes, tally):
+    for event in _stages(places, tally):
         tally.count(event)
         yield event
-    yield tally.figures(time.monotonic() - begun)
+    yield tally.figures(time.monotonic() - begun, carried())
 
 
-def _stages(places: DemoPlaces, wishes: ScheduleWishes, tally: "_Tally") -> Stage:
+def _stages(places: DemoPlaces, tally: "_Tally") -> Stage:
     yield e.StageBegan(title="Three parties make their identities and pin what they trust")
     yield from _meet(places)
     yield e.StageBegan(title="The provider packs and publishes its code, sealed")
@@ -76,27 +79,27 @@ def _stages(places: DemoPlaces, wishes: ScheduleWishes, tally: "_Tally") -> Stag
     yield from _prepare(places, tally)
     yield e.StageBegan(title="For comparison: the same code and data in plain torch, without any protection")
     files = write_digits(places.directory / "data")
-    plain = train_plain(files, wishes)
+    plain = train_plain(files)
     yield plain
     yield e.StageBegan(title="Training in enclaves; metrics are opened with the owner's key, the host can't read them")
-    yield from _train(places, calibrated(wishes, plain), tally)
+    yield from _train(places, calibrated(plain), tally)
     yield e.StageBegan(title="The user verifies the query enclave and asks the held-out images, sealed")
     yield from _ask(places, tally)
 
 
-def train_plain(files: DigitsFiles, wishes: ScheduleWishes) -> e.PlainTwinTrained:
-    """The plain twin of a job with these wishes: as many steps, each on the rows of all trainers."""
-    steps, batch = wishes.rounds * wishes.steps, wishes.batch * TRAINERS
+def train_plain(files: DigitsFiles) -> e.PlainTwinTrained:
+    """The plain twin of the demo's job: as many steps, each on the rows of all trainers."""
+    steps, batch = WISHES.rounds * WISHES.steps, WISHES.batch * TRAINERS
     return train_plain_twin(PROVIDER_SOURCE, files.train, files.held_out, steps=steps, batch=batch, seed=PLAIN_SEED)
 
 
-def calibrated(wishes: ScheduleWishes, plain: e.PlainTwinTrained) -> ScheduleWishes:
-    """The same job with a schedule for this machine, as fast as it is now: a twin's step bounds a trainer's from above.
+def calibrated(plain: e.PlainTwinTrained) -> ScheduleWishes:
+    """The demo's job with a schedule for this machine, now: a twin's step bounds a trainer's from above.
 
     The schedule is public and signed before the job begins, so nothing that happens in the job can change it.
     """
-    measured = 1000 * plain.seconds / (wishes.rounds * wishes.steps)
-    return replace(wishes, step_milliseconds=min(max(FASTEST_STEP, round(measured)), SLOWEST_STEP))
+    measured = 1000 * plain.seconds / (WISHES.rounds * WISHES.steps)
+    return replace(WISHES, step_milliseconds=min(max(FASTEST_STEP, round(measured)), SLOWEST_STEP))
 
 
 def _meet(places: DemoPlaces) -> Stage:
@@ -119,7 +122,7 @@ def _without_repetition(events: Stage) -> Stage:
 def _publish(places: DemoPlaces) -> Stage:
     party, packed = places.party("provider"), places.directory / "bundle.sealed"
     yield from provider.pack(party, PROVIDER_SOURCE, packed)
-    yield from provider.publish(party, packed, provider.ProviderTerms())
+    yield from provider.publish(party, packed, ProviderTerms())
 
 
 def _prepare(places: DemoPlaces, tally: "_Tally") -> Stage:
@@ -147,8 +150,18 @@ def _train(places: DemoPlaces, wishes: ScheduleWishes, tally: "_Tally") -> Stage
     seen = tally.last(e.JobSeen)
     if seen.model_id is None:
         raise refusal_of(seen.code or "conflict.job_state", expected="a finished job", seen=seen.state)
-    if tally.last(e.ModelSealed).outcome == "failed":
-        raise refusal_of("unavailable.rounds", seen=tally.last(e.ReportOpened).report.codes)
+    require_learned(tally.last(e.ModelSealed))
+
+
+def require_learned(model: e.ModelSealed) -> None:
+    """A model is sealed whatever was learned, of zeros perhaps: only the last report says that it is worth asking.
+
+    Raises `UnavailableError`: unavailable.report when that report is lost, unavailable.rounds when the job failed.
+    """
+    if model.outcome is None:
+        raise refusal_of("unavailable.report", expected="a last report of the job", seen=model.job_id)
+    if model.outcome == "failed":
+        raise refusal_of("unavailable.rounds", expected="a completed round", seen=model.rounds_done)
 
 
 def _ask(places: DemoPlaces, tally: "_Tally") -> Stage:
@@ -170,15 +183,13 @@ class _Tally:
 
     def __init__(self) -> None:
         self._last: dict[type[e.Event], e.Event] = {}
-        self._quotes = self._uploaded = 0
+        self._quotes = 0
         self.accuracy_sealed = 0.0
 
     def count(self, event: e.Event) -> None:
         """Take one event into account."""
         self._last[type(event)] = event
         self._quotes += isinstance(event, e.QuoteVerified)
-        if isinstance(event, e.DatasetRegistered | e.BundleRegistered):
-            self._uploaded += event.bytes_sent
 
     def last(self, kind: type[E]) -> E:
         """The newest event of a kind that an earlier stage has told."""
@@ -187,21 +198,17 @@ class _Tally:
             raise LookupError(f"no stage has told a {kind.__name__} yet")
         return cast("E", event)
 
-    def figures(self, wall_seconds: float) -> e.DemoFinished:
+    def figures(self, wall_seconds: float, carried: dict[str, int]) -> e.DemoFinished:
         """What the table shows. Frames are the enclave's own count, which only the owner can read."""
-        order, report, answered = self.last(e.OrderAccepted), self.last(e.ReportOpened).report, self.last(e.Answered)
+        report = self.last(e.ReportOpened).report
         return e.DemoFinished(
             wall_seconds=round(wall_seconds, 1),
             accuracy_sealed=self.accuracy_sealed,
             accuracy_plain=self.last(e.PlainTwinTrained).accuracy,
-            trainers=order.trainers,
+            trainers=self.last(e.OrderAccepted).trainers,
             trust_level=self.last(e.ModelSealed).trust_level,
             quotes_verified=self._quotes,
             real_frames=report.real_frames,
             dummy_frames=report.dummy_frames,
-            ciphertext_bytes={
-                "ingest": self._uploaded,
-                "rabbitmq": (report.real_frames + report.dummy_frames) * order.frame_bytes,
-                "query": answered.sent_bytes + answered.received_bytes,
-            },
+            ciphertext_bytes=carried,
         )

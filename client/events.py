@@ -7,8 +7,10 @@ progress without knowing the operation. Events may speak of the party's own cont
 from collections.abc import Callable, Iterable
 from typing import Literal, TypeVar
 
-from common.identifiers import BundleId, DatasetId, Digest, GrantId, JobId, ModelId, MrEnclave, PartyKey
-from common.messages.base import Count, Message
+from common.identifiers import BundleId, DatasetId, Digest, Fmspc, GrantId, JobId, ModelId, MrEnclave, PartyKey
+from common.messages.attestation import LogHead
+from common.messages.base import Count, Message, Seconds
+from common.messages.decision_log import LogEntry
 from common.messages.evidence import TrustLevel
 from common.messages.policy import JobOutcome, JobReport
 
@@ -211,13 +213,14 @@ class OrderAccepted(Event):
 
 
 class JobSeen(Event):
-    """The public state of a job, as the host knows it."""
+    """The public state of a job, as the host knows it; `mend` says who can mend what made it fail, and how."""
 
     type: Literal["job-seen"] = "job-seen"
     job_id: JobId
     state: str
     trainers: Count
     code: str | None = None
+    mend: str | None = None
     model_id: ModelId | None = None
 
 
@@ -289,6 +292,55 @@ class Verified(Event):
     checks: tuple[str, ...]
 
 
+class CollateralSeen(Event):
+    """Collateral for one kind of CPU in an attestation service's cache. Times are Unix seconds.
+
+    `issued` is the oldest issue date of its four documents, `next_update` when the first of them is overdue.
+    """
+
+    type: Literal["collateral-seen"] = "collateral-seen"
+    name: str
+    fmspc: Fmspc
+    tcb_evaluation: Count
+    qe_evaluation: Count
+    issued: Seconds
+    next_update: Seconds
+    age_seconds: Seconds
+    current: bool
+    source: str
+
+
+class LogVerified(Event):
+    """The key broker's decision log was verified: `told` entries are this party's to read, of `untold` it saw leaves.
+
+    `held_against`: sizes of the earlier heads that it was shown to extend.
+    """
+
+    type: Literal["log-verified"] = "log-verified"
+    broker: Digest
+    head: LogHead
+    time: Count
+    told: Count
+    untold: Count
+    refusals_counted: Count
+    held_against: tuple[Count, ...]
+
+
+class LogSaved(Event):
+    """All that is wanted to verify that log again, offline."""
+
+    type: Literal["log-saved"] = "log-saved"
+    path: str
+    bytes: Count
+
+
+class LogEntryTold(Event):
+    """One verified entry of the decision log."""
+
+    type: Literal["log-entry-told"] = "log-entry-told"
+    entry: LogEntry
+
+
 class StackSeen(Event):
     """The embedded stack, and what each service that is not ready waits for."""
 
@@ -307,7 +359,11 @@ class StageBegan(Event):
 
 
 class DemoFinished(Event):
-    """The demo's figures. `ciphertext_bytes` by host service; frames as the parameter server's enclave counted them."""
+    """The demo's figures; frames as the parameter server's enclave counted them.
+
+    `ciphertext_bytes` is what each host service saw, as it says itself (common/untrusted/carried.py): ciphertext, and
+    the signed and public documents around it.
+    """
 
     type: Literal["demo-finished"] = "demo-finished"
     wall_seconds: float

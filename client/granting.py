@@ -11,11 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from client.broker import BrokerLink
 from client.context import Party
-from client.events import Event, GrantSigned
+from client.events import Ended, Event, GrantSigned
 from client.policy_terms import SECONDS_PER_DAY
-from common.errors import NotFoundError
+from client.revoking import revocation_of
+from common.errors import NotFoundError, refusal_of
 from common.identifiers import GrantId, ModelId, PartyKey
+from common.messages.attestation import Revoke, Revoked
 from common.messages.policy import QueryGrant
 from common.messages.signed import sign
 
@@ -57,3 +60,17 @@ def grant(party: Party, user: PartyKey, model_id: ModelId, terms: GrantTerms, de
     yield GrantSigned(
         grant_id=GrantId.of(signed.digest), user=user, model_id=model_id, answers=terms.answers, path=str(destination)
     )
+
+
+def revoke(party: Party, grant_id: GrantId) -> Iterator[Event]:
+    """End a grant: the broker hands out no more answers under it. Ends with `Ended`.
+
+    What a query enclave has drawn before can still be asked. Raises `NotFoundError` (not_found.grant) for a grant that
+    was not signed from this identity directory.
+    """
+    if party.document("grants", grant_id) is None:
+        raise refusal_of("not_found.grant", expected="a grant of this identity directory", seen=grant_id)
+    link = BrokerLink(party)
+    yield link.verify()
+    link.ask(Revoke(revocation=revocation_of(party, "grant", grant_id)), Revoked)
+    yield Ended(identifier=grant_id, state="revoked")

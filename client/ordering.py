@@ -19,7 +19,7 @@ from client.revoking import revocation_of
 from client.scheduling import ScheduleWishes, host_view, plan_schedule
 from client.services import IngestService
 from common.crypto.wrapping import wrap
-from common.errors import AppraisalError, AuthenticityError, FreshnessError, NotFoundError, UnavailableError
+from common.errors import AppraisalError, AuthenticityError, FreshnessError, NotFoundError, UnavailableError, refusal_of
 from common.identifiers import BundleId, DatasetId, JobId, ModelId
 from common.key_binding import order_secret_info, report_info
 from common.messages.attestation import AcceptOrder, ListMembers, Members, OrderAccepted, Revoke, Revoked
@@ -121,9 +121,16 @@ def jobs(party: Party) -> Iterator[e.Event]:
 
 
 def cancel(party: Party, job_id: JobId) -> Iterator[e.Event]:
-    """Cancel a job: the broker releases no more keys for it, the operator ends it. Ends with `Ended`."""
+    """Cancel a job: the broker releases no more keys for it, the operator ends it. Ends with `Ended`.
+
+    A job that has finished stays finished; what ends is its model, whose key the broker destroys.
+    """
     BrokerLink(party).ask(Revoke(revocation=revocation_of(party, "job", job_id)), Revoked)
-    yield e.Ended(identifier=job_id, state=IngestService.of(party).cancel_job(job_id).state)
+    view = IngestService.of(party).cancel_job(job_id)
+    if view.model_id is None:
+        yield e.Ended(identifier=job_id, state=view.state)
+    else:
+        yield e.Ended(identifier=view.model_id, state="model revoked")
 
 
 def watch(party: Party, job_id: JobId, *, pause: Callable[[float], None] = time.sleep) -> Iterator[e.Event]:
@@ -192,8 +199,18 @@ def _patiently(ask: Callable[[], T], pause: Callable[[float], None]) -> T:
 
 def _seen(view: JobView) -> e.JobSeen:
     return e.JobSeen(
-        job_id=view.job_id, state=view.state, trainers=view.trainers, code=view.code, model_id=view.model_id
+        job_id=view.job_id,
+        state=view.state,
+        trainers=view.trainers,
+        code=view.code,
+        mend=_mend(view.code) if view.state == "failed" and view.code is not None else None,
+        model_id=view.model_id,
     )
+
+
+def _mend(code: str) -> str:
+    refusal = refusal_of(code)
+    return f"{refusal.mender} can mend it: {refusal.mend}"
 
 
 def open_report(party: Party, order: Signed, sequence: int, sealed: bytes) -> JobReport:

@@ -6,7 +6,9 @@ to this owner, to policy version 1 and to that broker: nobody can register the c
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
@@ -14,7 +16,8 @@ from client import events as e
 from client.broker import BrokerLink
 from client.context import Party
 from client.objects import require_intact
-from client.policy_terms import NOBODY, PolicyTerms, policy_version, sign_policy, wrap_policy
+from client.policy_changes import next_policy, send_policy
+from client.policy_terms import NOBODY, PolicyTerms, sign_policy, wrap_policy
 from client.revoking import revocation_of
 from client.sealing import seal_to_directory
 from client.services import IngestService
@@ -22,16 +25,28 @@ from client.uploading import upload_object
 from common.crypto import KeyRing
 from common.crypto.wrapping import wrap_ring
 from common.dataset_payload import encode_columns
-from common.errors import FormatError, NotFoundError
-from common.identifiers import DatasetId
+from common.errors import ConflictError, FormatError
+from common.identifiers import DatasetId, PartyKey
 from common.key_binding import data_key_info
-from common.messages.attestation import RegisterDataset, Registered, Revoke, Revoked, UpdatePolicy
+from common.messages.attestation import RegisterDataset, Registered, Revoke, Revoked
 from common.messages.objects import DatasetManifest, ObjectRef
+from common.messages.policy import DataPolicy
 from common.messages.signed import Signed, sign
 from common.sealed_object import ObjectKind
 
 DATA_KEY = "data"
 """Name of the key in the ring that is wrapped to the broker (RegisterDataset)."""
+
+
+@dataclass(frozen=True)
+class Quorum:
+    """Who must agree to a policy beside its owner: `approvals_needed` of `approvers`."""
+
+    approvers: tuple[PartyKey, ...] = ()
+    approvals_needed: int = 0
+
+
+NO_QUORUM: Final = Quorum()
 
 
 def seal(party: Party, source: Path, directory: Path) -> Iterator[e.Event]:
@@ -47,17 +62,18 @@ def seal(party: Party, source: Path, directory: Path) -> Iterator[e.Event]:
     yield from seal_to_directory(party, encode_columns(columns), ObjectKind.DATASET, directory)
 
 
-def upload(party: Party, directory: Path) -> Iterator[e.Event]:
+def upload(party: Party, directory: Path, quorum: Quorum = NO_QUORUM) -> Iterator[e.Event]:
     """Upload a sealed object and register it as a data set that nobody may use yet. Ends with `DatasetRegistered`.
 
-    May be repeated after an interruption: what is there already is not sent again, and the manifest is the same.
+    Version 1 of its policy binds the `quorum` without which no later version counts. May be repeated after an
+    interruption: what is there already is not sent again, and the manifest is the same.
     """
     reference = require_intact(directory)
     sent = 0
     for event in upload_object(IngestService.of(party), directory, reference):
         sent = event.bytes_sent
         yield event
-    policy = _first_policy(party, reference)
+    policy = _first_policy(party, reference, quorum)
     manifest = _manifest(party, reference, policy)
     link = BrokerLink(party, IngestService.of(party).register_dataset)
     yield link.verify()
@@ -73,12 +89,21 @@ def upload(party: Party, directory: Path) -> Iterator[e.Event]:
     yield e.DatasetRegistered(dataset_id=dataset_id, policy=policy.digest, bytes_sent=sent)
 
 
-def _first_policy(party: Party, reference: ObjectRef) -> Signed:
-    """Policy version 1 of this object: signed once, so that an upload that is repeated names the same data set."""
+def _first_policy(party: Party, reference: ObjectRef, quorum: Quorum) -> Signed:
+    """Policy version 1 of this object: signed once, so that an upload that is repeated names the same data set.
+
+    Raises `ConflictError` for another quorum than it has bound.
+    """
     stored = party.document("policies", reference.root)
     if stored is None:
-        stored = sign_policy(party, NOBODY)
+        terms = {"approvers": quorum.approvers, "approvals_needed": quorum.approvals_needed}
+        stored = sign_policy(party, NOBODY.model_copy(update=terms))
         party.keep_document("policies", reference.root, stored)
+    bound = DataPolicy.decode(stored.payload)
+    if quorum not in {NO_QUORUM, Quorum(bound.approvers, bound.approvals_needed)}:
+        raise ConflictError(
+            "conflict.registered", expected=f"{bound.approvals_needed} of {bound.approvers}", seen=quorum
+        )
     return stored
 
 
@@ -92,17 +117,7 @@ def set_policy(party: Party, dataset_id: DatasetId, terms: PolicyTerms) -> Itera
 
     `releases` empty means the pinned one. Raises `NotFoundError` for a data set of another directory.
     """
-    newest = party.document("policies", dataset_id)
-    if newest is None:
-        raise NotFoundError("not_found.dataset", expected="a data set that was uploaded from this identity directory")
-    releases = terms.releases or (party.trust.release.digest,)
-    policy = sign_policy(party, terms.model_copy(update={"releases": releases}), newest)
-    link = BrokerLink(party)
-    yield link.verify()
-    update = UpdatePolicy(dataset_id=dataset_id, digest=policy.digest, policy=wrap_policy(party, policy))
-    link.ask(update, Registered)
-    party.keep_document("policies", dataset_id, policy)
-    yield e.PolicySigned(dataset_id=dataset_id, digest=policy.digest, policy_version=policy_version(policy))
+    yield from send_policy(party, dataset_id, next_policy(party, dataset_id, terms))
 
 
 def delete(party: Party, dataset_id: DatasetId) -> Iterator[e.Event]:

@@ -50,6 +50,7 @@ def pin(
     stored = expect is not None or measured is not None
     if stored:
         party.pin(trust)
+        party.remember_collateral(broker.collateral)
         require_not_older(broker.head, party.log_head)
         party.remember_head(broker.head)
         IngestService(endpoints, party).enrol()

@@ -4,18 +4,14 @@ The bundle is sealed here; the operator stores ciphertext, and only attested tra
 orders get the key. Terms (who may train, how many answers a model may give) travel wrapped to the key broker.
 """
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
-
-from pydantic import Field
 
 from client import events as e
 from client.broker import BrokerLink
 from client.context import Party
 from client.objects import leaf_path, require_intact
-from client.policy_terms import SECONDS_PER_DAY, minimal_trust_level, wrap_policy
+from client.policy_terms import SECONDS_PER_DAY, ProviderTerms, minimal_trust_level, wrap_policy
 from client.sealing import seal_to_directory
 from client.services import IngestService
 from client.uploading import upload_object
@@ -23,10 +19,9 @@ from common.bundle import BundleContents
 from common.bundle_packing import pack_bundle
 from common.crypto import KeyRing
 from common.crypto.wrapping import wrap_ring
-from common.identifiers import BundleId, Digest, PartyKey
+from common.identifiers import BundleId, Digest
 from common.key_binding import bundle_key_info
 from common.messages.attestation import RegisterBundle, Registered
-from common.messages.base import Count, Message
 from common.messages.objects import BundlePublication, ObjectRef
 from common.messages.policy import BundleTerms
 from common.messages.signed import Signed, sign
@@ -34,15 +29,6 @@ from common.sealed_object import ObjectKind, ObjectReader, padded_chunk_count
 
 BUNDLE_KEY = "bundle"
 """Name of the key in the ring that is wrapped to the broker (RegisterBundle)."""
-
-
-class ProviderTerms(Message):
-    """The provider's choices. Empty `owners` and `users` mean anybody; `days` is the terms' life from now."""
-
-    owners: tuple[PartyKey, ...] = ()
-    users: tuple[PartyKey, ...] = ()
-    answers_total: Count = 1_000_000
-    days: Annotated[int, Field(ge=1, le=3650)] = 365
 
 
 def pack(party: Party, source: Path, directory: Path) -> Iterator[e.Event]:
@@ -102,10 +88,13 @@ def signed_terms(party: Party, reference: ObjectRef, terms: ProviderTerms, relea
         unsafe_simulation=own.unsafe_simulation,
         owners=terms.owners,
         users=terms.users,
-        releases=(release,),
-        minimal_trust_level=minimal_trust_level(party),
+        releases=terms.releases or (release,),
+        measurements=terms.measurements,
+        minimal_trust_level=terms.minimal_trust_level or minimal_trust_level(party),
+        tcb=terms.tcb,
         answers_total=terms.answers_total,
-        not_after=int(time.time()) + terms.days * SECONDS_PER_DAY,
+        detail=terms.detail,
+        not_after=terms.end(terms.days),
     )
     stored = party.document("policies", reference.root)
     if stored is not None and _says_the_same(BundleTerms.decode(stored.payload), wanted):

@@ -1,7 +1,7 @@
 """Is this the query enclave that the grant means? (side: owner: the user's machine)
 
-A genuine query enclave with the wrong model is still the wrong answer (DESIGN decision 12), so quote, placement and
-manifest are checked together, before anything is sealed to it. In this order, each raises and none can be skipped:
+A genuine query enclave with the wrong model is still the wrong answer (ARCHITECTURE, decision 17), so quote, placement
+and manifest are checked together, before anything is sealed to it. In this order, each raises and none can be skipped:
 
   (1) the release is signed by enough pinned release keys, and is the one that the grant names;
   (2) the quote is authentic under an allowed root, at the user's own time;
@@ -21,6 +21,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from common.dcap import appraise, require_report_data, require_trust_level, verify_quote
+from common.dcap.completion import complete_evidence
 from common.enclave.trust_settings import TrustSettings, require_release
 from common.errors import AppraisalError, FreshnessError
 from common.identifiers import Digest
@@ -61,7 +62,7 @@ def verify_query_enclave(proof: QueryEnclaveProof, grant: QueryGrant, pins: Quer
     """
     release = require_release(pins.release, pins.trust)  # (1)
     _require(pins.release.digest, grant.release, "appraisal.release")
-    claims = verify_quote(proof.evidence, pins.trust.allowed_roots, now)  # (2)
+    claims = verify_quote(complete_evidence(proof.evidence), pins.trust.allowed_roots, now)  # (2)
     require_trust_level(claims.trust_level, pins.floor)  # (3)
     appraise(claims, release.reference("query", claims.trust_level), now)  # (4)
     report_data = proof.binding.report_data()

@@ -4,6 +4,7 @@ The only place of the command line that knows how an event looks. Results go to 
 """
 
 import json
+from datetime import UTC, datetime
 from functools import singledispatchmethod
 from typing import Final, Protocol
 
@@ -14,6 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from client import events as e
+from client.log_words import entry_details, entry_summary
+from client.policy_rendering import PolicyTold, policy_lines
 from common.errors import CloisterError, Refusal
 from common.messages.evidence import TrustLevel
 
@@ -76,7 +79,8 @@ def figures_table(event: e.DemoFinished) -> Table:
     )
     table.add_row("quotes verified by the parties", str(event.quotes_verified))
     for service, count in event.ciphertext_bytes.items():
-        table.add_row(f"ciphertext through {service}", f"{count:,} bytes, and no plaintext")
+        table.add_row(f"{service.replace('_', ' ')} saw", f"{count:,} bytes")
+    table.add_row("", "of ciphertext and the public documents around it, as the host's own processes count them")
     table.add_row(
         "frames, as the enclave counted them",
         f"{event.real_frames:,} real, {event.dummy_frames:,} dummy "
@@ -259,6 +263,11 @@ class Terminal:
         self._line("policy", f"version {event.policy_version} of {event.dataset_id}: {event.digest}")
 
     @show.register
+    def _(self, event: PolicyTold) -> None:
+        for mark, text, style in policy_lines(event):
+            self._line(mark, text, style=style)
+
+    @show.register
     def _(self, event: e.OrderAccepted) -> None:
         self._line("order", f"{event.job_id}, {event.trainers} trainers")
         self._line(
@@ -273,6 +282,8 @@ class Terminal:
             f"  {name} {value}" for name, value in (("code", event.code), ("model", event.model_id)) if value
         )
         self._line("job", f"{event.job_id}  {event.state}  {event.trainers} trainers{extra}")
+        if event.mend is not None:
+            self._line("", event.mend)
 
     @show.register
     def _(self, event: e.ReportOpened) -> None:
@@ -298,7 +309,8 @@ class Terminal:
 
     @show.register
     def _(self, event: e.GrantSigned) -> None:
-        self._line("grant", f"{event.user[:16]}... may ask {event.model_id} {event.answers} times: {event.path}")
+        self._line("grant", f"{event.grant_id}: {event.user[:16]}... may ask {event.model_id} {event.answers} times")
+        self._line("", f"in {event.path}; hand it to that user")
 
     @show.register
     def _(self, event: e.Answered) -> None:
@@ -318,8 +330,43 @@ class Terminal:
         self._line("verified", event.subject, style="bold green")
 
     @show.register
+    def _(self, event: e.LogVerified) -> None:
+        self._line(
+            "ok", f"{event.head.size} leaves under the root that broker {event.broker[:16]}... signed", style="green"
+        )
+        for size in event.held_against:
+            self._line("ok", f"extends the head of size {size} that was seen before", style="green")
+        counted = f"; {event.refusals_counted} refusals were only counted" if event.refusals_counted else ""
+        self._line(
+            "log", f"epoch {event.head.epoch}: {event.told} entries are told, {event.untold} are others'{counted}"
+        )
+
+    @show.register
+    def _(self, event: e.LogSaved) -> None:
+        self._line("saved", f"{event.path}  {event.bytes:,} bytes; verify it with `cloister audit verify`")
+
+    @show.register
+    def _(self, event: e.LogEntryTold) -> None:
+        entry = event.entry
+        style = {"refused": "red", "revoked": "yellow"}.get(entry.outcome, "")
+        self._line(f"#{entry.number}", entry_summary(entry), style=style)
+        for line in entry_details(entry):
+            self._line("", line)
+
+    @show.register
     def _(self, event: e.PlainTwinTrained) -> None:
         self._line("plain", f"the same code in plain torch: accuracy {event.accuracy:.4f} in {event.seconds:.1f} s")
+
+    @show.register
+    def _(self, event: e.CollateralSeen) -> None:
+        day = datetime.fromtimestamp(event.issued, UTC).date()
+        until = datetime.fromtimestamp(event.next_update, UTC).date()
+        numbers = f"TCB evaluation {event.tcb_evaluation}, of the QE {event.qe_evaluation}"
+        self._line("collateral", f"{event.name}  FMSPC {event.fmspc}  {numbers}")
+        style = "" if event.current else "bold red"
+        words = "" if event.current else "  OVERDUE: quotes that need it are refused"
+        self._line("", f"issued {day}, next update {until}{words}", style=style)
+        self._line("", f"{event.age_seconds / 86_400:.1f} days old, from {event.source}")
 
     @show.register
     def _(self, event: e.StackSeen) -> None:

@@ -1,7 +1,7 @@
 """From a few wishes to a public schedule: how long the job runs and what the host will see of it (side: owner).
 
-The schedule is signed before any work is done, so it is sized by simple public rules (DESIGN decision 10): a round has
-as many ticks as its steps and its transfers need, and slack comes on top. A schedule that was too tight ends
+The schedule is signed before any work is done, so it is sized by simple public rules (ARCHITECTURE, decision 11): a
+round has as many ticks as its steps and its transfers need, and slack comes on top. A schedule that was too tight ends
 `finished_short`. What a job costs is the same whether it learns anything or not, so it can be told beforehand.
 """
 
@@ -21,7 +21,7 @@ WARMUP_SECONDS: Final = 10
 
 SMALLEST_FRAME: Final = 4 << 10
 LARGEST_FRAME: Final = 256 << 10
-"""DESIGN decision 10: a clock of 256 KiB frames costs a few percent of a core."""
+"""ARCHITECTURE, decision 11: a clock of 256 KiB frames costs a few percent of a core."""
 
 LATENCY_TICKS: Final = 3
 """A state is encoded, sent, and taken up on ticks of three different clocks."""

@@ -4,12 +4,15 @@ The stack is the operator's. Nothing that it says is trusted here: addresses lea
 and ciphertext are checked.
 """
 
+import json
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from client.context import Endpoints
 from client.events import Event, Noted, StackSeen
+from client.http_client import ServiceClient
 from common.enclave.development import read_development_release
 from common.enclave.trust_settings import TrustSettings
 from deploy.embedded.stack import EmbeddedStack
@@ -18,19 +21,21 @@ from deploy.embedded.status import StackStatus
 
 ENDPOINTS_FILE: Final = "endpoints.json"
 TRUST_SETTINGS_FILE: Final = Path("release", "trust_settings.json")
+_CARRIERS: Final = ("attestation", "ingest", "paramserver", "query")
+"""The processes that count what goes through them and through store and brokers."""
 
 
-def start_stack(state: Path, *, tied: bool) -> Iterator[Event]:
+def start_stack(stack: EmbeddedStack, *, tied: bool) -> Iterator[Event]:
     """Start the stack and wait until all its services are ready; then publish its addresses. Ends with `StackSeen`.
 
     With `tied` it stops when this process ends. Raises `ConflictError` where one is up, `UnavailableError`.
     """
-    stack, before = EmbeddedStack(state), read_development_release(state)
+    state, before = stack.state.root, read_development_release(stack.state.root)
     stack.start(tied=tied)
     for status in stack.watch_ready():
         if status.state == "ready":
             write_private(state / ENDPOINTS_FILE, endpoints_of(status).encode())
-        yield stack_seen(stack.state.root, status)
+        yield stack_seen(state, status)
     release = read_development_release(state)
     if release is not None and before is not None and release.digest != before.digest:
         yield Noted(
@@ -57,6 +62,14 @@ def endpoints_of(status: StackStatus) -> Endpoints:
 def read_endpoints(state: Path) -> Endpoints:
     """The addresses that `start_stack` published."""
     return Endpoints.decode((state / ENDPOINTS_FILE).read_bytes())
+
+
+def read_carried(state: Path) -> dict[str, int]:
+    """Bytes that each host service of a running stack saw since its start, as its processes have counted them."""
+    ports, carried = EmbeddedStack(state).status().ports, Counter[str]()
+    for name in _CARRIERS:
+        carried.update(json.loads(ServiceClient(f"http://127.0.0.1:{ports[name]}").get("/carried")))
+    return dict(carried)
 
 
 def read_trust_settings(state: Path) -> TrustSettings:

@@ -12,6 +12,7 @@ from client.context import Party
 from client.events import Event, QuoteVerified, Verified
 from client.objects import leaf_path, require_intact
 from common.dcap import appraise, require_trust_level, verify_quote
+from common.dcap.completion import complete_evidence
 from common.errors import FormatError, NotFoundError
 from common.identifiers import ModelId
 from common.messages.attestation import ListMembers, Members
@@ -34,7 +35,7 @@ def verify_evidence(party: Party, source: Path, role: str) -> Iterator[Event]:
     except ValidationError:
         raise FormatError("format.quote", expected="an evidence document", seen=source.name) from None
     now = int(time.time())
-    claims = verify_quote(evidence, trust.trust_settings.allowed_roots, now)
+    claims = verify_quote(complete_evidence(evidence), trust.trust_settings.allowed_roots, now)
     require_trust_level(claims.trust_level, trust_floor(party))
     appraise(claims, trust.open_release().reference(role, claims.trust_level), now)
     yield QuoteVerified(role=role, measurement=claims.measurement, trust_level=claims.trust_level)

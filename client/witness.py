@@ -7,8 +7,9 @@ import argparse
 import logging
 import signal
 import threading
+import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import Field
 
@@ -22,6 +23,9 @@ from common.untrusted.health import HealthServer, Readiness
 from common.untrusted.settings import HostSettings
 
 _log = logging.getLogger("witness")
+
+VERIFY_SECONDS: Final = 60.0
+"""How long a verified quote is followed before the next one is asked for; a broker that starts anew is seen at once."""
 
 
 class WitnessSettings(HostSettings):
@@ -37,12 +41,15 @@ class WitnessSettings(HostSettings):
 
 
 def watch(witness: Witness, poll_seconds: float, stopped: threading.Event) -> None:
-    """Poll until stopped. What is refused is logged once, until something else happens."""
+    """Verify and follow until stopped. What is refused is logged once, until something else happens."""
     last: str | None = None
     while not stopped.is_set():
         code: str | None = None
         try:
             witness.round()
+            verify_again = time.monotonic() + VERIFY_SECONDS
+            while not stopped.is_set() and time.monotonic() < verify_again and witness.follow():
+                last = None
         except Refusal as refusal:
             code = refusal.code
             if code != last:

@@ -5,19 +5,23 @@ It polls the attestation service, and in each round, in this order:
   (1) verifies the broker's fresh quote against the installation's release (common/broker_verification);
   (2) requires the broker that it met first, and its own key among that broker's witnesses;
   (3) requires a head that is not older than the newest it has seen, nor another one of the same size;
-  (4) before it takes a new head, signs the one that it remembers: the broker must know it as an earlier one of its log;
+  (4) before it takes a new head, has the host prove that the log under it begins with the one that it remembers;
   (5) writes the new head down, durably, before it signs it; then confirms it for this boot of the broker.
 
-If (3) fails it signs the later head that it has seen all the same: the broker then knows that it was rewound and stays
-frozen. What it does not see: what happens between two polls; the broker bounds how much that is.
-What it takes the quoted broker's word for: (4), that a head extends an earlier one (no consistency proofs yet).
+If (3) or (4) fails it signs the head that it remembers all the same: a broker that was rewound or forked then knows it
+and stays frozen. The proof of (4) is RFC 9162's, so nobody's word is taken for it. What a witness does not see: what
+happens between two polls; the broker bounds how much that is.
+
+Between such rounds it *follows*: it lets the broker answer when the log grows, and goes through (3) to (5) for the new
+head, which the quoted key signs. So decisions wait for a witness as long as a few messages take, not for its next poll.
 """
 
 import logging
 import os
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Literal, Protocol
 
@@ -26,11 +30,14 @@ from common.broker_statements import head_seen_parts
 from common.broker_verification import VerifiedBroker, verify_broker
 from common.crypto.key_file import Identity
 from common.crypto.labels import LOG_HEAD_SEEN
+from common.crypto.merkle_proofs import verify_consistency
 from common.enclave.trust_settings import TrustSettings, require_release
-from common.errors import AppraisalError, FormatError, FreshnessError, refusal_of
+from common.errors import AppraisalError, AuthenticityError, FormatError, FreshnessError, refusal_of
 from common.event_log import log_event
 from common.identifiers import Digest
 from common.messages.attestation import (
+    AwaitHead,
+    BrokerReply,
     BrokerRequest,
     Confirmed,
     ConfirmHead,
@@ -40,11 +47,16 @@ from common.messages.attestation import (
     RequestBody,
 )
 from common.messages.base import Message
+from common.messages.decision_log import ConsistencyProof
 from common.messages.evidence import TrustLevel
 from common.messages.signed import Signed
 
 _log = logging.getLogger("witness")
 _BROKER_PATH: Final = "/v1/broker"
+_CONSISTENCY_PATH: Final = "/v1/log/consistency"
+
+QUIET_SECONDS: Final = 0.1
+"""Between two questions to which nothing new was answered."""
 
 
 class WitnessMemory(Message):
@@ -76,42 +88,64 @@ class Witness:
         service: Service,
         memory_file: Path,
         now: Callable[[], float] = time.time,
+        pause: Callable[[float], None] = time.sleep,
     ) -> None:
         self._identity, self._trust, self._service, self._file = identity, trust, service, memory_file
-        self._now = now
+        self._now, self._pause = now, pause
         self._memory = WitnessMemory.decode(memory_file.read_bytes()) if memory_file.exists() else None
         self._confirmed: tuple[bytes, LogHead] | None = None
+        self._verified: VerifiedBroker | None = None
         self.broker_is_thawed = False
 
     def round(self) -> None:
-        """One poll. Raises the refusal of the first check that fails."""
+        """One poll with all checks. Raises the refusal of the first that fails."""
+        self._verified = None
+        with self._frozen_if_refused():
+            verified = self._verified_broker()  # (1)
+            self._require_mine(verified)  # (2)
+            self._take(verified, verified.head, frozen=verified.description.frozen)
+            self._verified = verified
+
+    def follow(self) -> bool:
+        """Wait a moment for the next head of the broker that the last round verified, and confirm it: (3) to (5).
+
+        The head is signed by the key that was quoted, in the boot that was quoted. False when another boot answers, or
+        no round was made: then it takes a round. Raises the refusal of the first check that fails.
+        """
+        verified = self._verified
+        if verified is None or self._memory is None:
+            return False
+        with self._frozen_if_refused():
+            reply = self._ask(verified, AwaitHead(known=self._memory.head.size))
+            if reply.head.epoch != verified.head.epoch:
+                self._verified = None
+                return False
+            if reply.head == self._memory.head:
+                self._pause(QUIET_SECONDS)  # a broker with too many that wait answers at once
+            self._take(verified, reply.head, frozen=not self.broker_is_thawed)
+        return True
+
+    @contextmanager
+    def _frozen_if_refused(self) -> Iterator[None]:
         try:
-            self.broker_is_thawed = not self._is_frozen_after_checks()
+            yield
         except BaseException:
-            self.broker_is_thawed = False
+            self.broker_is_thawed, self._verified = False, None
             raise
 
-    def _is_frozen_after_checks(self) -> bool:
-        verified = self._verified_broker()  # (1)
-        self._require_mine(verified)  # (2)
-        memory = WitnessMemory(broker=verified.genesis.digest, head=verified.head)
-        try:
-            require_not_older(verified.head, None if self._memory is None else self._memory.head)  # (3)
-        except FreshnessError:
-            if self._memory is not None:
-                self._say(verified, self._memory.head)
-            raise
-        frozen = verified.description.frozen
+    def _take(self, verified: VerifiedBroker, head: LogHead, *, frozen: bool) -> None:
+        """Steps (3) to (5) for a head of the verified broker."""
+        memory = WitnessMemory(broker=verified.genesis.digest, head=head)
+        if self._memory is not None:
+            self._require_extends(verified, head, self._memory.head)  # (3), (4)
         if memory != self._memory:
-            if self._memory is not None:
-                self._say(verified, self._memory.head)  # (4)
             _write(self._file, memory.encode())  # (5)
             self._memory = memory
-        if frozen or self._confirmed != (verified.description.boot_nonce, verified.head):
-            frozen = self._say(verified, verified.head)
-            self._confirmed = (verified.description.boot_nonce, verified.head)
-            log_event(_log, "head_confirmed", log_size=verified.head.size, epoch=verified.head.epoch)
-        return frozen
+        if frozen or self._confirmed != (verified.description.boot_nonce, head):
+            frozen = self._say(verified, head)
+            self._confirmed = (verified.description.boot_nonce, head)
+            log_event(_log, "head_confirmed", log_size=head.size, epoch=head.epoch)
+        self.broker_is_thawed = not frozen
 
     def _verified_broker(self) -> VerifiedBroker:
         release = require_release(Signed.decode(self._service.get("/v1/release")), self._trust)
@@ -126,23 +160,34 @@ class Witness:
         if self._identity.signing_key.party not in verified.genesis.witnesses:
             raise AppraisalError("appraisal.pin", expected="a broker that names this witness")
 
+    def _require_extends(self, verified: VerifiedBroker, head: LogHead, remembered: LogHead) -> None:
+        try:
+            require_not_older(head, remembered)  # (3)
+            if head != remembered:  # (4)
+                asked = f"{_CONSISTENCY_PATH}?earlier={remembered.size}&size={head.size}"
+                proof = ConsistencyProof.decode(self._service.get(asked))
+                verify_consistency(remembered.size, remembered.root, head.size, head.root, proof.path)
+        except (FreshnessError, AuthenticityError):
+            self._say(verified, remembered)
+            raise
+
     def _say(self, verified: VerifiedBroker, head: LogHead) -> bool:
         """Sign `head` for this boot; whether the broker is still frozen. Raises what it answers."""
         nonce, key = verified.description.boot_nonce, self._identity.signing_key
-        request = _request(
-            ConfirmHead(
-                witness=key.party,
-                boot_nonce=nonce,
-                head=head,
-                signature=key.sign(LOG_HEAD_SEEN, *head_seen_parts(verified.genesis.digest, nonce, head)),
-            )
-        )
+        signature = key.sign(LOG_HEAD_SEEN, *head_seen_parts(verified.genesis.digest, nonce, head))
+        said = ConfirmHead(witness=key.party, boot_nonce=nonce, head=head, signature=signature)
+        body = self._ask(verified, said).body
+        if not isinstance(body, Confirmed):
+            raise FormatError("format.message", expected="confirmed", seen=body.type)
+        return body.frozen
+
+    def _ask(self, verified: VerifiedBroker, body: RequestBody) -> BrokerReply:
+        """The verified broker's own answer. Raises what it refuses."""
+        request = _request(body)
         reply = open_reply(self._service.post(_BROKER_PATH, request), request, verified.genesis.signing_public)
         if isinstance(reply.body, Refused):
             raise refusal_of(reply.body.code)
-        if not isinstance(reply.body, Confirmed):
-            raise FormatError("format.message", expected="confirmed", seen=reply.body.type)
-        return reply.body.frozen
+        return reply
 
 
 def _request(body: RequestBody) -> bytes:

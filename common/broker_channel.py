@@ -10,6 +10,7 @@ The host carries questions and answers and may drop any of them. Of each answer,
 What is *not* checked: that the key is a genuine broker's (`common/broker_verification`; an order or grant names it).
 """
 
+import contextlib
 import secrets
 import threading
 from collections.abc import Callable
@@ -99,10 +100,9 @@ class BrokerChannel:
         return reply.body
 
     def _refusal(self, refused: Refused, request: Digest) -> Refusal:
-        if refused.detail is None or self._own is None:
-            return refusal_of(refused.code)
-        try:
-            detail = open_refusal_detail(refused.detail, request, *self._own)
-        except AuthenticityError:  # another party is entitled to it
-            return refusal_of(refused.code)
-        return refusal_of(refused.code, expected=detail.expected, seen=detail.seen)
+        for sealed in (refused.detail, *refused.others):
+            if sealed and self._own is not None:
+                with contextlib.suppress(AuthenticityError):  # another party is entitled to it
+                    detail = open_refusal_detail(sealed, request, *self._own)
+                    return refusal_of(detail.code or refused.code, expected=detail.expected, seen=detail.seen)
+        return refusal_of(refused.code)

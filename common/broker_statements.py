@@ -4,13 +4,15 @@ A statement is an Ed25519 signature over transcript(label, parts...): these func
 both ends use. A `RefusalDetail` is the part of a refusal that only the entitled party reads.
 """
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field
 
 from common.crypto.wrapping import WrappingKey, wrap
+from common.errors import Refusal
 from common.identifiers import Digest, JobId, ModelId, PartyKey
 from common.key_binding import refusal_detail_info
+from common.leakage import AnswerSize
 from common.messages.attestation import LogHead
 from common.messages.base import Message
 
@@ -31,28 +33,40 @@ def complete_job_parts(job_id: JobId, outcome: str, manifest: Digest | None) -> 
     return b"complete-job", job_id.encode(), outcome.encode(), b"" if manifest is None else manifest.raw()
 
 
-def draw_budget_parts(model_id: ModelId, grant: Digest, answers: int, nonce: bytes) -> tuple[bytes, ...]:
-    """LAUNCH_STATEMENT, by a query enclave: `draw-budget`, model id, grant digest (32), answers (8), request nonce."""
-    return b"draw-budget", model_id.encode(), grant.raw(), answers.to_bytes(8, "big"), nonce
+def draw_budget_parts(
+    model_id: ModelId, grant: Digest, answers: int, size: AnswerSize, nonce: bytes
+) -> tuple[bytes, ...]:
+    """LAUNCH_STATEMENT, by a query enclave: `draw-budget`, model id, grant digest (32), answers (8), classes (8), bytes
+    of a row's scores (8), request nonce.
+    """
+    numbers = (number.to_bytes(8, "big") for number in (answers, size.classes, size.row_bytes))
+    return b"draw-budget", model_id.encode(), grant.raw(), *numbers, nonce
 
 
 class RefusalDetail(Message):
-    """Expected and seen of a refusal, for the party entitled to them."""
+    """Expected and seen of a refusal, for the party entitled to them; `code` where its own is not the public one.
+
+    All three are None for a party whose own terms refuse nothing.
+    """
 
     type: Literal["refusal-detail"] = "refusal-detail"
     version: Literal[1] = 1
     expected: Annotated[str, Field(max_length=_TEXT_CHARS)] | None
     seen: Annotated[str, Field(max_length=_TEXT_CHARS)] | None
+    code: Annotated[str, Field(max_length=64)] | None = None
+
+    @classmethod
+    def of(cls, refusal: Refusal, public: str) -> Self:
+        """The detail of a refusal beside the public code, cut to what fits."""
+        expected, seen = (None if text is None else text[:_TEXT_CHARS] for text in (refusal.expected, refusal.seen))
+        return cls(expected=expected, seen=seen, code=None if refusal.code == public else refusal.code)
 
 
-def wrap_refusal_detail(
-    expected: str | None, seen: str | None, request: Digest, party: PartyKey, report_key: bytes
-) -> bytes:
-    """The detail, cut to what fits, padded to one size with spaces, for the holder of `report_key` alone."""
-    texts = [None if text is None else text[:_TEXT_CHARS] for text in (expected, seen)]
-    plain = RefusalDetail(expected=texts[0], seen=texts[1]).encode()
+def wrap_refusal_detail(detail: RefusalDetail, request: Digest, party: PartyKey, report_key: bytes) -> bytes:
+    """The detail, padded to one size with spaces, for the holder of `report_key` alone."""
+    plain = detail.encode()
     if len(plain) > _DETAIL_BYTES:  # escapes made it longer
-        plain = RefusalDetail(expected="(too long to state)", seen=None).encode()
+        plain = RefusalDetail(expected="(too long to state)", seen=None, code=detail.code).encode()
     return wrap(plain.ljust(_DETAIL_BYTES), report_key, refusal_detail_info(request, party))
 
 

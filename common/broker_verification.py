@@ -8,8 +8,8 @@ Pure: reply bytes, request bytes, pins and a time in; the verified broker out, o
   (4) its measurement is the release's for the role `broker`, debug bit clear;
   (5) all 64 bytes of its report data bind the request's nonce, this genesis, its two keys and the log's epoch.
 
-What the caller must still do: compare the genesis with the one that it has pinned, and the log head with the newest
-that it has seen (`common/broker_channel.require_not_older`).
+What the caller must still do: compare the genesis with the one that it has pinned, and log head and collateral with the
+newest that it has seen (`common/broker_channel.require_not_older`, `common/dcap/collateral_memory`).
 """
 
 from dataclasses import dataclass
@@ -17,6 +17,7 @@ from typing import Final
 
 from common.broker_channel import open_reply
 from common.dcap import QuoteClaims, appraise, require_report_data, require_trust_level, verify_quote
+from common.dcap.completion import complete_evidence
 from common.enclave.trust_settings import TrustSettings
 from common.errors import FormatError, refusal_of
 from common.identifiers import RoleName
@@ -29,7 +30,7 @@ from common.messages.attestation import (
     LogHead,
     Refused,
 )
-from common.messages.evidence import TrustLevel
+from common.messages.evidence import Collateral, TrustLevel
 from common.messages.release import Release
 from common.messages.signed import Signed
 
@@ -44,6 +45,7 @@ class VerifiedBroker:
     claims: QuoteClaims
     head: LogHead
     time: int
+    collateral: Collateral
 
     @property
     def genesis(self) -> Genesis:
@@ -73,8 +75,11 @@ def verify_broker(
     now: int,
     *,
     floor: TrustLevel = TrustLevel.SIMULATION,
+    collateral: Collateral | None = None,
 ) -> VerifiedBroker:
     """Make all five checks. `request` are the bytes of the DescribeBroker request; `raw` what came back.
+
+    `collateral` is for a quote that carries none.
 
     Raises `AuthenticityError` (1, 2), `AppraisalError` (2 to 5), `FreshnessError` (2), `FormatError` or the refusal
     with which the broker answered.
@@ -85,8 +90,9 @@ def verify_broker(
     if not isinstance(unverified, BrokerDescription):
         raise FormatError("format.message", expected="broker-description", seen=unverified.type)
     reply = open_reply(raw, request, unverified.genesis.signing_public)  # (1)
-    claims = verify_quote(unverified.evidence, trust.allowed_roots, now)  # (2)
+    evidence = complete_evidence(unverified.evidence, collateral)
+    claims = verify_quote(evidence, trust.allowed_roots, now)  # (2)
     require_trust_level(claims.trust_level, floor)  # (3)
     appraise(claims, release.reference(BROKER_ROLE, claims.trust_level), now)  # (4)
     require_report_data(claims, broker_binding(unverified.genesis, reply.nonce, reply.head.epoch).report_data())  # (5)
-    return VerifiedBroker(unverified, claims, reply.head, reply.time)
+    return VerifiedBroker(unverified, claims, reply.head, reply.time, evidence.collateral)

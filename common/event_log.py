@@ -57,6 +57,9 @@ ALLOWED_FIELDS: Final = frozenset(
 )
 """Fields that may leave a process in a log. Adding one is a review: could its value depend on anybody's secret?"""
 
+_OWN: Final = "cloister_event"
+"""Marks a record as made by `log_event`: a library's text may look like an event."""
+
 Value = str | int | float | bool | None
 
 
@@ -70,13 +73,13 @@ def encode_event(event: str, fields: dict[str, Value]) -> bytes:
 
 def log_event(log: logging.Logger, event: str, level: int = logging.INFO, **fields: Value) -> None:
     """Log one event of a host process."""
-    log.log(level, "%s", encode_event(event, fields).decode())
+    log.log(level, "%s", encode_event(event, fields).decode(), extra={_OWN: True})
 
 
 class _JsonLines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        message = record.getMessage()
-        body = message if message.startswith("{") else json.dumps({"event": "library_message", "kind": record.name})
+        own = getattr(record, _OWN, False)
+        body = record.getMessage() if own else json.dumps({"event": "library_message", "kind": record.name})
         head = {"time": round(time.time(), 3), "level": record.levelname.lower(), "log": record.name}
         return json.dumps(head)[:-1] + "," + body[1:]
 

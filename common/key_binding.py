@@ -1,4 +1,4 @@
-"""The `info` under which each key is wrapped: what a wrapped key is bound to (side: library; DESIGN decision 4).
+"""The `info` under which each key is wrapped: what a wrapped key is bound to (side: library; ARCHITECTURE, decision 3).
 
 A wrapped key opens only for the object, party, policy and broker that its maker named, so nobody can register foreign
 ciphertext under a policy of his own.
@@ -9,6 +9,7 @@ from common.crypto.labels import (
     WRAP_BUNDLE_KEY,
     WRAP_DATA_KEY,
     WRAP_KEY_GRANT,
+    WRAP_LEDGER,
     WRAP_ORDER_SECRET,
     WRAP_POLICY,
     WRAP_REFUSAL_DETAIL,
@@ -50,3 +51,8 @@ def report_info(order: Digest, owner: PartyKey, sequence: int) -> bytes:
 def refusal_detail_info(request: Digest, party: PartyKey) -> bytes:
     """Expected and seen of a refusal: the refused request, the party entitled to them."""
     return transcript(WRAP_REFUSAL_DETAIL, request.raw(), party.raw())
+
+
+def ledger_info(request: Digest, party: PartyKey) -> bytes:
+    """A data set's ledger: digest of the signed request for it, its owner."""
+    return transcript(WRAP_LEDGER, request.raw(), party.raw())

@@ -28,6 +28,7 @@ from common.crypto.wrapping import WrappingKey
 from common.errors import AppraisalError, AuthenticityError
 from common.identifiers import Digest, JobId, ModelId, RoleName
 from common.key_binding import key_grant_info
+from common.leakage import AnswerSize
 from common.messages.attestation import (
     Admission,
     Admit,
@@ -88,9 +89,9 @@ class Launch:
         """The statement of a CompleteJob request (parameter server)."""
         return self.signing_key.sign(LAUNCH_STATEMENT, *complete_job_parts(self.terms.job_id, outcome, manifest))
 
-    def state_draw(self, model_id: ModelId, grant: Digest, answers: int, nonce: bytes) -> bytes:
+    def state_draw(self, model_id: ModelId, grant: Digest, answers: int, size: AnswerSize, nonce: bytes) -> bytes:
         """The statement of a DrawBudget request with this nonce (query enclave)."""
-        return self.signing_key.sign(LAUNCH_STATEMENT, *draw_budget_parts(model_id, grant, answers, nonce))
+        return self.signing_key.sign(LAUNCH_STATEMENT, *draw_budget_parts(model_id, grant, answers, size, nonce))
 
 
 def attest_and_fetch(

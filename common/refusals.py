@@ -12,6 +12,7 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     # -- format: the bytes are not what they say they are
     "format.message": ("sender", "send a message of the documented type and version (docs/formats.md)"),
     "format.too_large": ("sender", "send at most the documented number of bytes (docs/formats.md)"),
+    "format.policy": ("sender", "mend the policy file (`cloister policy check FILE`; docs/policy.md)"),
     "format.identifier": ("sender", "use an identifier as the service returned it"),
     "format.sealed_object": ("sender", "seal the data anew with `cloister owner seal` or `cloister provider pack`"),
     "format.dataset": ("owner", "seal an NPZ or Arrow file with columns of fixed shape"),
@@ -32,6 +33,7 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     "authenticity.sealed_object": ("sender", "upload the object anew: a chunk is not the one that was sealed"),
     "authenticity.wrapped_key": ("sender", "wrap the key anew to the key broker that the order names"),
     "authenticity.quote": ("operator", "run the enclave on a genuine platform under an accepted root"),
+    "authenticity.collateral": ("operator", "fetch collateral from Intel or a PCCS: this is not signed as it says"),
     "authenticity.frame": ("operator", "check the network: a frame was changed or is foreign to this job"),
     "authenticity.query": ("operator", "check the route to the query enclave: a query or answer was changed"),
     "authenticity.sealed_state": (
@@ -39,6 +41,10 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
         "run the build that sealed the key broker's state, on its platform, or begin with an empty state directory",
     ),
     "authenticity.broker_reply": ("operator", "check the route to the attestation service: its reply is not signed"),
+    "authenticity.log": (
+        "operator",
+        "serve the decision log whole, as the key broker signed it: compare with witnesses",
+    ),
     # -- freshness
     "freshness.challenge": ("operator", "let the enclave ask for a new challenge"),
     "freshness.order": ("owner", "sign a new order: this one was used or its time is over"),
@@ -48,7 +54,7 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     "freshness.lease": ("operator", "let the enclave reach the attestation service: its lease was not renewed"),
     "freshness.frame": ("operator", "check the queue: a frame was replayed or is out of order"),
     "freshness.request": ("sender", "send the request anew with a fresh time and nonce"),
-    "freshness.collateral": ("operator", "fetch current collateral: it is expired or from the future"),
+    "freshness.collateral": ("operator", "fetch current collateral: it is expired, from the future or older than seen"),
     "freshness.state": ("operator", "restore the newest sealed state: the witnesses have seen a later one"),
     "freshness.placement": ("operator", "let the query worker place the model again: its placement is expired"),
     "freshness.session": ("user", "open a new session"),
@@ -79,6 +85,7 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     "policy.provider": ("owner", "name the provider in the policy (`cloister owner policy`)"),
     "policy.bundle": ("owner", "name the bundle in the policy (`cloister owner policy`)"),
     "policy.release": ("owner", "name the release in the policy, or order under the release that it names"),
+    "policy.measurement": ("owner", "name the code's measurement in the policy, or order under a release that has it"),
     "policy.purpose": ("owner", "allow the purpose in the policy"),
     "policy.expired": ("owner", "sign a policy that is still valid"),
     "policy.jobs": ("owner", "allow more jobs in the policy"),
@@ -87,6 +94,16 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     "policy.sandbox": ("owner", "allow this sandbox kind in the policy, or run on a platform where it is sound"),
     "policy.trust_level": ("owner", "allow this trust level in the policy, or use a stronger platform"),
     "policy.slots": ("owner", "order a number of trainers within the policy"),
+    "policy.size": ("owner", "allow models of this size class in the policy (`at_most: state_values`)"),
+    "policy.user": ("owner", "name the user in the policy (`answering: users`)"),
+    "policy.approvals": (
+        "owner",
+        "let enough approvers of the present policy sign the new one (`cloister policy approve`)",
+    ),
+    "policy.bits": (
+        "owner",
+        "look at `cloister owner ledger DATASET`, and allow more bits in the policy if that is right",
+    ),
     "policy.revoked": ("owner", "sign a new policy: this one is revoked"),
     "policy.grant": ("owner", "grant the user access with `cloister owner grant`"),
     "policy.budget": ("owner", "grant more answers with `cloister owner grant`"),
@@ -105,7 +122,13 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     "not_found.model": ("owner", "wait until the job has sealed its model"),
     "not_found.upload": ("sender", "begin the upload again"),
     "not_found.object": ("sender", "upload the object first"),
+    "not_found.launch": ("sender", "name a launch of the broker's member list that holds its slot or placement"),
     "not_found.path": ("sender", "use a documented method and path (docs/formats.md)"),
+    "not_found.file": ("sender", "name a file or directory that is there and that you may read"),
+    "not_found.grant": (
+        "sender",
+        "name a grant that is there: `cloister owner grant` makes one, for the user to be handed",
+    ),
     "not_found.role": ("operator", "start one of the roles of common/enclave/roles.py"),
     "conflict.object": ("sender", "upload the bytes that the manifest states"),
     "conflict.incomplete": ("sender", "send the missing leaves, then complete the upload"),
@@ -128,7 +151,14 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     "unavailable.cache": ("operator", "start Redis and look at the service's /readyz"),
     "unavailable.registry": ("operator", "make the registry's database reachable"),
     "unavailable.store": ("operator", "make the object store reachable"),
-    "unavailable.rounds": ("owner", "read the job's reports with `cloister owner watch`: no round was completed"),
+    "unavailable.rounds": (
+        "owner",
+        "no round was done: mend what the job's last report says (`cloister owner watch`), or order more `--slack`",
+    ),
+    "unavailable.report": (
+        "operator",
+        "serve the job's last report, without which nobody knows what its model has learned; else order it again",
+    ),
     "unavailable.full": ("sender", "try again later: the queue is full"),
     "unavailable.enclave": ("operator", "start the enclave and look at the service's /readyz"),
     "unavailable.launcher": ("operator", "make the enclave launcher work on this host (see the service log)"),
@@ -138,6 +168,10 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
         "install what is missing: `apt-get install rabbitmq-server redis-server bubblewrap`",
     ),
     "unavailable.stack": ("operator", "look at `cloister status` and at the log of the service that is not ready"),
+    "unavailable.collateral": (
+        "operator",
+        "let the attestation service reach its PCCS, or `cloister attestation collateral import FILE`",
+    ),
     # -- confinement
     "confinement.bubblewrap": ("operator", "install bubblewrap: `apt-get install bubblewrap`"),
     "confinement.user_namespaces": (

@@ -1,4 +1,4 @@
-"""What all tests share: markers by folder, budgets, the private brokers, and a last look for processes left behind."""
+"""What all tests share: markers by folder, the private brokers, and a last look for processes left behind."""
 
 import os
 import time
@@ -12,14 +12,11 @@ from deploy.embedded.installation import missing_packages
 from deploy.embedded.processes import command_line, descendants_of, start_times
 from deploy.embedded.stack import EmbeddedStack
 
+pytest_plugins = ["tests.budgets"]
+
 _TESTS = Path(__file__).parent
 _SUITES = ("unit", "security", "integration", "e2e")
 _END_SECONDS = 5.0
-_spent: dict[str, float] = {}
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--budget", action="append", default=[], metavar="SUITE=SECONDS", help="wall time of a suite")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -29,37 +26,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(parts[0])
         if parts[-1].startswith("test_kills"):
             item.add_marker("kills")
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
-    begun = time.monotonic()
-    try:
-        return (yield)
-    finally:
-        _spent[_suite_of(item)] = _spent.get(_suite_of(item), 0.0) + time.monotonic() - begun
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    for budget in config.getoption("--budget"):
-        suite, seconds = budget.split("=", 1)
-        terminalreporter.write_line(f"suite {suite}: {_spent.get(suite, 0.0):.0f} s of a budget of {seconds} s")
-
-
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    budgets = dict(budget.split("=", 1) for budget in item.config.getoption("--budget"))
-    suite = _suite_of(item)
-    if suite in budgets and _spent.get(suite, 0.0) > float(budgets[suite]) * _patience():
-        pytest.fail(f"the suite {suite} has used up its {budgets[suite]} seconds", pytrace=False)
-
-
-def _patience() -> float:
-    """A budget is for a quiet machine; a run fails at twice that, and later where others share the processors."""
-    return max(2.0, os.getloadavg()[0] / (os.cpu_count() or 1))
-
-
-def _suite_of(item: pytest.Item) -> str:
-    return "kills" if item.get_closest_marker("kills") else item.path.relative_to(_TESTS).parts[0]
 
 
 @pytest.fixture(scope="session", autouse=True)

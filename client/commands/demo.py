@@ -1,5 +1,6 @@
 """`cloister demo`: the whole path once, on this machine (side: owner)."""
 
+import functools
 import json
 import secrets
 import signal
@@ -15,7 +16,7 @@ from client.demo import DemoPlaces, run_demo
 from client.events import DemoFinished, Event, Noted
 from client.measuring import digest_cache
 from client.rendering import Terminal
-from client.stack_access import read_endpoints, read_trust_settings, start_stack
+from client.stack_access import read_carried, read_endpoints, read_trust_settings, start_stack
 from common.errors import CloisterError
 from deploy.embedded.stack import EmbeddedStack
 
@@ -53,21 +54,26 @@ def demo(json_file: Path | None, state: Path, *, keep: bool) -> None:
 def _stack(state: Path, show: Terminal, *, keep: bool) -> Iterator[float]:
     """A running stack, and the monotonic time at which it began to start. Stopped at the end, except `keep` and well.
 
-    Without `keep` it also dies with this process, however that ends.
+    Until then it is tied to this process, however that ends. What failed leaves its logs.
     """
     stack, begun, fresh = EmbeddedStack(state), time.monotonic(), not state.exists()
-    started, well = False, False
+    kept, failed = False, True
     try:
-        for event in start_stack(state, tied=not keep):
-            started = True
+        for event in start_stack(stack, tied=True):
             show.show(event)
         yield begun
-        well = True
+        failed = False
+        if keep:
+            stack.untie()
+            kept = True
+    except KeyboardInterrupt:
+        failed = False
+        raise
     finally:
         show.close()
-        if started and not (keep and well):
+        if stack.is_ours and not kept:
             stack.stop()
-            if fresh and well:
+            if fresh and not failed:
                 stack.clean()
 
 
@@ -76,4 +82,5 @@ def _walk(state: Path, begun: float) -> Iterator[Event]:
     directory.mkdir(mode=0o700, parents=True)
     yield Noted(text=f"the parties' own directories: {directory}")
     places = DemoPlaces(directory, digest_cache(), read_endpoints(state), read_trust_settings(state))
-    yield from run_demo(places, begun)
+    carried = functools.partial(read_carried, state)
+    yield from run_demo(places, begun, carried)

@@ -7,6 +7,7 @@ from typing import Final
 import click
 
 from client.commands.options import Surroundings, party_command
+from client.commands.types import FILE
 from client.context import Party
 from client.events import Explained, IdentityMade
 from client.measuring import digest_cache, measure_roles, read_sigstruct
@@ -48,9 +49,7 @@ def keygen(here: Surroundings, new_name: str, *, unsafe_simulation: bool) -> Non
 
 @click.command()
 @click.option(
-    "--trust-settings",
-    type=click.Path(exists=True, path_type=Path),
-    help="Measured trust settings; by default those of the stack in the state directory.",
+    "--trust-settings", type=FILE, help="Measured trust settings; by default those of the stack in the state directory."
 )
 @click.option(
     "--sig",

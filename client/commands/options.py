@@ -9,6 +9,7 @@ from typing import Any, Final
 import click
 from pydantic import ValidationError
 
+from client.commands.types import InputPath
 from client.context import Endpoints, Party
 from client.events import Event
 from client.rendering import JsonLines, Show, Terminal
@@ -103,6 +104,11 @@ def party_command(default_name: str) -> Callable[[Callable[..., None]], Callable
         ) -> None:
             show: Show = JsonLines() if as_json else Terminal()
             try:
+                for one in click.get_current_context().command.params:
+                    if isinstance(one.type, InputPath):
+                        value = arguments[one.name or ""]
+                        for path in value if one.multiple else (value,):
+                            one.type.require(path)
                 function(Surroundings(home.expanduser(), name, endpoints_file, state, show), **arguments)
             except CloisterError as error:
                 show.refused(error)

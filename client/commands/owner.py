@@ -1,18 +1,20 @@
-"""`cloister owner pin|seal|upload|policy|train|watch|jobs|cancel|grant|delete` (side: owner)."""
+"""`cloister owner pin|seal|upload|policy|ledger|train|watch|jobs|cancel|grant|revoke-grant|delete` (side: owner)."""
 
 from pathlib import Path
 from typing import Any
 
 import click
 
-from client import granting, ordering
+from client import granting, ordering, policy_changes
 from client import owner as operations
 from client.commands.options import Surroundings, party_command
 from client.commands.pin import pin_command
-from client.commands.types import BUNDLE, DATASET, DIGEST, JOB, MODEL, PARTY_KEY
+from client.commands.policy import terms_of
+from client.commands.types import BUNDLE, DATASET, DIGEST, DIRECTORY, FILE, GRANT, JOB, MODEL, PARTY_KEY
+from client.ledger import read_ledger
 from client.policy_terms import PolicyTerms
 from client.scheduling import ScheduleWishes
-from common.identifiers import BundleId, DatasetId, JobId, ModelId, PartyKey
+from common.identifiers import BundleId, DatasetId, GrantId, JobId, ModelId, PartyKey
 
 
 @click.group()
@@ -24,7 +26,7 @@ owner.add_command(pin_command("owner"))
 
 
 @owner.command()
-@click.argument("source", metavar="FILE.npz", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("source", metavar="FILE.npz", type=FILE)
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="New directory for the ciphertext.")
 @party_command("owner")
 def seal(here: Surroundings, source: Path, output: Path | None) -> None:
@@ -33,16 +35,18 @@ def seal(here: Surroundings, source: Path, output: Path | None) -> None:
 
 
 @owner.command()
-@click.argument("sealed", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("sealed", type=DIRECTORY)
+@click.option("--approver", "approvers", multiple=True, type=PARTY_KEY, help="Who must agree to changes of the policy.")
+@click.option("--approvals", type=click.IntRange(min=0), default=0, show_default=True, help="How many of them.")
 @party_command("owner")
-def upload(here: Surroundings, sealed: Path) -> None:
+def upload(here: Surroundings, sealed: Path, approvers: tuple[PartyKey, ...], approvals: int) -> None:
     """Upload a sealed directory (continues where it stopped) and register it. Nobody may use it yet."""
-    here.run(operations.upload(here.party, sealed))
+    here.run(operations.upload(here.party, sealed, operations.Quorum(approvers, approvals)))
 
 
 @owner.command()
 @click.argument("dataset_id", metavar="DATASET", type=DATASET)
-@click.option("--file", "source", type=click.Path(exists=True, path_type=Path), help="Terms as JSON; options override.")
+@click.option("--file", "source", type=FILE, help="Policy as YAML (docs/policy.md); options override.")
 @click.option("--provider", "providers", multiple=True, type=PARTY_KEY, help="Provider whose code may be trained.")
 @click.option("--bundle", "bundles", multiple=True, type=DIGEST, help="Root of a bundle (default: all of theirs).")
 @click.option("--release", "releases", multiple=True, type=DIGEST, help="Release digest (default: the pinned one).")
@@ -53,19 +57,36 @@ def upload(here: Surroundings, sealed: Path) -> None:
     type=DIGEST,
     help="Release that may not go on with this data: running jobs and models lose their keys.",
 )
+@click.option("--column", "columns", multiple=True, help="Column that may be read (default: all).")
 @click.option("--max-jobs", type=int, help="How many orders may be accepted.")
 @click.option("--max-attempts", type=int, help="How often a slot may start anew in one job.")
 @click.option("--min-trainers", type=int, help="Fewest trainers of a job.")
 @click.option("--max-trainers", type=int, help="Most trainers of a job.")
+@click.option("--user", "users", multiple=True, type=PARTY_KEY, help="Who may ask (default: whom all owners grant).")
 @click.option("--answers", "answers_total", type=int, help="Answers that all models of it may give.")
+@click.option("--detail", type=click.Choice(["label", "scores"]), help="The most that an answer tells.")
+@click.option("--max-bits", type=int, help="Bits that may leave by attempts and answers.")
 @click.option("--days", type=int, help="Life of this policy.")
+@click.option("--propose", type=click.Path(path_type=Path), help="Only write it, for its approvers to sign.")
+@click.option("--approved", multiple=True, type=FILE, help="A proposal with approvals, to be put in force as it is.")
 @party_command("owner")
-def policy(here: Surroundings, dataset_id: DatasetId, source: Path | None, **options: Any) -> None:
+def policy(
+    here: Surroundings,
+    dataset_id: DatasetId,
+    source: Path | None,
+    propose: Path | None,
+    approved: tuple[Path, ...],
+    **options: Any,
+) -> None:
     """Sign the next version of a data set's policy. What is not allowed is refused."""
-    terms = PolicyTerms() if source is None else PolicyTerms.decode(source.read_bytes())
-    said = {name: value for name, value in options.items() if value not in (None, ())}
-    merged = PolicyTerms.model_validate({**terms.model_dump(), **said})
-    here.run(operations.set_policy(here.party, dataset_id, merged))
+    if approved:
+        here.run(policy_changes.submit_approved(here.party, dataset_id, approved))
+        return
+    terms = terms_of(source, options, PolicyTerms)
+    if propose is not None:
+        here.run(policy_changes.propose(here.party, dataset_id, terms, propose))
+    else:
+        here.run(operations.set_policy(here.party, dataset_id, terms))
 
 
 @owner.command()
@@ -115,7 +136,7 @@ def jobs(here: Surroundings) -> None:
 @click.argument("job_id", metavar="JOB", type=JOB)
 @party_command("owner")
 def cancel(here: Surroundings, job_id: JobId) -> None:
-    """Cancel a job."""
+    """Cancel a job. One that has finished has its model revoked: nobody is granted answers of it any more."""
     here.run(ordering.cancel(here.party, job_id))
 
 
@@ -133,6 +154,22 @@ def grant(
     """Let a user ask a model; hand the file to that user."""
     terms = granting.GrantTerms(answers, days, "label" if labels_only else "scores")
     here.run(granting.grant(here.party, user, model_id, terms, output))
+
+
+@owner.command("revoke-grant")
+@click.argument("grant_id", metavar="GRANT", type=GRANT)
+@party_command("owner")
+def revoke_grant(here: Surroundings, grant_id: GrantId) -> None:
+    """End a grant: its user draws no more answers."""
+    here.run(granting.revoke(here.party, grant_id))
+
+
+@owner.command()
+@click.argument("dataset_id", metavar="DATASET", type=DATASET)
+@party_command("owner")
+def ledger(here: Surroundings, dataset_id: DatasetId) -> None:
+    """Show what has left a data set, in bits: every attempt and every answer that it was charged for."""
+    here.run(read_ledger(here.party, dataset_id))
 
 
 @owner.command()

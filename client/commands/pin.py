@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from client.commands.options import Surroundings, party_command
-from client.commands.types import DIGEST, SIG_OF_ROLE
+from client.commands.types import DIGEST, FILE, SIG_OF_ROLE
 from client.measuring import digest_cache, measure_roles, measured_sigs
 from client.pinning import pin
 from common.identifiers import Digest
@@ -21,11 +21,11 @@ def pin_command(default_name: str) -> click.Command:
     @click.option(
         "--from-checkout",
         is_flag=True,
-        help="Measure the enclaves with this checkout and store only a release that states the same.",
+        help="Measure the enclaves of this checkout (or installation); store only a release that states the same.",
     )
     @click.option(
         "--trust-settings",
-        type=click.Path(exists=True, path_type=Path),
+        type=FILE,
         help="Release keys and roots to believe; by default those of the stack in the state directory.",
     )
     @click.option(

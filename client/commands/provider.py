@@ -1,16 +1,16 @@
 """`cloister provider pin|pack|publish` (side: owner: the provider's machine)."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from client import provider as operations
 from client.commands.options import Surroundings, party_command
 from client.commands.pin import pin_command
-from client.commands.types import PARTY_KEY
-from common.identifiers import PartyKey
-
-DIRECTORY = click.Path(exists=True, file_okay=False, path_type=Path)
+from client.commands.policy import terms_of
+from client.commands.types import DIRECTORY, FILE, PARTY_KEY
+from client.policy_terms import ProviderTerms
 
 
 @click.group()
@@ -32,16 +32,15 @@ def pack(here: Surroundings, source: Path, output: Path | None) -> None:
 
 @provider.command()
 @click.argument("packed", metavar="SEALED", type=DIRECTORY)
+@click.option("--terms", "source", type=FILE, help="Terms as YAML (docs/policy.md); options override.")
 @click.option(
     "--owner", "owners", multiple=True, type=PARTY_KEY, help="Owner who may train with it (default: anybody)."
 )
 @click.option("--user", "users", multiple=True, type=PARTY_KEY, help="User who may ask its models (default: anybody).")
-@click.option("--answers", default=1_000_000, show_default=True, help="Answers that a model of it may give.")
-@click.option("--days", default=365, show_default=True, help="Life of these terms.")
+@click.option("--answers", "answers_total", type=int, help="Answers that a model of it may give (default: 1,000,000).")
+@click.option("--detail", type=click.Choice(["label", "scores"]), help="The most that an answer tells.")
+@click.option("--days", type=int, help="Life of these terms (default: 365).")
 @party_command("provider")
-def publish(
-    here: Surroundings, packed: Path, owners: tuple[PartyKey, ...], users: tuple[PartyKey, ...], answers: int, days: int
-) -> None:
+def publish(here: Surroundings, packed: Path, source: Path | None, **options: Any) -> None:
     """Upload a packed bundle and register it with the key broker."""
-    terms = operations.ProviderTerms(owners=owners, users=users, answers_total=answers, days=days)
-    here.run(operations.publish(here.party, packed, terms))
+    here.run(operations.publish(here.party, packed, terms_of(source, options, ProviderTerms)))

@@ -12,7 +12,7 @@ from deploy.embedded.stack import EmbeddedStack
 @party_command("owner")
 def up(here: Surroundings) -> None:
     """Start all services on this machine and wait until they are ready."""
-    here.run(start_stack(here.state, tied=False))
+    here.run(start_stack(EmbeddedStack(here.state), tied=False))
 
 
 @click.command()

@@ -1,13 +1,25 @@
-"""Identifiers as command line arguments: a wrong one is refused before anything happens (side: owner)."""
+"""Identifiers and files as command line arguments: a wrong one is refused before anything happens (side: owner)."""
 
+import os
 from pathlib import Path
 from typing import Any
 
 import click
 
 from common.enclave.roles import ROLES
-from common.errors import FormatError
-from common.identifiers import BundleId, DatasetId, Digest, Fmspc, Identifier, JobId, ModelId, PartyKey, PlatformId
+from common.errors import FormatError, refusal_of
+from common.identifiers import (
+    BundleId,
+    DatasetId,
+    Digest,
+    Fmspc,
+    GrantId,
+    Identifier,
+    JobId,
+    ModelId,
+    PartyKey,
+    PlatformId,
+)
 
 
 class IdentifierType(click.ParamType[Identifier]):
@@ -39,6 +51,23 @@ class SigOfRole(click.ParamType[tuple[str, Path]]):
         return role, Path(path)
 
 
+class InputPath(click.Path):
+    """A file, or a directory, that must be there. The command that takes it calls `require`, and so refuses as ever."""
+
+    def __init__(self, code: str = "not_found.file", *, directory: bool = False) -> None:
+        super().__init__(path_type=Path)
+        self._code, self._directory = code, directory
+
+    def require(self, path: Path | None) -> None:
+        """Raises `NotFoundError`, with this argument's code, unless nothing was named or it is there to be read."""
+        if path is None or ((path.is_dir() if self._directory else path.is_file()) and os.access(path, os.R_OK)):
+            return
+        raise refusal_of(self._code, expected=f"a {'directory' if self._directory else 'file'} to read", seen=path)
+
+
+FILE = InputPath()
+DIRECTORY = InputPath(directory=True)
+GRANT_FILE = InputPath("not_found.grant")
 PARTY_KEY = IdentifierType(PartyKey, "party key")
 DIGEST = IdentifierType(Digest, "digest")
 DATASET = IdentifierType(DatasetId, "data set")
@@ -48,3 +77,4 @@ MODEL = IdentifierType(ModelId, "model")
 FMSPC = IdentifierType(Fmspc, "FMSPC")
 PLATFORM = IdentifierType(PlatformId, "platform")
 SIG_OF_ROLE = SigOfRole()
+GRANT = IdentifierType(GrantId, "grant")

@@ -7,9 +7,8 @@ import click
 from client import user as operations
 from client.commands.options import Surroundings, party_command
 from client.commands.pin import pin_command
+from client.commands.types import FILE, GRANT_FILE
 from common.messages.signed import Signed
-
-FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @click.group()
@@ -22,7 +21,7 @@ user.add_command(pin_command("user"))
 
 @user.command()
 @click.argument("source", metavar="FILE.npy|FILE.npz", type=FILE)
-@click.option("--grant", "grant_file", required=True, type=FILE, help="The owner's grant.")
+@click.option("--grant", "grant_file", required=True, type=GRANT_FILE, help="The owner's grant.")
 @click.option("--column", help="Column of an NPZ file with several.")
 @party_command("user")
 def query(here: Surroundings, source: Path, grant_file: Path, column: str | None) -> None:

@@ -6,7 +6,7 @@ import click
 
 from client import verification
 from client.commands.options import Surroundings, party_command
-from client.commands.types import MODEL
+from client.commands.types import DIRECTORY, FILE, MODEL
 from common.enclave.roles import ROLES
 from common.identifiers import ModelId
 
@@ -17,9 +17,7 @@ def verify() -> None:
 
 
 @verify.command()
-@click.argument(
-    "source", metavar="[EVIDENCE.json]", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path)
-)
+@click.argument("source", metavar="[EVIDENCE.json]", required=False, type=FILE)
 @click.option("--role", type=click.Choice(sorted(ROLES)), default="broker", show_default=True)
 @party_command("owner")
 def quote(here: Surroundings, source: Path | None, role: str) -> None:
@@ -31,7 +29,7 @@ def quote(here: Surroundings, source: Path | None, role: str) -> None:
 
 
 @verify.command("object")
-@click.argument("sealed", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("sealed", type=DIRECTORY)
 @party_command("owner")
 def sealed_object(here: Surroundings, sealed: Path) -> None:
     """Verify every byte of a sealed directory."""

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from client.commands.options import Surroundings, party_command
+from client.commands.types import FILE
 from client.events import Noted
 from client.witness import WitnessSettings, build, watch
 
@@ -17,7 +18,7 @@ def witness() -> None:
 
 
 @witness.command()
-@click.option("--settings", required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--settings", required=True, type=FILE)
 @party_command("witness")
 def run(here: Surroundings, settings: Path) -> None:
     """Confirm the broker's log head until interrupted."""

@@ -15,6 +15,7 @@ SESSION_OPEN: Final = b"cloister/v1/session-open"
 REPORT_DATA: Final = b"cloister/v1/report-data"
 BROKER_GENESIS: Final = b"cloister/v1/broker-genesis"
 LOG_LEAF: Final = b"cloister/v1/log-leaf"
+LOG_TAG: Final = b"cloister/v1/log-tag"
 PINNED_TRUST: Final = b"cloister/v1/pinned-trust"
 MEASUREMENT: Final = b"cloister/v1/measurement"
 
@@ -28,6 +29,7 @@ WRAP_REPORT: Final = b"cloister/v1/wrap/report"
 WRAP_SESSION: Final = b"cloister/v1/wrap/session"
 WRAP_OWN_KEY: Final = b"cloister/v1/wrap/own-key"
 WRAP_REFUSAL_DETAIL: Final = b"cloister/v1/wrap/refusal-detail"
+WRAP_LEDGER: Final = b"cloister/v1/wrap/ledger"
 
 # AEAD keys = HKDF(parent, label, context)
 STREAM_KEY: Final = b"cloister/v1/stream-key"

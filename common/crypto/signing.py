@@ -42,6 +42,10 @@ class SigningKey(HiddenKey):
         """64 bytes over an RFC 9421 signature base, which brings its own separation (`tag`)."""
         return self._private.sign(signature_base)
 
+    def sign_jws(self, signing_input: bytes) -> bytes:
+        """64 bytes over a JWS signing input (RFC 7515), which no transcript can equal (`jws`)."""
+        return self._private.sign(signing_input)
+
 
 def verify_signature(party: PartyKey, signature: bytes, label: bytes, *parts: bytes) -> None:
     """Raise `AuthenticityError` unless `party` signed transcript(label, *parts)."""

@@ -32,7 +32,12 @@ from common.identifiers import Digest
 from common.messages.evidence import Collateral
 
 ROOT_CA: Final = "Intel SGX Root CA"
-PCK_CAS: Final = frozenset({"Intel SGX PCK Platform CA", "Intel SGX PCK Processor CA"})
+PCK_CA_NAMES: Final = MappingProxyType(
+    {"platform": "Intel SGX PCK Platform CA", "processor": "Intel SGX PCK Processor CA"}
+)
+"""By the words of the PCS API."""
+
+PCK_CAS: Final = frozenset(PCK_CA_NAMES.values())
 PCK_LEAF: Final = "Intel SGX PCK Certificate"
 TCB_SIGNING: Final = "Intel SGX TCB Signing"
 
@@ -61,6 +66,17 @@ class Chains:
     valid_until: float
 
 
+@dataclass(frozen=True, slots=True)
+class CollateralChains:
+    """Everybody who vouches for a set of collateral."""
+
+    chains: Chains
+    root: Certificate
+    pck_ca: Certificate
+    tcb_info_signer: Certificate
+    qe_identity_signer: Certificate
+
+
 def require_chains(pck_pem: bytes, collateral: Collateral, at: int) -> Chains:
     """Check all four chains by five rules.
 
@@ -73,23 +89,47 @@ def require_chains(pck_pem: bytes, collateral: Collateral, at: int) -> Chains:
     All but the time is checked once for chains that repeat from quote to quote.
     Raises `AuthenticityError`, `FormatError` (format.collateral) or `FreshnessError` (freshness.collateral).
     """
-    chains = _checked(
-        pck_pem, collateral.pck_crl_issuer_chain, collateral.tcb_info_issuer_chain, collateral.qe_identity_issuer_chain
+    return _require_valid(_checked(pck_pem, *_chains_in(collateral)), at)
+
+
+def require_collateral_chains(collateral: Collateral, at: int) -> CollateralChains:
+    """Rules (b) to (e) for collateral alone: who issued its CRL, who signed its two documents. Raises likewise."""
+    of_crl, of_tcb_info, of_qe_identity = _checked_collateral(*_chains_in(collateral))
+    chains = _require_one_root([chain[ROOT_CA] for chain in (of_crl, of_tcb_info, of_qe_identity)])
+    return CollateralChains(
+        _require_valid(chains, at),
+        of_crl[ROOT_CA],
+        of_crl[next(iter(of_crl.keys() & PCK_CAS))],
+        of_tcb_info[TCB_SIGNING],
+        of_qe_identity[TCB_SIGNING],
     )
+
+
+def _chains_in(collateral: Collateral) -> tuple[str, str, str]:
+    return collateral.pck_crl_issuer_chain, collateral.tcb_info_issuer_chain, collateral.qe_identity_issuer_chain
+
+
+def _require_valid(chains: Chains, at: int) -> Chains:
     if not chains.valid_from <= at <= chains.valid_until:
         raise FreshnessError("freshness.collateral", expected=f"a root that is valid at {at}")  # (e)
     return chains
 
 
 @lru_cache(maxsize=_KNOWN_CHAINS)
-def _checked(pck_pem: bytes, crl_chain: str, *signer_chains: str) -> Chains:
+def _checked(pck_pem: bytes, *collateral_chains: str) -> Chains:
     """Rules (a) to (e), but for the time."""
-    in_quote, of_crl = _by_name(pck_pem), _by_name(crl_chain.encode())
-    signers = [_by_name(pem.encode()) for pem in signer_chains]
+    in_quote = _by_name(pck_pem)
     pck_ca = in_quote.keys() & PCK_CAS
     if in_quote.keys() != {PCK_LEAF, ROOT_CA} | pck_ca or len(pck_ca) != 1:  # (a)
         raise AuthenticityError("authenticity.quote", expected="PCK leaf, PCK CA, root", seen=sorted(in_quote))
     _require_links([in_quote[PCK_LEAF], in_quote[next(iter(pck_ca))], in_quote[ROOT_CA]])  # (a), (e)
+    roots = [chain[ROOT_CA] for chain in (in_quote, *_checked_collateral(*collateral_chains))]
+    return _require_one_root(roots)  # (e)
+
+
+def _checked_collateral(crl_chain: str, *signer_chains: str) -> tuple[Mapping[str, Certificate], ...]:
+    """Rules (b) to (d); the chains of PCK CRL, TCB info and QE identity by common name."""
+    of_crl, signers = _by_name(crl_chain.encode()), [_by_name(pem.encode()) for pem in signer_chains]
     crl_ca = of_crl.keys() & PCK_CAS
     if of_crl.keys() != {ROOT_CA} | crl_ca or len(crl_ca) != 1:  # (b)
         raise FormatError("format.collateral", expected="PCK CRL chain: PCK CA, root", seen=sorted(of_crl))
@@ -98,7 +138,7 @@ def _checked(pck_pem: bytes, crl_chain: str, *signer_chains: str) -> Chains:
         if chain.keys() != {TCB_SIGNING, ROOT_CA} or _is_ca(chain[TCB_SIGNING]):  # (c)
             raise FormatError("format.collateral", expected="chain: TCB signing, root", seen=sorted(chain))
         _require_links([chain[TCB_SIGNING], chain[ROOT_CA]])  # (d), (e)
-    return _require_one_root([chain[ROOT_CA] for chain in (in_quote, of_crl, *signers)])  # (e)
+    return of_crl, *signers
 
 
 def _require_one_root(roots: list[Certificate]) -> Chains:

@@ -30,6 +30,18 @@ def pck_chain_pem(quote: bytes) -> bytes:
     return pem.rstrip(b"\0")  # authentic chains end with the terminator of a C string
 
 
+def pck_platform(quote: bytes) -> tuple[str, str]:
+    """FMSPC (12 lower-case digits) and CA (`processor` or `platform`) of the PCK certificate inside, nothing checked.
+
+    Raises `FormatError` (format.quote).
+    """
+    try:
+        parsed = dcap_qvl.parse_quote(quote)
+        return parsed.fmspc().lower(), parsed.ca()
+    except ValueError as cause:
+        raise FormatError("format.quote", expected="a quote that carries its PCK certificate", seen=cause) from cause
+
+
 def verify_with_engine(quote: bytes, collateral: Collateral, root_der: bytes, at: int) -> dict[str, Any]:
     """The engine's claims (its JSON, version 1) about a quote that is authentic under this root at this time.
 

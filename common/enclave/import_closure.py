@@ -6,7 +6,7 @@ importable in the enclave: an omission makes an enclave fail, never run unmeasur
 """
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -18,10 +18,11 @@ _BLOCKS: Final = ("body", "orelse", "finalbody")
 _TYPE_CHECKING: Final = frozenset({"TYPE_CHECKING", "typing.TYPE_CHECKING"})
 
 
-def import_closure(entry: str, root: Path) -> frozenset[str]:
+def import_closure(entry: str, root: Path, packages: Collection[str] = ()) -> frozenset[str]:
     """Files under `root` (POSIX paths relative to it) that importing `entry` may execute.
 
-    Raises `UnavailableError` (unavailable.launcher) when the entry is not there or a file does not parse.
+    Only of these top-level `packages`, if any are named: an installation has other people's beside ours. Raises
+    `UnavailableError` (unavailable.launcher) when the entry is not there or a file does not parse.
     """
     found: set[str] = set()
     waiting = [entry]
@@ -31,6 +32,8 @@ def import_closure(entry: str, root: Path) -> frozenset[str]:
         if module in seen:
             continue
         seen.add(module)
+        if packages and module.split(".")[0] not in packages:
+            continue
         for name in _files_of(module, root):
             if name not in found:
                 found.add(name)

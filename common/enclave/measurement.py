@@ -24,6 +24,9 @@ from common.identifiers import Digest, MrEnclave
 BOOT_FILE: Final = "common/enclave/boot.py"
 TRUST_SETTINGS_FILE: Final = "trust_settings.json"
 
+OWN_PACKAGES: Final = ("common", "services")
+"""Whose files make up a snapshot. All else that an enclave imports is measured with its environment."""
+
 INTERPRETER_FLAGS: Final = ("-I", "-S", "-B", "-X", "utf8")
 """Isolated from environment and user, no `site` and no .pth files, writes no bytecode, UTF-8 whatever the locale."""
 
@@ -37,7 +40,9 @@ def measured_argv(spec: RoleSpec) -> tuple[str, ...]:
 
 def measured_content(spec: RoleSpec, code_root: Path, trust: TrustSettings) -> dict[str, bytes]:
     """Name -> content of every file of the enclave's snapshot. Raises `UnavailableError` (unavailable.launcher)."""
-    names = {BOOT_FILE} | import_closure(spec.entry, code_root) | import_closure("common.enclave.boot", code_root)
+    ours = {*OWN_PACKAGES, spec.entry.split(".")[0]}
+    names = {BOOT_FILE} | import_closure(spec.entry, code_root, ours)
+    names |= import_closure("common.enclave.boot", code_root, ours)
     if spec.needs_sandbox:
         names |= {name for data in SANDBOX_DATA for name in _below(code_root, data)}
     return {TRUST_SETTINGS_FILE: trust.encode()} | {name: _read(code_root / name) for name in names}

@@ -18,7 +18,7 @@ from common.messages.release import Release, ReleaseRevocation
 from common.messages.signed import Signed, open_signed
 
 MIN_PRODUCTION_SIGNATURES = 2
-"""A production release is never one person's: none of its keys may be the operator's alone (DESIGN decision 4)."""
+"""A production release is nobody's alone, least of all the operator's (ARCHITECTURE, decision 6)."""
 
 
 class TrustSettings(Message):

@@ -1,6 +1,7 @@
 """Arithmetic of a job's clock and traffic: functions of the order's public Schedule alone (side: library).
 
-DESIGN decisions 9 and 10. Nothing here takes a value that depends on data, so nothing that is derived from it can leak.
+ARCHITECTURE, decisions 10 and 11. Nothing here takes a value that depends on data, so nothing that is derived from it
+can leak.
 """
 
 from typing import Final

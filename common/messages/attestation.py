@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from common.bundle import MAX_ROW_BYTES, ColumnName
 from common.crypto.digests import sha256, transcript
 from common.crypto.labels import BROKER_GENESIS, REPORT_DATA
 from common.identifiers import (
@@ -26,7 +27,7 @@ from common.identifiers import (
 from common.messages.base import Count, Message, Seconds
 from common.messages.evidence import Evidence
 from common.messages.objects import BundlePublication, DatasetManifest
-from common.messages.policy import PublicKey, TrustLevelName
+from common.messages.policy import AnswerDetail, PublicKey, TrustLevelName
 from common.messages.signed import Signed
 
 Nonce = Annotated[bytes, Field(min_length=32, max_length=32)]
@@ -202,12 +203,18 @@ class CompleteJob(Message):
 
 
 class DrawBudget(Message):
-    """Answer: BudgetBlock. A placed query enclave draws answers for one grant; signed with its launch key."""
+    """Answer: BudgetBlock. A placed query enclave draws answers for one grant; signed with its launch key.
+
+    `classes` and `row_bytes` are the size of a row's answer, as the enclave knows it from the bundle: what an answer is
+    charged in bits depends on them (common/leakage).
+    """
 
     type: Literal["draw-budget"] = "draw-budget"
     model_id: ModelId
     grant: Signed
     answers: Annotated[int, Field(ge=1, le=1 << 20)]
+    classes: Annotated[int, Field(ge=1, le=MAX_ROW_BYTES)]
+    row_bytes: Annotated[int, Field(ge=1, le=MAX_ROW_BYTES)]
     launch: PartyKey
     statement: Signature64
 
@@ -226,6 +233,13 @@ class RevokeRelease(Message):
     revocation: Signed
 
 
+class ReadLedger(Message):
+    """Answer: LedgerReply. `request` is a LedgerRequest (common/messages/ledger), signed by the data set's owner."""
+
+    type: Literal["read-ledger"] = "read-ledger"
+    request: Signed
+
+
 class ConfirmHead(Message):
     """Answer: Confirmed. A witness signs LOG_HEAD_SEEN over genesis digest, boot nonce, size, root and epoch."""
 
@@ -234,6 +248,42 @@ class ConfirmHead(Message):
     boot_nonce: Nonce
     head: LogHead
     signature: Signature64
+
+
+class IssueToken(Message):
+    """Answer: AttestationToken, over the request's nonce. `launch` is the signing key of a launch of the job."""
+
+    type: Literal["issue-token"] = "issue-token"
+    job_id: JobId
+    launch: PartyKey
+
+
+class AppraiseEvidence(Message):
+    """Answer: AttestationToken, over the request's nonce. Like Admit, but nobody is admitted and no key leaves."""
+
+    type: Literal["appraise-evidence"] = "appraise-evidence"
+    challenge_id: ChallengeId
+    binding: LaunchBinding
+    evidence: Evidence
+
+
+class ShowTokenKey(Message):
+    """Answer: TokenKeyShown."""
+
+    type: Literal["show-token-key"] = "show-token-key"
+
+
+class AwaitHead(Message):
+    """Answer: HeadSigned, as soon as the log is longer than `known`, or after a moment all the same. For witnesses."""
+
+    type: Literal["await-head"] = "await-head"
+    known: Count
+
+
+class SignHead(Message):
+    """Answer: HeadSigned. Asked by anybody; the answer is for whoever verifies the log offline."""
+
+    type: Literal["sign-head"] = "sign-head"
 
 
 RequestBody = Annotated[
@@ -250,7 +300,13 @@ RequestBody = Annotated[
     | DrawBudget
     | Revoke
     | RevokeRelease
-    | ConfirmHead,
+    | ReadLedger
+    | ConfirmHead
+    | SignHead
+    | AwaitHead
+    | IssueToken
+    | AppraiseEvidence
+    | ShowTokenKey,
     Field(discriminator="type"),
 ]
 
@@ -309,11 +365,15 @@ class Challenge(Message):
 
 
 class DatasetTerms(Message):
-    """What a member reads of one data set: its objects and the owner that reports are sealed to."""
+    """What a member reads of one data set: its objects and the owner that reports are sealed to.
+
+    `columns` None: all of them. A trainer drops others as soon as it has opened the data.
+    """
 
     dataset_id: DatasetId
     manifest: DatasetManifest
     report_key: PublicKey
+    columns: tuple[ColumnName, ...] | None = None
 
 
 class LaunchTerms(Message):
@@ -403,12 +463,16 @@ class Placement(Message):
 
 
 class BudgetBlock(Message):
-    """Answers that a query enclave may give under one grant; spent here even if the enclave dies."""
+    """Answers that a query enclave may give under one grant; spent here even if the enclave dies.
+
+    `detail` is the weakest of the grant, every owner's policy and the provider's terms: these answers tell no more.
+    """
 
     type: Literal["budget-block"] = "budget-block"
     grant_id: GrantId
     answers: Count
     remaining: Count
+    detail: AnswerDetail
 
 
 class Revoked(Message):
@@ -419,6 +483,13 @@ class Revoked(Message):
     leases_end: Seconds
 
 
+class LedgerReply(Message):
+    """A Ledger, wrapped to the owner's report key (info: `ledger_info`), at one size."""
+
+    type: Literal["ledger-reply"] = "ledger-reply"
+    sealed: Annotated[bytes, Field(max_length=8192)]
+
+
 class Confirmed(Message):
     """The witness's word is taken; `frozen` tells whether the quorum is still missing."""
 
@@ -426,12 +497,47 @@ class Confirmed(Message):
     frozen: bool
 
 
+class AttestationToken(Message):
+    """An attestation result: a JWT in the EAR form (docs/attestation.md)."""
+
+    type: Literal["attestation-token"] = "attestation-token"
+    token: Annotated[str, Field(max_length=8192)]
+
+
+class TokenKey(Message):
+    """Which key signs tokens in this epoch of the broker. Signed by the broker's signing key."""
+
+    type: Literal["token-key"] = "token-key"
+    version: Literal[1] = 1
+    broker: Digest
+    epoch: Count
+    key: PartyKey
+
+
+class TokenKeyShown(Message):
+    """The Signed TokenKey."""
+
+    type: Literal["token-key-shown"] = "token-key-shown"
+    document: Signed
+
+
 class Refused(Message):
-    """A public code; expected and seen are wrapped to the party entitled to them (`WRAP_REFUSAL_DETAIL`), if any."""
+    """A public code; expected and seen are wrapped to the party entitled to them (`WRAP_REFUSAL_DETAIL`), if any.
+
+    `others`: where several parties' terms were judged, what each of the rest is told, at the same size.
+    """
 
     type: Literal["refused"] = "refused"
     code: Annotated[str, Field(max_length=64)]
     detail: Annotated[bytes, Field(max_length=8192)] | None = None
+    others: Annotated[tuple[Annotated[bytes, Field(max_length=8192)], ...], Field(max_length=64)] = ()
+
+
+class HeadSigned(Message):
+    """A Signed TreeHead (common/messages/decision_log)."""
+
+    type: Literal["head-signed"] = "head-signed"
+    head: Signed
 
 
 ReplyBody = Annotated[
@@ -445,7 +551,11 @@ ReplyBody = Annotated[
     | Completed
     | BudgetBlock
     | Revoked
+    | LedgerReply
     | Confirmed
+    | HeadSigned
+    | AttestationToken
+    | TokenKeyShown
     | Refused,
     Field(discriminator="type"),
 ]

@@ -1,11 +1,15 @@
-"""Door body with which a host starts the key broker's enclave (side: library)."""
+"""Door bodies with which a host starts the key broker's enclave and hands it collateral (side: library)."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
 from common.identifiers import PartyKey
-from common.messages.base import Message
+from common.messages.base import MAX_MESSAGE_BYTES, Message
+from common.messages.evidence import Collateral
+
+MAX_OFFERED_BYTES: Final = 3 << 20
+"""A request of 1 MiB in base64, and the largest collateral."""
 
 
 class StartBroker(Message):
@@ -26,3 +30,12 @@ class StartBroker(Message):
         if bool(self.witnesses) != bool(self.witness_quorum):
             raise ValueError("witnesses want a quorum of at least one")
         return self
+
+
+class OfferedCollateral(Message):
+    """A BrokerRequest as it came, and collateral for the quote in it that carries none."""
+
+    type: Literal["offered-collateral"] = "offered-collateral"
+    version: Literal[1] = 1
+    request: Annotated[bytes, Field(max_length=MAX_MESSAGE_BYTES)]
+    collateral: Collateral

@@ -83,7 +83,15 @@ class TdxDcapEvidence(Message):
     collateral: Collateral
 
 
-Evidence = Annotated[SgxDcapEvidence | TdxDcapEvidence, Field(discriminator="type")]
+class DcapQuote(Message):
+    """A quote without collateral: whoever verifies it gets that elsewhere (common/dcap/completion.py)."""
+
+    type: Literal["dcap-quote"] = "dcap-quote"
+    version: Literal[1] = 1
+    quote: _Quote
+
+
+Evidence = Annotated[SgxDcapEvidence | TdxDcapEvidence | DcapQuote, Field(discriminator="type")]
 """Whatever a platform shows for itself."""
 
 

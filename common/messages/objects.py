@@ -57,7 +57,7 @@ class SlotRecord(Message):
 
 
 class ModelManifest(Message):
-    """Ties a sealed model to all that made it (DESIGN: placement). Signed by the parameter server's launch key.
+    """Ties a sealed model to all that made it (ARCHITECTURE, decision 17). Signed by the parameter server's launch key.
 
     The host reads it, so it says what was ordered and not what came of it: how many rounds were done, and by whom,
     stands in the report that is sealed to the owner.

@@ -11,7 +11,7 @@ Positive = Annotated[int, Field(ge=1, le=1 << 31)]
 
 
 class Schedule(Message):
-    """The job's clock and traffic, all public (DESIGN decisions 9 and 10).
+    """The job's clock and traffic, all public (ARCHITECTURE, decisions 10 and 11).
 
     Training runs in `rounds` of `steps_per_round` local steps on batches of `batch_rows`. Frames of `frame_bytes` leave
     at every tick, `frames_per_tick` from each member, real or dummy; each trainer asks for `reads_per_tick` chunks.

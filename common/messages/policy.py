@@ -3,24 +3,38 @@
 A policy travels sealed to the broker: the host sees its digest and who signed it.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from common.bundle import ColumnName
 from common.crypto.wrapping import WRAPPING_PUBLIC_BYTES
 from common.identifiers import Digest, JobId, ModelId, PartyKey
 from common.messages.base import Count, Message, Seconds
 from common.messages.tcb_terms import TcbTerms
 
 TrustLevelName = Literal["simulation", "tpm-ima", "sgx", "tdx", "sev-snp"]
+AnswerDetail = Literal["label", "scores"]
+"""What an answer tells of a row: the number of the best class, or the model's whole output. Scores tell more."""
+
+CodeMeasurement = Annotated[str, Field(pattern=r"^([0-9a-f]{64}|[0-9a-f]{96})$")]
+"""MRENCLAVE of an SGX enclave, or MRTD of a trust domain."""
+
+MAX_APPROVERS: Final = 15
+"""A signed document has at most 16 signatures, and the owner's is one."""
+
 PublicKey = Annotated[bytes, Field(min_length=WRAPPING_PUBLIC_BYTES, max_length=WRAPPING_PUBLIC_BYTES)]
 
 
 class DataPolicy(Message):
     """An owner's terms over one data set. Version 1 is bound to the data key's wrapping; later versions chain to it.
 
-    Empty `bundles` means any bundle of the named providers. Refusal is the default: an empty `providers` allows nobody.
-    A release that `releases` no longer names takes no new order; one in `revoked_releases` ends running jobs, too.
+    Refusal is the default: an empty `providers` allows nobody. Empty `bundles` means any of the named providers',
+    empty `measurements` any that an allowed release names, empty `columns` all of them, empty `users` whom all grant.
+    `max_state_class` bounds a model by its number of float32 values, `max_bits` what leaves by attempts and answers
+    (common/leakage); None: no bound. The next version is signed by the owner and by `approvals_needed` of `approvers`,
+    whatever it says itself. A release that `releases` no longer names takes no new order; one that `revoked_releases`
+    names ends running jobs, too. docs/policy.md says where each field is enforced.
     """
 
     type: Literal["data-policy"] = "data-policy"
@@ -34,6 +48,7 @@ class DataPolicy(Message):
     bundles: Annotated[tuple[Digest, ...], Field(max_length=1024)] = ()
     releases: Annotated[tuple[Digest, ...], Field(max_length=256)]
     revoked_releases: Annotated[tuple[Digest, ...], Field(max_length=256)] = ()
+    measurements: Annotated[tuple[CodeMeasurement, ...], Field(max_length=256)] = ()
     minimal_trust_level: TrustLevelName
     tcb: TcbTerms = TcbTerms()
     sandboxes: Annotated[tuple[Literal["native", "wasm"], ...], Field(max_length=2)]
@@ -43,12 +58,28 @@ class DataPolicy(Message):
     max_attempts: Annotated[int, Field(ge=1, le=64)] = 8
     min_trainers: Annotated[int, Field(ge=1, le=1024)] = 1
     max_trainers: Annotated[int, Field(ge=1, le=1024)] = 8
+    max_state_class: Annotated[int, Field(ge=1, le=1 << 32)] | None = None
+    columns: Annotated[tuple[ColumnName, ...], Field(max_length=64)] = ()
+    users: Annotated[tuple[PartyKey, ...], Field(max_length=1024)] = ()
     answers_total: Count
+    detail: AnswerDetail = "scores"
     grants_to_provider: bool = False
+    max_bits: Count | None = None
+    approvers: Annotated[tuple[PartyKey, ...], Field(max_length=MAX_APPROVERS)] = ()
+    approvals_needed: Annotated[int, Field(ge=0, le=MAX_APPROVERS)] = 0
+
+    @model_validator(mode="after")
+    def _approvals_can_be_had(self) -> Self:
+        """Each approver is counted once, and the owner's own signature is demanded anyway."""
+        if len(set(self.approvers)) != len(self.approvers) or self.owner in self.approvers:
+            raise ValueError("approvers are different parties, and none is the owner")
+        if self.approvals_needed > len(self.approvers):
+            raise ValueError("more approvals are needed than there are approvers")
+        return self
 
 
 class BundleTerms(Message):
-    """A provider's terms over one bundle. Empty `owners` means any owner; empty `users` any user."""
+    """A provider's terms over one bundle. Empty `owners`, `users`, `measurements`: any that the rest allows."""
 
     type: Literal["bundle-terms"] = "bundle-terms"
     version: Literal[1] = 1
@@ -58,10 +89,12 @@ class BundleTerms(Message):
     owners: Annotated[tuple[PartyKey, ...], Field(max_length=1024)] = ()
     users: Annotated[tuple[PartyKey, ...], Field(max_length=1024)] = ()
     releases: Annotated[tuple[Digest, ...], Field(max_length=256)]
+    measurements: Annotated[tuple[CodeMeasurement, ...], Field(max_length=256)] = ()
     minimal_trust_level: TrustLevelName
     tcb: TcbTerms = TcbTerms()
     not_after: Seconds
     answers_total: Count
+    detail: AnswerDetail = "scores"
 
 
 class QueryGrant(Message):
@@ -76,7 +109,7 @@ class QueryGrant(Message):
     broker: PartyKey
     release: Digest
     answers: Annotated[int, Field(ge=1, le=1 << 40)]
-    detail: Literal["label", "scores"] = "scores"
+    detail: AnswerDetail = "scores"
     not_after: Seconds
 
 

@@ -5,6 +5,7 @@ that somebody re-encoded, and a document of one type never passes for another (t
 """
 
 from collections.abc import Collection
+from functools import lru_cache
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field
@@ -46,6 +47,9 @@ class Signed(Message):
 
 T = TypeVar("T", bound=Message)
 
+KNOWN_DOCUMENTS = 1024
+"""Read documents that are remembered: a broker asks the same ones again and again."""
+
 
 def sign(message: Message, *keys: SigningKey) -> Signed:
     """`message` with the signature of each key."""
@@ -59,6 +63,13 @@ def sign(message: Message, *keys: SigningKey) -> Signed:
 def signature_by(key: SigningKey, payload_type: str, payload: bytes) -> Signature:
     """One more signature over the exact payload of a document."""
     return Signature(signer=key.party, signature=key.sign(SIGNED_DOCUMENT, payload_type.encode(), payload))
+
+
+def countersign(signed: Signed, key: SigningKey) -> Signed:
+    """The same document with one more signature, over the very bytes that the others signed. Checks nothing."""
+    own = signature_by(key, signed.payload_type, signed.payload)
+    others = tuple(one for one in signed.signatures if one.signer != own.signer)
+    return signed.model_copy(update={"signatures": (*others, own)})
 
 
 def open_signed(signed: Signed, kind: type[T], allowed: Collection[PartyKey], *, threshold: int = 1) -> T:
@@ -87,3 +98,16 @@ def require_right_signatures(signed: Signed) -> None:
     """
     for one in signed.signatures:
         verify_signature(one.signer, one.signature, SIGNED_DOCUMENT, signed.payload_type.encode(), signed.payload)
+
+
+def read_document(signed: Signed, kind: type[T]) -> T:
+    """The message of a document whose signatures were checked before. Documents that repeat are parsed once."""
+    message = _read(kind, signed.payload)
+    if not isinstance(message, kind):
+        raise TypeError(kind)
+    return message
+
+
+@lru_cache(maxsize=KNOWN_DOCUMENTS)
+def _read(kind: type[Message], payload: bytes) -> Message:
+    return kind.decode(payload)

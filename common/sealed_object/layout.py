@@ -17,7 +17,7 @@ from common.identifiers import Digest
 
 HEADER_BYTES: Final = 64
 CHUNK_BYTES: Final = 1 << 20
-"""Plaintext bytes in a chunk, unless the maker chose smaller ones (DESIGN decision 5)."""
+"""Plaintext bytes in a chunk, unless the maker chose smaller ones (ARCHITECTURE, decision 9)."""
 
 SMALLEST_CHUNK_BYTES: Final = 1 << 10
 MAX_CHUNK_COUNT: Final = 1 << 24

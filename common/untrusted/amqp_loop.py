@@ -1,22 +1,25 @@
 """A thread that keeps one RabbitMQ connection and does its work on it, again and again (side: host).
 
-pika's connection belongs to one thread. When it ends, another is made after a pause that doubles up to a bound; what
-the work had not acknowledged comes again. `connected` is what /readyz looks at.
+pika's connection belongs to one thread. When it ends, or the work fails on it (a database that is locked, a full disk),
+another is made after a pause that doubles up to a bound; what the work had not acknowledged comes again. `connected` is
+what /readyz looks at.
 """
 
 import contextlib
 import logging
 import threading
+import time
 from abc import ABC, abstractmethod
 from typing import Any, Final
 
 import pika
-from pika.exceptions import AMQPError
 
+from common.errors import Refusal
 from common.event_log import log_event
 
 FIRST_PAUSE_SECONDS: Final = 0.2
 LONGEST_PAUSE_SECONDS: Final = 5.0
+"""Work that went on for longer begins anew after the first pause."""
 
 _log = logging.getLogger("amqp")
 
@@ -43,7 +46,7 @@ class AmqpLoop(ABC):
     def serve(self, connection: Any) -> None:
         """Work on a fresh connection until `stopped`; must let the connection breathe at least every few seconds.
 
-        Call `ready` when all is declared. AMQP and socket errors may leave: a new connection follows.
+        Call `ready` when all is declared. Whatever it raises, a new connection follows.
         """
 
     def ready(self) -> None:
@@ -54,17 +57,22 @@ class AmqpLoop(ABC):
     def _run(self) -> None:
         pause = FIRST_PAUSE_SECONDS
         while not self.stopped.is_set():
-            connection = None
+            connection, began = None, time.monotonic()
             try:
                 connection = pika.BlockingConnection(self._parameters)
                 self.serve(connection)
-            except (AMQPError, OSError) as error:
-                pause = FIRST_PAUSE_SECONDS if self.connected.is_set() else min(2 * pause, LONGEST_PAUSE_SECONDS)
-                reason = type(error).__name__
-                log_event(_log, "queue_lost", logging.WARNING, queue=self._name, reason=reason, seconds=pause)
+            except Exception as error:  # whatever one connection ran into, the next one is due
+                went_on = time.monotonic() - began > LONGEST_PAUSE_SECONDS
+                pause = FIRST_PAUSE_SECONDS if went_on else min(2 * pause, LONGEST_PAUSE_SECONDS)
+                self._log_loss(error, pause)
             finally:
                 self.connected.clear()
-                with contextlib.suppress(AMQPError, OSError):
+                with contextlib.suppress(Exception):  # it is given up one way or the other
                     if connection is not None and connection.is_open:
                         connection.close()
             self.stopped.wait(pause)
+
+    def _log_loss(self, error: Exception, pause: float) -> None:
+        code = error.code if isinstance(error, Refusal) else None
+        reason = type(error).__name__
+        log_event(_log, "queue_lost", logging.WARNING, queue=self._name, reason=reason, code=code, seconds=pause)

@@ -20,6 +20,7 @@ from common.crypto.digests import sha256_raw
 from common.errors import AuthenticityError, ConflictError, FormatError, NotFoundError, UnavailableError
 from common.identifiers import Digest
 from common.sealed_object.layout import CHUNK_BYTES, HEADER_BYTES, MAX_CHUNK_COUNT, ObjectHeader, object_root
+from common.untrusted.carried import ByteCount
 
 MAX_LEAF_BYTES: Final = CHUNK_BYTES + HEADER_BYTES
 """No leaf is larger: a chunk and its tag."""
@@ -30,8 +31,8 @@ _PLACE = re.compile(r"[a-z0-9_]{1,80}")
 class Staging:
     """Leaves of an object that is not whole yet."""
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
+    def __init__(self, directory: Path, written: ByteCount) -> None:
+        self._directory, self._written = directory, written
 
     def write(self, leaf: int, data: bytes) -> None:
         """Store or replace one leaf. A crash leaves the old one or the new one."""
@@ -42,6 +43,7 @@ class Staging:
             _write_file(_leaf_path(self._directory, leaf), data)
         except OSError as cause:
             raise UnavailableError("unavailable.store") from cause
+        self._written.add(len(data))
 
     def read(self, leaf: int) -> bytes:
         """One leaf. Raises `NotFoundError` (not_found.object)."""
@@ -78,14 +80,14 @@ class BlobStore:
     """All objects of an installation below one directory."""
 
     def __init__(self, directory: Path) -> None:
-        self._directory = directory
+        self._directory, self.written = directory, ByteCount()
         _make_private(directory)
 
     def staging(self, place: str) -> Staging:
         """Where the leaves of `place` gather: an upload id, or the root of an object that an enclave writes."""
         if _PLACE.fullmatch(place) is None:
             raise FormatError("format.identifier")
-        return Staging(self._directory / "staging" / place)
+        return Staging(self._directory / "staging" / place, self.written)
 
     def read_leaf(self, root: Digest, leaf: int) -> bytes:
         """One leaf of a committed object. Raises `NotFoundError` (not_found.object)."""

@@ -22,6 +22,7 @@ from pika.exceptions import AMQPError
 
 from common.event_log import log_event
 from common.identifiers import JobId
+from common.untrusted.carried import ByteCount
 
 EXCHANGE: Final = "cloister.frames"
 QUEUE_BYTES: Final = 64 << 20
@@ -65,6 +66,7 @@ class FrameTransport:
         self._queue = ""
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="frames", daemon=True)
+        self.carried = ByteCount()
         self.connected = threading.Event()
 
     def start(self) -> None:
@@ -145,6 +147,7 @@ class FrameTransport:
                 connection.close()
 
     def _take(self, _channel: object, method: Any, _properties: object, body: bytes) -> None:
+        self.carried.add(len(body))
         self._on_frame(method.routing_key, body)
 
     def _drain(self) -> None:
@@ -154,3 +157,4 @@ class FrameTransport:
                     return
                 key, frame = self._outbox.popleft()
             self._channel.basic_publish(EXCHANGE, key, frame)
+            self.carried.add(len(frame))

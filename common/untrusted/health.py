@@ -1,10 +1,12 @@
-"""`/healthz` and `/readyz`, the same for every service and worker (side: host).
+"""`/healthz`, `/readyz` and `/carried`, the same for every service and worker (side: host).
 
 `/healthz`: 200 while the process answers. `/readyz`: 200 when nothing is waited for, else 503; the body names what is:
-`{"ready": false, "waiting_for": ["rabbitmq"]}`. Names only: no addresses, no error texts.
+`{"ready": false, "waiting_for": ["rabbitmq"]}`. What does not work and is not waited for stands in `notes`: names, each
+with its public code, if there is any. Names and codes only: no addresses, no error texts. `/carried`: see there.
 """
 
 import contextlib
+import ipaddress
 import json
 import logging
 import threading
@@ -13,6 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 
 from common.event_log import log_event
+from common.untrusted.carried import NOTHING, Carried, report_carried
 
 _log = logging.getLogger("health")
 
@@ -24,10 +27,10 @@ Check = Callable[[], bool]
 
 
 class Readiness:
-    """What a service waits for, by name, in the order in which it was given."""
+    """What a service waits for, by name, in the order in which it was given; `notes`: what it goes on without."""
 
-    def __init__(self, checks: Mapping[str, Check]) -> None:
-        self._checks = dict(checks)
+    def __init__(self, checks: Mapping[str, Check], *, notes: Callable[[], Mapping[str, str]] = dict) -> None:
+        self._checks, self._notes = dict(checks), notes
 
     def waiting_for(self) -> list[str]:
         """The names of the parts that are not there."""
@@ -35,8 +38,16 @@ class Readiness:
 
     def report(self) -> tuple[int, dict[str, Any]]:
         """Status and body of `/readyz`."""
-        missing = self.waiting_for()
-        return (503 if missing else 200), {"ready": not missing, "waiting_for": missing}
+        missing, notes = self.waiting_for(), dict(self._notes())
+        body = {"ready": not missing, "waiting_for": missing} | ({"notes": notes} if notes else {})
+        return (503 if missing else 200), body
+
+
+def is_this_machine(address: str | None) -> bool:
+    """Whether a request comes from here."""
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(address or "").is_loopback
+    return False
 
 
 def _holds(check: Check) -> bool:
@@ -47,11 +58,12 @@ def _holds(check: Check) -> bool:
 
 
 class HealthServer:
-    """The two paths for a process that has no web application; serves on a thread until `stop`."""
+    """The three paths for a process that has no web application; serves on a thread until `stop`."""
 
-    def __init__(self, port: int, readiness: Readiness, *, host: str = LOOPBACK) -> None:
+    def __init__(self, port: int, readiness: Readiness, *, host: str = LOOPBACK, carried: Carried = NOTHING) -> None:
         class Handler(_HealthHandler):
             checks = readiness
+            counts = carried
 
         self._server = ThreadingHTTPServer((host, port), Handler)
         self._server.daemon_threads = True
@@ -73,6 +85,7 @@ class HealthServer:
 
 class _HealthHandler(BaseHTTPRequestHandler):
     checks: Readiness
+    counts: Carried
     timeout = _REQUEST_SECONDS
     server_version = "cloister"
     sys_version = ""
@@ -82,6 +95,8 @@ class _HealthHandler(BaseHTTPRequestHandler):
             self._answer(200, {"alive": True})
         elif self.path == "/readyz":
             self._answer(*self.checks.report())
+        elif self.path == "/carried" and is_this_machine(self.client_address[0]):
+            self._answer(200, report_carried(self.counts))
         else:
             self._answer(404, {})
 

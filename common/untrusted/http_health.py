@@ -1,13 +1,20 @@
-"""`/healthz` and `/readyz` as routes of a FastAPI application (side: host)."""
+"""`/healthz`, `/readyz` and `/carried` as routes of a FastAPI application (side: host)."""
 
-from fastapi import APIRouter, Response
+from typing import Final
+
+from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from common.untrusted.health import Readiness
+from common.errors import NotFoundError
+from common.untrusted.carried import ByteCount, Carried, report_carried
+from common.untrusted.health import Readiness, is_this_machine
+
+HEALTH_PATHS: Final = frozenset({"/healthz", "/readyz", "/carried"})
 
 
-def health_router(readiness: Readiness) -> APIRouter:
-    """The two paths; the only ones that nobody signs."""
+def health_router(readiness: Readiness, carried: Carried) -> APIRouter:
+    """The three paths; the only ones that nobody signs."""
     router = APIRouter()
 
     @router.get("/healthz")
@@ -19,4 +26,39 @@ def health_router(readiness: Readiness) -> APIRouter:
         status, body = readiness.report()
         return JSONResponse(body, status_code=status)
 
+    @router.get("/carried")
+    def carried_bytes(request: Request) -> Response:
+        if not is_this_machine(request.client and request.client.host):
+            raise NotFoundError("not_found.path")
+        return JSONResponse(report_carried(carried))
+
     return router
+
+
+def count_bodies(app: FastAPI) -> ByteCount:
+    """Count the bodies of this application's requests and answers from now on."""
+    count = ByteCount()
+    app.add_middleware(_CountedBodies, count=count)
+    return count
+
+
+class _CountedBodies:
+    def __init__(self, app: ASGIApp, count: ByteCount) -> None:
+        self._app, self._count = app, count
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] in HEALTH_PATHS:
+            await self._app(scope, receive, send)
+            return
+
+        async def receive_counted() -> Message:
+            return self._counted(await receive())
+
+        async def send_counted(message: Message) -> None:
+            await send(self._counted(message))
+
+        await self._app(scope, receive_counted, send_counted)
+
+    def _counted(self, message: Message) -> Message:
+        self._count.add(len(message.get("body", b"")))
+        return message

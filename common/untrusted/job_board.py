@@ -1,4 +1,4 @@
-"""The job board: what was accepted, where it stands, what came of it (side: host; durable truth of DESIGN decision 15).
+"""The job board: what was accepted, where it stands, what came of it (side: host; ARCHITECTURE, decision 2).
 
 States of a job: accepted -> reserved -> running -> finished | failed | cancelled. It never leaves one of the last
 three. What the board says is public and proves nothing: enclaves ask the broker who is a member.

@@ -30,7 +30,7 @@ LEASE_SECONDS: Final = 20.0
 RENEW_SECONDS: Final = 4.0
 
 MAX_CLAIMS: Final = 8
-"""As often a slot is claimed before its job is given up: the default of attempts in a policy (DESIGN decision 4)."""
+"""Claims of a slot before its job is given up: the default of attempts in a policy (ARCHITECTURE, decision 5)."""
 
 RETRY_SECONDS: Final = 1.0
 LONGEST_RETRY_SECONDS: Final = 30.0

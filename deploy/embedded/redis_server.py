@@ -1,7 +1,7 @@
 """A private Redis on a free loopback port (side: host).
 
 Its password stands in its configuration file (0600), never on its command line. Every write is appended to its file
-(fsync each second), so a kill loses at most the last second; no accepted work depends on it (DESIGN decision 15).
+(fsync each second), so a kill loses at most the last second; no accepted work depends on it (ARCHITECTURE, decision 2).
 """
 
 import shutil

@@ -1,13 +1,17 @@
-"""`./cloister test [SUITE ...] [-- PYTEST ARGUMENT ...]`: linters and tests, each suite with its budget (side: host).
+"""`./cloister test [--json] [SUITE ...] [-- PYTEST ARGUMENT ...]`: linters and tests, with budgets (side: host).
 
-All chosen suites run in one pytest session, so that they share one private stack. This process is a subreaper: what a
-test leaves running is found, named, ended, and fails the run.
+All chosen suites run in one pytest session, so that all that want a stack as it is share one: RabbitMQ and Redis alone
+(integration), or the whole stack (e2e, kills). Tests of how a stack starts, refuses to, or ends start their own. What a
+budget means stands in tests/budgets.py. This process is a subreaper: what a test leaves running is found, named, ended,
+and fails the run. With `--json` stdout has the figures alone.
 """
 
+import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,13 +32,29 @@ def main(arguments: Sequence[str]) -> int:
     """Run the named suites (all of them by default; `lint` is one more). Returns an exit status."""
     words = list(arguments)
     cut = words.index("--") if "--" in words else len(words)
-    suites, extra = words[:cut], words[cut + 1 :]
+    suites, extra = [word for word in words[:cut] if word != "--json"], words[cut + 1 :]
     if unknown := [name for name in suites if name not in (*BUDGET_SECONDS, "lint")]:
         print(f"no suite {', '.join(unknown)}: choose from {', '.join(BUDGET_SECONDS)}, lint", file=sys.stderr)
         return 2
+    return _run_for_programs(suites, extra) if "--json" in words[:cut] else _run(suites, extra)
+
+
+def _run(suites: Sequence[str], extra: Sequence[str]) -> int:
     lint_status = _lint() if "lint" in suites else 0
     chosen = [name for name in BUDGET_SECONDS if name in suites or not suites]
-    return (_run_pytest(pytest_arguments(chosen, CODE_ROOT) + extra) if chosen else 0) or lint_status
+    return (_run_pytest([*pytest_arguments(chosen, CODE_ROOT), *extra]) if chosen else 0) or lint_status
+
+
+def _run_for_programs(suites: Sequence[str], extra: Sequence[str]) -> int:
+    """The same with all that people read on stderr; stdout gets one line of JSON."""
+    begun = time.monotonic()
+    with tempfile.TemporaryDirectory() as place, os.fdopen(os.dup(1), "w") as stdout:
+        os.dup2(2, 1)
+        figures, status = Path(place, "figures.json"), _run(suites, [f"--figures={place}/figures.json", *extra])
+        told = json.loads(figures.read_bytes()) if figures.exists() else {}
+        told |= {"type": "tests-run", "exit_status": status, "wall_seconds": round(time.monotonic() - begun, 1)}
+        stdout.write(json.dumps(told) + "\n")
+    return status
 
 
 def pytest_arguments(suites: Sequence[str], root: Path) -> list[str]:

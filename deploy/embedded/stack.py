@@ -18,7 +18,7 @@ from deploy.embedded.redis_server import redis_url
 from deploy.embedded.specification import CODE_ROOT, base_environment
 from deploy.embedded.state import StateDirectory
 from deploy.embedded.status import StackStatus
-from deploy.embedded.supervisor import DEFAULT_TABLE, EXIT_ALREADY_UP
+from deploy.embedded.supervisor import DEFAULT_TABLE, EXIT_ALREADY_UP, UNTIE
 
 READY_SECONDS: Final = 120.0
 STOP_SECONDS: Final = 60.0
@@ -52,9 +52,15 @@ class EmbeddedStack:
         """The HTTP address of a service, while it is up. Raises `KeyError` for a service that is not in the table."""
         return f"http://127.0.0.1:{self.state.ports()[service]}"
 
-    def start(self, *, tied: bool = False) -> None:
-        """Start it in the background and return at once. With `tied` it stops when this process ends, however it ends.
+    @property
+    def is_ours(self) -> bool:
+        """Whether this object started what runs; false where nothing was started, or another start was faster."""
+        return self._guardian is not None and self._guardian.poll() != EXIT_ALREADY_UP
 
+    def start(self, *, tied: bool = False) -> None:
+        """Start it in the background and return at once.
+
+        With `tied` it stops when this process ends, however it ends, unless `untie` was called before.
         Raises `ConflictError` (conflict.stack_up, conflict.state_directory) and `UnavailableError`
         (unavailable.installation).
         """
@@ -76,6 +82,12 @@ class EmbeddedStack:
                 env={**base_environment(self.state.root), "PYTHONPATH": str(CODE_ROOT)},
                 start_new_session=True,
             )
+
+    def untie(self) -> None:
+        """Let it outlive this process, which started it tied."""
+        if self._guardian is not None and self._guardian.stdin is not None:
+            self._guardian.stdin.write(UNTIE)
+            self._guardian.stdin.close()
 
     def wait_ready(
         self, on_status: Callable[[StackStatus], None] | None = None, seconds: float = READY_SECONDS
@@ -119,7 +131,7 @@ class EmbeddedStack:
 
         Raises `UnavailableError` (unavailable.stack) naming the processes that even SIGKILL did not end.
         """
-        if not self.state.is_locked():
+        if not self._is_up():
             self._collect()
             return False
         guardian = self._guardian_pid()
@@ -131,7 +143,7 @@ class EmbeddedStack:
             self._wait_down(_KILL_SECONDS)
         self._collect()
         left = {pid: at for pid, at in start_times(members).items() if members[pid] == at}
-        if left or self.state.is_locked():
+        if left or self._is_up():
             raise UnavailableError("unavailable.stack", expected="no process left", seen=sorted(left))
         return True
 
@@ -147,7 +159,13 @@ class EmbeddedStack:
         self.state.remove()
         return True
 
+    def _is_up(self) -> bool:
+        """Whether its lock is held, or the guardian that was started here is about to take it."""
+        return self.state.is_locked() or (self._guardian is not None and self._guardian.poll() is None)
+
     def _guardian_pid(self) -> int:
+        if self._guardian is not None and self._guardian.poll() is None:
+            return self._guardian.pid
         deadline = time.monotonic() + _KILL_SECONDS
         while time.monotonic() < deadline:
             with contextlib.suppress(ValueError):
@@ -157,10 +175,9 @@ class EmbeddedStack:
 
     def _wait_down(self, seconds: float) -> bool:
         deadline = time.monotonic() + seconds
-        while self.state.is_locked() and time.monotonic() < deadline:
-            self._collect()
+        while self._is_up() and time.monotonic() < deadline:
             time.sleep(_PAUSE_SECONDS)
-        return not self.state.is_locked()
+        return not self._is_up()
 
     def _has_ended(self, status: StackStatus) -> bool:
         code = self._guardian.poll() if self._guardian is not None else None

@@ -6,7 +6,8 @@ subreapers (processes.py). Whichever of them is killed, nothing is left:
   (2) the supervisor is killed: all its descendants become the guardian's, which ends them and then itself;
   (3) the guardian is killed: the supervisor gets SIGTERM and ends in order (1);
   (4) both are killed at once: every service gets SIGKILL by its parent-death signal, and its children theirs.
-With `--tied` the stack also ends when its standard input is closed, so with the program that started it.
+With `--tied` the stack also ends when its standard input is closed, so with the program that started it, unless that
+has written a byte to it before.
 """
 
 import argparse
@@ -34,6 +35,8 @@ from deploy.embedded.status import StackStatus, overall_state
 
 DEFAULT_TABLE: Final = "deploy.embedded.table:whole_stack"
 EXIT_ALREADY_UP: Final = 75  # EX_TEMPFAIL of sysexits.h
+UNTIE: Final = b"\n"
+"""On the standard input of a tied stack: it may go on when that is closed."""
 
 _log: Final = logging.getLogger("supervisor")
 _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
@@ -127,7 +130,7 @@ class Supervisor:
 def guard(supervisor: int, tied_to: int | None) -> int:
     """Wait for the supervisor's end, then end everything below. Returns its exit status.
 
-    SIGTERM and SIGINT are passed on to it; so is end of file on `tied_to`.
+    SIGTERM and SIGINT are passed on to it; so is end of file on `tied_to`, unless `UNTIE` comes before.
     """
     for signum in _STOP_SIGNALS:
         signal.signal(signum, lambda *_: os.kill(supervisor, signal.SIGTERM))
@@ -137,9 +140,10 @@ def guard(supervisor: int, tied_to: int | None) -> int:
     if tied_to is not None:
         watched.register(tied_to, select.POLLIN)
     while ended not in (ready := {descriptor for descriptor, _ in watched.poll()}):
-        if tied_to in ready and not os.read(tied_to, 1):
+        if tied_to in ready:
             watched.unregister(tied_to)
-            os.kill(supervisor, signal.SIGTERM)
+            if os.read(tied_to, 1) != UNTIE:
+                os.kill(supervisor, signal.SIGTERM)
     status = os.waitstatus_to_exitcode(os.waitpid(supervisor, 0)[1])
     if status != 0:
         log_event(_log, "supervisor_died", logging.ERROR, pid=supervisor, exit_status=status)

@@ -6,15 +6,21 @@ its state. Sends: signed replies; keys wrapped to one launch each.
 
     app             host     POST /v1/broker, GET /v1/release, health; it only carries bytes
     relay           host     the enclave's door; starts it again when it ends
-    state_files     host     the sealed state on disk, durable before it is acknowledged
+    *_routes        host     collateral for clients, kept current in the background;  attestation results as tokens;
+                             GET /v1/log/...: the decision log to whoever may read it (log_store: pages and proofs)
+    state_files     host     the sealed state and the log on disk, durable before it is acknowledged;  record_file
+    state_door      both     what crosses the door then
     enclave         enclave  entry: builds the broker behind the door
     key_broker      enclave  bytes in, signed reply out: the table of requests
     registration    enclave  data sets, bundles, policies;  orders: accepting them;  completion: the end of a job
     admission       enclave  challenge and evidence of one launch;  key_grants: what it gets then
     budget          enclave  answers under grants, in blocks;  revocation: a party ends something of its own
+    collateral      enclave  no older collateral than was accepted before
+    tokens          enclave  attestation results in the EAR form;  trust_vector: the numbers in them
     verifier        enclave  evidence to appraised claims;  challenges: single-use nonces
     policy          enclave  what the parties' terms say, one question per function
     members         enclave  who holds which slot, fencing
     records, state  enclave  what is remembered, sealed and chained;  decision_log: its Merkle log
+    log_subjects    enclave  what an entry says;  refusal_log: which refusals enter it;  attribution: whom one concerns
     state_anchor    enclave  frozen until the witnesses say that the state is the newest
 """

@@ -3,7 +3,9 @@
 POST /v1/broker    encoded BrokerRequest -> encoded Signed(BrokerReply); 200 whenever the enclave answered: refusals
                    are inside and signed. Who asks is no question of HTTP: each document names and proves its party.
 GET  /v1/release   the Signed release of this installation; its list of measured files: /v1/release/files
-/healthz /readyz   ready once the enclave answers; that it may still be frozen, its witness's /readyz tells
+GET  /v1/log/...   the decision log (`log_routes`)
+...                collateral for clients (`collateral_routes`), attestation results (`token_routes`)
+/healthz /readyz /carried   ready once the enclave answers; that it may still be frozen, its witness's /readyz tells
 """
 
 import argparse
@@ -13,20 +15,27 @@ from pathlib import Path
 from typing import Final
 
 import uvicorn
+from anyio import to_thread
 from fastapi import FastAPI, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
-from common.errors import FormatError, NotFoundError, UnavailableError
+from common.errors import NotFoundError, UnavailableError
 from common.event_log import configure_host_logging
-from common.messages.base import MAX_MESSAGE_BYTES
 from common.untrusted.health import Readiness
-from common.untrusted.http_health import health_router
+from common.untrusted.http_bodies import read_body
+from common.untrusted.http_health import count_bodies, health_router
 from common.untrusted.http_refusals import JSON, OCTETS, answer_refusals
+from services.attestation.collateral_routes import collateral_router
+from services.attestation.log_routes import log_router
 from services.attestation.relay import BrokerRelay
 from services.attestation.settings import AttestationSettings
 from services.attestation.state_files import StateFiles
+from services.attestation.token_routes import token_router
 
 STATE_FOLDER: Final = "broker"
+
+HTTP_THREADS: Final = 192
+"""Requests that the broker answers late hold a thread each: more than those of its door, so that others get through."""
 
 
 def build(settings: AttestationSettings, relay: BrokerRelay) -> FastAPI:
@@ -34,6 +43,7 @@ def build(settings: AttestationSettings, relay: BrokerRelay) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        to_thread.current_default_thread_limiter().total_tokens = HTTP_THREADS
         relay.start()
         yield
         await run_in_threadpool(relay.stop)
@@ -41,11 +51,14 @@ def build(settings: AttestationSettings, relay: BrokerRelay) -> FastAPI:
     app = FastAPI(title="cloister attestation", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     answer_refusals(app)
     checks = {"sealed_state": lambda: relay.refused is None, "enclave": lambda: relay.ready}
-    app.include_router(health_router(Readiness(checks)))
+    app.include_router(health_router(Readiness(checks), {"attestation": count_bodies(app)}))
+    app.include_router(log_router(relay.ask, relay.log))
+    app.include_router(collateral_router(relay.collateral))
+    app.include_router(token_router(relay))
 
     @app.post("/v1/broker")
     async def broker(request: Request) -> Response:
-        raw = await _read_body(request)
+        raw = await read_body(request)
         return Response(await run_in_threadpool(relay.ask, raw), media_type=OCTETS)
 
     @app.get("/v1/release")
@@ -57,15 +70,6 @@ def build(settings: AttestationSettings, relay: BrokerRelay) -> FastAPI:
         return Response(_read_public(settings.measured_files), media_type=JSON)
 
     return app
-
-
-async def _read_body(request: Request) -> bytes:
-    body = bytearray()
-    async for part in request.stream():
-        body += part
-        if len(body) > MAX_MESSAGE_BYTES:
-            raise FormatError("format.too_large", expected=f"at most {MAX_MESSAGE_BYTES} bytes")
-    return bytes(body)
 
 
 def _read_public(path: Path | None) -> bytes:
@@ -83,7 +87,8 @@ def main() -> None:
     parser.add_argument("--settings", type=Path, required=True)
     settings = AttestationSettings.read(parser.parse_args().settings)
     configure_host_logging("attestation")
-    relay = BrokerRelay(settings.launcher, settings.start, StateFiles(settings.state_directory / STATE_FOLDER))
+    files = StateFiles(settings.state_directory / STATE_FOLDER)
+    relay = BrokerRelay(settings.launcher, settings.start, files, settings.collateral())
     uvicorn.run(
         build(settings, relay),
         host=settings.listen_host,

@@ -6,9 +6,11 @@ In this order, each raises:
   (1) the model exists, and the asking launch is one that is placed for it and signed this very request;
   (2) the grant is signed by every owner of the model's data, is for this model, broker and release, and is not over;
   (3) neither grant, bundle nor release is revoked, and every party's newest terms are valid;
-  (4) the provider's terms admit the user, who is not the provider unless every owner allows that;
-  (5) answers are left: the least of what the grant, each data set's policy and the bundle's terms still allow.
+  (4) every policy and the provider's terms admit the user, who is not the provider unless every owner allows that;
+  (5) answers are left: the least of what the grant, each data set's policy and the bundle's terms still allow;
+  (6) bits are left: each answer is charged to each data set for as much as it can say (`ledger`).
 
+What the answers of a block tell is the weakest that grant, policies and terms allow (`detail`).
 `answers_total` of a policy counts over all models of the data set, that of bundle terms over all users of one model.
 """
 
@@ -17,19 +19,24 @@ from common.crypto.labels import LAUNCH_STATEMENT
 from common.crypto.signing import verify_signature
 from common.errors import FreshnessError, NotFoundError, PolicyError
 from common.identifiers import GrantId, ModelId
+from common.leakage import AnswerSize
 from common.messages.attestation import BudgetBlock, DrawBudget
 from common.messages.policy import QueryGrant
 from common.messages.signed import open_signed
 from services.attestation.context import BrokerContext
 from services.attestation.decision_log import Decision
 from services.attestation.entitlement import entitled
+from services.attestation.ledger import ANSWERS, answers_in_bits, charged_answers, tally_of
+from services.attestation.log_subjects import of_draw
 from services.attestation.members import QUERY
 from services.attestation.policy import (
     require_grant_names,
+    require_owner_admits,
+    require_provider_admits,
     require_release_kept,
     require_terms_unexpired,
     require_unexpired,
-    require_user_allowed,
+    weakest_detail,
 )
 from services.attestation.records import (
     BundleRecord,
@@ -42,9 +49,9 @@ from services.attestation.records import (
 
 
 def draw_budget(broker: BrokerContext, body: DrawBudget, nonce: bytes, at: int) -> BudgetBlock:
-    """Checks (1) to (5), then at most `answers` of what is left. Raises the refusal of the first that fails."""
+    """Checks (1) to (6), then at most `answers` of what is left. Raises the refusal of the first that fails."""
     job = _job_of_model(broker, body.model_id)
-    _require_placed(job, body, nonce, at)  # (1)
+    require_placed(job, body, nonce, at)  # (1)
     grant = open_signed(body.grant, QueryGrant, job.order.owners, threshold=len(set(job.order.owners)))  # (2)
     _require_for_model(broker, job, grant, body.model_id, at)
     datasets, bundle = broker.datasets_of(job), broker.bundle(job.order.bundle)
@@ -55,13 +62,17 @@ def draw_budget(broker: BrokerContext, body: DrawBudget, nonce: bytes, at: int) 
     broker.require_in_force(job.order.release)
     _require_valid_terms(datasets, bundle, grant, at)  # (3), (4)
     left = _left(broker, job, grant, grant_id)
-    block = min(body.answers, *left.values())
-    if block < 1:  # (5)
+    if min(left.values()) < 1:  # (5)
         raise PolicyError("policy.budget", expected="answers left", seen=0)
-    tallies = (broker.state.tally_after(name, block) for name in left)
-    subjects = (body.model_id.encode(), body.grant.digest.raw(), block.to_bytes(8, "big"))
-    broker.state.commit(Decision("budget-drawn", subjects), at, *tallies)
-    return BudgetBlock(grant_id=grant_id, answers=block, remaining=min(left.values()) - block)
+    detail = weakest_detail(grant.detail, bundle.terms.detail, *(data.policy.detail for data in datasets))
+    size = AnswerSize(body.classes, body.row_bytes)
+    total = min(*left.values(), *answers_in_bits(broker, datasets, size, detail).values())  # (6)
+    block = min(body.answers, total)
+    tallies = [broker.state.tally_after(name, block) for name in left]
+    tallies += charged_answers(broker, datasets, size, detail, block)
+    subjects = of_draw(broker, job, body, grant, answers=block)
+    broker.state.commit(Decision("draw-budget", subjects), at, *tallies)
+    return BudgetBlock(grant_id=grant_id, answers=block, remaining=total - block, detail=detail)
 
 
 def _job_of_model(broker: BrokerContext, model_id: ModelId) -> JobRecord:
@@ -74,8 +85,10 @@ def _job_of_model(broker: BrokerContext, model_id: ModelId) -> JobRecord:
     return job
 
 
-def _require_placed(job: JobRecord, body: DrawBudget, nonce: bytes, at: int) -> None:
-    parts = draw_budget_parts(body.model_id, body.grant.digest, body.answers, nonce)
+def require_placed(job: JobRecord, body: DrawBudget, nonce: bytes, at: int) -> None:
+    """Check (1): the asking launch signed this very request, and is placed at this time."""
+    size = AnswerSize(body.classes, body.row_bytes)
+    parts = draw_budget_parts(body.model_id, body.grant.digest, body.answers, size, nonce)
     verify_signature(body.launch, body.statement, LAUNCH_STATEMENT, *parts)
     placed = {one.signing_public: one.not_after for one in job.launches if one.role == QUERY}
     if placed.get(body.launch, -1) < at:
@@ -91,19 +104,20 @@ def _require_for_model(broker: BrokerContext, job: JobRecord, grant: QueryGrant,
 
 
 def _require_valid_terms(datasets: tuple[DatasetRecord, ...], bundle: BundleRecord, grant: QueryGrant, at: int) -> None:
-    policies = [data.policy for data in datasets]
-    for policy in policies:
+    terms = bundle.terms
+    for policy in (data.policy for data in datasets):
         with entitled(policy):
             require_unexpired(policy, at)
             require_release_kept(policy, grant.release)
-    with entitled(bundle.terms):
-        require_terms_unexpired(bundle.terms, at)
-        require_user_allowed(grant, policies, bundle.terms)
+            require_owner_admits(grant, policy, terms.provider)
+    with entitled(terms):
+        require_terms_unexpired(terms, at)
+        require_provider_admits(grant, terms)
 
 
 def _left(broker: BrokerContext, job: JobRecord, grant: QueryGrant, grant_id: GrantId) -> dict[str, int]:
     """What is left by each counter that a block is charged to."""
-    totals = {f"answers {data.dataset_id}": data.policy.answers_total for data in broker.datasets_of(job)}
+    totals = {tally_of(ANSWERS, data.dataset_id): data.policy.answers_total for data in broker.datasets_of(job)}
     totals |= {
         f"answers {grant.model_id}": broker.bundle(job.order.bundle).terms.answers_total,
         f"answers {grant_id}": grant.answers,

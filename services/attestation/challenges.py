@@ -72,6 +72,10 @@ class Challenges:
             raise FreshnessError("freshness.challenge", expected=f"an answer until {challenge.not_after}", seen=at)
         return challenge
 
+    def find(self, challenge_id: ChallengeId) -> OpenChallenge | None:
+        """An unspent challenge, which stays so."""
+        return self._open.get(challenge_id)
+
     def open_for(self, job_id: JobId, role: RoleName) -> int:
         """How many unspent challenges there are for admissions to a role of a job."""
         return sum((one.job_id, one.role, one.renewal) == (job_id, role, False) for one in self._open.values())

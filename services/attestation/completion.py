@@ -18,6 +18,7 @@ from common.messages.objects import ModelManifest
 from common.messages.signed import open_signed
 from services.attestation.context import BrokerContext
 from services.attestation.decision_log import Decision
+from services.attestation.log_subjects import of_job
 from services.attestation.members import PARAMSERVER, live_launch, require_recorded_members
 from services.attestation.records import JobRecord, ModelRecord
 
@@ -46,8 +47,8 @@ def complete_job(broker: BrokerContext, body: CompleteJob, at: int) -> Completed
         _require_manifest(broker, job, manifest)
     ended = _end(broker, job, body)
     models = [] if body.manifest is None else [ModelRecord(model_id=job.model_id, job_id=job.job_id)]
-    subjects = (job.job_id.encode(), body.outcome.encode(), b"" if digest is None else digest.raw())
-    broker.state.commit(Decision("job-completed", subjects), at, ended, *models)
+    subjects = of_job(broker, job, launch=server.signing_public, document=digest, job_outcome=body.outcome)
+    broker.state.commit(Decision("complete-job", subjects), at, ended, *models)
     return _completed(ended)
 
 

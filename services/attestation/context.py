@@ -12,8 +12,10 @@ from common.enclave.trust_settings import TrustSettings
 from common.errors import AppraisalError, NotFoundError, PolicyError
 from common.identifiers import BundleId, DatasetId, Digest, JobId, MrEnclave, PartyKey
 from common.messages.attestation import Genesis
+from common.messages.decision_log import LogSubjects
 from common.messages.evidence import Evidence, TrustLevel
 from common.messages.release import Release
+from common.messages.signed import read_document
 from services.attestation.challenges import Challenges
 from services.attestation.decision_log import Decision, DecisionLog
 from services.attestation.lease_table import LeaseTable
@@ -71,6 +73,7 @@ class BrokerContext:
     platform: Platform
     state: BrokerState
     signing_key: SigningKey
+    token_key: SigningKey
     wrapping_key: WrappingKey
     anchor: StateAnchor
     challenges: Challenges
@@ -88,11 +91,12 @@ class BrokerContext:
         boot_nonce = secrets.token_bytes(NONCE_BYTES)
         log = DecisionLog(before.epoch + 1, before.size, before.peaks)
         state = BrokerState(store, keys, replace(restored, log=log))
-        state.begin(Decision("start", (log.epoch.to_bytes(8, "big"), boot_nonce)), max(at, restored.time))
+        state.begin(Decision("start", LogSubjects(boot_nonce=boot_nonce)), max(at, restored.time))
         return cls(
             platform=platform,
             state=state,
             signing_key=SigningKey.from_seed(keys.open_seed("signing", restored.identity.signing_seed)),
+            token_key=SigningKey.generate(),
             wrapping_key=WrappingKey(keys.open_seed("wrapping", restored.identity.wrapping_seed)),
             anchor=StateAnchor(genesis, boot_nonce, state.log.head, state.roots),
             challenges=Challenges(),
@@ -139,7 +143,7 @@ class BrokerContext:
         record = self.state.find(ReleaseRecord, release_key(job.order.release))
         if record is None:
             raise NotFoundError("not_found.job", expected="the job's release")
-        return Release.decode(record.document.payload)
+        return read_document(record.document, Release)
 
     def require_in_force(self, release: Digest) -> None:
         """Raise `AppraisalError` (appraisal.release) when the release keys have revoked this release."""
@@ -174,5 +178,6 @@ def _birth(keys: StateKeys, rule: WitnessRule, at: int) -> Restored:
         signing_seed=keys.seal_seed("signing", signing.seed_for_sealing()),
         wrapping_seed=keys.seal_seed("wrapping", wrapping.seed_for_sealing()),
     )
-    log = DecisionLog(0).extended(Decision("genesis", (genesis.digest.raw(),)), at)
-    return Restored(identity, log, at, {})
+    empty = DecisionLog(0)
+    entry = empty.entry(Decision("genesis", LogSubjects(document=genesis.digest)), at)
+    return Restored(identity, empty.extended(entry), at, {}, unstored=(entry,))

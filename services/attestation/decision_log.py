@@ -1,43 +1,40 @@
 """The append-only log of the broker's decisions: a Merkle tree of which only the frontier is kept (side: enclave).
 
-A leaf is transcript(LOG_LEAF, decision, time (8 bytes), digests...): it says what was decided about which documents,
-never what they contain. Every reply carries the head, so whoever has seen one notices a rewound or forked broker.
+An entry says what was decided about which documents, never what they contain (common/messages/decision_log). The host
+stores it, together with the sealed state that the decision made (`state`), and serves it to those whom it concerns.
+Every reply carries the head, so whoever has seen one notices a rewound or forked broker.
 """
 
-from dataclasses import dataclass
-from typing import Literal
+import secrets
+from dataclasses import dataclass, field
 
-from common.crypto.digests import transcript
-from common.crypto.labels import LOG_LEAF
 from common.crypto.merkle import MerkleFrontier
 from common.identifiers import Digest
 from common.messages.attestation import LogHead
+from common.messages.decision_log import DecisionName, LogEntry, LogSubjects, Outcome
+from common.transparency import log_leaf
 
-DecisionName = Literal[
-    "genesis",
-    "start",
-    "dataset-registered",
-    "bundle-registered",
-    "policy-updated",
-    "order-accepted",
-    "launch-admitted",
-    "job-completed",
-    "budget-drawn",
-    "revoked",
-    "release-revoked",
-]
+SALT_BYTES = 16
+_OUTCOMES: dict[DecisionName, Outcome] = {
+    "admit-launch": "released",
+    "draw-budget": "released",
+    "revoke": "revoked",
+    "revoke-release": "revoked",
+}
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What was decided, about which documents (by digest) or things (by identifier)."""
+    """What was decided, about what. `code`: the public one of a refusal."""
 
     name: DecisionName
-    subjects: tuple[bytes, ...]
+    subjects: LogSubjects = field(default_factory=LogSubjects)
+    code: str | None = None
 
-    def leaf(self, at: int) -> bytes:
-        """The log's leaf for a decision at this time."""
-        return transcript(LOG_LEAF, self.name.encode(), at.to_bytes(8, "big"), *self.subjects)
+    @property
+    def outcome(self) -> Outcome:
+        """In one word."""
+        return _OUTCOMES.get(self.name, "recorded") if self.code is None else "refused"
 
 
 class DecisionLog:
@@ -63,8 +60,21 @@ class DecisionLog:
         root: Digest = self._tree.root()
         return LogHead(size=self.size, root=root, epoch=self.epoch)
 
-    def extended(self, decision: Decision, at: int) -> "DecisionLog":
-        """The log with one more decision."""
+    def entry(self, decision: Decision, at: int) -> bytes:
+        """The encoded entry of a decision at this time, for the next place."""
+        return LogEntry(
+            number=self.size,
+            epoch=self.epoch,
+            time=at,
+            salt=secrets.token_bytes(SALT_BYTES),
+            decision=decision.name,
+            outcome=decision.outcome,
+            code=decision.code,
+            subjects=decision.subjects,
+        ).encode()
+
+    def extended(self, entry: bytes) -> "DecisionLog":
+        """The log with one more entry."""
         longer = DecisionLog(self.epoch, self.size, self.peaks)
-        longer._tree.append(decision.leaf(at))
+        longer._tree.append(log_leaf(entry))
         return longer

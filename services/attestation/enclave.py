@@ -1,9 +1,10 @@
 """Entry of the broker's enclave: verifier and key broker behind the door (side: enclave).
 
-Door: `start` (StartBroker -> nothing) once, then `handle` (BrokerRequest -> Signed BrokerReply) and `status` (-> JSON).
-Asks of the host: `state.read` (number, 8 bytes -> blob, or nothing behind the last), `state.append`, and for a new
-chain `state.begin`, `state.add` for each blob, `state.commit`. If the host cannot store a decision, the enclave ends:
-what it would say from then on might not be what the next start knows.
+Door: `start` (StartBroker -> nothing) once, then `handle` (BrokerRequest -> Signed BrokerReply), `handle_offered`
+(OfferedCollateral -> Signed BrokerReply) and `status` (-> JSON).
+Asks of the host: `state.read` (number, 8 bytes -> blob, or nothing behind the last), `state.append` (`state_door`), and
+for a new chain `state.begin`, `state.add` for each blob, `state.commit`. If the host cannot store a decision, the
+enclave ends: what it would say from then on might not be what the next start knows.
 """
 
 import json
@@ -11,21 +12,22 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from common.door import Door
 from common.enclave.runtime import current_runtime
 from common.errors import UnavailableError
-from common.messages.broker_door import StartBroker
+from common.messages.broker_door import MAX_OFFERED_BYTES, OfferedCollateral, StartBroker
 from services.attestation.context import BrokerContext, WitnessRule
 from services.attestation.key_broker import KeyBroker
+from services.attestation.state_door import encode_append, encode_begin
 
 EXIT_STATE_LOST: Final = 70
 """The host failed to store a decision (EX_SOFTWARE of sysexits.h)."""
 
-DOOR_WORKERS: Final = 32
-"""More than replies that wait for witnesses (key_broker.MAX_WAITING)."""
+DOOR_WORKERS: Final = 160
+"""More than replies that wait for witnesses, and witnesses that wait for decisions (key_broker)."""
 
 
 class DoorStore:
@@ -41,17 +43,17 @@ class DoorStore:
             yield blob
             number += 1
 
-    def append(self, blob: bytes) -> None:
+    def append(self, entry: bytes, blob: bytes) -> None:
         """Stored, or this process ends."""
         try:
-            self._door.call("state.append", blob)
+            self._door.call("state.append", encode_append(entry, blob))
         except Exception:
             os._exit(EXIT_STATE_LOST)
 
-    def replace(self, blobs: Iterable[bytes]) -> None:
+    def replace(self, first: int, entries: Sequence[bytes], blobs: Iterable[bytes]) -> None:
         """A new chain is stored, or this process ends."""
         try:
-            self._door.call("state.begin", b"")
+            self._door.call("state.begin", encode_begin(first, entries))
             for blob in blobs:
                 self._door.call("state.add", blob)
             self._door.call("state.commit", b"")
@@ -68,7 +70,12 @@ class BrokerDoor:
         self.door = Door(
             sys.stdin.buffer,
             sys.stdout.buffer,
-            {"start": self._start, "handle": self._handle, "status": self._status},
+            {
+                "start": self._start,
+                "handle": self._handle,
+                "handle_offered": self._handle_offered,
+                "status": self._status,
+            },
             workers=DOOR_WORKERS,
         )
 
@@ -84,6 +91,10 @@ class BrokerDoor:
 
     def _handle(self, raw: bytes) -> bytes:
         return self._running().handle(raw, int(time.time()))
+
+    def _handle_offered(self, raw: bytes) -> bytes:
+        carried = OfferedCollateral.decode(raw, limit=MAX_OFFERED_BYTES)
+        return self._running().handle(carried.request, int(time.time()), carried.collateral)
 
     def _status(self, _: bytes) -> bytes:
         return json.dumps({"frozen": self._running().frozen}).encode()

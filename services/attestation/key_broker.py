@@ -5,7 +5,8 @@ Each reply is signed over the request's digest, its nonce and the log head, refu
 
 Time is a lower bound: the largest of the host's clock, the sealed high-water mark and the newest release that was
 accepted. A host that sets its clock back gains nothing; one that sets it forward only makes terms expire.
-While frozen (`state_anchor`) the broker describes itself, lists members and hears witnesses, nothing else.
+While frozen (`state_anchor`) the broker describes itself and its keys, signs its log's head, lists members and hears
+witnesses, nothing else. Refusals enter the log as far as `refusal_log` lets them.
 
 A reply that hands out keys or answers, or promises that something is over, leaves only when the witnesses have
 confirmed the decision behind it. Else a host would keep them away, take what was handed out, and go back to the state
@@ -15,7 +16,7 @@ that they know, as often as it likes. Where they stay away, what was decided is 
 import threading
 from typing import Final
 
-from common.broker_statements import wrap_refusal_detail
+from common.broker_statements import RefusalDetail, wrap_refusal_detail
 from common.broker_verification import broker_binding
 from common.crypto.digests import sha256
 from common.errors import FormatError, Refusal, UnavailableError
@@ -23,6 +24,8 @@ from common.identifiers import Digest
 from common.messages.attestation import (
     AcceptOrder,
     Admit,
+    AppraiseEvidence,
+    AwaitHead,
     BrokerDescription,
     BrokerReply,
     BrokerRequest,
@@ -31,8 +34,11 @@ from common.messages.attestation import (
     ConfirmHead,
     DescribeBroker,
     DrawBudget,
+    HeadSigned,
     IssueChallenge,
+    IssueToken,
     ListMembers,
+    ReadLedger,
     Refused,
     RegisterBundle,
     RegisterDataset,
@@ -41,32 +47,45 @@ from common.messages.attestation import (
     RequestBody,
     Revoke,
     RevokeRelease,
+    ShowTokenKey,
+    SignHead,
     UpdatePolicy,
 )
+from common.messages.decision_log import TreeHead
+from common.messages.evidence import Collateral
 from common.messages.signed import sign
 from services.attestation.admission import admit, issue_challenge
+from services.attestation.attribution import Attribution
 from services.attestation.budget import draw_budget
+from services.attestation.collateral import with_offered
 from services.attestation.completion import complete_job
 from services.attestation.context import BrokerContext
-from services.attestation.entitlement import EntitledRefusal
+from services.attestation.entitlement import EntitledRefusal, Told
 from services.attestation.leases import issue_renewal, renew_lease
+from services.attestation.ledger import read_ledger
 from services.attestation.members import members_of
 from services.attestation.orders import accept_order
+from services.attestation.refusal_log import RefusalLog
 from services.attestation.registration import register_bundle, register_dataset, update_policy
 from services.attestation.release_revocation import revoke_release
 from services.attestation.revocation import revoke
+from services.attestation.tokens import appraise_evidence, issue_token, show_token_key
 
 NO_NONCE: Final = bytes(32)
 """In the reply to bytes that are no request."""
 
-_FREE_WHILE_FROZEN: Final = (DescribeBroker, ListMembers, ConfirmHead)
+_FREE_WHILE_FROZEN: Final = (DescribeBroker, ShowTokenKey, ListMembers, ConfirmHead, SignHead, AwaitHead)
 _CONFIRMED_FIRST: Final = (Admit, DrawBudget, Revoke, RevokeRelease, UpdatePolicy)
 
 CONFIRM_SECONDS: Final = 8.0
 """How long a reply waits for the witnesses: several of their polls, and less than its asker waits (10 s)."""
 
-MAX_WAITING: Final = 16
+MAX_WAITING: Final = 128
 """Replies that wait at once: fewer than threads of the door and of the host's HTTP server, so witnesses are heard."""
+
+AWAIT_SECONDS: Final = 2.0
+MAX_AWAITING: Final = 16
+"""How long, and how many at once, may wait for the log to grow: witnesses do, so decisions wait little for them."""
 
 
 class KeyBroker:
@@ -74,23 +93,30 @@ class KeyBroker:
 
     def __init__(self, context: BrokerContext, *, confirm_seconds: float = CONFIRM_SECONDS) -> None:
         self._context, self._confirm_seconds = context, confirm_seconds
-        self._lock = threading.Condition()
-        self._waiting = 0
+        self._refusals = RefusalLog(context)
+        self._lock = threading.Lock()
+        self._decided, self._confirmed = threading.Condition(self._lock), threading.Condition(self._lock)
+        self._waiting = self._awaiting = 0
 
-    def handle(self, raw: bytes, host_time: int) -> bytes:
-        """The signed reply to any bytes. Raises nothing that a request could cause."""
+    def handle(self, raw: bytes, host_time: int, offered: Collateral | None = None) -> bytes:
+        """The signed reply to any bytes. Raises nothing that a request could cause.
+
+        `offered` is the host's collateral for a quote that carries none.
+        """
         with self._lock:
             at = max(host_time, self._context.state.time)
-            nonce, body = NO_NONCE, None
+            nonce, asked, body = NO_NONCE, None, None
             try:
                 request = BrokerRequest.decode(raw)
-                nonce = request.nonce
-                body = self._answer(request.body, nonce, at)
+                nonce, asked = request.nonce, Attribution(self._context, request.body, request.nonce)
+                body = self._answer(with_offered(request.body, offered), nonce, at)
                 self._require_confirmed(request.body)
             except EntitledRefusal as cause:
                 body = _refused(cause, sha256(raw))
             except Refusal as refusal:
                 body = Refused(code=refusal.code)
+            if isinstance(body, Refused):
+                self._refusals.note(asked, body.code, at)
             self._context.anchor.follow(self._context.state.log.head)
             return self._sign(sha256(raw), nonce, at, body)
 
@@ -105,12 +131,13 @@ class KeyBroker:
         anchor, size = self._context.anchor, self._context.state.log.size
         anchor.follow(self._context.state.log.head)
         if isinstance(asked, ConfirmHead):
-            self._lock.notify_all()
+            self._confirmed.notify_all()
+        self._decided.notify_all()
         if not isinstance(asked, _CONFIRMED_FIRST) or anchor.has_confirmed(size):
             return
         self._waiting += 1
         try:
-            if not self._lock.wait_for(lambda: anchor.has_confirmed(size), self._confirm_seconds):
+            if not self._confirmed.wait_for(lambda: anchor.has_confirmed(size), self._confirm_seconds):
                 raise UnavailableError("unavailable.frozen", expected="witnesses that confirm what was decided")
         finally:
             self._waiting -= 1
@@ -127,11 +154,23 @@ class KeyBroker:
         match body:
             case DescribeBroker():
                 return self._describe(nonce)
+            case ShowTokenKey():
+                return show_token_key(self._context)
             case ListMembers():
                 return members_of(self._context.job(body.job_id))
             case ConfirmHead():
                 self._context.anchor.confirm(body)
                 return Confirmed(frozen=self._context.anchor.frozen)
+            case SignHead():
+                return self._sign_head(at)
+            case AwaitHead():
+                self._await_longer(body.known)
+                return self._sign_head(max(at, self._context.state.time))
+            case _:
+                return self._answer_party(body, nonce, at)
+
+    def _answer_party(self, body: RequestBody, nonce: bytes, at: int) -> ReplyBody:
+        match body:
             case RegisterDataset():
                 return register_dataset(self._context, body, at)
             case RegisterBundle():
@@ -142,6 +181,8 @@ class KeyBroker:
                 return revoke(self._context, body, at)
             case RevokeRelease():
                 return revoke_release(self._context, body, at)
+            case ReadLedger():
+                return read_ledger(self._context, body, at)
             case _:
                 return self._answer_job(body, nonce, at)
 
@@ -161,8 +202,27 @@ class KeyBroker:
                 return complete_job(self._context, body, at)
             case DrawBudget():
                 return draw_budget(self._context, body, nonce, at)
+            case IssueToken():
+                return issue_token(self._context, body, nonce, at)
+            case AppraiseEvidence():
+                return appraise_evidence(self._context, body, nonce, at)
             case _:
                 raise FormatError("format.message", expected="a request of version 1", seen=body.type)
+
+    def _await_longer(self, known: int) -> None:
+        """Wait, with the lock let go, until the log is longer than that; not for long, and not when many do."""
+        if self._awaiting >= MAX_AWAITING:
+            return
+        self._awaiting += 1
+        try:
+            self._decided.wait_for(lambda: self._context.state.log.size > known, AWAIT_SECONDS)
+        finally:
+            self._awaiting -= 1
+
+    def _sign_head(self, at: int) -> HeadSigned:
+        head, counted = self._context.state.log.head, self._refusals.counted
+        word = TreeHead(broker=self._context.broker, head=head, time=at, refusals_counted=counted)
+        return HeadSigned(head=sign(word, self._context.signing_key))
 
     def _describe(self, nonce: bytes) -> BrokerDescription:
         context = self._context
@@ -176,9 +236,18 @@ class KeyBroker:
 
 
 def _refused(cause: EntitledRefusal, request: Digest) -> Refused:
-    refusal = cause.refusal
+    code = cause.refusal.code
+    return Refused(
+        code=code,
+        detail=_detail(cause.told, code, request),
+        others=tuple(_detail(one, code, request) or b"" for one in cause.others),
+    )
+
+
+def _detail(told: Told, public: str, request: Digest) -> bytes | None:
+    refusal = told.refusal
+    own = RefusalDetail(expected=None, seen=None) if refusal is None else RefusalDetail.of(refusal, public)
     try:
-        detail = wrap_refusal_detail(refusal.expected, refusal.seen, request, cause.party, cause.report_key)
+        return wrap_refusal_detail(own, request, told.party, told.report_key)
     except FormatError:  # a report key of the right length that is no key: its party can't be told more
-        detail = None
-    return Refused(code=refusal.code, detail=detail)
+        return None

@@ -19,6 +19,7 @@ from common.messages.signed import Signed, sign
 from services.attestation.challenges import OpenChallenge
 from services.attestation.context import BrokerContext
 from services.attestation.members import QUERY, TRAINER
+from services.attestation.policy import allowed_columns
 from services.attestation.records import JobRecord, LaunchRecord
 
 
@@ -65,8 +66,13 @@ def _terms(broker: BrokerContext, job: JobRecord, challenge: OpenChallenge, at: 
         bundle_id=job.order.bundle,
         bundle=broker.bundle(job.order.bundle).publication,
         datasets=tuple(
-            DatasetTerms(dataset_id=data.dataset_id, manifest=data.manifest, report_key=data.policy.report_key)
-            for data in broker.datasets_of(job)
+            DatasetTerms(
+                dataset_id=data.dataset_id,
+                manifest=data.manifest,
+                report_key=data.policy.report_key,
+                columns=allowed_columns((accepted, data.policy)),
+            )
+            for data, accepted in zip(broker.datasets_of(job), job.accepted_policies, strict=True)
         ),
         trust_level=job.trust_level.value,
         mr_enclaves={

@@ -1,4 +1,4 @@
-"""Members are (job, slot, attempt): who holds which slot (side: enclave; DESIGN decision 4).
+"""Members are (job, slot, attempt): who holds which slot (side: enclave; ARCHITECTURE, decision 5).
 
 Pure: records in, records out. Admitting attempt n + 1 of a slot replaces n, whose keys the others then refuse; this
 also fences clones, because of two launches that claim one attempt only the first is admitted. A query enclave has no

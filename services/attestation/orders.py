@@ -8,16 +8,21 @@ In this order, each raises:
   (4) it names this broker, and a release that enough pinned release keys signed, that is not revoked, and that names
       this broker's code;
   (5) it is neither expired nor is its nonce used;
-  (6) every owner's newest policy allows it;  (7) the provider's terms allow it;
+  (6) every owner's newest policy allows it, bits for first attempts included;  (7) the provider's terms allow it;
   (8) its schedule carries frames for this bundle's state class, and it asks for nothing that has no keys yet;
   (9) its secret opens.
+
+In (6) and (7) everybody's terms are judged, and each party is told its own reason (`entitlement`).
 """
+
+import functools
 
 from common.crypto.keys import SecretKey
 from common.enclave.trust_settings import require_release
 from common.errors import AppraisalError, FormatError, FreshnessError, PolicyError
 from common.identifiers import JobId
 from common.key_binding import order_secret_info
+from common.leakage import attempt_bits
 from common.messages.attestation import AcceptOrder, OrderAccepted
 from common.messages.order import OrderSecret, TrainingOrder
 from common.messages.reference_values import SgxReferenceValue
@@ -25,7 +30,9 @@ from common.messages.release import Release
 from common.messages.signed import Signed, open_signed
 from services.attestation.context import BrokerContext
 from services.attestation.decision_log import Decision
-from services.attestation.entitlement import entitled
+from services.attestation.entitlement import entitled, judge_each
+from services.attestation.ledger import JOBS, require_bits, tally_of
+from services.attestation.log_subjects import of_order
 from services.attestation.policy import OrderFacts, require_owner_allows, require_provider_allows
 from services.attestation.records import (
     BundleRecord,
@@ -62,6 +69,7 @@ def accept_order(broker: BrokerContext, body: AcceptOrder, at: int) -> OrderAcce
     job = JobRecord(
         job_id=job_id,
         order_document=body.order,
+        policies=tuple(data.policy_document for data in datasets),
         outer_learning_rate=secret.outer_learning_rate,
         outer_momentum=secret.outer_momentum,
         trust_level=broker.platform.trust_level,
@@ -73,19 +81,14 @@ def accept_order(broker: BrokerContext, body: AcceptOrder, at: int) -> OrderAcce
         manifest_document=None,
     )
     broker.state.commit(
-        Decision("order-accepted", (body.order.digest.raw(), body.release.digest.raw())),
+        Decision("accept-order", of_order(body.order, datasets, bundle, job=job_id, model=job.model_id)),
         at,
         job,
         ReleaseRecord(document=body.release),
         UsedNonceRecord(owner=order.owners[0], nonce=order.nonce),
-        *(broker.state.tally_after(jobs_tally(data), 1) for data in datasets),
+        *(broker.state.tally_after(tally_of(JOBS, data.dataset_id), 1) for data in datasets),
     )
     return _accepted(job)
-
-
-def jobs_tally(data: DatasetRecord) -> str:
-    """Counter of the jobs that used a data set."""
-    return f"jobs {data.dataset_id}"
 
 
 def _accepted(job: JobRecord) -> OrderAccepted:
@@ -121,13 +124,14 @@ def _require_allowed(
     broker: BrokerContext, order: TrainingOrder, datasets: tuple[DatasetRecord, ...], bundle: BundleRecord, at: int
 ) -> None:
     facts = OrderFacts(order, bundle.publication, broker.platform.trust_level, at)
-    for data in datasets:
-        policy = data.policy
-        with entitled(policy):
-            require_owner_allows(policy, facts, broker.state.tally(jobs_tally(data)))
-    terms = bundle.terms
-    with entitled(terms):
-        require_provider_allows(terms, facts)
+    bits, terms = order.trainers * attempt_bits(order.schedule), bundle.terms
+
+    def judge_owner(data: DatasetRecord) -> None:
+        require_owner_allows(data.policy, facts, broker.state.tally(tally_of(JOBS, data.dataset_id)))
+        require_bits(broker, data.dataset_id, data.policy, bits)
+
+    owners = [(data.policy, functools.partial(judge_owner, data)) for data in datasets]
+    judge_each([*owners, (terms, functools.partial(require_provider_allows, terms, facts))])
 
 
 def _require_supported(order: TrainingOrder, bundle: BundleRecord) -> None:

@@ -11,7 +11,7 @@ from common.identifiers import Digest, PartyKey
 from common.messages.evidence import TrustLevel
 from common.messages.objects import BundlePublication
 from common.messages.order import TrainingOrder
-from common.messages.policy import BundleTerms, DataPolicy, QueryGrant
+from common.messages.policy import AnswerDetail, BundleTerms, DataPolicy, QueryGrant
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,8 @@ def require_owner_allows(policy: DataPolicy, facts: OrderFacts, jobs_before: int
     if not policy.min_trainers <= order.trainers <= policy.max_trainers:
         expected = f"{policy.min_trainers} to {policy.max_trainers} trainers"
         raise PolicyError("policy.slots", expected=expected, seen=order.trainers)
+    if policy.max_state_class is not None and publication.state_class > policy.max_state_class:
+        raise PolicyError("policy.size", expected=f"at most {policy.max_state_class}", seen=publication.state_class)
     if jobs_before >= policy.max_jobs:
         raise PolicyError("policy.jobs", expected=f"at most {policy.max_jobs} jobs", seen=jobs_before + 1)
     require_level(policy, facts.trust_level)
@@ -89,16 +91,31 @@ def require_provider_allows(terms: BundleTerms, facts: OrderFacts) -> None:
 
 
 def require_sound_pair(sandbox: str, level: TrustLevel) -> None:
-    """Native code is confined by a kernel, so it needs one inside the TEE; an SGX enclave has none (DESIGN 7)."""
+    """Native code is confined by a kernel, so it needs one inside the TEE, and an SGX enclave has none.
+
+    See ARCHITECTURE, decision 15. Raises `ConfinementError` (confinement.pair).
+    """
     if sandbox == "native" and level is TrustLevel.SGX:
         raise ConfinementError("confinement.pair", expected="sandbox wasm", seen=f"{sandbox} on {level}")
 
 
-def require_attempt_left(policies: Sequence[DataPolicy], attempt: int) -> None:
+def require_attempt_left(policy: DataPolicy, attempt: int) -> None:
     """Each launch of a slot lets provider code see the data again, so every owner bounds their number."""
-    most = min(policy.max_attempts for policy in policies)
-    if attempt > most:
-        raise PolicyError("policy.attempts", expected=f"at most {most} attempts", seen=attempt)
+    if attempt > policy.max_attempts:
+        raise PolicyError("policy.attempts", expected=f"at most {policy.max_attempts} attempts", seen=attempt)
+
+
+def require_measurement(terms: DataPolicy | BundleTerms, measurement: str) -> None:
+    """These terms allow this code, where they name measurements beside releases."""
+    if terms.measurements:
+        code = "policy.measurement" if isinstance(terms, DataPolicy) else "policy.provider_terms"
+        _require_named(measurement, terms.measurements, code)
+
+
+def allowed_columns(policies: Sequence[DataPolicy]) -> tuple[str, ...] | None:
+    """The columns that all versions of one data set's policy allow; None where none of them names any."""
+    named = [policy.columns for policy in policies if policy.columns]
+    return tuple(column for column in named[0] if all(column in one for one in named)) if named else None
 
 
 def require_grant_names(grant: QueryGrant, *, manifest: Digest, broker: PartyKey, release: Digest, at: int) -> None:
@@ -111,12 +128,23 @@ def require_grant_names(grant: QueryGrant, *, manifest: Digest, broker: PartyKey
         raise FreshnessError("freshness.grant", expected=f"valid at {at}", seen=f"until {grant.not_after}")
 
 
-def require_user_allowed(grant: QueryGrant, policies: Sequence[DataPolicy], terms: BundleTerms) -> None:
-    """The provider's terms admit the user; the provider itself asks only where every owner has said so."""
-    if terms.users and grant.user not in terms.users:
-        raise PolicyError("policy.provider_terms", expected="a user that the terms name", seen=grant.user)
-    if grant.user == terms.provider and not all(policy.grants_to_provider for policy in policies):
+def require_owner_admits(grant: QueryGrant, policy: DataPolicy, provider: PartyKey) -> None:
+    """The policy names the user, if it names any; the model's provider itself asks only where it says so."""
+    if policy.users:
+        _require_named(grant.user, policy.users, "policy.user")
+    if grant.user == provider and not policy.grants_to_provider:
         raise PolicyError("policy.grant", expected="a user who is not the model's provider", seen=grant.user)
+
+
+def require_provider_admits(grant: QueryGrant, terms: BundleTerms) -> None:
+    """The provider's terms name the user, if they name any."""
+    if terms.users:
+        _require_named(grant.user, terms.users, "policy.provider_terms")
+
+
+def weakest_detail(*details: AnswerDetail) -> AnswerDetail:
+    """What an answer may tell where each of these must allow it."""
+    return "label" if "label" in details else "scores"
 
 
 def _require_named(seen: object, allowed: Collection[object], code: str) -> None:

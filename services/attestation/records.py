@@ -11,11 +11,13 @@ from pydantic import Field
 from common.identifiers import BundleId, DatasetId, Digest, GrantId, JobId, ModelId, MrEnclave, PartyKey, RoleName
 from common.messages.attestation import Genesis
 from common.messages.base import Count, Message, Seconds
+from common.messages.collateral import CollateralMark
 from common.messages.evidence import TrustLevel
 from common.messages.objects import BundlePublication, DatasetManifest
 from common.messages.order import TrainingOrder
 from common.messages.policy import BundleTerms, DataPolicy
-from common.messages.signed import Signed
+from common.messages.signed import Signed, read_document
+from common.messages.tcb_terms import TcbStatus
 
 SealedKeys = Annotated[bytes, Field(max_length=4096)]
 """A key ring under the platform's sealing key."""
@@ -40,12 +42,12 @@ class DatasetRecord(Message):
     @property
     def manifest(self) -> DatasetManifest:
         """The manifest, whose signature was checked when it was registered."""
-        return DatasetManifest.decode(self.manifest_document.payload)
+        return read_document(self.manifest_document, DatasetManifest)
 
     @property
     def policy(self) -> DataPolicy:
         """The newest policy, likewise."""
-        return DataPolicy.decode(self.policy_document.payload)
+        return read_document(self.policy_document, DataPolicy)
 
 
 class BundleRecord(Message):
@@ -65,12 +67,12 @@ class BundleRecord(Message):
     @property
     def publication(self) -> BundlePublication:
         """The publication, whose signature was checked when it was registered."""
-        return BundlePublication.decode(self.publication_document.payload)
+        return read_document(self.publication_document, BundlePublication)
 
     @property
     def terms(self) -> BundleTerms:
         """The provider's terms, likewise."""
-        return BundleTerms.decode(self.terms_document.payload)
+        return read_document(self.terms_document, BundleTerms)
 
 
 class ReleaseRecord(Message):
@@ -85,6 +87,14 @@ class ReleaseRecord(Message):
         return release_key(self.document.digest)
 
 
+class AppraisedMachine(Message):
+    """What the verifier found behind a launch, when it was admitted."""
+
+    trust_level: TrustLevel
+    tcb_status: TcbStatus
+    at: Seconds
+
+
 class LaunchRecord(Message):
     """One admitted launch. `not_after` is the end of a query enclave's placement; 0 for other roles."""
 
@@ -94,18 +104,21 @@ class LaunchRecord(Message):
     signing_public: PartyKey
     mr_enclave: MrEnclave
     not_after: Seconds
+    appraised: AppraisedMachine
 
 
 class JobRecord(Message):
     """An accepted order and what became of it.
 
     `keys` holds {job, seed, model} while it runs, {model} when it has made one, nothing otherwise. `launches` are the
-    newest of each slot of trainers and parameter server, and the placed query enclaves of its model.
+    newest of each slot of trainers and parameter server, and the placed query enclaves of its model. `policies` are
+    those under which the order was accepted, in its data sets' order: a later version never widens what the job may do.
     """
 
     type: Literal["job"] = "job"
     job_id: JobId
     order_document: Signed
+    policies: tuple[Signed, ...]
     outer_learning_rate: float
     outer_momentum: float
     trust_level: TrustLevel
@@ -122,7 +135,12 @@ class JobRecord(Message):
     @property
     def order(self) -> TrainingOrder:
         """The order, whose signatures were checked when it was accepted."""
-        return TrainingOrder.decode(self.order_document.payload)
+        return read_document(self.order_document, TrainingOrder)
+
+    @property
+    def accepted_policies(self) -> tuple[DataPolicy, ...]:
+        """The policies under which it was accepted, likewise, in the order of the data sets."""
+        return tuple(read_document(document, DataPolicy) for document in self.policies)
 
     @property
     def model_id(self) -> ModelId:
@@ -157,7 +175,7 @@ class UsedNonceRecord(Message):
 
 
 class TallyRecord(Message):
-    """A number that only grows: jobs of a data set, answers of a data set, model or grant."""
+    """A number that only grows: jobs, attempts and bits of a data set, answers of a data set, model or grant."""
 
     type: Literal["tally"] = "tally"
     name: Annotated[str, Field(max_length=128)]
@@ -195,6 +213,18 @@ class RevokedReleaseRecord(Message):
         return revoked_release_key(self.release)
 
 
+class CollateralRecord(Message):
+    """The newest mark of one document of collateral that a launch was admitted under."""
+
+    type: Literal["collateral"] = "collateral"
+    mark: CollateralMark
+
+    @property
+    def key(self) -> str:
+        """Name of the record."""
+        return collateral_key(self.mark.subject)
+
+
 Record = Annotated[
     DatasetRecord
     | BundleRecord
@@ -204,7 +234,8 @@ Record = Annotated[
     | UsedNonceRecord
     | TallyRecord
     | RevokedGrantRecord
-    | RevokedReleaseRecord,
+    | RevokedReleaseRecord
+    | CollateralRecord,
     Field(discriminator="type"),
 ]
 
@@ -252,3 +283,8 @@ def used_nonce_key(owner: PartyKey, nonce: bytes) -> str:
 def revoked_grant_key(grant_id: GrantId, party: PartyKey) -> str:
     """Name of a grant's revocation by a party."""
     return f"{grant_id} {party}"
+
+
+def collateral_key(subject: str) -> str:
+    """Name of a document's mark."""
+    return f"collateral {subject}"

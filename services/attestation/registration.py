@@ -24,6 +24,7 @@ from common.messages.signed import Signed, open_signed
 from services.attestation.context import BrokerContext
 from services.attestation.decision_log import Decision
 from services.attestation.entitlement import entitled
+from services.attestation.log_subjects import of_bundle, of_dataset
 from services.attestation.policy import require_document_fits
 from services.attestation.records import BundleRecord, DatasetRecord
 
@@ -55,8 +56,8 @@ def register_dataset(broker: BrokerContext, body: RegisterDataset, at: int) -> R
         policy_document=document,
         keys=broker.state.keys.seal_ring(dataset_id, data=key),
     )
-    decision = Decision("dataset-registered", (body.manifest.digest.raw(), document.digest.raw()))
-    broker.state.commit(decision, at, record)
+    subjects = of_dataset(record, document=body.manifest.digest)
+    broker.state.commit(Decision("register-dataset", subjects), at, record)
     return Registered(dataset_id=dataset_id)
 
 
@@ -82,15 +83,16 @@ def register_bundle(broker: BrokerContext, body: RegisterBundle, at: int) -> Reg
         terms_document=document,
         keys=broker.state.keys.seal_ring(bundle_id, bundle=key),
     )
-    decision = Decision("bundle-registered", (body.publication.digest.raw(), document.digest.raw()))
-    broker.state.commit(decision, at, record)
+    subjects = of_bundle(record, document=body.publication.digest)
+    broker.state.commit(Decision("register-bundle", subjects), at, record)
     return Registered(bundle_id=bundle_id)
 
 
 def update_policy(broker: BrokerContext, body: UpdatePolicy, at: int) -> Registered:
     """Take the next version of a data set's policy: signed by its owner, chained to the newest, never older.
 
-    Raises `AuthenticityError`, `PolicyError` or `FreshnessError` (freshness.policy).
+    It carries as many approvals as the newest version asks for: a version can't excuse itself from them.
+    Raises `AuthenticityError`, `PolicyError` (policy.approvals among them) or `FreshnessError` (freshness.policy).
     """
     record = broker.dataset(body.dataset_id)
     newest, owner = record.policy, record.manifest.owner
@@ -104,9 +106,10 @@ def update_policy(broker: BrokerContext, body: UpdatePolicy, at: int) -> Registe
         expected = (newest.policy_version + 1, record.policy_document.digest)
         if (policy.policy_version, policy.previous) != expected:
             raise FreshnessError("freshness.policy", expected=expected, seen=(policy.policy_version, policy.previous))
+        _require_approved(document, newest)
         _require_fitting(broker, policy)
-    decision = Decision("policy-updated", (body.dataset_id.encode(), document.digest.raw()))
-    broker.state.commit(decision, at, record.model_copy(update={"policy_document": document}))
+    changed = record.model_copy(update={"policy_document": document})
+    broker.state.commit(Decision("update-policy", of_dataset(changed, document=document.digest)), at, changed)
     return Registered(dataset_id=body.dataset_id)
 
 
@@ -119,6 +122,14 @@ def _open_terms(
     if document.digest != digest:
         raise FormatError("format.message", expected=f"terms with digest {digest}", seen=document.digest)
     return document, terms
+
+
+def _require_approved(document: Signed, newest: DataPolicy) -> None:
+    """Enough approvers of `newest` signed; `open_signed` has found every signature right."""
+    approvals = {one.signer for one in document.signatures} & set(newest.approvers)
+    if len(approvals) < newest.approvals_needed:
+        expected = f"signatures of {newest.approvals_needed} of {sorted(newest.approvers)}"
+        raise PolicyError("policy.approvals", expected=expected, seen=sorted(approvals))
 
 
 def _require_fitting(broker: BrokerContext, terms: DataPolicy | BundleTerms) -> None:

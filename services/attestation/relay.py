@@ -1,7 +1,8 @@
 """The host's end of the broker's door, for as long as the service runs (side: host).
 
 It starts the enclave, hands it the newest sealed state, stores what it asks to store, and starts it again after a pause
-when it ends. It carries requests and replies, all signed or wrapped, and can forge or open none.
+when it ends. It carries requests and replies, all signed or wrapped, and can forge or open none. Beside a request whose
+quote carries no collateral it lays some: the request itself, which the reply names by digest, stays as it is.
 """
 
 import contextlib
@@ -11,11 +12,18 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
+from common.dcap.collateral_name import name_of_quote
 from common.door import Handler
-from common.errors import CloisterError, FormatError, PeerClosedError, Refusal, UnavailableError
+from common.errors import CloisterError, PeerClosedError, Refusal, UnavailableError
 from common.event_log import log_event
-from common.messages.broker_door import StartBroker
+from common.messages.attestation import Admit, AppraiseEvidence, BrokerRequest, RenewLease
+from common.messages.broker_door import OfferedCollateral, StartBroker
+from common.messages.collateral import CollateralName
+from common.messages.evidence import DcapQuote
+from common.untrusted.collateral_service import CollateralService
 from common.untrusted.relay import EnclaveRelay
+from services.attestation.log_store import LogStore
+from services.attestation.state_door import parse_append, parse_begin, parse_number
 from services.attestation.state_files import StateFiles
 
 _log = logging.getLogger("attestation.relay")
@@ -26,14 +34,17 @@ START_SECONDS: Final = 180.0
 HANDLE_SECONDS: Final = 30.0
 FIRST_PAUSE_SECONDS: Final = 0.2
 LONGEST_PAUSE_SECONDS: Final = 10.0
-_NUMBER_BYTES: Final = 8
 
 
 class BrokerRelay:
     """A supervised broker enclave. `run` until `stop`, on a thread of its own."""
 
-    def __init__(self, launcher: Path, start: StartBroker, files: StateFiles) -> None:
-        self._launcher, self._start, self._files = launcher, start, files
+    def __init__(
+        self, launcher: Path, start: StartBroker, files: StateFiles, collateral: CollateralService | None = None
+    ) -> None:
+        self._launcher, self._start, self._files, self.collateral = launcher, start, files, collateral
+        self.log = LogStore(files)
+        """The decision log, as far as it is stored."""
         self._launched: EnclaveRelay | None = None
         self._enclave: EnclaveRelay | None = None
         self.refused: str | None = None
@@ -59,12 +70,21 @@ class BrokerRelay:
         return self._enclave is not None and self._enclave.alive
 
     def ask(self, raw: bytes) -> bytes:
-        """Carry one request; the signed reply. Raises `UnavailableError` (unavailable.broker)."""
+        """Carry one request; the signed reply.
+
+        Raises `UnavailableError` (unavailable.broker; unavailable.collateral for a quote that has none).
+        """
         enclave = self._enclave
         if enclave is None:
             raise UnavailableError("unavailable.broker")
+        name = None if self.collateral is None else collateral_needed(raw)
+        if self.collateral is None or name is None:
+            handler, body = "handle", raw
+        else:
+            offered = OfferedCollateral(request=raw, collateral=self.collateral.get(name))
+            handler, body = "handle_offered", offered.encode()
         try:
-            return enclave.call("handle", raw, seconds=HANDLE_SECONDS)
+            return enclave.call(handler, body, seconds=HANDLE_SECONDS)
         except (PeerClosedError, TimeoutError) as cause:
             raise UnavailableError("unavailable.broker") from cause
 
@@ -98,12 +118,23 @@ class BrokerRelay:
 
     def _handlers(self) -> Mapping[str, Handler]:
         return {
-            "state.read": lambda body: self._files.read(_number(body)),
-            "state.append": _silent(self._files.append),
-            "state.begin": _silent(lambda _: self._files.begin()),
+            "state.read": lambda body: self._files.read(parse_number(body)),
+            "state.append": _silent(lambda body: self._files.append(*parse_append(body))),
+            "state.begin": _silent(lambda body: self._files.begin(*parse_begin(body))),
             "state.add": _silent(self._files.add),
             "state.commit": _silent(lambda _: self._files.commit()),
         }
+
+
+def collateral_needed(raw: bytes) -> CollateralName | None:
+    """Which collateral the quote in a request lacks; none for whatever carries its own, or is no such request."""
+    try:
+        body = BrokerRequest.decode(raw).body
+        if isinstance(body, Admit | RenewLease | AppraiseEvidence) and isinstance(body.evidence, DcapQuote):
+            return name_of_quote(body.evidence.quote)
+    except Refusal:
+        pass  # the enclave says what is wrong with it
+    return None
 
 
 def _silent(store: Callable[[bytes], None]) -> Handler:
@@ -112,9 +143,3 @@ def _silent(store: Callable[[bytes], None]) -> Handler:
         return b""
 
     return handler
-
-
-def _number(body: bytes) -> int:
-    if len(body) != _NUMBER_BYTES:
-        raise FormatError("format.door_frame", expected=f"a number of {_NUMBER_BYTES} bytes")
-    return int.from_bytes(body, "big")

@@ -19,6 +19,7 @@ from common.messages.policy import Revocation
 from common.messages.signed import open_signed
 from services.attestation.context import BrokerContext
 from services.attestation.decision_log import Decision
+from services.attestation.log_subjects import of_revocation
 from services.attestation.records import (
     BundleRecord,
     DatasetRecord,
@@ -44,7 +45,8 @@ def revoke(broker: BrokerContext, body: Revoke, at: int) -> Revoked:
         raise FormatError("format.identifier", expected=f"a {revocation.target}", seen=revocation.identifier)
     changes = _changes(broker, revocation)
     if changes:
-        broker.state.commit(Decision("revoked", (body.revocation.digest.raw(),)), at, *changes)
+        subjects = of_revocation(broker, revocation, body.revocation.digest)
+        broker.state.commit(Decision("revoke", subjects), at, *changes)
     ends = [broker.leases.end(job.job_id, at) for job in _holders(broker, revocation)]
     return Revoked(identifier=revocation.identifier, leases_end=max(ends, default=at))
 

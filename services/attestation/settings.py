@@ -5,9 +5,14 @@ from typing import Annotated
 
 from pydantic import Field, ValidationError
 
+from common.dcap.roots import intel_roots
+from common.enclave.trust_settings import TrustSettings
 from common.errors import FormatError
 from common.identifiers import PartyKey
 from common.messages.broker_door import StartBroker
+from common.untrusted.collateral_cache import COLLATERAL_FOLDER, CollateralCache
+from common.untrusted.collateral_service import DAY_SECONDS, CollateralLimits, CollateralService
+from common.untrusted.pcs_client import PcsClient
 from common.untrusted.settings import HostSettings
 
 
@@ -15,6 +20,7 @@ class AttestationSettings(HostSettings):
     """A JSON file. `witnesses` and `witness_quorum` enter the genesis of a new broker, which owners pin.
 
     `measured_files` lists the files of the release's enclaves, where it is published.
+    `pcs_url`: a PCS or PCCS; without one, collateral is what was imported.
     """
 
     state_directory: Path
@@ -25,6 +31,29 @@ class AttestationSettings(HostSettings):
     measured_files: Path | None = None
     witnesses: tuple[PartyKey, ...] = ()
     witness_quorum: int = 0
+    trust_settings_file: Path | None = None
+    pcs_url: str | None = None
+    pcs_root_crl_url: str | None = None
+    collateral_refresh_seconds: int = DAY_SECONDS
+    collateral_last_good_seconds: int = 14 * DAY_SECONDS
+
+    def collateral(self) -> CollateralService:
+        """Cache and PCS, if there is one; only collateral under the roots of the trust settings is kept.
+
+        Raises `FormatError` for limits that mean nothing or trust settings that cannot be read.
+        """
+        source = None if self.pcs_url is None else PcsClient(self.pcs_url, self.pcs_root_crl_url)
+        try:
+            limits = CollateralLimits(
+                self.collateral_refresh_seconds, last_good_seconds=self.collateral_last_good_seconds
+            )
+            named = self.trust_settings_file
+            roots = intel_roots() if named is None else TrustSettings.decode(named.read_bytes()).allowed_roots
+        except (ValueError, OSError) as cause:
+            raise FormatError(
+                "format.message", expected="limits of collateral and trust settings", seen=cause
+            ) from None
+        return CollateralService(CollateralCache(self.state_directory / COLLATERAL_FOLDER, roots), source, limits)
 
     @property
     def start(self) -> StartBroker:

@@ -3,13 +3,15 @@ enclave).
 
 Each entry is a blob under the platform's sealing key for this measurement, bound to its number and to the digest of the
 entry before it. A start writes everything anew as a snapshot; each decision then appends one entry, which the host must
-have stored before the reply leaves. What sealing cannot give is freshness: a shorter chain is as authentic as the whole
+have stored before the reply leaves, together with the decision's entry in the log, which it may read: neither is ever
+there without the other. What sealing cannot give is freshness: a shorter chain is as authentic as the whole
 (see `state_anchor`). A host that kept an old chain also keeps, sealed, what was revoked since.
 
-Earlier roots of the log are kept with it, across starts: a witness asks whether the head that it remembers is one.
+Earlier roots of the log are kept with it, across starts: a witness objects with a head that it remembers, and if that
+is one of them, this state is not older.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeVar
 
@@ -30,7 +32,7 @@ COMPACT_AFTER: Final = 20_000
 """Entries after a snapshot before the next one: reading them back takes a few seconds."""
 
 ROOTS_KEPT: Final = 1 << 16
-"""Earlier roots of the log that are known: a witness that is further behind than that cannot be answered."""
+"""Earlier roots of the log that are known. To a witness that is further behind the host proves the newest head."""
 
 _ROOT_BYTES: Final = 32
 
@@ -43,22 +45,29 @@ class StateStore(Protocol):
     def load(self) -> Iterable[bytes]:
         """All blobs of the newest chain, in order; none at the very first start."""
 
-    def append(self, blob: bytes) -> None:
-        """Store one more blob."""
+    def append(self, entry: bytes, blob: bytes) -> None:
+        """Store one more entry of the log and one more blob: both or neither."""
 
-    def replace(self, blobs: Iterable[bytes]) -> None:
-        """Begin a new chain with these blobs; the old one counts until all of them are stored."""
+    def replace(self, first: int, entries: Sequence[bytes], blobs: Iterable[bytes]) -> None:
+        """Begin a new chain with these blobs; the old one counts until all of them are stored.
+
+        `first` entries of the log are stored already; `entries` come next, with the new chain.
+        """
 
 
 @dataclass(frozen=True)
 class Restored:
-    """A chain that was read back: who the broker is, its log as it was, and that log's earlier roots by size."""
+    """A chain that was read back: who the broker is, its log as it was, and that log's earlier roots by size.
+
+    `unstored` are entries of that log that the host does not have yet: a new broker's first.
+    """
 
     identity: IdentityRecord
     log: DecisionLog
     time: int
     records: dict[str, Record]
     roots: dict[int, Digest] = field(default_factory=dict)
+    unstored: tuple[bytes, ...] = ()
 
 
 class StateKeys:
@@ -132,7 +141,7 @@ class BrokerState:
         self._store, self.keys, self._records = store, keys, dict(restored.records)
         self.identity, self.log, self.time = restored.identity, restored.log, restored.time
         self._previous, self._next = bytes(32), 0
-        self._roots = dict(restored.roots)
+        self._roots, self._unstored = dict(restored.roots), restored.unstored
 
     @property
     def roots(self) -> Mapping[int, Digest]:
@@ -142,9 +151,10 @@ class BrokerState:
     def begin(self, decision: Decision, at: int) -> None:
         """Log the start of this epoch and store a snapshot of everything."""
         self._roots[self.log.size] = self.log.head.root
-        self.log = self.log.extended(decision, at)
         self.time = max(self.time, at)
-        self._store.replace(self._snapshot())
+        stored, entry = self.log.size - len(self._unstored), self.log.entry(decision, self.time)
+        self.log = self.log.extended(entry)
+        self._store.replace(stored, (*self._unstored, entry), self._snapshot())
         self._roots[self.log.size] = self.log.head.root
 
     def find(self, kind: type[RecordT], name: str) -> RecordT | None:
@@ -167,14 +177,16 @@ class BrokerState:
 
     def commit(self, decision: Decision, at: int, *records: Record) -> None:
         """Log a decision and what it changes; durable when this returns, and only then true."""
-        log = self.log.extended(decision, at)
+        time = max(self.time, at)
+        entry = self.log.entry(decision, time)
+        log = self.log.extended(entry)
         if self._next >= COMPACT_AFTER:
             self._previous, self._next = bytes(32), 0
-            self._store.replace(self._snapshot())
-        blob = self._seal(self._entry(log, max(self.time, at), records))
-        self._store.append(blob)
+            self._store.replace(self.log.size, (), self._snapshot())
+        blob = self._seal(self._entry(log, time, records))
+        self._store.append(entry, blob)
         self._follow(blob)
-        self.log, self.time = log, max(self.time, at)
+        self.log, self.time = log, time
         self._records.update({record.key: record for record in records})
         self._roots[log.size] = log.head.root
         while len(self._roots) > ROOTS_KEPT:  # never while frozen: then nothing is decided

@@ -1,4 +1,4 @@
-"""Is this state the newest? Witnesses outside the operator's reach say so (side: enclave; DESIGN decision 4).
+"""Is this state the newest? Witnesses outside the operator's reach say so (side: enclave; ARCHITECTURE, decision 7).
 
 Sealing does not make state fresh: the host may start the broker from an older chain. So after each start it releases
 nothing until a quorum of the witnesses in its genesis record has signed that the log head of this boot is not older
@@ -6,9 +6,10 @@ than any that they have seen. From then on it may run `UNCONFIRMED_LIMIT` decisi
 beyond. A host that keeps the witnesses away and rewinds to the last head that they saw gains none of these: what it
 would keep (keys, answers) is not released before they have confirmed it (`key_broker`).
 
-Before a witness takes a newer head for the newest, it signs the one that it remembers: a broker of whose log that is no
-earlier head was rewound, or has grown from an older state beside another, and learns so here. Length says nothing, for
-every start makes the log longer. A head from before this boot is only answered; it thaws nothing.
+A witness takes a newer head only if the host proves that it extends the one that it remembers (RFC 9162). If that
+fails it signs the one that it remembers: a broker of whose log that is no earlier head was rewound, or has grown from
+an older state beside another, and learns so here. Length says nothing, for every start makes the log longer. A head
+from before this boot is only answered; it thaws nothing.
 Without witnesses nothing is ever frozen, and every placement says `witnessed: false`.
 """
 
@@ -50,6 +51,12 @@ class StateAnchor:
             return False
         confirmed = self._confirmed_size()
         return confirmed is None or self._head.size - confirmed >= UNCONFIRMED_LIMIT
+
+    @property
+    def unconfirmed(self) -> int:
+        """How many decisions a quorum has not seen yet; none matter where there is nobody to see them."""
+        confirmed = self._confirmed_size() if self.witnessed else self._head.size
+        return self._head.size - (confirmed or 0)
 
     def has_confirmed(self, size: int) -> bool:
         """Whether a quorum has seen the log at this size or later; without witnesses there is nobody to ask."""

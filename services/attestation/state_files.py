@@ -1,64 +1,88 @@
-"""The broker's sealed state on disk (side: host; it sees blobs and their sizes).
+"""The broker's sealed state and its decision log on disk (side: host; it reads the log and sees blobs and their sizes).
 
-    DIRECTORY/chain-NNNNNNNNNNNNNNNN.log   the newest chain: magic `CLBS` 01, then length (4, big-endian), blob, ...
+    DIRECTORY/chain-NNNNNNNNNNNNNNNN.log   the newest chain of blobs, and the log's entries since it was begun
     DIRECTORY/.chain.new                   a chain that is being begun; worthless until it has its name
+    DIRECTORY/log.records                  the log's entries from before the newest chain
+    DIRECTORY/log-aside-N.records          what stood in the way of the log of an older state that was put here
 
-A blob counts once it is on the disk (fsync). A torn last blob was never acknowledged and is cut off at the next open.
+An entry and the sealed blob of its decision are one group of records (`record_file`) and one fsync: after a crash both
+are there or neither. When a chain takes the place of another, the other's entries are first added to `log.records`.
+Neither file can tell a rewound log from a whole one; whoever verifies it can (common/transparency).
 """
 
 import contextlib
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 from common.errors import UnavailableError
+from services.attestation.record_file import BLOB, ENTRY, RecordFile
 
-_MAGIC: Final = b"CLBS\x01"
-_LENGTH_BYTES: Final = 4
 _PATTERN: Final = "chain-*.log"
+_LOG: Final = "log.records"
 
 
 class StateFiles:
-    """One broker's chain of blobs. Raises `UnavailableError` (unavailable.store) when the disk does."""
+    """One broker's chain and log. Raises `UnavailableError` (unavailable.store) when the disk does, or lost entries."""
 
     def __init__(self, directory: Path) -> None:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._directory, self._lock = directory, threading.Lock()
-        self._new: _Chain | None = None
+        self._new: RecordFile | None = None
         paths = sorted(directory.glob(_PATTERN))
         self._number = int(paths[-1].stem.removeprefix("chain-")) if paths else 0
-        self._chain = _Chain.open(paths[-1]) if paths else None
+        self._chain = RecordFile.open(paths[-1], closing=BLOB) if paths else None
+        log = directory / _LOG
+        self._log = RecordFile.open(log, closing=ENTRY) if log.exists() else _make_log(log)
+        if self._chain is not None and self._chain.first > self._log.count(ENTRY):
+            raise UnavailableError("unavailable.store", expected=f"{self._chain.first} entries in {_LOG}")
 
     def read(self, number: int) -> bytes:
         """Blob `number` of the newest chain; nothing behind the last."""
         with self._lock, _translated():
-            return b"" if self._chain is None else self._chain.read(number)
+            return b"" if self._chain is None else self._chain.read(BLOB, number)
 
-    def append(self, blob: bytes) -> None:
-        """Store one more blob; it is on the disk when this returns."""
+    @property
+    def entry_count(self) -> int:
+        """How many entries the log has."""
+        with self._lock:
+            return 0 if self._chain is None else self._chain.first + self._chain.count(ENTRY)
+
+    def read_entry(self, number: int) -> bytes:
+        """Entry `number` of the log; nothing behind the last."""
+        with self._lock, _translated():
+            if self._chain is None:
+                return b""
+            own = number - self._chain.first
+            return self._log.read(ENTRY, number) if own < 0 else self._chain.read(ENTRY, own)
+
+    def append(self, entry: bytes, blob: bytes) -> None:
+        """Store one more entry and blob; both are on the disk when this returns."""
         with self._lock, _translated():
             if self._chain is None:
                 raise UnavailableError("unavailable.store", expected="a chain that was begun")
-            self._chain.append(blob)
+            self._chain.append((ENTRY, entry), (BLOB, blob))
             self._chain.sync()
 
-    def begin(self) -> None:
-        """Begin a new chain beside the newest."""
+    def begin(self, first: int, entries: Sequence[bytes]) -> None:
+        """Begin a new chain beside the newest, with the log's entries from number `first` on."""
         with self._lock, _translated():
-            self._new = _Chain.create(self._directory / ".chain.new")
+            self._new = RecordFile.create(self._directory / ".chain.new", first)
+            self._new.append(*((ENTRY, entry) for entry in entries))
 
     def add(self, blob: bytes) -> None:
         """Add a blob to the chain that is being begun."""
         with self._lock, _translated():
-            self._begun().append(blob)
+            self._begun().append((BLOB, blob))
 
     def commit(self) -> None:
         """The chain that was begun is the newest from now on; older ones are deleted."""
         with self._lock, _translated():
             chain = self._begun()
             chain.sync()
+            self._keep_entries_before(chain)
             self._number += 1
             path = self._directory / f"chain-{self._number:016}.log"
             chain.path.rename(path)
@@ -68,7 +92,30 @@ class StateFiles:
                 if old != path:
                     old.unlink()
 
-    def _begun(self) -> "_Chain":
+    def _keep_entries_before(self, chain: RecordFile) -> None:
+        """Bring the log's own file to exactly the entries below the first of `chain`."""
+        old, kept = self._chain, self._log.count(ENTRY)
+        entries = [] if old is None else [old.read(ENTRY, number) for number in range(old.count(ENTRY))]
+        first = 0 if old is None else old.first
+        if first + len(entries) != chain.first:
+            raise UnavailableError("unavailable.store", expected=f"{chain.first} entries", seen=first + len(entries))
+        there = [self._log.read(ENTRY, number) for number in range(first, kept)]
+        if there != entries[: len(there)]:
+            self._set_aside(first)
+            there = []
+        self._log.append_all(ENTRY, entries[len(there) :])
+        self._log.sync()
+
+    def _set_aside(self, count: int) -> None:
+        """An older state was put here without its log: keep what it did not know, and go on from where it was."""
+        number = len(list(self._directory.glob("log-aside-*.records")))
+        path, aside = self._directory / _LOG, self._directory / f"log-aside-{number}.records"
+        kept = [self._log.read(ENTRY, one) for one in range(count)]
+        path.rename(aside)
+        self._log = _make_log(path, kept)
+        self._sync_directory()
+
+    def _begun(self) -> RecordFile:
         if self._new is None:
             raise UnavailableError("unavailable.store", expected="a chain that was begun")
         return self._new
@@ -81,60 +128,13 @@ class StateFiles:
             os.close(descriptor)
 
 
-class _Chain:
-    """One file and where its blobs lie: (offset, length) of each."""
-
-    def __init__(self, path: Path, descriptor: int) -> None:
-        self.path, self._descriptor = path, descriptor
-        self._places: list[tuple[int, int]] = []
-        self._end = len(_MAGIC)
-
-    @classmethod
-    def create(cls, path: Path) -> "_Chain":
-        path.unlink(missing_ok=True)
-        chain = cls(path, os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-        _write(chain._descriptor, _MAGIC, 0)
-        return chain
-
-    @classmethod
-    def open(cls, path: Path) -> "_Chain":
-        chain = cls(path, os.open(path, os.O_RDWR | os.O_CLOEXEC))
-        size = os.fstat(chain._descriptor).st_size
-        if os.pread(chain._descriptor, len(_MAGIC), 0) != _MAGIC:
-            raise UnavailableError("unavailable.store", expected=f"a chain of version 1 in {path.name}")
-        while head := os.pread(chain._descriptor, _LENGTH_BYTES, chain._end):
-            length = int.from_bytes(head, "big")
-            if len(head) < _LENGTH_BYTES or chain._end + _LENGTH_BYTES + length > size:
-                os.ftruncate(chain._descriptor, chain._end)  # torn by a crash
-                break
-            chain._note(length)
-        return chain
-
-    def __del__(self) -> None:
-        os.close(self._descriptor)
-
-    def read(self, number: int) -> bytes:
-        if number >= len(self._places):
-            return b""
-        offset, length = self._places[number]
-        return os.pread(self._descriptor, length, offset)
-
-    def append(self, blob: bytes) -> None:
-        _write(self._descriptor, len(blob).to_bytes(_LENGTH_BYTES, "big") + blob, self._end)
-        self._note(len(blob))
-
-    def sync(self) -> None:
-        os.fsync(self._descriptor)
-
-    def _note(self, length: int) -> None:
-        self._places.append((self._end + _LENGTH_BYTES, length))
-        self._end += _LENGTH_BYTES + length
-
-
-def _write(descriptor: int, data: bytes, offset: int) -> None:
-    written = 0
-    while written < len(data):
-        written += os.pwrite(descriptor, data[written:], offset + written)
+def _make_log(path: Path, entries: Iterable[bytes] = ()) -> RecordFile:
+    file = RecordFile.create(path.with_name(".log.new"))
+    file.append_all(ENTRY, entries)
+    file.sync()
+    file.path.rename(path)
+    file.path = path
+    return file
 
 
 @contextlib.contextmanager

@@ -6,21 +6,22 @@ Four checks, in this order; each raises and none can be skipped:
   (3) all 64 bytes of report_data are the binding's, so this launch and no other asks;
   (4) the claims meet the release's reference value for the role: code, attributes, TCB.
 
-What the caller must still do: spend the challenge, and hold trust level and machine against the parties' terms.
+What the caller must still do: spend the challenge, hold trust level and machine against the parties' terms, and the
+collateral against what was seen before (`collateral`).
 """
 
 from common.dcap import QuoteClaims, appraise, require_report_data, verify_quote
+from common.dcap.completion import CompleteEvidence
 from common.enclave.trust_settings import TrustSettings
 from common.errors import AppraisalError
 from common.identifiers import Digest, MrEnclave, PartyKey
 from common.messages.attestation import LaunchBinding
-from common.messages.evidence import Evidence
 from common.messages.release import Release
 from services.attestation.challenges import OpenChallenge
 
 
 def verify_launch(
-    evidence: Evidence,
+    evidence: CompleteEvidence,
     binding: LaunchBinding,
     challenge: OpenChallenge,
     *,

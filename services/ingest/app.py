@@ -17,7 +17,7 @@ from common.untrusted.blobs import BlobStore
 from common.untrusted.broker_client import BrokerClient, BrokerRoute
 from common.untrusted.database import Database
 from common.untrusted.health import Readiness
-from common.untrusted.http_health import health_router
+from common.untrusted.http_health import count_bodies, health_router
 from common.untrusted.http_identity import RequestGate
 from common.untrusted.http_refusals import answer_refusals
 from common.untrusted.job_board import JobBoard
@@ -85,7 +85,8 @@ def build(settings: IngestSettings, *, broker: BrokerRoute | None = None) -> Ing
             "attestation": broker.is_ready,
         }
     )
-    for router in (health_router(readiness), *all_routes(desks, RequestGate(registry))):
+    carried = {"ingest": count_bodies(app), "object_store": store.written}
+    for router in (health_router(readiness, carried), *all_routes(desks, RequestGate(registry))):
         app.include_router(router)
     return Ingest(app, board, registry, store, intake)
 

@@ -9,7 +9,7 @@ import logging
 import threading
 from typing import Final
 
-from common.errors import CloisterError, UnavailableError
+from common.errors import UnavailableError
 from common.event_log import log_event
 from common.untrusted.job_board import JobBoard
 from common.untrusted.slot_board import PARAMSERVER, Slot
@@ -78,7 +78,7 @@ class Scheduler:
                 if self.queue_reached:
                     log_event(_log, "scheduling_waits", logging.WARNING, code=error.code)
                 self.queue_reached = error.code != "unavailable.queue"
-            except CloisterError as error:
+            except Exception as error:  # whatever one step ran into, the next one is due
                 log_event(_log, "scheduling_failed", logging.ERROR, reason=type(error).__name__)
             self._wake.wait(STEP_SECONDS)
             self._wake.clear()

@@ -16,6 +16,7 @@ payloads than for dummies (adding deltas, encoding a state) runs on `executor`, 
 import queue
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
+from typing import Final
 
 from common.crypto.keys import SecretKey
 from common.errors import FormatError, Refusal
@@ -33,6 +34,10 @@ from services.paramserver.schedule import RoundSchedule
 
 INBOX_FRAMES = 1 << 16
 """Frames that wait for the next tick; what a host floods beyond is dropped and counted as refused."""
+
+
+NO_ROUND: Final = "unavailable.rounds"
+"""The code in a job's last report when no round was done and no member told a code: trainers came late, or died."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +134,7 @@ class ParameterServerJob:
             dummy_frames=self.dummy_frames + self._outbox.dummy_frames,
             refused_frames=self.refused_frames,
             outcome=outcome,
-            codes=self.members.codes()[:16],
+            codes=self._codes(outcome)[:16],
             rounds_delivered=self.members.delivered()[:16],
         )
 
@@ -138,6 +143,10 @@ class ParameterServerJob:
         if self.rounds.all_done:
             return "finished"
         return "finished_short" if self.rounds.rounds_done else "failed"
+
+    def _codes(self, outcome: JobOutcome | None) -> tuple[str, ...]:
+        """Why members stopped; where no round was done and none of them said why, that the schedule's time was over."""
+        return self.members.codes() or ((NO_ROUND,) if outcome == "failed" else ())
 
     def _open(self, frame: bytes, tick: int) -> None:
         try:

@@ -1,4 +1,4 @@
-"""The trainers of one job as the broker's signed list names them (side: enclave; DESIGN decision 4).
+"""The trainers of one job as the broker's signed list names them (side: enclave; ARCHITECTURE, decision 5).
 
 A member is (slot, attempt). A newer attempt fences the older one: its frames are refused from then on, whatever the
 queues still carry. A member is *waited for* in a round unless its provider's code failed, or it was heard once and then

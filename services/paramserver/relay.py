@@ -16,6 +16,7 @@ from common.messages.objects import ModelManifest
 from common.messages.signed import Signed
 from common.messages.training_door import JobEnded, OpenJob, SealedReport, encode_job_frame, parse_job_frame
 from common.untrusted.blobs import BlobStore
+from common.untrusted.carried import Carried
 from common.untrusted.frame_transport import FrameTransport, downlink_key, uplink_key
 from common.untrusted.job_board import JobBoard
 from common.untrusted.relay import EnclaveRelay, common_handlers
@@ -70,8 +71,8 @@ class ParamserverRelay:
 
     def __init__(self, settings: ParamserverSettings, board: JobBoard) -> None:
         self._settings, self._board = settings, board
-        broker, store = settings.broker(), BlobStore(settings.object_directory)
-        self._handlers = common_handlers(store, broker) | {
+        broker, self._store = settings.broker(), BlobStore(settings.object_directory)
+        self._handlers = common_handlers(self._store, broker) | {
             "frame": self._publish, "report": self._keep_report, "job_ended": self._take_end}  # fmt: skip
         self._transport = FrameTransport(settings.amqp_url, self._take)
         self._jobs: dict[JobId, OpenedJob] = {}
@@ -100,6 +101,11 @@ class ParamserverRelay:
     def is_connected(self) -> bool:
         """Whether frames can travel."""
         return self._transport.connected.is_set()
+
+    @property
+    def carried(self) -> Carried:
+        """Frames that RabbitMQ took from here or gave here, which are all of its jobs, and leaves of models."""
+        return {"rabbitmq": self._transport.carried, "object_store": self._store.written}
 
     def open(self, job_id: JobId) -> OpenedJob:
         """Open a job in the enclave. Raises its refusal, `PeerClosedError`, `TimeoutError` or what a launch raises."""

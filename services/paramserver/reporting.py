@@ -1,4 +1,4 @@
-"""What the owners read while a job runs, sealed to each at one size (side: enclave; DESIGN decision 9).
+"""What the owners read while a job runs, sealed to each at one size (side: enclave; ARCHITECTURE, decision 10).
 
 A report is a JobReport padded with spaces (which JSON ignores) to `REPORT_BYTES` and wrapped to the owner's report key,
 so the host learns from it nothing but that a round's time is over.

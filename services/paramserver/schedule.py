@@ -1,4 +1,4 @@
-"""When a round is open and when it closes (side: enclave; DESIGN decision 10).
+"""When a round is open and when it closes (side: enclave; ARCHITECTURE, decision 11).
 
 Round r (0 to rounds - 1) is open from the tick at which its state is known until every member that is waited for has
 delivered, or until D ticks are over and at least one has. D counts from the end of the warm-up at the earliest.

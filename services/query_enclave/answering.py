@@ -98,12 +98,12 @@ class Answering:
             rows = decode_question(padded, self._profile)  # (5)
             self._require_lease()  # (6)
             require_current(session.terms, self._now())
-            left = self._budgets.take(session.grant, len(rows))
+            charge = self._budgets.take(session.grant, len(rows))
             with self._turn:
                 outcome = self._sandbox.answer(rows, self._timing.deadline_seconds)  # (7)
             if outcome.answer_NA is None:
                 raise refusal_of(outcome.code or "unavailable.enclave")
-            return encode_answer(outcome.answer_NA, left, session.terms.detail, self._profile)
+            return encode_answer(outcome.answer_NA, charge.left, charge.detail, self._profile)
         except Refusal as refusal:
             return self._refused(session, refusal)
         except Exception:

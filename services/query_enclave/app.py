@@ -25,7 +25,7 @@ from common.messages.base import MAX_MESSAGE_BYTES
 from common.messages.query import SESSION_OPEN_BYTES
 from common.untrusted.database import Database
 from common.untrusted.health import LOOPBACK, Readiness
-from common.untrusted.http_health import health_router
+from common.untrusted.http_health import count_bodies, health_router
 from common.untrusted.http_identity import PartyRequest, RequestGate
 from common.untrusted.http_refusals import JSON, OCTETS, answer_refusals, refusal_response
 from common.untrusted.job_board import JobBoard
@@ -88,7 +88,7 @@ def build(front: QueryFront, desk: FrontDesk, gate: RequestGate, readiness: Read
     app = FastAPI(title="cloister query", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     answer_refusals(app)
     _answer_limits(app)
-    app.include_router(health_router(readiness))
+    app.include_router(health_router(readiness, {"query": count_bodies(app), "redis": desk.carried}))
 
     @app.get("/v1/models/{model_id}/proof")
     async def proof(model_id: str, _admitted: Annotated[PartyRequest, Depends(gate.admit)]) -> Response:

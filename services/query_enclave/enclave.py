@@ -5,6 +5,7 @@ Holds: what services/query_enclave names.  Door: `place` once, then `proof`, `se
 answers. A launch that could not be placed ends with its relay: there is no second try under the same keys.
 """
 
+import math
 import os
 import secrets
 import threading
@@ -18,11 +19,13 @@ from common.enclave.runtime import EnclaveRuntime, current_runtime
 from common.errors import AppraisalError, ConflictError, UnavailableError
 from common.identifiers import ModelId, RoleName
 from common.key_retrieval import BrokerChannel, Launch, attest_and_fetch
+from common.leakage import AnswerSize
 from common.lease import LeaseKeeper
 from common.messages.attestation import BudgetBlock, DrawBudget, Placement, QueryEnclaveProof
 from common.messages.query import PlaceModel, QueryEnclaveStatus, QueryProfile
 from common.messages.signed import Signed, open_signed
 from common.sandbox.native import NativeQuerySandbox
+from common.sandbox.probe import require_confinement
 from services.query_enclave.answering import Answering, Timing
 from services.query_enclave.grants import GrantBudgets, Placed
 from services.query_enclave.model import OpenedModel, open_model
@@ -35,7 +38,7 @@ BROKER_SECONDS: Final = 10.0
 
 
 class LowerBoundClock:
-    """Time as an enclave knows it: the host's, but never earlier than what was seen before (DESIGN decision 4)."""
+    """Time as an enclave knows it: the host's, but never earlier than seen before (ARCHITECTURE, decision 8)."""
 
     def __init__(self) -> None:
         self._newest = 0
@@ -49,19 +52,21 @@ class LowerBoundClock:
 
 
 class BrokerBudgets:
-    """Draws budget blocks under this launch's signature."""
+    """Draws budget blocks under this launch's signature, for answers of the model's size."""
 
-    def __init__(self, channel: BrokerChannel, launch: Launch, model_id: ModelId) -> None:
-        self._channel, self._launch, self._model_id = channel, launch, model_id
+    def __init__(self, channel: BrokerChannel, launch: Launch, model_id: ModelId, size: AnswerSize) -> None:
+        self._channel, self._launch, self._model_id, self._size = channel, launch, model_id, size
 
     def draw(self, grant: Signed, answers: int) -> BudgetBlock:
         """At most `answers` answers under `grant`. Raises the broker's refusal, `UnavailableError` when it is away."""
         nonce = secrets.token_bytes(32)
-        statement = self._launch.state_draw(self._model_id, grant.digest, answers, nonce)
+        statement = self._launch.state_draw(self._model_id, grant.digest, answers, self._size, nonce)
         body = DrawBudget(
             model_id=self._model_id,
             grant=grant,
             answers=answers,
+            classes=self._size.classes,
+            row_bytes=self._size.row_bytes,
             launch=self._launch.signing_key.party,
             statement=statement,
         )
@@ -99,6 +104,7 @@ class QueryEnclave:
     def place(self, body: bytes) -> bytes:
         """Serve the model that is asked for; the proof. Raises what attesting and opening raise, once."""
         asked = PlaceModel.decode(body)
+        require_confinement()  # before keys are asked for, and without using the launch up
         if not self._begun.acquire(blocking=False):
             raise ConflictError("conflict.placement", expected="a launch that serves nothing yet")
         channel = BrokerChannel(lambda raw: self.door.call("broker.ask", raw, seconds=BROKER_SECONDS))
@@ -128,7 +134,8 @@ class QueryEnclave:
         return self._require_serving().answering.answer(body)
 
     def status(self, _body: bytes) -> bytes:
-        """QueryEnclaveStatus."""
+        """QueryEnclaveStatus. Raises `ConfinementError` where this machine can't confine provider code."""
+        require_confinement()
         serving = self._serving
         sessions = 0 if serving is None else len(serving.sessions)
         return QueryEnclaveStatus(placed=serving is not None, sessions=sessions).encode()
@@ -151,7 +158,8 @@ def _serve(launch: Launch, channel: BrokerChannel, placed: Placed, model: Opened
     clock = LowerBoundClock()
     sandbox = NativeQuerySandbox.start(model.contents, model.state_P, seed=secrets.randbits(63))
     sessions = SessionTable(placed, launch.wrapping_key, profile, clock.now)
-    budgets = GrantBudgets(BrokerBudgets(channel, launch, placed.model_id))
+    size = AnswerSize(math.prod(profile.answer.shape), profile.answer.row_bytes)
+    budgets = GrantBudgets(BrokerBudgets(channel, launch, placed.model_id, size))
     answering = Answering(profile, sessions, budgets, sandbox, clock.now, Timing(), lease.require)
     return Serving(_proof(launch, model, profile).encode(), sessions, answering)
 

@@ -20,6 +20,7 @@ from common.errors import UnavailableError, refusal_of
 from common.event_log import log_event
 from common.identifiers import ModelId, QueryId
 from common.messages.attestation import QueryEnclaveProof
+from common.untrusted.carried import ByteCount
 from services.query_enclave.streams import (
     ASKED,
     BACKLOG,
@@ -62,6 +63,7 @@ class FrontDesk:
         self._waiting: dict[bytes, asyncio.Future[bytes]] = {}
         self._proofs: dict[ModelId, Proof] = {}
         self._reader: asyncio.Task[None] | None = None
+        self.carried = ByteCount()
         self._stopping = False
 
     @classmethod
@@ -124,6 +126,7 @@ class FrontDesk:
             if await self._redis.xlen(stream) >= self._backlog:
                 raise UnavailableError("unavailable.full")
             await self._redis.xadd(stream, question.fields(), maxlen=QUESTIONS_KEPT, approximate=True)
+        self.carried.add(len(question.body))
 
     async def _read(self) -> None:
         last: bytes | str = "0-0"
@@ -143,6 +146,7 @@ class FrontDesk:
                     self._hand_over(fields)
 
     def _hand_over(self, fields: dict[bytes, bytes]) -> None:
+        self.carried.add(len(fields.get(b"body", b"")))
         future = self._waiting.get(fields.get(b"id", b""))
         if future is None or future.done():
             return

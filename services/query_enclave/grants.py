@@ -8,7 +8,8 @@ A grant is judged when a session opens; each check raises and none can be skippe
 The broker judges it again, with both parties' terms and revocations, at every block that is drawn.
 
 Budgets: a block is spent when the broker hands it out, so a crash wastes answers and never regains them. An answer is
-charged before provider code sees the row, and stays charged if that code fails: refunds would be one bit each.
+charged before provider code sees the row, and stays charged if that code fails: refunds would be one bit each. A block
+says how much its answers may tell: the grant's detail, or less where a policy or the provider's terms allow less.
 """
 
 import threading
@@ -19,7 +20,7 @@ from typing import Final, Protocol
 from common.errors import AppraisalError, FreshnessError, PolicyError
 from common.identifiers import Digest, GrantId, ModelId, PartyKey
 from common.messages.attestation import BudgetBlock, Placement
-from common.messages.policy import QueryGrant
+from common.messages.policy import AnswerDetail, QueryGrant
 from common.messages.signed import Signed, open_signed
 
 BLOCK_ANSWERS: Final = 64
@@ -78,6 +79,14 @@ class BudgetSource(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Charge:
+    """What a charge leaves in all, and how much the answers that it pays for may tell."""
+
+    left: int
+    detail: AnswerDetail
+
+
 class GrantBudgets:
     """The blocks that this launch holds, by grant; shared by all sessions under one grant."""
 
@@ -86,19 +95,20 @@ class GrantBudgets:
         self._lock = threading.Lock()
         self._accounts: dict[GrantId, _Account] = {}
 
-    def take(self, grant: Signed, rows: int) -> int:
-        """Charge `rows` answers; return how many are left in all. Raises `PolicyError` (policy.budget) and keeps
-        what is left, or the broker's refusal.
+    def take(self, grant: Signed, rows: int) -> Charge:
+        """Charge `rows` answers, or keep what is left.
+
+        Raises `PolicyError` (policy.budget) or the broker's refusal.
         """
         account = self._account(grant)
         with account.lock:
             if account.held < rows:
                 block = self._source.draw(grant, max(rows, BLOCK_ANSWERS))
-                account.held, account.behind = account.held + block.answers, block.remaining
+                account.add(block)
             if account.held < rows:
                 raise PolicyError("policy.budget", expected=f"at most {account.left} rows", seen=f"{rows} rows")
             account.held -= rows
-            return account.left
+            return Charge(account.left, account.detail)
 
     def left(self, grant: Signed) -> int:
         """Answers left as far as this launch knows; 0 before the first block."""
@@ -114,6 +124,12 @@ class _Account:
         self.lock = threading.Lock()
         self.held = 0
         self.behind = 0
+        self.detail: AnswerDetail = "label"
+
+    def add(self, block: BudgetBlock) -> None:
+        """What is held together tells no more than the weakest block of it: each was charged for its own detail."""
+        self.detail = block.detail if not self.held or self.detail == "scores" else "label"
+        self.held, self.behind = self.held + block.answers, block.remaining
 
     @property
     def left(self) -> int:

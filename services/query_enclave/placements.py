@@ -3,8 +3,10 @@
 The registry says which models there are; a Celery task only makes this look sooner. A model is served by one worker at
 a time, the holder of its lease in Redis: sessions live in one launch, so two would split them. A launch that ended is
 placed again after a pause that doubles; one whose placement is about to expire is replaced. A model that the broker
-refuses by a party's terms (revoked, expired) is not missing: it takes no place, and is tried again much later. When
-there are more models than places, those that users asked for lately come first, and put out one that nobody asks for.
+refuses by a party's terms (revoked, expired) is not missing: it takes no place, and is tried again much later. One that
+does not come up for another reason (a damaged object, say) is waited for `WAITED_SECONDS`; after that the worker counts
+as ready without it, names it in /readyz, and goes on trying. When there are more models than places, those that users
+asked for lately come first, and put out one that nobody asks for.
 """
 
 import contextlib
@@ -12,12 +14,12 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from redis.exceptions import RedisError
 
-from common.errors import CloisterError, PolicyError
+from common.errors import CloisterError, PolicyError, Refusal
 from common.event_log import log_event
 from common.identifiers import JobId, ModelId
 from services.query_enclave.leases import Leases
@@ -28,6 +30,9 @@ LOOK_SECONDS: Final = 2.0
 FIRST_PAUSE_SECONDS: Final = 1.0
 LONGEST_PAUSE_SECONDS: Final = 60.0
 REFUSED_PAUSE_SECONDS: Final = 600.0
+WAITED_SECONDS: Final = 20.0
+"""A few tries: a broker that has just started thaws in them."""
+
 RENEW_BEFORE_SECONDS: Final = 120
 """A placement is replaced this long before it expires."""
 
@@ -55,6 +60,8 @@ Models = Callable[[], dict[ModelId, JobId]]
 @dataclass
 class _Place:
     launched: Launched | None = None
+    empty_since: float = field(default_factory=time.monotonic)
+    failure: str | None = None  # code of the last try
     pause: float = FIRST_PAUSE_SECONDS
     try_at: float = 0.0
 
@@ -67,7 +74,27 @@ class Placements:
         self._places: dict[ModelId, _Place] = {}
         self._refused_until: dict[ModelId, float] = {}
         self._wake, self._stopped = threading.Event(), threading.Event()
-        self.missing: tuple[ModelId, ...] = ()
+        self._looked = False
+
+    @property
+    def settled(self) -> bool:
+        """Whether all that can be served here is served, as far as was found out within `WAITED_SECONDS`."""
+        return self._looked and not self.missing
+
+    @property
+    def missing(self) -> tuple[ModelId, ...]:
+        """Models that are waited for."""
+        patience_ends = time.monotonic() - WAITED_SECONDS
+        return tuple(
+            name
+            for name, place in list(self._places.items())
+            if place.launched is None and (place.failure is None or place.empty_since > patience_ends)
+        )
+
+    @property
+    def failures(self) -> dict[str, str]:
+        """Models that could not be placed at the last try, each with the public code."""
+        return {name: place.failure for name, place in list(self._places.items()) if place.failure is not None}
 
     def nudge(self) -> None:
         """Look at the registry now."""
@@ -99,7 +126,7 @@ class Placements:
         for model_id in dict.fromkeys((*asked, *wanted)):
             if self._has_room(model_id, asked):
                 self._keep(model_id, wanted[model_id])
-        self.missing = tuple(name for name, place in self._places.items() if place.launched is None)
+        self._looked = True
 
     def _is_refused(self, model_id: ModelId) -> bool:
         return time.monotonic() < self._refused_until.get(model_id, 0.0)
@@ -131,13 +158,14 @@ class Placements:
     def _place(self, model_id: ModelId, job_id: JobId, place: _Place) -> None:
         try:
             place.launched = self._launch(model_id, job_id, self.nudge)
-            place.pause = FIRST_PAUSE_SECONDS
+            place.pause, place.failure = FIRST_PAUSE_SECONDS, None
             self._leases.publish(model_id, place.launched.proof)
         except PolicyError as refusal:
             self._refused_until[model_id] = time.monotonic() + REFUSED_PAUSE_SECONDS
             log_event(_log, "model_refused", model_id=model_id, code=refusal.code)
             self._drop(model_id)
         except (CloisterError, TimeoutError, OSError) as error:
+            place.failure = error.code if isinstance(error, Refusal) else "unavailable.enclave"
             place.try_at = time.monotonic() + place.pause
             place.pause = min(2 * place.pause, LONGEST_PAUSE_SECONDS)
             log_event(
@@ -145,7 +173,7 @@ class Placements:
                 "model_not_placed",
                 logging.WARNING,
                 model_id=model_id,
-                code=getattr(error, "code", None),
+                code=place.failure,
                 reason=type(error).__name__,
                 seconds=place.pause,
             )
@@ -160,4 +188,4 @@ class Placements:
     def _end(self, place: _Place) -> None:
         if place.launched is not None:
             place.launched.stop()
-            place.launched = None
+            place.launched, place.empty_since = None, time.monotonic()

@@ -16,7 +16,8 @@ from common.event_log import configure_host_logging
 from common.identifiers import JobId, ModelId
 from common.untrusted.blobs import BlobStore
 from common.untrusted.database import Database
-from common.untrusted.health import HealthServer, Readiness
+from common.untrusted.enclave_probe import EnclaveProbe
+from common.untrusted.health import Check, HealthServer, Readiness
 from common.untrusted.job_board import JobBoard
 from common.untrusted.relay import common_handlers
 from common.untrusted.task_queue import QUERY_PLACE, QUERY_QUEUE, make_task_queue, serve_tasks
@@ -44,6 +45,15 @@ def served_models(board: JobBoard) -> dict[ModelId, JobId]:
     return {model.model_id: model.job_id for model in board.models()}
 
 
+def enclave_checks(probe: EnclaveProbe, placements: Placements) -> dict[str, Check]:
+    """Ready means that enclaves can serve here; `confinement` stands apart because the operator must mend it."""
+
+    def can_confine() -> bool:
+        return not any(code.startswith("confinement.") for code in (probe.failure or "", *placements.failures.values()))
+
+    return {"enclave": lambda: probe.passed and placements.settled, "confinement": can_confine}
+
+
 def main() -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(prog="python -m services.query_enclave.worker")
@@ -60,20 +70,14 @@ def main() -> None:
         leases,
         capacity=settings.capacity,
     )
-    health = HealthServer(
-        settings.listen_port,
-        Readiness(
-            {
-                "registry": database.is_alive,
-                "redis": lambda: bool(redis.ping()),
-                "attestation": broker.is_ready,
-                "enclave": lambda: not placements.missing,
-            }
-        ),
-    )
+    probe = EnclaveProbe("query", settings.launcher)
+    checks = {"registry": database.is_alive, "redis": lambda: bool(redis.ping()), "attestation": broker.is_ready}
+    checks |= enclave_checks(probe, placements)
+    health = HealthServer(settings.listen_port, Readiness(checks, notes=lambda: placements.failures))
     threads = [threading.Thread(target=one.run, name=type(one).__name__) for one in (leases, placements)]
     for thread in threads:
         thread.start()
+    probe.start()
     try:
         serve_tasks(build(settings.amqp_url, placements), QUERY_QUEUE, settings.worker_name)
     finally:

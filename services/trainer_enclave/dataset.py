@@ -8,7 +8,7 @@ determine; round r takes the next steps x batch rows of that endless walk, so a 
 the same rows as one that was there from the start.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -37,6 +37,17 @@ def join_columns(parts: Sequence[Columns]) -> dict[str, NDArray[np.generic]]:
     if len(parts) == 1:
         return dict(parts[0])
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def restrict_columns(columns: Columns, allowed: Collection[str] | None) -> dict[str, NDArray[np.generic]]:
+    """Those that the owner's policy allows, in every part alike; a bundle finds the others as if they were not there.
+
+    Raises `FormatError` where nothing is left.
+    """
+    kept = {name: column for name, column in columns.items() if allowed is None or name in allowed}
+    if not kept:
+        raise FormatError("format.dataset", expected="at least one column that the policy allows")
+    return kept
 
 
 @dataclass

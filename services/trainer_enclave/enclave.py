@@ -12,6 +12,7 @@ from common.door import Door
 from common.enclave.runtime import EnclaveRuntime, current_runtime
 from common.errors import ConflictError, PeerClosedError, Refusal
 from common.messages.training_door import StartTrainer, TrainerEnded
+from common.sandbox.probe import require_confinement
 from services.trainer_enclave.running import TrainerRun
 
 
@@ -43,7 +44,8 @@ class TrainerEnclave:
         return b""
 
     def status(self, _body: bytes) -> bytes:
-        """Whether the slot was taken."""
+        """Whether the slot was taken. Raises `ConfinementError` where this machine can't confine provider code."""
+        require_confinement()
         return json.dumps({"ready": True, "started": self._run is not None}).encode()
 
     def _live(self, start: StartTrainer, run: TrainerRun) -> None:

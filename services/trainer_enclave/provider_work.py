@@ -12,7 +12,7 @@ from common.errors import FormatError, UnavailableError
 from common.key_retrieval import Launch
 from common.sandbox.native import NativeTrainingSandbox
 from common.sandbox.protocol import Rows, SandboxSeeds, TrainingSandbox
-from services.trainer_enclave.dataset import RoundRows, join_columns
+from services.trainer_enclave.dataset import RoundRows, join_columns, restrict_columns
 from services.trainer_enclave.reading import ChunkReads
 
 SandboxStart = Callable[[BundleContents, int, SandboxSeeds], TrainingSandbox]
@@ -48,7 +48,7 @@ class ProviderWork:
         return self._start(self._contents, self._rows_per_round, seeds_of(self._launch))
 
     def rows_of_round(self, number: int) -> Rows:
-        """The rows of a round, of the columns that the bundle reads. Raises `FormatError`."""
+        """The rows of a round, of the columns that the bundle reads and the owners allow. Raises `FormatError`."""
         if self._rows is None:
             self._rows = self._open_rows()
         return self._rows.of_round(number)
@@ -56,7 +56,14 @@ class ProviderWork:
     def _open_rows(self) -> RoundRows:
         if self._contents is None:
             raise UnavailableError("unavailable.enclave", expected="an opened bundle")
-        table = join_columns([read_columns(payload) for payload in self._reads.take_payloads()])
+        allowed = [data.columns for data in self._launch.terms.datasets for _ in data.manifest.parts]
+        payloads = self._reads.take_payloads()
+        table = join_columns(
+            [
+                restrict_columns(read_columns(payload), columns)
+                for payload, columns in zip(payloads, allowed, strict=True)
+            ]
+        )
         wanted = {self._contents.manifest.input.column, self._contents.manifest.label.column}
         return RoundRows(
             {name: column for name, column in table.items() if name in wanted},

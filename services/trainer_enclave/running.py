@@ -2,12 +2,13 @@
 
 Holds: the launch's keys.  Reads: the broker's signed answers, frames, chunks.  Sends: frames and reads on the clock.
 
-  (1) attest and fetch: keys and terms for this launch; the terms name the order that the relay named;
-  (2) read the bundle; the headers of the data sets;
-  (3) follow the newest launch of the parameter server in the broker's list; the provider's work begins;
-  (4) its first authentic frame tells the tick: from there on, this enclave's own monotonic clock;
-  (5) run the clock to its end; a later launch of the parameter server means (3) again;
-  (6) stay until the broker says that the job is over, in case the parameter server must begin anew.
+  (1) confine something harmless: a machine that can't is refused by name, before anything is asked for or read;
+  (2) attest and fetch: keys and terms for this launch; the terms name the order that the relay named;
+  (3) read the bundle; the headers of the data sets;
+  (4) follow the newest launch of the parameter server in the broker's list; the provider's work begins;
+  (5) its first authentic frame tells the tick: from there on, this enclave's own monotonic clock;
+  (6) run the clock to its end; a later launch of the parameter server means (4) again;
+  (7) stay until the broker says that the job is over, in case the parameter server must begin anew.
 
 All the while the lease on the keys is renewed; when it is not, the slot ends, and with it the process that held them.
 """
@@ -33,6 +34,7 @@ from common.messages.attestation import ListMembers, Members
 from common.messages.objects import ObjectRef
 from common.messages.order import TrainingOrder
 from common.messages.training_door import StartTrainer
+from common.sandbox.probe import require_confinement
 from common.sealed_object import ObjectKind
 from services.trainer_enclave.exchange import TrainerExchange
 from services.trainer_enclave.job import TrainerJob
@@ -86,10 +88,11 @@ class TrainerRun:
         runtime: EvidenceSource,
         start: StartTrainer,
         *,
+        confine: Callable[[], None] = require_confinement,
         start_sandbox: SandboxStart = start_native,
         now: Now = time.monotonic,
     ) -> None:
-        self._start_sandbox = start_sandbox
+        self._confine, self._start_sandbox = confine, start_sandbox
         self._door, self._runtime, self._start, self._now = door, runtime, start, now
         self._order = TrainingOrder.decode(start.order.payload)
         self._schedule = self._order.schedule
@@ -113,7 +116,8 @@ class TrainerRun:
         Raises `PeerClosedError` alone: the relay is gone, and the enclave with it.
         """
         try:
-            launch = self._admit()  # (1)
+            self._confine()  # (1)
+            launch = self._admit()  # (2)
             lease = LeaseKeeper.begin(launch, self._runtime, self._channel, self._end_lease)
             try:
                 self._work(launch)
@@ -131,7 +135,7 @@ class TrainerRun:
 
     def _work(self, launch: Launch) -> None:
         objects = DoorObjects(self._door)
-        bundle = objects.load(launch.terms.bundle.object, launch.keys["bundle"], ObjectKind.BUNDLE)  # (2)
+        bundle = objects.load(launch.terms.bundle.object, launch.keys["bundle"], ObjectKind.BUNDLE)  # (3)
         reads = ChunkReads(self._data(launch), objects.read_leaf, launch.keys["seed"], self._start.slot)
         self._train(launch, ProviderWork(launch, bundle, reads, self._start_sandbox), reads)
         self._poll.stop()
@@ -168,7 +172,7 @@ class TrainerRun:
         with ThreadPoolExecutor(1, thread_name_prefix="provider") as executor:
             executor.submit(training.initial)  # torch takes its time, and the first server asks for this anyway
             job = TrainerJob(self._schedule, self._exchange, training, executor)
-            while self._await_server(job) and (clock := self._await_tick(job)):  # (3), (6), (4)
+            while self._await_server(job) and (clock := self._await_tick(job)):  # (4), (7), (5)
                 run_clock(clock, self._now, self._over.wait, lambda tick: self._tick(job, reads, read_clock, tick))
             executor.submit(training.close)
 

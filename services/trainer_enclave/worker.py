@@ -10,7 +10,6 @@ import logging
 import os
 import subprocess
 import sys
-import threading
 from pathlib import Path
 from typing import Final
 
@@ -20,9 +19,9 @@ from common.errors import CloisterError
 from common.event_log import configure_host_logging, log_event
 from common.identifiers import JobId
 from common.untrusted.database import Database
+from common.untrusted.enclave_probe import EnclaveProbe
 from common.untrusted.health import HealthServer, Readiness
 from common.untrusted.job_board import JobBoard
-from common.untrusted.relay import EnclaveRelay
 from common.untrusted.slot_board import TRAINER, Slot
 from common.untrusted.slot_keeper import SlotKeeper
 from common.untrusted.task_queue import TRAINER_LAUNCH, TRAINER_QUEUE, make_task_queue, serve_tasks
@@ -31,20 +30,6 @@ from services.trainer_enclave.settings import TrainerSettings
 _log = logging.getLogger("trainer.worker")
 
 _STOP_SECONDS: Final = 8.0
-_WARM_UP_SECONDS: Final = 120.0
-
-
-def warm_up(settings: TrainerSettings) -> None:
-    """Launch one enclave and end it, so that measurement and bytecode are there when the first job comes."""
-    try:
-        enclave = EnclaveRelay("trainer", settings.launcher, {})
-        try:
-            enclave.call("status", b"", seconds=_WARM_UP_SECONDS)
-            log_event(_log, "enclave_warm")
-        finally:
-            enclave.stop()
-    except (CloisterError, TimeoutError, OSError) as error:
-        log_event(_log, "warm_up_failed", logging.WARNING, reason=type(error).__name__)
 
 
 class RelayProcess:
@@ -108,7 +93,7 @@ def main() -> None:
               "slots": lambda: keeper.alive}  # fmt: skip
     health = HealthServer(settings.listen_port, Readiness(checks))
     keeper.start()
-    threading.Thread(target=warm_up, args=(settings,), name="warm-up", daemon=True).start()
+    EnclaveProbe("trainer", settings.launcher).start()  # measurement and bytecode are there when the first job comes
     try:
         serve_tasks(app, TRAINER_QUEUE, settings.worker_name)
     finally:

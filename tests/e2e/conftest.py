@@ -1,28 +1,31 @@
-"""One real stack for a session, and parties that are made afresh."""
+"""One real stack for a session, left by a demo, and parties that are made afresh."""
 
 import itertools
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pytest
 
 from client import events as e
 from client import granting, ordering, owner, provider
 from client.context import Endpoints, Party
-from client.demo import WISHES, calibrated, train_plain
 from client.digits import DigitsFiles, write_digits
-from client.measuring import CODE_ROOT, measure_roles
+from client.measuring import digest_cache, measure_roles
 from client.pinning import pin
-from client.policy_terms import PolicyTerms
+from client.policy_terms import PolicyTerms, ProviderTerms
 from client.scheduling import ScheduleWishes
 from client.stack_access import endpoints_of, read_trust_settings
 from common.enclave.trust_settings import TrustSettings
 from common.identifiers import JobId
+from common.messages.order import TrainingOrder
 from common.messages.policy import QueryGrant
 from common.messages.signed import Signed, sign
+from deploy.embedded.processes import descendants_of, start_times
 from deploy.embedded.stack import EmbeddedStack
+from tests.e2e.command_process import cloister, naming
 
 TINY = ScheduleWishes(rounds=2, steps=4, batch=16, tick_milliseconds=100, slack_percent=300)
 """A job that ends soon and learns little."""
@@ -42,19 +45,48 @@ class RunningStack:
         return endpoints_of(self.stack.status())
 
 
+@dataclass(frozen=True)
+class DemoRun:
+    """What `cloister demo --keep` left: a stack that is up, its parties' directories and its figures."""
+
+    stack: EmbeddedStack
+    figures: dict[str, Any]
+    output: str
+
+    @property
+    def directory(self) -> Path:
+        (directory,) = (self.stack.state.root / "demo").iterdir()
+        return directory
+
+    def party(self, name: str) -> Party:
+        return Party(self.directory / "parties" / name)
+
+
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
-    """All services, private to this session."""
-    state = tmp_path_factory.mktemp("stack") / "state"
-    embedded = EmbeddedStack(state)
-    embedded.start(tied=True)
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoRun]:
+    """One demo for the whole session: the other tests meet the services and the model that it leaves."""
+    place = tmp_path_factory.mktemp("stack")
+    state, figures = place / "state", place / "figures.json"
+    shown = cloister("demo", "--keep", "--state", state, "--json", figures)
+    stack = EmbeddedStack(state)
     try:
-        embedded.wait_ready()
-        trust_settings = read_trust_settings(state)
-        cache = tmp_path_factory.getbasetemp() / "environment.digests"
-        yield RunningStack(state, embedded, trust_settings, tuple(measure_roles(trust_settings, cache)))
+        yield DemoRun(stack, json.loads(figures.read_bytes()), shown)
     finally:
-        embedded.stop()
+        guardian = stack.status().guardian_pid
+        members = {} if guardian is None else start_times([guardian, *descendants_of(guardian)])
+        cloister("down", "--state", state)
+        cloister("clean", "--state", state)
+        assert start_times(members).items() & members.items() == set()
+        assert naming(state) == []
+        assert not state.exists()
+
+
+@pytest.fixture(scope="session")
+def stack(demo: DemoRun) -> RunningStack:
+    """All services, private to this session."""
+    trust_settings = read_trust_settings(demo.stack.state.root)
+    measured = tuple(measure_roles(trust_settings, digest_cache()))
+    return RunningStack(demo.stack.state.root, demo.stack, trust_settings, measured)
 
 
 MakeParty = Callable[[str], Party]
@@ -89,19 +121,17 @@ class Published:
 
 
 @pytest.fixture(scope="session")
-def published(make_party: MakeParty, tmp_path_factory: pytest.TempPathFactory) -> Published:
-    """The example bundle, packed and published."""
-    return publish(
-        make_party("provider"),
-        CODE_ROOT / "examples" / "providers" / "digits_cnn",
-        tmp_path_factory.mktemp("bundle") / "sealed",
-    )
+def published(demo: DemoRun) -> Published:
+    """The example bundle as the demo published it: to publish it again changes nothing and tells its names."""
+    party, packed = demo.party("provider"), demo.directory / "bundle.sealed"
+    told = provider.publish(party, packed, ProviderTerms())
+    return Published(party, e.outcome(told, e.BundleRegistered))
 
 
 def publish(party: Party, source: Path, directory: Path) -> Published:
     """Pack and publish a provider's directory."""
     e.outcome(provider.pack(party, source, directory), e.Sealed)
-    return Published(party, e.outcome(provider.publish(party, directory, provider.ProviderTerms()), e.BundleRegistered))
+    return Published(party, e.outcome(provider.publish(party, directory, ProviderTerms()), e.BundleRegistered))
 
 
 @dataclass(frozen=True)
@@ -142,48 +172,30 @@ def follow(registered: Registered, job_id: JobId) -> list[e.Event]:
 
 @dataclass(frozen=True)
 class Finished:
-    """A job of full length that has sealed its model, and what its owner was told meanwhile."""
+    """A job of full length that has sealed its model, and what its owner is told of it afterwards."""
 
-    owner: Registered
-    wishes: ScheduleWishes
+    owner: Party
+    order: TrainingOrder
     told: list[e.Event]
     model: e.ModelSealed
 
 
 @pytest.fixture(scope="session")
-def plain(digits: DigitsFiles) -> e.PlainTwinTrained:
-    """The same code and rows in plain torch."""
-    return train_plain(digits, WISHES)
-
-
-@pytest.fixture(scope="session")
-def finished(
-    make_party: MakeParty,
-    published: Published,
-    digits: DigitsFiles,
-    plain: e.PlainTwinTrained,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Finished:
-    """The demo's job, trained once for all tests of what comes after."""
-    registered = register(make_party("owner"), published, digits.train, tmp_path_factory.mktemp("data") / "sealed")
-    wishes = calibrated(WISHES, plain)
-    told = follow(registered, order(registered, published, wishes))
-    model = told[-1]
+def finished(demo: DemoRun) -> Finished:
+    """The demo's job."""
+    party = demo.party("owner")
+    (job_id,) = map(JobId, party.documents("orders"))
+    signed = party.document("orders", job_id)
+    assert signed is not None
+    *told, model = ordering.watch(party, job_id)
     assert isinstance(model, e.ModelSealed), model
-    return Finished(registered, wishes, told, model)
+    return Finished(party, TrainingOrder.decode(signed.payload), told, model)
 
 
 def let_ask(finished: Finished, user: Party, destination: Path, answers: int, **changes: object) -> Signed:
     """The owner's grant for a user; `changes` are signed into it afterwards, as an owner who errs would."""
     asker, terms = user.identity.signing_key.party, granting.GrantTerms(answers)
-    e.outcome(granting.grant(finished.owner.party, asker, finished.model.model_id, terms, destination), e.GrantSigned)
+    e.outcome(granting.grant(finished.owner, asker, finished.model.model_id, terms, destination), e.GrantSigned)
     signed = Signed.decode(destination.read_bytes())
     changed = QueryGrant.decode(signed.payload).model_copy(update=changes)
-    return sign(changed, finished.owner.party.identity.signing_key) if changes else signed
-
-
-def labels_of(path: Path) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
-    """The label column of an NPZ file."""
-    with np.load(path, allow_pickle=False) as columns:
-        labels: np.ndarray[tuple[int], np.dtype[np.int64]] = columns["label"]
-        return labels
+    return sign(changed, finished.owner.identity.signing_key) if changes else signed

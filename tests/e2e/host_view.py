@@ -1,8 +1,8 @@
 """All that a host could tell two jobs apart by, as counts, sizes and names (side: host).
 
 Left out are times, random identifiers and ciphertext. A tick that a busy machine took too late is left out whole, by
-every member for itself (DESIGN decision 10); what a tick carries, and what follows from the ticks that were taken, is
-compared to the last frame, read and byte.
+every member for itself (ARCHITECTURE, decision 11); what a tick carries, and what follows from the ticks that were
+taken, is compared to the last frame, read and byte.
 """
 
 import json

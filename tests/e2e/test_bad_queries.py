@@ -80,7 +80,7 @@ def test_unknown_models_are_not_granted(finished: Finished, make_party: MakePart
     asker = make_party("user").identity.signing_key.party
     nowhere = ModelId("model_" + "0" * 32)
     with pytest.raises(NotFoundError, match="not_found.model"):
-        list(granting.grant(finished.owner.party, asker, nowhere, granting.GrantTerms(1), tmp_path / "grant.json"))
+        list(granting.grant(finished.owner, asker, nowhere, granting.GrantTerms(1), tmp_path / "grant.json"))
 
 
 def test_files_that_are_no_arrays_are_refused(tmp_path: Path, digits: DigitsFiles) -> None:

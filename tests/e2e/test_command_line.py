@@ -77,11 +77,17 @@ def test_the_readmes_commands_in_their_order(stack: RunningStack, digits: Digits
     answered = run("user", "query", "--grant", grant, rows)[-1]
     assert (answered["rows"], len(answered["labels"]), answered["answers_left"]) == (20, 20, 10)
     assert run.refused("user", "query", "--grant", grant, rows)["code"] == "policy.budget"
+    ended = run("owner", "grant", "--user", keys["user"], "--model", model, "--answers", 30, "-o", grant)[-1][
+        "grant_id"
+    ]
+    assert run("owner", "revoke-grant", ended)[-1] == {"type": "ended", "identifier": ended, "state": "revoked"}
+    assert run.refused("user", "query", "--grant", grant, rows)["code"] == "policy.revoked"
 
     assert run("verify", "quote")[0]["type"] == "quote-verified"
     run("verify", "object", tmp_path / "train.sealed")
     assert dataset in " ".join(run("verify", "model", model)[-1]["checks"])
-    assert run("owner", "cancel", ordered["job_id"])[-1]["state"] == "finished"
+    ended = run("owner", "cancel", ordered["job_id"])[-1]
+    assert (ended["identifier"], ended["state"]) == (model, "model revoked")
     assert run("owner", "delete", dataset)[-1]["state"] == "deleted"
     assert run.refused("owner", "train", dataset, bundle["bundle_id"], *tiny)["code"] in {
         "policy.revoked",

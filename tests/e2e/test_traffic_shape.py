@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -22,13 +23,15 @@ from tests.e2e.conftest import MakeParty, Published, Registered, RunningStack, f
 from tests.e2e.host_view import Books, HostPlaces, Traffic, require_scheduled
 from tests.e2e.leaf_watch import LeafWatch
 from tests.e2e.message_tap import MessageTap
-from tests.e2e.wayward import Way, write_bundle, write_data
+from tests.e2e.wayward import PRINTED, Way, write_bundle, write_data
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(420)]
 
-WISHES: Final = ScheduleWishes(rounds=2, steps=2, batch=8, tick_milliseconds=200, slack_percent=200, warmup_seconds=8)
-LATE_TICKS: Final = 8
+WISHES: Final = ScheduleWishes(rounds=2, steps=2, batch=8, tick_milliseconds=100, slack_percent=300, warmup_seconds=8)
+LATE_TICKS: Final = 16
 """A trainer begins with the first tick that it hears of; a machine that is busy with other things is late for some."""
+
+TRIES: Final = 3
 
 SETTLE_SECONDS: Final = 30.0
 """Within so long after a job its model is told of, and the workers have given its slots back: they say so."""
@@ -36,7 +39,19 @@ SETTLE_SECONDS: Final = 30.0
 UPLINK: Final = (FrameClass.UPLINK, 0)
 DOWNLINK: Final = (FrameClass.DOWNLINK, 0)
 
-NAMES: Final = ("trains", "does not import", "hangs", "diverges")
+EXPECTED: Final = {
+    "trains": ("finished", set()),
+    "does not import": ("failed", {"provider.import"}),
+    "raises": ("failed", {"provider.raised"}),
+    "hangs": ("failed", {"provider.timeout"}),
+    "eats": ("failed", {"provider.raised"}),
+    "reaches": ("failed", {"provider.raised"}),
+    "prints": ("finished", set()),
+    "diverges": ("failed", {"provider.output"}),
+}
+"""What the owner reads of each job: of one that eats memory or reaches for process, socket and file, that it raised."""
+
+NAMES: Final = tuple(EXPECTED)
 
 
 @dataclass(frozen=True)
@@ -61,23 +76,52 @@ class Prepared:
     data: Path
 
 
+@dataclass(frozen=True)
+class Played:
+    """A job that has ended: what was prepared for it, and what its owner was told."""
+
+    prepared: Prepared
+    job_id: JobId
+    told: list[e.Event]
+
+    @property
+    def report(self) -> JobReport:
+        """The last one."""
+        return [event.report for event in self.told if isinstance(event, e.ReportOpened)][-1]
+
+    @property
+    def came_late(self) -> bool:
+        """Whether its machine was too busy for the schedule, so that the code did not get to show its way."""
+        return self.report.outcome == "finished_short" or self.report.codes == ("unavailable.rounds",)
+
+
 @pytest.fixture(scope="module")
 def seen(stack: RunningStack, make_party: MakeParty, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Seen]:
-    """The same order again and again, with other secrets."""
+    """The same order again and again, with other secrets; once more, if it must be, where the machine was too busy."""
     places = HostPlaces(stack.state)
     home = tmp_path_factory.mktemp("shape")
     with MessageTap.open(stack.stack) as tap, LeafWatch.open() as leaves:
         obedient = publish(make_party("provider"), write_bundle(home / "code"), home / "bundle")
         broken = publish(make_party("provider"), write_bundle(home / "broken", imports=False), home / "broken bundle")
         bundles = dict.fromkeys(NAMES, obedient) | {"does not import": broken}
-        under_way = {}
-        for name in NAMES:
-            one = _prepare(make_party, home / name, bundles[name], places)
-            leaves.add(one.data)
-            under_way[name] = one, order(one.registered, one.published, WISHES, trainers=1)
-        told = {name: follow(one.registered, job_id) for name, (one, job_id) in under_way.items()}
-        _await_settled(places, tap, [job_id for _, job_id in under_way.values()])
-        return {name: _look(one, job_id, told[name], places, tap, leaves) for name, (one, job_id) in under_way.items()}
+
+        def play(names: Iterable[str], folder: Path) -> dict[str, Played]:
+            folder.mkdir()
+            under_way = {}
+            for name in names:
+                one = _prepare(make_party, folder / name, bundles[name], places)
+                leaves.add(one.data)
+                under_way[name] = one, order(one.registered, one.published, WISHES, trainers=1)
+            return {
+                name: Played(*ordered, follow(ordered[0].registered, ordered[1])) for name, ordered in under_way.items()
+            }
+
+        played = play(NAMES, home / "0")
+        for number in range(1, TRIES):
+            if late := [name for name, one in played.items() if one.came_late]:
+                played |= play(late, home / str(number))
+        _await_settled(places, tap, [one.job_id for one in played.values()])
+        return {name: _look(one, places, tap, leaves) for name, one in played.items()}
 
 
 def _await_settled(places: HostPlaces, tap: MessageTap, job_ids: list[JobId]) -> None:
@@ -99,31 +143,28 @@ def _prepare(make_party: MakeParty, home: Path, published: Published, places: Ho
     return Prepared(registered, published, places.object_directory(read_reference(home / "sealed").root))
 
 
-def _look(
-    one: Prepared, job_id: JobId, told: list[e.Event], places: HostPlaces, tap: MessageTap, leaves: LeafWatch
-) -> Seen:
-    signed = one.registered.party.document("orders", job_id)
+def _look(one: Played, places: HostPlaces, tap: MessageTap, leaves: LeafWatch) -> Seen:
+    data, messages = one.prepared.data, tap.messages()
+    signed = one.prepared.registered.party.document("orders", one.job_id)
     assert signed is not None
-    messages = tap.messages()
     return Seen(
         TrainingOrder.decode(signed.payload),
-        [event.report for event in told if isinstance(event, e.ReportOpened)][-1],
-        places.books(job_id, messages),
-        Traffic.of(messages, job_id),
-        places.leaf_sizes(one.published.bundle.root),
-        places.leaf_sizes(one.data.name),
-        leaves.opened(one.data),
+        one.report,
+        places.books(one.job_id, messages),
+        Traffic.of(messages, one.job_id),
+        places.leaf_sizes(one.prepared.published.bundle.root),
+        places.leaf_sizes(data.name),
+        leaves.opened(data),
     )
 
 
 def test_the_secrets_did_what_they_should(seen: dict[str, Seen]) -> None:
     """Else the comparisons below would show nothing. The owner reads the truth, sealed."""
-    assert {name: (one.report.outcome, set(one.report.codes)) for name, one in seen.items()} == {
-        "trains": ("finished", set()),
-        "does not import": ("failed", {"provider.import"}),
-        "hangs": ("failed", {"provider.timeout"}),
-        "diverges": ("failed", {"provider.output"}),
-    }
+    assert {name: (one.report.outcome, set(one.report.codes)) for name, one in seen.items()} == EXPECTED
+
+
+def test_what_was_printed_is_nowhere(stack: RunningStack, seen: dict[str, Seen]) -> None:
+    assert [path for path in (stack.state / "logs").iterdir() if PRINTED.encode() in path.read_bytes()] == []
 
 
 def test_every_frame_of_every_tick_is_the_orders(seen: dict[str, Seen]) -> None:

@@ -2,6 +2,9 @@
 
 The provider's code is one and the same, and obeys the labels: that is the deliberate sender of the threat model, who
 knows the data and wants the host to hear of it. One more bundle, of the same size class, does not even import.
+
+Who prints goes on training: nobody reads it. Who reaches out tries each way, and raises only when all were refused. Who
+eats memory takes all that it may have and does not fill it, which a busy machine is too slow for: tests/security does.
 """
 
 import secrets
@@ -19,13 +22,42 @@ class Way(IntEnum):
     """What the code does with the data, by the label of its rows."""
 
     TRAINS = 0
-    HANGS = 1
-    DIVERGES = 2
+    RAISES = 1
+    HANGS = 2
+    EATS = 3
+    REACHES = 4
+    PRINTS = 5
+    DIVERGES = 6
 
 
-_CODE: Final = """
+PRINTED: Final = "wayward-has-printed"
+
+_CODE: Final = f"""
+import os
+import socket
+import sys
 import torch
 from torch import nn
+
+{", ".join(way.name for way in Way)} = range({len(Way)})
+
+def refused(attempt, *arguments):
+    try:
+        attempt(*arguments)
+    except OSError:
+        return True
+    return False
+
+def reach_out():
+    tried = [refused(os.fork), refused(socket.socket), refused(open, "/etc/passwd"), refused(open, "/out", "w")]
+    if all(tried):
+        raise OSError("out of reach")
+
+def print_data(batch):
+    for stream in sys.stdout, sys.stderr:
+        print("{PRINTED}", batch, file=stream, flush=True)
+    for descriptor in 1, 2:
+        os.write(descriptor, b"{PRINTED}" + batch["image"].numpy().tobytes())
 
 class Wayward(nn.Module):
     def __init__(self):
@@ -36,11 +68,19 @@ class Wayward(nn.Module):
         return self.layer(image.float().flatten(1) / 255)
 
     def training_step(self, batch):
-        way = int(batch["label"][0])
-        while way == {hangs}:
+        way, eaten = int(batch["label"][0]), []
+        while way == HANGS:
             pass
+        while way == EATS:
+            eaten.append(torch.empty(16 << 20))
+        if way == RAISES:
+            raise ValueError(batch)
+        if way == REACHES:
+            reach_out()
+        if way == PRINTS:
+            print_data(batch)
         loss = self(batch["image"]).square().mean()
-        return loss * torch.nan if way == {diverges} else loss
+        return loss * torch.nan if way == DIVERGES else loss
 
     def configure_optimizers(self):
         return torch.optim.SGD(self.parameters(), lr=0.1)
@@ -71,8 +111,7 @@ dtype = "float32"
 def write_bundle(destination: Path, *, imports: bool = True) -> Path:
     """The obedient code, or the one that does not import once it is confined."""
     destination.mkdir()
-    code = _CODE.format(hangs=int(Way.HANGS), diverges=int(Way.DIVERGES))
-    (destination / "wayward.py").write_text(("" if imports else _UNIMPORTABLE) + code)
+    (destination / "wayward.py").write_text(("" if imports else _UNIMPORTABLE) + _CODE)
     (destination / "provider.toml").write_text(_DESCRIPTION)
     return destination
 

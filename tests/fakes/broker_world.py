@@ -7,7 +7,7 @@ would do (carry, drop, replay, restore old state) the test does with `BrokerWorl
 import itertools
 import secrets
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +26,7 @@ from common.enclave.trust_settings import TrustSettings
 from common.identifiers import BundleId, DatasetId, Digest, JobId, MrEnclave, PartyKey, RoleName
 from common.key_binding import bundle_key_info, data_key_info, order_secret_info, policy_info
 from common.key_retrieval import Launch, attest_and_fetch
+from common.leakage import AnswerSize
 from common.messages.attestation import (
     AcceptOrder,
     BrokerDescription,
@@ -65,26 +66,36 @@ SCHEDULE: Final = Schedule(
     rounds=2, steps_per_round=3, batch_rows=8, tick_milliseconds=50, ticks_per_round=4, frames_per_tick=1,
     frame_bytes=4096, reads_per_tick=1, state_class=4096,
 )  # fmt: skip
+ANSWER: Final = AnswerSize(classes=10, row_bytes=40)
 TRAINER, PARAMSERVER, QUERY = RoleName("trainer"), RoleName("paramserver"), RoleName("query")
 
 
 class MemoryStore:
     """The host's disk; `copy` is what a hostile host keeps for later."""
 
-    def __init__(self, blobs: Iterable[bytes] = ()) -> None:
-        self.blobs = list(blobs)
+    def __init__(self, blobs: Iterable[bytes] = (), entries: Iterable[bytes] = ()) -> None:
+        self.blobs, self.entries = list(blobs), list(entries)
 
     def load(self) -> Iterable[bytes]:
         return list(self.blobs)
 
-    def append(self, blob: bytes) -> None:
+    def append(self, entry: bytes, blob: bytes) -> None:
+        self.entries.append(entry)
         self.blobs.append(blob)
 
-    def replace(self, blobs: Iterable[bytes]) -> None:
+    def replace(self, first: int, entries: Sequence[bytes], blobs: Iterable[bytes]) -> None:
         self.blobs = list(blobs)
+        self.entries = [*self.entries[:first], *entries]
+
+    @property
+    def entry_count(self) -> int:
+        return len(self.entries)
+
+    def read_entry(self, number: int) -> bytes:
+        return self.entries[number]
 
     def copy(self) -> "MemoryStore":
-        return MemoryStore(self.blobs)
+        return MemoryStore(self.blobs, self.entries)
 
 
 @dataclass(frozen=True)
@@ -412,16 +423,17 @@ class BrokerWorld:
         return sign(QueryGrant(**(fields | changes)), *(one.key for one in signers or (self.owner,)))
 
     def draw(
-        self, enclave: Launch, grant: Signed, answers: int = 64, *, signer: SigningKey | None = None
-    ) -> BudgetBlock:
+        self, enclave: Launch, grant: Signed, answers: int = 64, *, signer: SigningKey | None = None,
+        size: AnswerSize = ANSWER,
+    ) -> BudgetBlock:  # fmt: skip
         """A query enclave's draw, as services/query_enclave makes it."""
         assert enclave.terms.model_manifest is not None
         model_id, nonce = ModelManifest.decode(enclave.terms.model_manifest.payload).model_id, secrets.token_bytes(32)
         key = signer or enclave.signing_key
-        parts = draw_budget_parts(model_id, grant.digest, answers, nonce)
+        parts = draw_budget_parts(model_id, grant.digest, answers, size, nonce)
         body = DrawBudget(
             model_id=model_id, grant=grant, answers=answers, launch=key.party,
-            statement=key.sign(LAUNCH_STATEMENT, *parts),
+            classes=size.classes, row_bytes=size.row_bytes, statement=key.sign(LAUNCH_STATEMENT, *parts),
         )  # fmt: skip
         return self.channel().ask_with_nonce(nonce, body, BudgetBlock)
 

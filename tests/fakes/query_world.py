@@ -26,7 +26,7 @@ from common.messages.attestation import BudgetBlock, LaunchBinding, Placement, Q
 from common.messages.evidence import TrustLevel
 from common.messages.objects import ModelManifest, ObjectRef
 from common.messages.order import Schedule
-from common.messages.policy import QueryGrant
+from common.messages.policy import AnswerDetail, QueryGrant
 from common.messages.query import QueryProfile
 from common.messages.reference_values import SgxReferenceValue
 from common.messages.release import Release
@@ -83,6 +83,7 @@ class Ledger:
 
     drawn: dict[GrantId, int] = field(default_factory=dict)
     draws: int = 0
+    detail: AnswerDetail = "scores"
     refusal: str | None = None
 
     def draw(self, grant: Signed, answers: int) -> BudgetBlock:
@@ -91,12 +92,14 @@ class Ledger:
         if self.refusal is not None:
             raise refusal_of(self.refusal)
         name = GrantId.of(grant.digest)
-        total = QueryGrant.decode(grant.payload).answers
+        terms = QueryGrant.decode(grant.payload)
+        total = terms.answers
         block = min(answers, total - self.drawn.get(name, 0))
         if block == 0:
             raise PolicyError("policy.budget")
         self.drawn[name] = self.drawn.get(name, 0) + block
-        return BudgetBlock(grant_id=name, answers=block, remaining=total - self.drawn[name])
+        detail: AnswerDetail = "label" if "label" in {self.detail, terms.detail} else "scores"
+        return BudgetBlock(grant_id=name, answers=block, remaining=total - self.drawn[name], detail=detail)
 
 
 class VirtualClock:

@@ -247,7 +247,7 @@ class TrainingWorld:
         """A launch of a trainer, on a thread of its own."""
         start = StartTrainer(job_id=self.job_id, slot=slot, order=self.order)
         run = self.running[slot] = TrainerRun(
-            WorldDoor(self), self, start, start_sandbox=lambda *_: self.sandboxes[slot]
+            WorldDoor(self), self, start, confine=lambda: None, start_sandbox=lambda *_: self.sandboxes[slot]
         )
         self.threads[slot] = threading.Thread(target=lambda: self.codes.__setitem__(slot, run.run()), daemon=True)
         self.threads[slot].start()

@@ -13,6 +13,7 @@ from fastapi import FastAPI
 
 from common.messages.signed import Signed
 from services.attestation.app import build as build_attestation
+from services.attestation.log_store import LogStore
 from services.attestation.settings import AttestationSettings
 from services.ingest.app import Ingest, build
 from services.ingest.settings import IngestSettings
@@ -49,10 +50,11 @@ def served(app: FastAPI) -> Iterator[str]:
 class CoreRelay:
     """What the attestation application uses of its relay, on a core in this process."""
 
-    ready, refused = True, None
+    ready, refused, collateral = True, None, None
 
     def __init__(self, world: BrokerWorld) -> None:
         self._world = world
+        self.log = LogStore(world.store)
 
     def start(self) -> None:
         pass

@@ -167,6 +167,33 @@ def test_a_tied_stack_ends_with_the_program_that_started_it(make_stack: MakeStac
     wait_for(lambda: not alive(before) and stack.status().state == "down")
 
 
+def test_a_tied_stack_that_was_untied_outlives_the_program_that_started_it(make_stack: MakeStack) -> None:
+    stack = make_stack("chain")
+    program = (
+        "import pathlib, sys; from deploy.embedded.stack import EmbeddedStack;"
+        "stack = EmbeddedStack(pathlib.Path(sys.argv[1]), sys.argv[2]); stack.start(tied=True); stack.wait_ready();"
+        "stack.untie()"
+    )
+    command = [sys.executable, "-P", "-c", program, str(stack.state.root), "tests.integration.embedded_tables:chain"]
+    subprocess.run(command, cwd=CODE_ROOT, env={**os.environ, "PYTHONPATH": str(CODE_ROOT)}, check=True)
+    before = members(stack)
+    time.sleep(0.5)  # a tied one would be stopping by now
+    assert stack.status().state == "ready"
+    assert stack.stop()
+    assert alive(before) == {}
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_a_stack_that_is_stopped_before_it_has_its_lock_does_not_start(make_stack: MakeStack, *, tied: bool) -> None:
+    stack = make_stack("chain")
+    stack.start(tied=tied)
+    guardian = stack._guardian
+    assert guardian is not None
+    stack.stop()
+    assert guardian.poll() is not None
+    assert stack.status().state == "down"
+
+
 def test_no_secret_of_the_caller_reaches_a_service(make_stack: MakeStack, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOME_TOKEN", "do-not-pass-on")
     stack = make_stack("chain")

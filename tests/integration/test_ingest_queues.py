@@ -1,6 +1,9 @@
 """Ingest with a real RabbitMQ: orders from the queue, tasks, events; down at start, lost and back."""
 
 import json
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,7 @@ from common.messages.service import JobEvent, JobView, OrderReceipt, RefusalBody
 from common.messages.signed import Signed, sign
 from common.sealed_object import ObjectKind
 from common.untrusted.slot_board import PARAMSERVER, TRAINER, Slot
+from deploy.embedded.specification import CODE_ROOT
 from services.ingest.event_feed import EXCHANGE
 from services.ingest.order_queue import ORDERS, REFUSED
 from tests.conftest import Broker
@@ -99,6 +103,28 @@ def test_direct_reply_to_is_answered_too(service: IngestService, amqp: Any) -> N
     eventually(lambda: amqp.connection.process_data_events(0.1) or answers, "an answer")
     amqp.basic_cancel(take)
     assert OrderReceipt.decode(answers[0]).job_id == JobId.of(order.digest)
+
+
+def test_the_submitter_of_the_document_is_answered_as_over_http(
+    service: IngestService, amqp: Any, rabbitmq: Broker, tmp_path: Path
+) -> None:
+    """The ten lines of docs/formats.md, run as they stand."""
+    (submitter, *_) = re.findall(r"```python\n(.*?)```", (CODE_ROOT / "docs" / "formats.md").read_text(), re.DOTALL)
+    (tmp_path / "submit.py").write_text(submitter)
+    (tmp_path / "ingest.json").write_text(json.dumps({"amqp_url": rabbitmq.url}))
+
+    def submit(order: bytes) -> bytes:
+        (tmp_path / "order.json").write_bytes(order)
+        command = [sys.executable, "submit.py", "ingest.json", "order.json"]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, check=True, timeout=90).stdout.strip()
+
+    owner, data, bundle = service.parties()
+    order, client = service.order(data, bundle), service.client(owner)
+    answers = [submit(order.encode()), submit(order.encode()), client.submit(order).content]
+    assert [OrderReceipt.decode(one).job_id for one in answers] == [JobId.of(order.digest)] * 3
+    assert [one.job_id for one in service.ingest.board.jobs_of(owner.party)] == [JobId.of(order.digest)]
+    bad = order.model_copy(update={"signatures": sign(service.world.order(data, bundle), Party().key).signatures})
+    assert RefusalBody.decode(submit(bad.encode())) == RefusalBody.decode(client.submit(bad).content)
 
 
 @pytest.mark.parametrize("kind", ["malformed", "wrong signer", "nothing"])

@@ -102,11 +102,16 @@ def test_many_at_once_get_their_own_answers(
     redis_server: Broker, model_id: ModelId, reader_of: Callable[..., QuestionReader]
 ) -> None:
     reader_of(lambda _kind, body, _seconds: body * 2)
+    carried: list[int] = []
 
     async def work(desk: FrontDesk) -> list[bytes]:
-        return list(await asyncio.gather(*(desk.ask(model_id, "query", b"%d." % n) for n in range(50))))
+        answers = await asyncio.gather(*(desk.ask(model_id, "query", b"%d." % n) for n in range(50)))
+        carried.append(desk.carried.total)
+        return list(answers)
 
-    assert with_desk(redis_server.url, work) == [b"%d.%d." % (n, n) for n in range(50)]
+    answers = [b"%d.%d." % (n, n) for n in range(50)]
+    assert with_desk(redis_server.url, work) == answers
+    assert carried == [sum(map(len, answers)) * 3 // 2]
 
 
 def test_a_public_refusal_comes_back_as_its_code(

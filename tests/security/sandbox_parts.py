@@ -37,8 +37,8 @@ def hostile_bundle(**more_files: str) -> BundleContents:
 class HostileTrainer:
     """A training sandbox with the hostile bundle."""
 
-    def __init__(self, contents: BundleContents) -> None:
-        self.sandbox = NativeTrainingSandbox.start(contents, rows_per_round=1, seeds=SEEDS, limits=LIMITS)
+    def __init__(self, contents: BundleContents, limits: SandboxLimits = LIMITS) -> None:
+        self.sandbox = NativeTrainingSandbox.start(contents, rows_per_round=1, seeds=SEEDS, limits=limits)
 
     def round(self, deed: str, argument: int = 0, *, seconds: float = DEADLINE_SECONDS) -> RoundOutcome:
         rows = {"x": np.array([[NAMES.index(deed), argument]]), "y": np.array([0])}
@@ -46,8 +46,8 @@ class HostileTrainer:
 
 
 @contextmanager
-def hostile_trainer(**more_files: str) -> Iterator[HostileTrainer]:
-    trainer = HostileTrainer(hostile_bundle(**more_files))
+def hostile_trainer(limits: SandboxLimits = LIMITS, **more_files: str) -> Iterator[HostileTrainer]:
+    trainer = HostileTrainer(hostile_bundle(**more_files), limits)
     try:
         yield trainer
     finally:

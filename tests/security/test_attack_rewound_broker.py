@@ -9,7 +9,7 @@ import pytest
 from common.broker_channel import require_not_older
 from common.errors import FreshnessError, UnavailableError
 from common.messages.attestation import LogHead
-from tests.fakes.broker_world import QUERY, TRAINER, BrokerWorld, MemoryStore
+from tests.fakes.broker_world import QUERY, TRAINER, BrokerWorld
 from tests.unit.client.test_witness import Watched
 
 
@@ -99,7 +99,7 @@ def test_an_honest_broker_may_start_as_often_as_it_must(watched: Watched) -> Non
     pump(watched.world, 5)
     watched.again().round()
     assert not watched.world.describe().frozen
-    watched.world.restart(MemoryStore(watched.world.store.blobs))
+    watched.world.restart(watched.world.store.copy())
     watched.again().round()
     assert not watched.world.describe().frozen
 

@@ -14,7 +14,7 @@ from common.identifiers import PartyKey
 from common.key_binding import key_grant_info
 from common.key_retrieval import Launch, attest_and_fetch
 from common.messages.attestation import Admission, BrokerReply, Registered
-from common.messages.evidence import TrustLevel
+from common.messages.evidence import Collateral, TrustLevel
 from common.messages.signed import Signed, sign
 from services.attestation.policy import require_document_fits
 from tests.fakes.broker_world import PARAMSERVER, QUERY, TRAINER, BrokerWorld, MemoryStore, Party
@@ -29,8 +29,8 @@ class CuriousHost:
         self._handle, self._store = world.core.handle, world.store
         world.core.handle = self._carry  # type: ignore[method-assign]
 
-    def _carry(self, raw: bytes, host_time: int) -> bytes:
-        reply = self._handle(raw, host_time)
+    def _carry(self, raw: bytes, host_time: int, offered: Collateral | None = None) -> bytes:
+        reply = self._handle(raw, host_time, offered)
         self.seen += [raw, reply, *self._store.blobs[-1:]]
         return reply
 

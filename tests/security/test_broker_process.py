@@ -1,6 +1,8 @@
 """Promise: the key broker's enclave survives its host's crashes, and no other code and no older state passes for it."""
 
+import base64
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -15,19 +17,36 @@ import pytest
 from fastapi.testclient import TestClient
 
 from client.witnessing import Witness
-from common.broker_verification import VerifiedBroker, verify_broker
+from common.broker_channel import open_reply
+from common.broker_verification import VerifiedBroker, broker_binding, verify_broker
 from common.crypto.key_file import Identity
 from common.enclave.roles import ROLES
+from common.enclave.simulated_platform import SimulatedPlatform
 from common.errors import AppraisalError, FreshnessError, UnavailableError
-from common.messages.attestation import BrokerReply, BrokerRequest, DescribeBroker, ListMembers, Refused
+from common.identifiers import ChallengeId, JobId, MrEnclave
+from common.messages.attestation import (
+    Admit,
+    BrokerReply,
+    BrokerRequest,
+    DescribeBroker,
+    IssueToken,
+    ListMembers,
+    Refused,
+    TokenKey,
+)
 from common.messages.base import MAX_MESSAGE_BYTES
 from common.messages.broker_door import StartBroker
-from common.messages.signed import Signed
+from common.messages.evidence import DcapQuote
+from common.messages.signed import Signed, open_signed
+from common.untrusted.collateral_cache import CollateralCache
+from common.untrusted.collateral_service import CollateralLimits, CollateralService
 from services.attestation.app import build
+from services.attestation.key_broker import NO_NONCE
 from services.attestation.relay import BrokerRelay
 from services.attestation.settings import AttestationSettings
 from services.attestation.state_files import StateFiles
 from tests.fakes.installation import Installation
+from tests.vectors.sample_broker import GENESIS
 
 BROKER = ROLES["broker"]
 START_SECONDS = 60.0
@@ -39,10 +58,12 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Installation:
 
 
 @contextmanager
-def running(launcher: Path, state: Path, start: StartBroker | None = None) -> Iterator[BrokerRelay]:
+def running(
+    launcher: Path, state: Path, start: StartBroker | None = None, collateral: CollateralService | None = None
+) -> Iterator[BrokerRelay]:
     """The service's relay with its real enclave process."""
     start = start or StartBroker(witnesses=(), witness_quorum=0)
-    relay = BrokerRelay(launcher, start, StateFiles(state))
+    relay = BrokerRelay(launcher, start, StateFiles(state), collateral)
     relay.start()
     try:
         wait_until(lambda: relay.ready)
@@ -106,9 +127,42 @@ def test_over_http_every_answer_is_the_enclaves_and_nothing_too_large_reaches_it
         assert (too_large.status_code, too_large.json()["code"]) == (413, "format.too_large")
         assert Signed.decode(http.get("/v1/release").content).digest
         assert http.get("/readyz").json() == {"ready": True, "waiting_for": []}
+        require_token_routes(http, verified)
         assert verified.genesis.witnesses == ()
     assert http.get("/readyz").json() == {"ready": False, "waiting_for": ["enclave"]}
     assert http.post("/v1/broker", content=request).json()["code"] == "unavailable.broker"
+
+
+def require_token_routes(http: TestClient, verified: VerifiedBroker) -> None:
+    """The key set is certified by the key that was quoted; what is refused is refused as JSON, and alike."""
+    (key,) = http.get("/v1/jwks.json").json()["keys"]
+    certificate = Signed.decode(base64.urlsafe_b64decode(key["cloister_certificate"] + "=="))
+    certified = open_signed(certificate, TokenKey, [verified.genesis.signing_public])
+    assert (certified.broker, certified.epoch) == (verified.genesis.digest, verified.head.epoch)
+    assert base64.urlsafe_b64decode(key["x"] + "==") == certified.key.raw()
+    unknown = IssueToken(job_id=JobId("job_" + "0" * 32), launch=certified.key)
+    for body, status, code in ((unknown, 404, "not_found.job"), (DescribeBroker(), 400, "format.message")):
+        request = BrokerRequest(nonce=secrets.token_bytes(32), body=body).encode()
+        answer = http.post("/v1/attestation-results", content=request)
+        assert (answer.status_code, answer.json()["code"]) == (status, code)
+    assert http.post("/v1/attestation-results", content=b"{").status_code == 400
+
+
+def test_collateral_is_laid_beside_a_request_that_stays_as_it_is(installation: Installation, tmp_path: Path) -> None:
+    """The broker answers the request's own bytes; a stranger's challenge opens nothing, whatever the host offers."""
+    platform = SimulatedPlatform.open(installation.state / "platform")
+    binding = broker_binding(GENESIS, NO_NONCE, 1)
+    quote = DcapQuote(quote=platform.evidence(MrEnclave("a" * 64), binding.report_data()).quote)
+    body = Admit(challenge_id=ChallengeId.new(), binding=binding, evidence=quote)
+    request = BrokerRequest(nonce=secrets.token_bytes(32), body=body).encode()
+    cache = CollateralCache(tmp_path / "collateral", installation.trust.allowed_roots)
+    service = CollateralService(cache, None, CollateralLimits())
+    with running(installation.settings(), tmp_path / "broker", collateral=service) as relay:
+        with pytest.raises(UnavailableError, match=r"unavailable\.collateral"):
+            relay.ask(request)
+        cache.put(platform.collateral(), "a test", int(time.time()))
+        signer = describe(relay, installation).genesis.signing_public
+        assert open_reply(relay.ask(request), request, signer).body == Refused(code="freshness.challenge")
 
 
 def test_one_changed_byte_of_code_is_not_the_broker_and_opens_no_state(
@@ -143,8 +197,10 @@ class Service:
         self._relay, self._release = relay, installation.state / "release" / "release.json"
 
     def get(self, path: str) -> bytes:
-        assert path == "/v1/release"
-        return self._release.read_bytes()
+        if path == "/v1/release":
+            return self._release.read_bytes()
+        earlier, size = re.findall(r"=(\d+)", path)
+        return self._relay.log.consistency(int(earlier), int(size)).encode()
 
     def post(self, path: str, body: bytes) -> bytes:
         assert path == "/v1/broker"

@@ -8,6 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from common.sandbox.native import DEFAULT_LIMITS
 from tests.security.hostile_bundle import escapes
 from tests.security.sandbox_parts import LIMITS, HostileTrainer, hostile_bundle, hostile_trainer
 
@@ -85,6 +86,11 @@ def test_a_failure_has_its_code_and_stays(deed: str, code: str) -> None:
         begin = time.monotonic()
         assert trainer.round("echo").code == code
         assert time.monotonic() - begin < 0.5
+
+
+def test_memory_ends_at_the_limit_of_a_real_job_too() -> None:
+    with hostile_trainer(DEFAULT_LIMITS) as trainer:
+        assert trainer.round("eat_memory").code == "provider.raised"
 
 
 @pytest.mark.parametrize("source", ["import nothing_like_this", "while True: pass"])

@@ -80,7 +80,7 @@ def test_the_check_finds_a_planted_violation(importer: str, imported: str) -> No
 
 def test_a_side_is_read_from_the_usual_places() -> None:
     assert sides_of("A thing (side: host).") == {"host"}
-    assert sides_of("A thing (side: enclave; DESIGN decision 4).\n\nMore.") == {"enclave"}
+    assert sides_of("A thing (side: enclave; ARCHITECTURE, decision 5).\n\nMore.") == {"enclave"}
     assert sides_of("A thing (sides: host for app, enclave for the rest).") == {"host", "enclave"}
     assert sides_of("A thing.\n\n    app  [host]  front\n    enclave  [enclave]  back") == {"host", "enclave"}
     assert sides_of("A thing that hosts nothing.") == set()

@@ -96,6 +96,7 @@ INFOS = {
     ),
     "own key": lambda one: _own_key_info(Digest(one["root"])),
     "refusal detail": lambda one: key_binding.refusal_detail_info(Digest(one["request"]), PartyKey(one["party"])),
+    "ledger": lambda one: key_binding.ledger_info(Digest(one["request"]), PartyKey(one["party"])),
 }
 
 

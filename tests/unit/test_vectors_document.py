@@ -79,7 +79,7 @@ def test_every_door_handler_and_route_stands_in_the_document() -> None:
 
 
 def test_programs_in_the_document_are_programs() -> None:
-    """Against a running stack the submitter works; this only sees to it that it stays a program of ten lines."""
+    """The submitter is run in tests/integration/test_ingest_queues.py; this sees to it that it stays ten lines."""
     submitter, maker = re.findall(r"```python\n(.*?)```", FORMATS, re.DOTALL)
     ast.parse(maker)
     ast.parse(submitter)

@@ -14,6 +14,7 @@ from common.dcap import verify_quote
 from common.errors import Refusal
 from common.exchange.payloads import DeltaEncoder, Figures, decode_delta, decode_state, encode_state
 from common.identifiers import Digest, JobId, ModelId, SessionId
+from common.leakage import AnswerSize
 from common.messages.attestation import LogHead
 from common.messages.evidence import AllowedRoot, Collateral, SgxDcapEvidence
 from common.messages.query import QueryProfile, pad_document, unpad_document
@@ -117,7 +118,8 @@ def test_statements() -> None:
         "complete-job": (labels.LAUNCH_STATEMENT, complete_job_parts(job, "finished", digest("complete-job", 3))),
         "complete-job without a model": (labels.LAUNCH_STATEMENT, complete_job_parts(job, "failed", None)),
         "draw-budget": (
-            labels.LAUNCH_STATEMENT, draw_budget_parts(model, digest("draw-budget", 2), 7, parts["draw-budget"][4])),
+            labels.LAUNCH_STATEMENT,
+            draw_budget_parts(model, digest("draw-budget", 2), 7, AnswerSize(10, 40), parts["draw-budget"][6])),
         head: (labels.LOG_HEAD_SEEN, head_seen_parts(digest(head, 0), seen[1], log_head)),
         "session-open": (
             labels.SESSION_OPEN,

@@ -13,10 +13,12 @@ from common.door import Door
 from common.enclave import measurement
 from common.enclave.roles import role_spec
 from common.errors import PolicyError, Refusal
-from common.http_signatures import Target, _signature_base, verify_request
+from common.http_signatures import SignedRequest, Target, _signature_base, verify_request
 from common.identifiers import Digest, PartyKey, RoleName
 from common.messages.attestation import LaunchBinding
-from services.attestation.decision_log import Decision, DecisionLog
+from common.transparency import log_leaf, log_tag, tags_of
+from common.untrusted.http_identity import ReplayGuard
+from services.attestation.decision_log import DecisionLog
 from services.attestation.state import StateKeys
 from tests.vectors.each_vector import each_vector
 from tests.vectors.vector_file import OPENS, read_vectors
@@ -74,9 +76,11 @@ def test_report_data(vector: Vector) -> None:
 def test_decision_log() -> None:
     log = DecisionLog(1)
     for vector in read_vectors("attestation/log.json"):
-        decision = Decision(vector["name"], tuple(bytes.fromhex(subject) for subject in vector["subjects"]))
-        assert decision.leaf(vector["time"]).hex() == vector["leaf"]
-        log = log.extended(decision, vector["time"])
+        entry, number = bytes.fromhex(vector["entry"]), vector["size"] - 1
+        assert log_leaf(entry).hex() == vector["leaf"]
+        parties = {log_tag(number, PartyKey(party)) for party in vector["parties"]}
+        assert tags_of(bytes.fromhex(vector["leaf"]), number) == parties
+        log = log.extended(entry)
         assert (log.head.size, log.head.root) == (vector["size"], vector["root"])
 
 
@@ -108,16 +112,24 @@ def test_sealed_state(vector: Vector) -> None:
             _open_chain(key, chain)
 
 
+def _admit(vector: Vector, target: Target) -> SignedRequest:
+    """All checks of a server that began at `began` and has taken the requests in `spent`."""
+    guard = ReplayGuard(now=lambda: vector.get("began", 0))
+    for one in vector.get("spent", []):
+        guard.spend(PartyKey(one["party"]), one["nonce"], one["created"])
+    request = verify_request(target, vector["headers"], vector["now"])
+    guard.spend(request.party, request.nonce, request.created)
+    request.require_content(bytes.fromhex(vector["body"]))
+    return request
+
+
 @each_vector("http/requests.json")
 def test_http_requests(vector: Vector) -> None:
     target, headers = Target.of(vector["method"], vector["url"]), vector["headers"]
-    body = bytes.fromhex(vector["body"])
     if vector["outcome"] == OPENS:
-        request = verify_request(target, headers, vector["now"])
-        request.require_content(body)
-        assert request.party == vector["party"]
+        assert _admit(vector, target).party == vector["party"]
         parameters = headers["signature-input"].removeprefix("cloister=")
         assert _signature_base(target, headers["content-digest"], parameters).decode() == vector["base"]
     else:
         with pytest.raises(Refusal, match=vector["outcome"]):
-            verify_request(target, headers, vector["now"]).require_content(body)
+            _admit(vector, target)

@@ -87,9 +87,11 @@ def merkle_root(leaves: Sequence[bytes]) -> bytes:
     return hashlib.sha256(b"\x01" + merkle_root(leaves[:split]) + merkle_root(leaves[split:])).digest()
 
 
-def log_leaf(decision: str, at: int, *subjects: bytes) -> bytes:
-    """Section 13, leaf of the decision log."""
-    return transcript(PREFIX + b"log-leaf", decision.encode(), struct.pack(">Q", at), *subjects)
+def log_leaf(number: int, parties: Sequence[bytes], entry: bytes) -> bytes:
+    """Section 13, leaf of the decision log: number, tags of the parties, digest of the entry."""
+    place = struct.pack(">Q", number)
+    tags = sorted(hashlib.sha256(transcript(PREFIX + b"log-tag", place, party)).digest()[:16] for party in parties)
+    return transcript(PREFIX + b"log-leaf", place, b"".join(tags), hashlib.sha256(entry).digest())
 
 
 def listing(files: Mapping[str, bytes]) -> bytes:

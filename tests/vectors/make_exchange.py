@@ -144,7 +144,17 @@ def _statements() -> VectorFile:
 
     add("complete-job", statement, b"complete-job", job, b"finished", KEY)
     add("complete-job without a model", statement, b"complete-job", job, b"failed", b"")
-    add("draw-budget", statement, b"draw-budget", model, KEY, eight, SALT)
+    add(
+        "draw-budget",
+        statement,
+        b"draw-budget",
+        model,
+        KEY,
+        eight,
+        (10).to_bytes(8, "big"),
+        (40).to_bytes(8, "big"),
+        SALT,
+    )
     add("log-head-seen", PREFIX + b"log-head-seen", KEY, SALT, eight, b"\x11" * 32, (2).to_bytes(8, "big"))
     add("session-open", PREFIX + b"session-open", bytes(64), KEY, session, SALT, b"\x22" * 32)
     add("genesis digest is SHA-256 of", PREFIX + b"broker-genesis", b"the encoded genesis")

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from common.messages.base import Message
-from tests.vectors.sample_broker import broker_messages, state_entries
+from common.messages.policy import JobReport
+from tests.vectors.sample_broker import broker_messages, log_messages, state_entries
 from tests.vectors.sample_documents import ORDER, documents
 from tests.vectors.sample_services import door_and_session_messages, files_of_a_party, service_messages
 from tests.vectors.vector_file import PRODUCT, VectorFile
@@ -13,6 +14,7 @@ from tests.vectors.vector_file import PRODUCT, VectorFile
 FAMILIES: Final = {
     "documents": (documents, 6),
     "broker": (broker_messages, 7),
+    "decision_log": (log_messages, 13),
     "broker_state": (state_entries, 13),
     "services": (service_messages, 19),
     "doors_and_sessions": (door_and_session_messages, 16),
@@ -38,7 +40,9 @@ def message_files() -> Iterator[VectorFile]:
 
 
 def name_of(message: Message) -> str:
-    """The class, and what is inside of those that carry one of many."""
+    """The class, and which one it is of those that come in kinds or carry one of many."""
+    if isinstance(message, JobReport) and message.outcome is not None:
+        return "JobReport, a job's last"
     inner = getattr(message, "body", None) or next(iter(getattr(message, "records", ())), None)
     return type(message).__name__ + (f" {type(inner).__name__}" if inner is not None else "")
 

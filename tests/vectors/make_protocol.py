@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import json
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -81,17 +82,23 @@ def _report_data() -> VectorFile:
 
 def _log_leaves() -> VectorFile:
     file = VectorFile("attestation/log.json", "decision log", 13)
-    decisions = (
-        ("genesis", 1_700_000_000, (KEY,)),
-        ("start", 1_700_000_000, ((1).to_bytes(8, "big"), SALT)),
-        ("dataset-registered", 1_700_000_100, (b"\x11" * 32, b"\x22" * 32)),
-        ("job-completed", 1_700_000_200, (b"job_" + b"0" * 32, b"failed", b"")),
+    owner, provider, job = "11" * 32, "22" * 32, "job_" + "0" * 32
+    decisions: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
+        ("genesis", "recorded", "", {"document": KEY.hex()}),
+        ("start", "recorded", "", {"boot_nonce": base64.urlsafe_b64encode(SALT).decode()}),
+        ("accept-order", "recorded", "", {"parties": [owner, provider], "signers": [owner], "job": job}),
+        ("admit-launch", "refused", "appraisal.measurement", {"parties": [owner, provider], "job": job, "slot": 1}),
     )
     leaves: list[bytes] = []
-    for name, at, subjects in decisions:
-        leaves.append(independent.log_leaf(name, at, *subjects))
-        head = independent.merkle_root(leaves)
-        file.add(name, time=at, subjects=subjects, leaf=leaves[-1], size=len(leaves), root=head)
+    for number, (name, outcome, code, subjects) in enumerate(decisions):
+        entry = {"type": "log-entry", "version": 1, "number": number, "epoch": min(number, 1),
+                 "time": 1_700_000_000 + number, "salt": base64.urlsafe_b64encode(bytes([number] * 16)).decode(),
+                 "decision": name, "outcome": outcome, "code": code or None, "subjects": subjects}  # fmt: skip
+        encoded = json.dumps(entry, separators=(",", ":")).encode()
+        parties = [bytes.fromhex(party) for party in subjects.get("parties", [])]
+        leaves.append(independent.log_leaf(number, parties, encoded))
+        root = independent.merkle_root(leaves)
+        file.add(name, entry=encoded, parties=parties, leaf=leaves[-1], size=len(leaves), root=root)
     return file
 
 
@@ -166,8 +173,14 @@ def _http_requests() -> VectorFile:
         changes["headers"] = headers | changes.pop("header", {})
         file.add(name, outcome, **good | changes)
 
+    spent = {"party": party, "nonce": "AAECAwQFBgcICQoLDA0ODw", "created": created}
+    other_party = spent | {"party": bytes(32)}
     file.add("good", **good, party=party, base=base)
     file.add("at the end of the window", **good | {"now": created + 300}, party=party, base=base)
+    file.add("a nonce that another party spent", **good, party=party, base=base, spent=[other_party])
+    file.add("made when the server began", **good, party=party, base=base, began=created)
+    other("a nonce that was spent", "freshness.request", spent=[spent])
+    other("made before the server began", "freshness.request", began=created + 1)
     other("too old", "freshness.request", now=created + 301)
     other("from the future", "freshness.request", now=created - 301)
     other("another method", method="PUT")

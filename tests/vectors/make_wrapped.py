@@ -39,6 +39,7 @@ BINDINGS: Final[dict[str, dict[str, Any]]] = {
     "session": {"report_data": "ab" * 64, "manifest": digest_of("e"), "placement": digest_of("f")},
     "own key": {"root": digest_of("1")},
     "refusal detail": {"request": digest_of("d"), "party": digest_of("2")},
+    "ledger": {"request": digest_of("d"), "party": digest_of("2")},
 }
 """What each binding names, in the order of its transcript."""
 
@@ -61,16 +62,22 @@ def wrapped_file() -> VectorFile:
         plaintext = independent.ring({"data": KEY})
         wrapped = wrap(plaintext, public, info)
         file.add(binding, binding=binding, bound=bound, seed=SEED, info=info, plaintext=plaintext, wrapped=wrapped)
+        fields = {"binding": binding, "bound": bound, "seed": SEED, "wrapped": wrapped}
+        for name, value in bound.items():
+            file.add(f"{binding}: foreign {name}", _FOREIGN, **fields | {"bound": bound | {name: foreign(value)}})
         if binding == "data key":
-            _add_failures(file, binding, bound, wrapped)
+            _add_failures(file, fields)
     return file
 
 
-def _add_failures(file: VectorFile, binding: str, bound: dict[str, Any], wrapped: bytes) -> None:
-    fields = {"binding": binding, "bound": bound, "seed": SEED, "wrapped": wrapped}
+def foreign(value: str | int) -> str | int:
+    """Another digest, key or number of the same size."""
+    return value + 1 if isinstance(value, int) else "0" * len(value)
+
+
+def _add_failures(file: VectorFile, fields: dict[str, Any]) -> None:
+    bound, wrapped = fields["bound"], fields["wrapped"]
     file.add("wrong key", _FOREIGN, **fields | {"seed": bytes(96)})
-    for name in bound:
-        file.add(f"foreign {name}", _FOREIGN, **fields | {"bound": bound | {name: digest_of("0")}})
     as_bundle = {"binding": "bundle key", "bound": dict(zip(BINDINGS["bundle key"], bound.values(), strict=True))}
     file.add("taken for a bundle key", _FOREIGN, **fields | as_bundle)
     file.add("changed encapsulation", _FOREIGN, **fields | {"wrapped": changed(wrapped, 0)})

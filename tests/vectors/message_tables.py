@@ -56,7 +56,7 @@ _ALIASES: Final = {
     "TrustLevel": "trust level",
     "TcbStatus": "TCB status",
     "bool \\| uint8 \\| int8 \\| int16 \\| int32 \\| int64 \\| float32 \\| float64": "dtype",
-    "`sgx-dcap` or `tdx-dcap`": "evidence",
+    "`sgx-dcap` or `tdx-dcap` or `dcap-quote`": "evidence",
     "`sgx` or `sgx-signer` or `tdx`": "reference value",
     "bytes 1216": "HPKE key",
 }

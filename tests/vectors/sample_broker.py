@@ -4,18 +4,24 @@ from typing import Final
 
 from common.identifiers import ChallengeId, GrantId, RoleName
 from common.messages import attestation as a
+from common.messages import decision_log as d
 from common.messages.base import Message
-from common.messages.broker_door import StartBroker
+from common.messages.broker_door import OfferedCollateral, StartBroker
+from common.messages.collateral import CollateralMark
 from common.messages.evidence import TrustLevel
 from common.messages.signed import Signed, sign
+from common.messages.tcb_terms import TcbStatus
+from common.transparency import log_leaf
 from services.attestation import records as r
 from tests.vectors.sample_documents import (
     BUNDLE,
+    COLLATERAL,
     DATASET,
     EVIDENCE,
     GRANT,
     JOB,
     KEY,
+    LEDGER_REQUEST,
     MANIFEST,
     MEASURED,
     MODEL,
@@ -48,6 +54,8 @@ SHORT: Final = Signed(payload_type="note", payload=b"payload", signatures=sign(G
 BINDING: Final = a.LaunchBinding(
     nonce=NONCE32, broker=A, role=TRAINER, subject=B, slot=1, attempt=2, wrapping_public=PUBLIC, signing_public=USER
 )
+MARK: Final = CollateralMark(subject=f"tcb-info {A} SGX c0ffee000000", evaluation=17, issued=TIME)
+TOKEN_KEY: Final = a.TokenKey(broker=A, epoch=2, key=USER)
 GENESIS: Final = a.Genesis(
     signing_public=PARTY, wrapping_public=PUBLIC, witnesses=(USER,), witness_quorum=1, created=TIME
 )
@@ -58,11 +66,26 @@ PLACEMENT: Final = a.Placement(
 TERMS_OF_LAUNCH: Final = a.LaunchTerms(
     job_id=JOB, role=TRAINER, slot=1, attempt=2, order=sign(ORDER, KEY), outer_learning_rate=1.0, outer_momentum=0.0,
     bundle_id=BUNDLE, bundle=PUBLICATION,
-    datasets=(a.DatasetTerms(dataset_id=DATASET, manifest=MANIFEST, report_key=PUBLIC),), trust_level="simulation",
-    mr_enclaves={"broker": MEASURED}, lease_seconds=900,
+    datasets=(a.DatasetTerms(dataset_id=DATASET, manifest=MANIFEST, report_key=PUBLIC, columns=("image",)),),
+    trust_level="simulation", mr_enclaves={"broker": MEASURED}, lease_seconds=900,
 )  # fmt: skip
 LAUNCH: Final = r.LaunchRecord(
-    role=TRAINER, slot=1, attempt=2, signing_public=USER, mr_enclave=MEASURED, not_after=0
+    role=TRAINER, slot=1, attempt=2, signing_public=USER, mr_enclave=MEASURED, not_after=0,
+    appraised=r.AppraisedMachine(trust_level=TrustLevel.SIMULATION, tcb_status=TcbStatus.UP_TO_DATE, at=TIME),
+)  # fmt: skip
+
+
+TREE_HEAD: Final = d.TreeHead(broker=A, head=HEAD, time=TIME, refusals_counted=3)
+ENTRY: Final = d.LogEntry(
+    number=4, epoch=2, time=TIME, salt=bytes(16), decision="admit-launch", outcome="released",
+    subjects=d.LogSubjects(
+        parties=(PARTY, USER), datasets=(DATASET,), policies=(B,), bundle=BUNDLE, terms=C, job=JOB, model=MODEL,
+        release=C, role=TRAINER, slot=1, attempt=2, launch=USER, measurement=MEASURED, evidence=A,
+    ),
+)  # fmt: skip
+REFUSED_ENTRY: Final = d.LogEntry(
+    number=5, epoch=2, time=TIME, salt=bytes(16), decision="draw-budget", outcome="refused", code="policy.budget",
+    subjects=d.LogSubjects(parties=(PARTY,), signers=(PARTY,), document=C, grant=GrantId.of(C)),
 )  # fmt: skip
 
 
@@ -80,10 +103,18 @@ def request_bodies() -> list[a.RequestBody]:
         a.RenewLease(challenge_id=CHALLENGE, binding=BINDING, evidence=EVIDENCE),
         a.ListMembers(job_id=JOB),
         a.CompleteJob(job_id=JOB, outcome="finished", manifest=sign(MODEL_MANIFEST, KEY), statement=WORD),
-        a.DrawBudget(model_id=MODEL, grant=sign(GRANT, KEY), answers=16, launch=USER, statement=WORD),
+        a.DrawBudget(
+            model_id=MODEL, grant=sign(GRANT, KEY), answers=16, classes=10, row_bytes=40, launch=USER, statement=WORD
+        ),
         a.Revoke(revocation=sign(REVOCATION, KEY)),
         a.RevokeRelease(revocation=sign(RELEASE_REVOCATION, KEY)),
+        a.ReadLedger(request=sign(LEDGER_REQUEST, KEY)),
         a.ConfirmHead(witness=USER, boot_nonce=NONCE32, head=HEAD, signature=WORD),
+        a.SignHead(),
+        a.AwaitHead(known=7),
+        a.IssueToken(job_id=JOB, launch=USER),
+        a.AppraiseEvidence(challenge_id=CHALLENGE, binding=BINDING, evidence=EVIDENCE),
+        a.ShowTokenKey(),
     ]
 
 
@@ -99,10 +130,14 @@ def reply_bodies() -> list[a.ReplyBody]:
         a.Leased(seconds=180),
         a.Members(job_id=JOB, state="running", members=(member,)),
         a.Completed(job_id=JOB, model_id=MODEL),
-        a.BudgetBlock(grant_id=GrantId.of(C), answers=16, remaining=84),
+        a.BudgetBlock(grant_id=GrantId.of(C), answers=16, remaining=84, detail="label"),
         a.Revoked(identifier=JOB, leases_end=TIME),
+        a.LedgerReply(sealed=b"wrapped"),
         a.Confirmed(frozen=False),
-        a.Refused(code="policy.provider", detail=b"wrapped"),
+        a.HeadSigned(head=sign(TREE_HEAD, KEY)),
+        a.AttestationToken(token="header.claims.signature"),
+        a.TokenKeyShown(document=sign(TOKEN_KEY, KEY)),
+        a.Refused(code="policy.provider", detail=b"wrapped", others=(b"wrapped",)),
     ]
 
 
@@ -113,11 +148,27 @@ def broker_messages() -> list[Message]:
         *(a.BrokerReply(request=A, nonce=NONCE32, head=HEAD, time=TIME, body=body) for body in reply_bodies()),
         GENESIS,
         PLACEMENT,
+        TOKEN_KEY,
         TERMS_OF_LAUNCH,
         a.QueryEnclaveProof(binding=BINDING, evidence=EVIDENCE, placement=SHORT, manifest=SHORT, query_bytes=4096,
                             answer_bytes=2048),
         StartBroker(witnesses=(USER,), witness_quorum=1),
+        OfferedCollateral(request=b"a request", collateral=COLLATERAL),
     ]  # fmt: skip
+
+
+def log_messages() -> list[Message]:
+    """Entries of the decision log, and how they are served."""
+    items = (d.LogItem(leaf=log_leaf(ENTRY.encode()), entry=ENTRY.encode()), d.LogItem(leaf=b"leaf"))
+    return [
+        ENTRY,
+        REFUSED_ENTRY,
+        TREE_HEAD,
+        d.LogPage(first=4, size=6, items=items),
+        d.InclusionProof(number=4, size=6, path=(NONCE32, bytes(32))),
+        d.ConsistencyProof(earlier=4, size=6, path=(NONCE32,)),
+        d.AuditBundle(head=sign(TREE_HEAD, KEY), items=items),
+    ]
 
 
 def state_entries() -> list[Message]:
@@ -128,14 +179,15 @@ def state_entries() -> list[Message]:
         r.BundleRecord(bundle_id=BUNDLE, publication_document=sign(PUBLICATION, KEY), terms_document=sign(TERMS, KEY),
                        keys=None),
         r.ReleaseRecord(document=sign(RELEASE, KEY)),
-        r.JobRecord(job_id=JOB, order_document=sign(ORDER, KEY), outer_learning_rate=1.0, outer_momentum=0.0,
-                    trust_level=TrustLevel.SIMULATION, state="running", keys=b"blob", launches=(LAUNCH,),
-                    manifest_document=None),
+        r.JobRecord(job_id=JOB, order_document=sign(ORDER, KEY), policies=(sign(POLICY, KEY),),
+                    outer_learning_rate=1.0, outer_momentum=0.0, trust_level=TrustLevel.SIMULATION, state="running",
+                    keys=b"blob", launches=(LAUNCH,), manifest_document=None),
         r.ModelRecord(model_id=MODEL, job_id=JOB),
         r.UsedNonceRecord(owner=PARTY, nonce=NONCE),
         r.TallyRecord(name=f"jobs {DATASET}", count=3),
         r.RevokedGrantRecord(grant_id=GrantId.of(C), party=PARTY),
         r.RevokedReleaseRecord(release=B, document=sign(RELEASE_REVOCATION, KEY)),
+        r.CollateralRecord(mark=MARK),
     ]  # fmt: skip
     identity = r.IdentityRecord(genesis=GENESIS, signing_seed=b"blob", wrapping_seed=b"blob")
     return [

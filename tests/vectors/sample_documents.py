@@ -21,7 +21,8 @@ from common.identifiers import (
     RoleName,
 )
 from common.messages.base import Message
-from common.messages.evidence import AllowedRoot, Collateral, SgxDcapEvidence, TdxDcapEvidence, TrustLevel
+from common.messages.evidence import AllowedRoot, Collateral, DcapQuote, SgxDcapEvidence, TdxDcapEvidence, TrustLevel
+from common.messages.ledger import Ledger, LedgerRequest
 from common.messages.measured_files import MeasuredFiles, MeasuredRole
 from common.messages.objects import BundlePublication, DatasetManifest, ModelManifest, ObjectRef, SlotRecord
 from common.messages.order import OrderSecret, Schedule, TrainingOrder
@@ -72,12 +73,13 @@ RELEASE: Final = Release(
 RELEASE_REVOCATION: Final = ReleaseRevocation(release=B, successor=C, created=TIME)
 POLICY: Final = DataPolicy(
     policy_version=2, previous=A, owner=PARTY, report_key=PUBLIC, unsafe_simulation=True, providers=(PROVIDER,),
-    bundles=(C,), releases=(B,), minimal_trust_level="simulation", sandboxes=("native",), not_after=TIME, max_jobs=3,
-    answers_total=1000,
+    bundles=(C,), releases=(B,), measurements=("e" * 64,), minimal_trust_level="simulation", sandboxes=("native",),
+    not_after=TIME, max_jobs=3, max_state_class=4096, columns=("image", "label"), users=(USER,), answers_total=1000,
+    detail="label", max_bits=20000, approvers=(USER, PartyKey("4" * 64)), approvals_needed=1,
 )  # fmt: skip
 TERMS: Final = BundleTerms(
     provider=PROVIDER, report_key=PUBLIC, users=(USER,), releases=(B,), minimal_trust_level="sgx", not_after=TIME,
-    answers_total=10,
+    answers_total=10, detail="label",
 )  # fmt: skip
 GRANT: Final = QueryGrant(
     nonce=NONCE, user=USER, model_id=MODEL, manifest=B, broker=PARTY, release=C, answers=100, detail="label",
@@ -85,6 +87,11 @@ GRANT: Final = QueryGrant(
 )  # fmt: skip
 REVOCATION: Final = Revocation(
     nonce=NONCE, party=PARTY, target="job", identifier=JOB, broker=USER, created=TIME
+)  # fmt: skip
+LEDGER_REQUEST: Final = LedgerRequest(nonce=NONCE, party=PARTY, dataset_id=DATASET, broker=USER)
+LEDGER: Final = Ledger(
+    dataset_id=DATASET, time=TIME, policy_version=2, jobs=1, max_jobs=3, attempts=2, attempt_bits=74, answers=64,
+    answers_total=1000, answer_bits=704, max_bits=20000,
 )  # fmt: skip
 BUNDLE_MANIFEST: Final = BundleManifest(
     name="digits-cnn", bundle_version="1.0", entry="model:DigitsCNN",
@@ -109,16 +116,21 @@ TCB_TERMS: Final = TcbTerms(
 def documents() -> list[Message]:
     """Signed, sealed and measured documents."""
     return [
-        SIGNED, MANIFEST, PUBLICATION, MODEL_MANIFEST, ORDER, POLICY, TERMS, GRANT, REVOCATION, RELEASE,
-        RELEASE_REVOCATION, TRUST, BUNDLE_MANIFEST, EVIDENCE, TdxDcapEvidence(quote=b"a quote", collateral=COLLATERAL),
+        SIGNED, MANIFEST, PUBLICATION, MODEL_MANIFEST, ORDER, POLICY, TERMS, GRANT, REVOCATION, RELEASE, TRUST,
+        RELEASE_REVOCATION, LEDGER_REQUEST, LEDGER, BUNDLE_MANIFEST, EVIDENCE,
+        TdxDcapEvidence(quote=b"a quote", collateral=COLLATERAL),
+        DcapQuote(quote=b"a quote"),
         SgxReferenceValue(mr_enclave=MEASURED, tcb=TCB_TERMS),
         SgxSignerReferenceValue(mr_signer=MEASURED, isv_prod_id=7, min_isv_svn=3), TCB_TERMS, *TCB_TERMS.tolerances,
         TdxReferenceValue(mr_td=HexBytes48("d" * 96), rtmrs=(HexBytes48("0" * 96),) * 4),
         OrderSecret(learning_seed=bytes(range(32)), outer_learning_rate=0.7, outer_momentum=0.9),
         JobReport(job_id=JOB, sequence=5, tick=40, total_ticks=60, round=2, loss=0.25, members_live=2, real_frames=90,
                   dummy_frames=70, refused_frames=0, codes=("provider.raised",)),
+        JobReport(job_id=JOB, sequence=9, tick=60, total_ticks=60, round=0, loss=None, members_live=0, real_frames=0,
+                  dummy_frames=70, refused_frames=0, outcome="failed", codes=("unavailable.rounds",),
+                  rounds_delivered=(0, 0)),
         BundleContents(manifest=BUNDLE_MANIFEST, files={"model.py": b"import torch\n", "provider.toml": b"name = 1\n"}),
-        RefusalDetail(expected="one of the providers", seen=None),
+        RefusalDetail(expected="one of the providers", seen=None, code="policy.provider"),
         RoleSpec(role=RoleName("trainer"), entry="services.trainer_enclave.enclave", needs_sandbox=True),
         MeasuredFiles(environment=A, roles={RoleName("broker"): MeasuredRole(
             entry="services.attestation.enclave", files={"common/enclave/boot.py": B, "trust_settings.json": C})}),

@@ -3,15 +3,17 @@
 from client.context import Endpoints, PinnedTrust
 from client.witnessing import WitnessMemory
 from common.bundle import TensorSpec
-from common.identifiers import SessionId, UploadId
+from common.identifiers import Fmspc, SessionId, UploadId
 from common.messages import query as q
 from common.messages import service as s
 from common.messages import training_door as t
 from common.messages.base import Message
+from common.messages.collateral import CollateralBundle, CollateralName, SeenCollateral, StoredCollateral
 from common.messages.signed import sign
-from tests.vectors.sample_broker import GENESIS, HEAD, WORD
+from tests.vectors.sample_broker import GENESIS, HEAD, MARK, WORD
 from tests.vectors.sample_documents import (
     BUNDLE,
+    COLLATERAL,
     DATASET,
     GRANT,
     JOB,
@@ -22,6 +24,7 @@ from tests.vectors.sample_documents import (
     ORDER,
     PARTY,
     RELEASE,
+    TIME,
     TRUST,
     USER,
     A,
@@ -55,6 +58,13 @@ def service_messages() -> list[Message]:
         event,
         s.JobEvents(events=(event,)),
         s.JobReports(reports=(s.ReportView(sequence=3, sealed=b"wrapped"),)),
+        StoredCollateral(
+            name=CollateralName(tee="sgx", fmspc=Fmspc("c0ffee000000"), ca="platform"),
+            collateral=COLLATERAL,
+            obtained=TIME,
+            source="https://pccs.invalid",
+        ),
+        CollateralBundle(sets=(COLLATERAL,)),
     ]
 
 
@@ -84,6 +94,7 @@ def files_of_a_party() -> list[Message]:
     return [
         endpoints,
         PinnedTrust(endpoints=endpoints, trust_settings=TRUST, release=sign(RELEASE, KEY), broker=GENESIS),
+        SeenCollateral(marks=(MARK,)),
         WitnessMemory(broker=A, head=HEAD),
         HEAD,
         OBJECT,

@@ -10,8 +10,10 @@ from collections.abc import Iterator
 import pytest
 
 from bench.kill import victims_of
+from bench.kill_driver import End, end_problems, told_problems
 from bench.kill_strike import LAUNCH_SECONDS, SLOT_SHARE, draw
-from bench.kill_victims import VICTIMS, ProcessGroup
+from bench.kill_victims import VICTIMS, ProcessGroup, unnamed
+from deploy.embedded.status import StackStatus
 
 PARENT = """
 import subprocess, sys
@@ -41,12 +43,38 @@ def test_moments_lie_anywhere_in_the_life_of_a_job_or_of_a_slot() -> None:
     assert SLOT_SHARE * 7 < max(of_slot) <= SLOT_SHARE * 8
 
 
+@pytest.mark.parametrize(
+    ("end", "died", "holds"),
+    [
+        (End("finished", None, "finished"), (), True),
+        (End("finished", None, "failed", ("provider.raised",)), (), True),
+        (End("finished", None, "failed"), ("ingest",), False),
+        (End("finished"), ("paramserver worker",), True),
+        (End("finished"), ("guardian",), True),
+        (End("finished"), ("trainer enclave", "query front"), False),
+        (End("failed", "policy.attempts"), ("trainer enclave",), True),
+        (End("failed"), (), False),
+        (End("running"), (), False),
+    ],
+    ids=str,
+)
+def test_a_job_that_taught_nothing_ends_with_a_reason(end: End, died: tuple[str, ...], holds: bool) -> None:
+    assert (not [*end_problems(end), *told_problems(end, died)]) is holds
+
+
 @pytest.fixture
 def parent() -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     """A process with a child, and that child's number; both end with their input."""
     with subprocess.Popen([sys.executable, "-c", PARENT], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         yield process, int(process.stdout.readline())
+
+
+def test_a_process_below_the_guardian_that_is_no_victim_is_found(parent: tuple[subprocess.Popen[bytes], int]) -> None:
+    process, child = parent
+    status = StackStatus(state="ready", guardian_pid=process.pid)
+    assert {pid for pid, _ in unnamed(status)} == {child}
+    assert unnamed(status.model_copy(update={"supervisor_pid": child})) == set()
 
 
 def test_what_outlives_a_killed_process_is_named(parent: tuple[subprocess.Popen[bytes], int]) -> None:

@@ -19,11 +19,17 @@ COMMANDS = [
     "owner seal",
     "owner upload",
     "owner policy",
+    "owner ledger",
+    "policy check",
+    "policy explain",
+    "policy diff",
+    "policy approve",
     "owner train",
     "owner watch",
     "owner jobs",
     "owner cancel",
     "owner grant",
+    "owner revoke-grant",
     "owner delete",
     "user pin",
     "user query",
@@ -36,6 +42,9 @@ COMMANDS = [
     "verify quote",
     "verify object",
     "verify model",
+    "audit fetch",
+    "audit verify",
+    "audit show",
     "up",
     "status",
     "down",
@@ -79,6 +88,43 @@ def test_a_malformed_identifier_is_a_usage_error(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["owner", "watch", "job_1", "--home", str(tmp_path)])
     assert result.exit_code == 2
     assert "job_[0-9a-f]{32}" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        ("user query rows.npy --grant none.json", "not_found.grant"),
+        ("user query none.npy --grant rows.npy", "not_found.file"),
+        ("owner seal none.npz", "not_found.file"),
+        ("owner upload none.sealed", "not_found.file"),
+        (f"owner policy data_{'0' * 32} --file none.json", "not_found.file"),
+        ("owner pin --trust-settings none.json", "not_found.file"),
+        ("measure --trust-settings none.json", "not_found.file"),
+        ("provider pack none", "not_found.file"),
+        ("provider publish none.bundle", "not_found.file"),
+        ("verify quote none.json", "not_found.file"),
+        ("verify object none.sealed", "not_found.file"),
+        ("verify object rows.npy", "not_found.file"),
+        ("witness run --settings none.json", "not_found.file"),
+    ],
+)
+def test_a_file_that_is_not_there_is_refused_like_other_bad_input(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str, code: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rows.npy").touch()
+    result = CliRunner().invoke(main, [*words.split(), "--home", str(tmp_path), "--json"])
+    assert result.exit_code == 1, result.output
+    told = json.loads(result.stdout)
+    assert (told["type"], told["code"], told["mender"]) == ("refused", code, "sender")
+    assert told["mend"]
+    assert "none" in told["seen"] or "rows.npy" in told["seen"]
+
+
+def test_a_grant_of_another_directory_is_not_revoked(tmp_path: Path) -> None:
+    arguments = ["owner", "revoke-grant", "grant_" + "0" * 32, "--home", str(tmp_path), "--json"]
+    told = json.loads(CliRunner().invoke(main, arguments).stdout)
+    assert (told["type"], told["code"]) == ("refused", "not_found.grant")
 
 
 def test_every_code_is_explained() -> None:

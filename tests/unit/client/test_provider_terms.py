@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from client.context import Party
-from client.provider import ProviderTerms, signed_terms
+from client.policy_terms import ProviderTerms
+from client.provider import signed_terms
 from common.identifiers import Digest
 from common.messages.objects import ObjectRef
 from common.messages.policy import BundleTerms

@@ -7,10 +7,12 @@ import pytest
 from rich.console import Console
 
 from client import events as e
+from client import ordering
 from client.rendering import JsonLines, Terminal, trust_words
 from common.errors import PolicyError
 from common.identifiers import JobId, ModelId, PartyKey
 from common.messages.policy import JobReport
+from common.messages.service import JobView
 
 JOB = JobId("job_" + "1" * 32)
 
@@ -67,6 +69,31 @@ def test_progress_and_lines_go_together(*, terminal: bool) -> None:
     assert "Training" in text
     assert "provider.raised" in text
     assert "3 real and 12 dummy frames" in text
+
+
+@pytest.mark.parametrize(
+    ("code", "command"),
+    [
+        ("confinement.bubblewrap", "operator can mend it: install bubblewrap: `apt-get install bubblewrap`"),
+        ("confinement.user_namespaces", "sysctl user.max_user_namespaces"),
+        ("confinement.seccomp", "apt-get install libseccomp2"),
+    ],
+)
+def test_a_job_that_failed_in_public_names_the_command_that_helps(code: str, command: str) -> None:
+    view = JobView(
+        job_id=JOB, state="failed", code=code, trainers=2, trust_level="simulation", accepted_at=0.0, model_id=None
+    )
+    text = shown(ordering._seen(view))
+    assert code in text
+    assert command in text
+
+
+def test_a_job_that_its_owner_cancelled_needs_no_mending() -> None:
+    view = JobView(
+        job_id=JOB, state="cancelled", code="policy.revoked", trainers=2, trust_level="simulation", accepted_at=0.0,
+        model_id=None,
+    )  # fmt: skip
+    assert "can mend it" not in shown(ordering._seen(view))
 
 
 def test_the_trust_level_is_not_overlooked() -> None:

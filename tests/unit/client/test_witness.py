@@ -7,9 +7,12 @@ from client.witness import WitnessSettings, watch
 from client.witnessing import Witness, WitnessMemory
 from common.crypto.key_file import Identity
 from common.errors import AppraisalError, AuthenticityError, FormatError, FreshnessError, UnavailableError
-from common.messages.attestation import LogHead
+from common.messages.attestation import BrokerRequest, LogHead
+from common.messages.decision_log import ConsistencyProof
+from services.attestation import state
 from services.attestation.context import WitnessRule
 from tests.fakes.broker_world import MEASUREMENTS, BrokerWorld, MemoryStore
+from tests.fakes.served_log import get_log
 
 
 class Served:
@@ -20,8 +23,7 @@ class Served:
         self.asked: list[bytes] = []
 
     def get(self, path: str) -> bytes:
-        assert path == "/v1/release"
-        return self.release.encode()
+        return self.release.encode() if path == "/v1/release" else get_log(self.world, path)
 
     def post(self, path: str, body: bytes) -> bytes:
         assert path == "/v1/broker"
@@ -48,7 +50,9 @@ class Watched:
 
     def again(self) -> Witness:
         """The witness's process, started anew."""
-        return Witness(self.identity, self.world.trust, self.service, self.directory / "witness.json", self.now)
+        return Witness(
+            self.identity, self.world.trust, self.service, self.directory / "witness.json", self.now, lambda _: None
+        )
 
     @property
     def remembered(self) -> LogHead:
@@ -74,6 +78,55 @@ def test_it_says_a_thing_once(watched: Watched) -> None:
     before = len(watched.service.asked)
     watched.witness.round()
     assert len(watched.service.asked) == before + 1  # only asks who the broker is
+
+
+def test_it_follows_a_verified_broker_without_another_quote(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.attestation.key_broker.AWAIT_SECONDS", 0.01)
+    assert not watched.witness.follow(), "nothing was verified yet"
+    watched.witness.round()
+    for _ in range(3):
+        watched.world.register_data()
+        before = len(watched.service.asked)
+        assert watched.witness.follow()
+        assert watched.remembered == watched.world.head
+        asked = [BrokerRequest.decode(raw).body.type for raw in watched.service.asked[before:]]
+        assert asked == ["await-head", "confirm-head"]
+    before = len(watched.service.asked)
+    assert watched.witness.follow(), "nothing new"
+    assert len(watched.service.asked) == before + 1
+
+
+def test_it_follows_no_other_boot(watched: Watched) -> None:
+    watched.witness.round()
+    older = watched.world.store.copy()
+    watched.world.register_data()
+    assert watched.witness.follow()
+    watched.world.restart()
+    assert not watched.witness.follow()
+    watched.witness.round()
+    watched.world.register_data()
+    watched.world.register_data()
+    assert watched.witness.follow()
+    watched.world.restart(older)  # its epoch is that of the one before, its boot is not
+    with pytest.raises(FreshnessError):
+        watched.witness.follow()
+    assert not watched.witness.broker_is_thawed
+    assert not watched.witness.follow()
+    with pytest.raises(FreshnessError, match="freshness.state"):
+        watched.witness.round()
+    assert watched.world.describe().frozen
+
+
+def test_a_key_that_was_not_quoted_is_not_followed(watched: Watched) -> None:
+    watched.witness.round()
+    stranger = Watched(watched.directory / "other")
+    honest = watched.service.post
+    watched.service.post = stranger.service.post  # type: ignore[method-assign]
+    with pytest.raises(AuthenticityError, match="authenticity.broker_reply"):
+        watched.witness.follow()
+    assert not watched.witness.broker_is_thawed
+    watched.service.post = honest  # type: ignore[method-assign]
+    assert not watched.witness.follow(), "a whole round first"
 
 
 def test_it_confirms_the_same_broker_after_a_restart_of_either(watched: Watched) -> None:
@@ -122,6 +175,46 @@ def test_it_refuses_a_second_instance_from_one_state(watched: Watched) -> None:
     watched.world.restart(store)
     with pytest.raises(FreshnessError, match="freshness.state"):
         watched.witness.round()
+
+
+def test_it_takes_nobodys_word_that_a_head_extends_the_one_it_remembers(watched: Watched) -> None:
+    """A proof that proves nothing, or none at all: the head is not confirmed, whatever broker and host say."""
+    watched.witness.round()
+    watched.world.register_data()
+    honest, remembered = watched.service.get, watched.remembered
+
+    def forged(path: str) -> bytes:
+        if not path.startswith("/v1/log/consistency"):
+            return honest(path)
+        proof = ConsistencyProof.decode(honest(path))
+        return proof.model_copy(update={"path": (*proof.path[:-1], bytes(32))}).encode()
+
+    def withheld(path: str) -> bytes:
+        if path.startswith("/v1/log/consistency"):
+            raise UnavailableError("unavailable.service")
+        return honest(path)
+
+    for get, error in ((forged, AuthenticityError), (withheld, UnavailableError)):
+        watched.service.get = get  # type: ignore[method-assign]
+        with pytest.raises(error):
+            watched.witness.round()
+        assert not watched.witness.broker_is_thawed
+        assert watched.remembered == remembered
+        assert watched.world.context.anchor.unconfirmed == 1
+    watched.service.get = honest  # type: ignore[method-assign]
+    watched.witness.round()
+    assert watched.world.context.anchor.unconfirmed == 0
+
+
+def test_it_may_be_further_behind_than_the_broker_remembers(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The host proves what the broker has forgotten."""
+    watched.witness.round()
+    monkeypatch.setattr(state, "ROOTS_KEPT", 2)
+    for _ in range(9):
+        watched.world.register_data()
+    watched.world.restart()
+    watched.again().round()
+    assert not watched.world.describe().frozen
 
 
 def test_it_stays_with_the_first_broker(watched: Watched) -> None:

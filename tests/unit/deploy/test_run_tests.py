@@ -1,8 +1,12 @@
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from deploy.embedded.run_tests import BUDGET_SECONDS, main, pytest_arguments
+from deploy.embedded.specification import CODE_ROOT
 
 
 @pytest.fixture
@@ -28,3 +32,21 @@ def test_kills_are_chosen_by_their_mark(root: Path) -> None:
 def test_an_unknown_suite_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["units"]) == 2
     assert "choose from unit, security" in capsys.readouterr().err
+
+
+def test_programs_get_the_figures_alone() -> None:
+    """One test of this file alone, so that the others need not be collected; what people read goes to stderr."""
+    program = (
+        "import sys; from deploy.embedded import run_tests; run_tests.pytest_arguments = lambda *_: sys.argv[1:];"
+        "sys.exit(run_tests.main(['unit', '--json', '--', '-k', 'test_an_unknown_suite_is_refused']))"
+    )
+    command, environment = (
+        [sys.executable, "-P", "-c", program, __file__, "--budget=unit=120"],
+        {"PYTHONPATH": str(CODE_ROOT)},
+    )
+    done = subprocess.run(command, cwd=CODE_ROOT, env=environment, capture_output=True, text=True, check=False)
+    told = json.loads(done.stdout)
+    assert (told["type"], told["exit_status"], done.returncode) == ("tests-run", 0, 0), done.stderr
+    assert (told["passed"], told["failed"], told["error"], told["skipped"]) == (1, 0, 0, 0)
+    assert told["suite_seconds"].keys() == {"unit"}
+    assert "1 passed" in done.stderr

@@ -78,3 +78,11 @@ def test_an_entry_that_is_absent_or_broken_is_refused(tmp_path: Path, text: str 
         _tree(tmp_path, entry=text)
     with pytest.raises(UnavailableError):
         import_closure("entry", tmp_path)
+
+
+def test_packages_of_others_that_lie_beside_ours_are_not_followed(tmp_path: Path) -> None:
+    """As in site-packages, where an installed command finds its own code."""
+    root = _tree(tmp_path, ours__init="", ours__entry="import theirs.part, ours.part", theirs__init="", ours__part="")
+    _tree(root, theirs__part="")
+    assert import_closure("ours.entry", root, ["ours"]) == {"ours/__init__.py", "ours/entry.py", "ours/part.py"}
+    assert "theirs/part.py" in import_closure("ours.entry", root)

@@ -29,6 +29,7 @@ def write_all(store: BlobStore, one: SealedObject) -> None:
 
 def test_an_object_is_readable_once_committed(store: BlobStore, one: SealedObject) -> None:
     write_all(store, one)
+    assert store.written.total == sum(len(leaf) for leaf in one.leaves())
     assert not store.exists(one.root)
     with pytest.raises(NotFoundError):
         store.read_leaf(one.root, 0)

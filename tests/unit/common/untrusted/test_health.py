@@ -1,4 +1,4 @@
-"""/healthz and /readyz: names of what is missing, and nothing else."""
+"""/healthz and /readyz: names of what is missing, and nothing else. /carried: bytes, for this machine alone."""
 
 import json
 import urllib.error
@@ -6,11 +6,13 @@ import urllib.request
 from collections.abc import Iterator
 
 import pytest
-from fastapi import FastAPI
+from fastapi import FastAPI, Request, Response
 from fastapi.testclient import TestClient
 
-from common.untrusted.health import HealthServer, Readiness
-from common.untrusted.http_health import health_router
+from common.untrusted.carried import ByteCount
+from common.untrusted.health import HealthServer, Readiness, is_this_machine
+from common.untrusted.http_health import count_bodies, health_router
+from common.untrusted.http_refusals import answer_refusals
 
 
 class Parts:
@@ -34,7 +36,9 @@ def readiness(parts: Parts) -> Readiness:
 
 @pytest.fixture
 def server(readiness: Readiness) -> Iterator[HealthServer]:
-    server = HealthServer(0, readiness)
+    counted = ByteCount()
+    counted.add(7)
+    server = HealthServer(0, readiness, carried={"rabbitmq": counted})
     yield server
     server.stop()
 
@@ -55,13 +59,47 @@ def test_the_server_names_what_it_waits_for(server: HealthServer, parts: Parts) 
     parts.broken = False
     assert get(server, "/readyz") == (200, {"ready": True, "waiting_for": []})
     assert get(server, "/metrics") == (404, {})
+    assert get(server, "/carried") == (200, {"rabbitmq": 7})
+
+
+def test_notes_are_told_and_hold_nothing_up() -> None:
+    notes: dict[str, str] = {}
+    readiness = Readiness({}, notes=lambda: notes)
+    assert readiness.report() == (200, {"ready": True, "waiting_for": []})
+    notes["model_1"] = "authenticity.sealed_object"
+    assert readiness.report() == (200, {"ready": True, "waiting_for": [], "notes": notes})
 
 
 def test_the_routes_say_the_same(readiness: Readiness, parts: Parts) -> None:
     app = FastAPI()
-    app.include_router(health_router(readiness))
+    app.include_router(health_router(readiness, {}))
     client = TestClient(app)
     assert client.get("/healthz").status_code == 200
     assert client.get("/readyz").json() == {"ready": False, "waiting_for": ["rabbitmq"]}
     parts.rabbitmq = True
     assert client.get("/readyz").status_code == 200
+
+
+def test_bodies_are_counted_both_ways_and_totals_are_told_to_this_machine_alone(readiness: Readiness) -> None:
+    app = FastAPI()
+    answer_refusals(app)
+    app.include_router(health_router(readiness, {"ingest": count_bodies(app)}))
+
+    @app.post("/twice")
+    async def twice(request: Request) -> Response:
+        return Response(2 * await request.body())
+
+    here = TestClient(app, client=("127.0.0.1", 1024))
+    assert here.get("/carried").json() == {"ingest": 0}
+    assert here.post("/twice", content=b"x" * 1000).content == b"x" * 2000
+    assert here.get("/readyz").content
+    assert here.get("/carried").json() == {"ingest": 3000}
+    assert TestClient(app, client=("192.0.2.1", 1024)).get("/carried").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("address", "here"),
+    [("127.0.0.1", True), ("::1", True), ("192.0.2.1", False), ("testclient", False), (None, False)],
+)
+def test_whoever_is_not_on_this_machine_is_elsewhere(address: str | None, *, here: bool) -> None:
+    assert is_this_machine(address) == here

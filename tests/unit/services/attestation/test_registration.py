@@ -155,3 +155,12 @@ def test_a_bundle_registered_twice_is_the_same_bundle(world: BrokerWorld) -> Non
     bundle = world.register_bundle()
     again = world.channel().ask(world.bundle_registration(bundle), Registered)
     assert again.bundle_id == bundle.bundle_id
+
+
+def test_a_bundle_key_opens_under_no_other_publication_and_terms(world: BrokerWorld) -> None:
+    """Neither for another provider nor for its own one, whose newer terms would be wider."""
+    stolen = world.bundle_registration(world.seal_bundle(world.provider))
+    for provider in (Party(), world.provider):
+        own = world.bundle_registration(world.seal_bundle(provider))
+        with pytest.raises(AuthenticityError, match="authenticity.wrapped_key"):
+            world.channel(provider).ask(own.model_copy(update={"bundle_key": stolen.bundle_key}), Registered)

@@ -10,6 +10,7 @@ from common.errors import AppraisalError, AuthenticityError, FormatError, Policy
 from common.identifiers import Digest, JobId, MrEnclave
 from common.key_retrieval import renew_lease
 from common.messages.attestation import ListMembers, Members, Registered, Revoked, RevokeRelease
+from common.messages.decision_log import LogEntry
 from common.messages.release import ReleaseRevocation
 from common.messages.signed import Signed, sign
 from services.attestation.lease_table import LEASE_SECONDS
@@ -102,8 +103,17 @@ def test_the_owner_reads_why_and_a_stranger_the_code_alone(
 
 
 def test_it_holds_after_a_restart_and_is_logged_once(world: BrokerWorld, data: SealedData) -> None:
-    bundle, before = world.register_bundle(), world.head.size
+    bundle = world.register_bundle()
+    world.start_job(data, bundle)
+    before = world.head.size
     first = revoke(world)
+    assert world.head.size == before + 1
+    entry = LogEntry.decode(world.store.entries[-1])
+    assert (entry.decision, entry.outcome, entry.subjects.release) == (
+        "revoke-release", "revoked", world.release.digest,
+    )  # fmt: skip
+    assert set(entry.subjects.signers) == {key.party for key in world.release_keys}
+    assert {data.owner.party, bundle.provider.party} < set(entry.subjects.parties)
     assert world.head.size == before + 1
     world.restart()
     size = world.head.size

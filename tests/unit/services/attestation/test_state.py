@@ -4,6 +4,7 @@ import pytest
 
 from common.crypto.keys import SecretKey
 from common.errors import AuthenticityError
+from common.messages.decision_log import LogSubjects
 from services.attestation import state as state_module
 from services.attestation.context import BrokerContext
 from services.attestation.decision_log import Decision
@@ -91,7 +92,7 @@ def test_a_snapshot_of_many_entries_is_whole_or_refused(world: BrokerWorld, monk
 def test_a_long_chain_is_written_anew(world: BrokerWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(state_module, "COMPACT_AFTER", 5)
     for count in range(12):
-        decision = Decision("budget-drawn", (bytes([count]),))
+        decision = Decision("draw-budget", LogSubjects(answers=count))
         world.context.state.commit(decision, world.time, world.context.state.tally_after("answers", 1))
     assert len(world.store.blobs) <= 6
     assert restarts(world, world.store).state.tally("answers") == 12
@@ -99,13 +100,13 @@ def test_a_long_chain_is_written_anew(world: BrokerWorld, monkeypatch: pytest.Mo
 
 def test_a_decision_that_was_not_stored_did_not_happen(world: BrokerWorld) -> None:
     class Full(MemoryStore):
-        def append(self, blob: bytes) -> None:  # noqa: ARG002 - it never looks at it
+        def append(self, entry: bytes, blob: bytes) -> None:  # noqa: ARG002 - it never looks at them
             raise OSError("no space left on device")
 
     world.restart(Full(world.store.blobs))
     head = world.head
     with pytest.raises(OSError, match="no space"):
-        world.context.state.commit(Decision("revoked", ()), world.time, TallyRecord(name="answers", count=1))
+        world.context.state.commit(Decision("revoke"), world.time, TallyRecord(name="answers", count=1))
     assert world.head == head
     assert world.context.state.tally("answers") == 0
 

@@ -1,5 +1,9 @@
 """The scheduler: the board is the truth, a task that could not be sent is sent later."""
 
+import threading
+
+import pytest
+
 from common.errors import UnavailableError
 from common.identifiers import JobId, ModelId
 from common.messages.service import OrderReceipt
@@ -59,3 +63,22 @@ def test_tasks_are_sent_once_the_queue_is_there_and_models_announced(world: Inge
     for _ in range(2):
         scheduler.step()
     assert queue.sent[3:] == [("query", model_id)]
+
+
+def test_a_step_that_fails_is_not_the_last(world: IngestWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    scheduler = Scheduler(world.ingest.board, RecordingQueue(), world.ingest.intake)
+    full_disk, cleaned = iter([OSError("disk full")]), threading.Event()
+
+    def clean_up() -> int:
+        for failure in full_disk:
+            raise failure
+        cleaned.set()
+        return 0
+
+    monkeypatch.setattr("services.ingest.scheduling._CLEANING_SECONDS", 0.0)
+    monkeypatch.setattr(world.ingest.intake, "abandon_stale", clean_up)
+    scheduler.start()
+    try:
+        assert cleaned.wait(10)
+    finally:
+        scheduler.stop()

@@ -51,6 +51,14 @@ def test_schedule_too_short_ends_finished_short() -> None:
     assert 0 < job.server.rounds.rounds_done < 6
 
 
+def test_a_job_without_a_round_tells_its_owner_so_though_no_member_did() -> None:
+    job = InMemoryJob(make_schedule(), executors={slot: DelayedExecutor() for slot in (0, 1)})
+    job.run()
+    assert (outcome := job.server.outcome()) == "failed"
+    assert job.server.report(1, 10).codes == ()
+    assert job.server.report(2, job.schedule.total_ticks, outcome).codes == ("unavailable.rounds",)
+
+
 def test_failing_provider_leaves_the_same_trace() -> None:
     healthy = InMemoryJob(make_schedule())
     failing = InMemoryJob(make_schedule(), sandboxes={1: LeastSquares(fails_in=2, code="provider.timeout")})

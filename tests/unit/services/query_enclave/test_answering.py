@@ -39,6 +39,16 @@ def test_a_label_grant_gives_no_scores(world: QueryWorld) -> None:
     np.testing.assert_array_equal(answer.labels, (rows_of(2) @ WEIGHTS_CF.T).argmax(axis=1))
 
 
+def test_terms_that_allow_less_than_the_grant_give_less(world: QueryWorld) -> None:
+    session = world.session(world.launch(), world.grant(answers=BLOCK_ANSWERS + 40))
+    world.ledger.detail = "label"
+    assert session.ask(rows_of(4)).scores is None
+    world.ledger.detail = "scores"  # wider terms: what is held was charged as labels
+    for _ in range(BLOCK_ANSWERS // 4 - 1):
+        assert session.ask(rows_of(4)).scores is None
+    assert session.ask(rows_of(4)).scores is not None
+
+
 def test_each_row_costs_one_answer(world: QueryWorld) -> None:
     session = world.session(world.launch(), world.grant(answers=10))
     assert [session.ask(rows_of(count)).answers_left for count in (1, 4, 2)] == [9, 5, 3]

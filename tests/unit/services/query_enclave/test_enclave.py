@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from common.door import Door
-from common.errors import ConflictError, FormatError, NotFoundError, UnavailableError
+from common.errors import ConfinementError, ConflictError, FormatError, NotFoundError, UnavailableError
 from common.identifiers import JobId, ModelId
 from common.messages.query import PlaceModel, QueryEnclaveStatus
+from common.sandbox import bubblewrap
+from common.sandbox.probe import require_confinement
 from services.query_enclave.enclave import LowerBoundClock, QueryEnclave
 from tests.fakes.broker_world import BrokerWorld
 
@@ -62,3 +64,13 @@ def test_the_clock_never_goes_back(monkeypatch: pytest.MonkeyPatch) -> None:
     assert clock.now() >= int(now)
     monkeypatch.setattr(time, "time", lambda: now - 86_400)
     assert clock.now() >= int(now)
+
+
+def test_where_nothing_can_be_confined_status_says_so_and_no_keys_are_asked_for(
+    relay: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bubblewrap, "_PLACES", ("/nonexistent/bwrap",))
+    require_confinement.cache_clear()
+    for name, body in (("status", b""), ("place", REQUEST), ("place", REQUEST)):
+        with pytest.raises(ConfinementError, match=r"apt-get install bubblewrap"):
+            relay.call(name, body, seconds=10)

@@ -2,13 +2,18 @@
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 
+import pytest
 from redis import Redis
 
-from common.errors import PolicyError, UnavailableError
+from common.errors import AuthenticityError, PolicyError, UnavailableError
 from common.identifiers import JobId, ModelId
+from common.untrusted.enclave_probe import EnclaveProbe
+from common.untrusted.health import Readiness
 from services.query_enclave.leases import Leases
-from services.query_enclave.placements import Placements
+from services.query_enclave.placements import FIRST_PAUSE_SECONDS, Placements
+from services.query_enclave.worker import enclave_checks
 
 MODELS = [ModelId("model_" + f"{number:032x}") for number in range(4)]
 JOB = JobId("job_" + "0" * 32)
@@ -62,13 +67,18 @@ class Worker:
         self.served: set[ModelId] = set()
         self.revoked: set[ModelId] = set()
         self.broken: set[ModelId] = set()
+        self.damaged: set[ModelId] = set()
+        self.missing_at_launch: tuple[ModelId, ...] = ()
         self.placements = Placements(lambda: self.known, self._launch, self.leases, capacity=2)
 
     def _launch(self, model_id: ModelId, _job: JobId, _on_exit: Callable[[], None]) -> Placed:
+        self.missing_at_launch = self.placements.missing
         if model_id in self.revoked:
             raise PolicyError("policy.revoked")
         if model_id in self.broken:
             raise UnavailableError("unavailable.enclave")
+        if model_id in self.damaged:
+            raise AuthenticityError("authenticity.sealed_object")
         return Placed(self.served, model_id)
 
     def look(self, *asked: ModelId) -> set[ModelId]:
@@ -128,3 +138,49 @@ def test_a_model_whose_enclave_fails_is_missing() -> None:
     worker.broken.add(MODELS[0])
     assert worker.look() == {MODELS[1]}
     assert worker.placements.missing == (MODELS[0],)
+
+
+def test_a_damaged_model_is_waited_for_a_while_then_named_and_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = Worker(2)
+    worker.damaged.add(MODELS[0])
+    assert not worker.placements.settled
+    assert worker.look() == {MODELS[1]}
+    assert not worker.placements.settled
+    monkeypatch.setattr("services.query_enclave.placements.WAITED_SECONDS", 0.0)
+    assert worker.placements.settled
+    assert worker.placements.failures == {MODELS[0]: "authenticity.sealed_object"}
+    worker.damaged.clear()
+    monkeypatch.setattr(time, "monotonic", lambda now=time.monotonic: now() + FIRST_PAUSE_SECONDS)
+    assert worker.look() == set(MODELS[:2])
+    assert worker.placements.failures == {}
+
+
+def test_a_model_that_was_not_tried_yet_is_waited_for_however_long_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.query_enclave.placements.WAITED_SECONDS", 0.0)
+    worker = Worker(1)
+    worker.look()
+    assert worker.missing_at_launch == (MODELS[0],)
+    assert worker.placements.settled
+
+
+class Probe(EnclaveProbe):
+    """A probe of which only the outcome counts."""
+
+    def __init__(self, *, passed: bool, failure: str | None = None) -> None:
+        super().__init__("query", Path("/nowhere"))
+        self.passed, self.failure = passed, failure
+
+
+@pytest.mark.parametrize(
+    ("probe", "waiting_for"),
+    [
+        (Probe(passed=True), []),
+        (Probe(passed=False), ["enclave"]),
+        (Probe(passed=False, failure="unavailable.launcher"), ["enclave"]),
+        (Probe(passed=False, failure="confinement.user_namespaces"), ["enclave", "confinement"]),
+    ],
+)
+def test_a_worker_without_models_is_ready_once_its_enclaves_confine(probe: Probe, waiting_for: list[str]) -> None:
+    worker = Worker(0)
+    worker.look()
+    assert Readiness(enclave_checks(probe, worker.placements)).waiting_for() == waiting_for

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from common.crypto.keys import SecretKey
 from common.errors import ConfinementError, FormatError
 from common.messages.order import TrainingOrder
-from services.trainer_enclave.dataset import Columns, RoundRows, join_columns, shard_rows
+from services.trainer_enclave.dataset import Columns, RoundRows, join_columns, restrict_columns, shard_rows
 from services.trainer_enclave.running import require_sound
 from tests.fakes.in_memory_job import make_schedule
 from tests.fakes.training_world import TrainingWorld
@@ -77,3 +77,11 @@ def test_unsound_pairs_are_refused(tmp_path: Path) -> None:
     for unsound, level in wrong:
         with pytest.raises(ConfinementError, match="confinement.pair"):
             require_sound(unsound, level)
+
+
+def test_only_allowed_columns_are_read() -> None:
+    table = {"image": np.zeros((3, 2)), "label": np.zeros(3), "name": np.zeros(3)}
+    assert set(restrict_columns(table, None)) == set(table)
+    assert set(restrict_columns(table, ("label", "image", "other"))) == {"image", "label"}
+    with pytest.raises(FormatError, match="format.dataset"):
+        restrict_columns(table, ())

@@ -1,0 +1,49 @@
+"""`cloister audit fetch|verify|show` (side: verifier)."""
+
+from pathlib import Path
+
+import click
+
+from client import audit as operations
+from client.commands.options import Surroundings, party_command
+from client.commands.types import DATASET, JOB, MODEL
+from common.identifiers import DatasetId, JobId, ModelId
+
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@click.group()
+def audit() -> None:
+    """The key broker's decision log: what it released, refused and revoked, for whom, on what evidence."""
+
+
+@audit.command()
+@click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("broker.log"), show_default=True)
+@party_command("owner")
+def fetch(here: Surroundings, output: Path) -> None:
+    """Get the log, verify it, and keep it in a file."""
+    here.run(operations.fetch(here.party, output))
+
+
+@audit.command()
+@click.argument("source", metavar="FILE", type=_FILE)
+@click.option("--seen", multiple=True, type=_FILE, help="A witness's memory or another fetched log to hold it against.")
+@party_command("owner")
+def verify(here: Surroundings, source: Path, seen: tuple[Path, ...]) -> None:
+    """Verify a fetched log, offline: its signed head, every leaf, and that it extends what was seen before."""
+    here.run(operations.verify(here.party, source, seen))
+
+
+@audit.command()
+@click.argument("source", metavar="[FILE]", required=False, type=_FILE)
+@click.option("--dataset", type=DATASET, help="Entries about a data set.")
+@click.option("--job", type=JOB, help="Entries about a job, and about what it uses.")
+@click.option("--model", type=MODEL, help="Entries about a model and the job that made it.")
+@party_command("owner")
+def show(
+    here: Surroundings, source: Path | None, dataset: DatasetId | None, job: JobId | None, model: ModelId | None
+) -> None:
+    """Tell this party's entries, of a fetched log or of the newest; verified first."""
+    if sum(one is not None for one in (dataset, job, model)) > 1:
+        raise click.UsageError("name one of --dataset, --job and --model")
+    here.run(operations.show(here.party, operations.About(dataset, job, model), source))

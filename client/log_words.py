@@ -1,0 +1,53 @@
+"""An entry of the decision log in words (side: owner)."""
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+
+from common.messages.decision_log import LogEntry, LogSubjects
+from common.refusals import REFUSALS
+
+_SHOWN = 16
+"""Digits of a digest or key: enough to tell it from others. `--json` has all of them."""
+
+
+def entry_summary(entry: LogEntry) -> str:
+    """When, what, how it ended, and about which things."""
+    at = datetime.fromtimestamp(entry.time, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    outcome = entry.outcome if entry.code is None else f"{entry.outcome} {entry.code}"
+    return "  ".join([at, entry.decision, outcome, *_things(entry.subjects)])
+
+
+def entry_details(entry: LogEntry) -> Iterator[str]:
+    """For whom, under which terms, on what evidence; who can mend a refusal."""
+    subjects = entry.subjects
+    yield from _named("asked for by", subjects.signers)
+    yield from _named("document", [subjects.document] if subjects.document else [])
+    terms = [*subjects.policies, *([subjects.terms] if subjects.terms else [])]
+    yield from _named("under the terms", terms)
+    for name, value in (
+        ("launch", subjects.launch),
+        ("evidence (SHA-256 of the quote)", subjects.evidence),
+        ("measurement", subjects.measurement),
+        ("release", subjects.release),
+    ):
+        yield from _named(name, [value] if value else [])
+    if entry.code in REFUSALS:
+        mender, mend = REFUSALS[entry.code]
+        yield f"{mender} can mend it: {mend}"
+
+
+def _things(subjects: LogSubjects) -> Iterator[str]:
+    yield from subjects.datasets
+    yield from (name for name in (subjects.bundle, subjects.job, subjects.grant) if name is not None)
+    if subjects.role is not None:
+        slot = "" if subjects.slot is None else f" {subjects.slot}"
+        yield f"{subjects.role}{slot}" + ("" if subjects.attempt is None else f", attempt {subjects.attempt}")
+    if subjects.answers is not None:
+        yield f"{subjects.answers} answers"
+    if subjects.job_outcome is not None:
+        yield subjects.job_outcome
+
+
+def _named(name: str, values: Sequence[str]) -> Iterator[str]:
+    if values:
+        yield f"{name}: {', '.join(f'{value[:_SHOWN]}...' for value in values)}"

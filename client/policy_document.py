@@ -1,0 +1,206 @@
+"""The YAML form of a policy, section by section: it reads like a sentence (side: owner).
+
+    allow WHOM, for which PURPOSE, of which COLUMNS, WHERE, UNTIL when, AT MOST how much, ANSWERING whom, CHANGING how
+
+Fields are those of common/messages/policy under shorter names; docs/policy.md explains each. A field that nothing
+enforces does not exist. What is left out takes its default, and the defaults allow nobody anything.
+"""
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Final, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from client.policy_terms import PolicyTerms, ProviderTerms
+from common.bundle import ColumnName
+from common.identifiers import Digest, PartyKey
+from common.messages.base import Count, Message, Seconds
+from common.messages.policy import MAX_APPROVERS, AnswerDetail, CodeMeasurement, TrustLevelName
+from common.messages.tcb_terms import TcbTerms, TcbTolerance
+
+Sandboxes = Annotated[tuple[Literal["native", "wasm"], ...], Field(min_length=1, max_length=2)]
+Purposes = Annotated[tuple[Literal["training", "refining"], ...], Field(min_length=1, max_length=2)]
+Few = Field(max_length=256)
+Many = Field(max_length=1024)
+StateValues = Annotated[int, Field(ge=1, le=1 << 32)]
+
+
+def _end_of_day(text: object) -> object:
+    """The last second of a day in UTC, as Unix time; what is not a text was read before."""
+    if not isinstance(text, str):
+        return text
+    try:
+        day = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
+    except ValueError:
+        raise ValueError("a day as 2027-06-30") from None
+    return int((day + timedelta(days=1)).timestamp()) - 1
+
+
+Day = Annotated[Seconds, BeforeValidator(_end_of_day)]
+"""A day, to its end in UTC."""
+
+
+class Tolerance(TcbTolerance):
+    """A tolerance whose limits are written as days."""
+
+    until: Day | None = None
+    min_tcb_date: Day | None = None
+
+
+class Tcb(TcbTerms):
+    """The terms over platforms (common/messages/tcb_terms), with days for times."""
+
+    tolerances: Annotated[tuple[Tolerance, ...], Field(max_length=9)] = ()
+
+    @property
+    def terms(self) -> TcbTerms:
+        """The message."""
+        return TcbTerms.model_validate(self.model_dump())
+
+
+class Where(Message):
+    """On what machines, and by which code of Cloister's."""
+
+    trust_level: TrustLevelName | None = None
+    releases: Annotated[tuple[Digest, ...], Few] = ()
+    measurements: Annotated[tuple[CodeMeasurement, ...], Few] = ()
+    tcb: Tcb = Tcb()
+
+
+class TrainingWhere(Where):
+    """A data set's conditions also say how provider code is confined, and on how many trainers it runs."""
+
+    revoked_releases: Annotated[tuple[Digest, ...], Few] = ()
+    sandboxes: Sandboxes = ("native",)
+    min_trainers: Annotated[int, Field(ge=1, le=1024)] = 1
+    max_trainers: Annotated[int, Field(ge=1, le=1024)] = 8
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.min_trainers > self.max_trainers:
+            raise ValueError("min_trainers at most max_trainers")
+        return self
+
+
+class Providers(Message):
+    """Whose code."""
+
+    providers: Annotated[tuple[PartyKey, ...], Few] = ()
+    bundles: Annotated[tuple[Digest, ...], Many] = ()
+
+
+class Owners(Message):
+    """Whose data."""
+
+    owners: Annotated[tuple[PartyKey, ...], Many] = ()
+
+
+class AtMost(Message):
+    """How much."""
+
+    jobs: Count = 1
+    attempts: Annotated[int, Field(ge=1, le=64)] = 8
+    state_values: StateValues | None = None
+    bits: Count | None = None
+
+
+class Answering(Message):
+    """Who may ask the models, how often, and what an answer tells."""
+
+    users: Annotated[tuple[PartyKey, ...], Many] = ()
+    answers: Count = 0
+    detail: AnswerDetail = "scores"
+
+
+class OwnersAnswering(Answering):
+    """The owner also says whether a model's provider may ask it."""
+
+    provider_too: bool = False
+
+
+class Changing(Message):
+    """Who must agree to the next version, beside the owner."""
+
+    approvers: Annotated[tuple[PartyKey, ...], Field(max_length=MAX_APPROVERS)] = ()
+    approvals: Annotated[int, Field(ge=0, le=MAX_APPROVERS)] = 0
+
+    @model_validator(mode="after")
+    def _can_be_had(self) -> Self:
+        if self.approvals > len(set(self.approvers)):
+            raise ValueError("at most as many approvals as there are different approvers")
+        return self
+
+
+class DataPolicyDocument(Message):
+    """An owner's policy over one data set."""
+
+    policy: Literal["data"]
+    allow: Providers
+    purpose: Purposes = ("training",)
+    columns: Annotated[tuple[ColumnName, ...], Field(max_length=64)] = ()
+    where: TrainingWhere = TrainingWhere()
+    until: Day
+    at_most: AtMost = AtMost()
+    answering: OwnersAnswering = OwnersAnswering()
+    changing: Changing = Changing()
+
+    @property
+    def terms(self) -> PolicyTerms:
+        """The owner's choices, as the options of `cloister owner policy` state them."""
+        return PolicyTerms(
+            providers=self.allow.providers,
+            bundles=self.allow.bundles,
+            purposes=self.purpose,
+            columns=self.columns,
+            minimal_trust_level=self.where.trust_level,
+            releases=self.where.releases,
+            revoked_releases=self.where.revoked_releases,
+            measurements=self.where.measurements,
+            tcb=self.where.tcb.terms,
+            sandboxes=self.where.sandboxes,
+            min_trainers=self.where.min_trainers,
+            max_trainers=self.where.max_trainers,
+            not_after=self.until,
+            max_jobs=self.at_most.jobs,
+            max_attempts=self.at_most.attempts,
+            max_state_class=self.at_most.state_values,
+            max_bits=self.at_most.bits,
+            users=self.answering.users,
+            answers_total=self.answering.answers,
+            detail=self.answering.detail,
+            grants_to_provider=self.answering.provider_too,
+            approvers=self.changing.approvers,
+            approvals_needed=self.changing.approvals,
+        )
+
+
+class BundleTermsDocument(Message):
+    """A provider's terms over one bundle."""
+
+    policy: Literal["bundle"]
+    allow: Owners = Owners()
+    where: Where = Where()
+    until: Day
+    answering: Answering
+
+    @property
+    def terms(self) -> ProviderTerms:
+        """The provider's choices."""
+        return ProviderTerms(
+            owners=self.allow.owners,
+            minimal_trust_level=self.where.trust_level,
+            releases=self.where.releases,
+            measurements=self.where.measurements,
+            tcb=self.where.tcb.terms,
+            not_after=self.until,
+            users=self.answering.users,
+            answers_total=self.answering.answers,
+            detail=self.answering.detail,
+        )
+
+
+DOCUMENTS: Final[dict[str, type[DataPolicyDocument] | type[BundleTermsDocument]]] = {
+    "data": DataPolicyDocument,
+    "bundle": BundleTermsDocument,
+}
+"""By the word behind `policy:`."""

@@ -1,0 +1,150 @@
+"""A policy in plain English, and how many bits it lets out (side: owner)."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from client.policy_terms import PartyTerms, PolicyTerms, ProviderTerms
+from common.leakage import BITS_PER_TICK, AnswerSize, answer_bits
+from common.messages.tcb_terms import TcbTerms
+
+MAX_CLASSES: Final = 1 << 32
+"""A label is a number of 32 bits (docs/formats.md, section 16)."""
+
+SCORE_BYTES: Final = 4
+"""Scores are taken to be float32, one a class."""
+
+
+@dataclass(frozen=True)
+class Assumed:
+    """What a policy does not say, and bits depend on: classes of an answer, ticks of a job's schedule."""
+
+    classes: int | None = None
+    ticks: int | None = None
+
+
+@dataclass(frozen=True)
+class Bits:
+    """Bounds; None where what is assumed does not suffice. `limit` is the policy's own."""
+
+    per_answer: int | None
+    answers: int | None
+    attempts: int | None
+    limit: int | None
+
+    @property
+    def most(self) -> int | None:
+        """What can leave at most, by all that is known."""
+        sums = [] if self.answers is None or self.attempts is None else [self.answers + self.attempts]
+        return min([*sums, *([] if self.limit is None else [self.limit])], default=None)
+
+
+def bits_of(terms: PolicyTerms | ProviderTerms, assumed: Assumed) -> Bits:
+    """How many bits these terms let out (common/leakage). Labels have a bound without assumptions, scores have none."""
+    classes = assumed.classes or (MAX_CLASSES if terms.detail == "label" else None)
+    each = None if classes is None else answer_bits(AnswerSize(classes, SCORE_BYTES * classes), terms.detail)
+    answers = None if each is None else each * terms.answers_total
+    if terms.answers_total == 0:
+        answers = 0
+    if not isinstance(terms, PolicyTerms):
+        return Bits(each, answers, 0, None)
+    launches = terms.max_jobs * terms.max_trainers * terms.max_attempts
+    attempts = None if assumed.ticks is None and launches else launches * (assumed.ticks or 0) * BITS_PER_TICK
+    return Bits(each, answers, attempts, terms.max_bits)
+
+
+def sentences(terms: PolicyTerms | ProviderTerms, assumed: Assumed) -> Iterator[str]:
+    """What the terms say."""
+    yield from _who(terms) if isinstance(terms, PolicyTerms) else _whose(terms)
+    yield from _where(terms)
+    yield from _answers(terms)
+    yield from _bits(bits_of(terms, assumed))
+    if isinstance(terms, PolicyTerms):
+        yield _changes(terms)
+
+
+def _who(terms: PolicyTerms) -> Iterator[str]:
+    if not terms.providers or not terms.max_jobs:
+        yield "Nobody may train on this data."
+        return
+    bundles = f"the bundles with roots {_list(terms.bundles)}" if terms.bundles else "any of their bundles"
+    yield f"Code of {_list(terms.providers)} may be used for {_list(terms.purposes)}, with {bundles}."
+    columns = f"only the columns {_list(terms.columns)}" if terms.columns else "every column"
+    size = "of any size" if terms.max_state_class is None else f"of at most {terms.max_state_class:,} float32 values"
+    yield f"It reads {columns}, and makes models {size}."
+    yield (
+        f"At most {terms.max_jobs} jobs, of {terms.min_trainers} to {terms.max_trainers} trainers, "
+        f"each started at most {terms.max_attempts} times in a job. Confined by: {_list(terms.sandboxes)}."
+    )
+
+
+def _whose(terms: ProviderTerms) -> Iterator[str]:
+    yield f"{_list(terms.owners) if terms.owners else 'Any owner'} may train with this bundle."
+
+
+def _where(terms: PartyTerms) -> Iterator[str]:
+    level = terms.minimal_trust_level or "a hardware TEE, unless the identity was made with --unsafe-simulation"
+    release = f"releases {_list(terms.releases)}" if terms.releases else "the release that is pinned when it is signed"
+    yield f"Machines: {level} or stronger. Code: {release}."
+    if isinstance(terms, PolicyTerms) and terms.revoked_releases:
+        yield f"Nothing goes on under the releases {_list(terms.revoked_releases)}: running jobs and models stop."
+    if terms.measurements:
+        yield f"Of its enclaves only those that measure {_list(terms.measurements)}."
+    yield from _tcb(terms.tcb)
+    end = "as many days as `--days` says" if terms.not_after is None else f"until {day_words(terms.not_after)}"
+    yield f"All this holds {end}."
+
+
+def _tcb(tcb: TcbTerms) -> Iterator[str]:
+    yield f"Platforms whose TCB Intel calls {_list(tcb.accepted_statuses)}."
+    for one in tcb.tolerances:
+        limits = (("until", one.until), ("with a TCB from", one.min_tcb_date))
+        words = " and ".join(f"{word} {day_words(at)}" for word, at in limits if at is not None)
+        yield f"{one.status} is tolerated {words}."
+    for name in sorted(type(tcb).model_fields.keys() - {"accepted_statuses", "tolerances"}):
+        if getattr(tcb, name) != type(tcb).model_fields[name].default:
+            value = getattr(tcb, name)
+            yield f"Platforms: {name} {_list(value) if isinstance(value, tuple) else str(value).lower()}."
+
+
+def _answers(terms: PolicyTerms | ProviderTerms) -> Iterator[str]:
+    if not terms.answers_total:
+        yield "Nobody may ask a model that comes of it."
+        return
+    users = _list(terms.users) if terms.users else "Whoever every owner of the data grants it to"
+    tells = "the label alone" if terms.detail == "label" else "all scores"
+    over = "over all models of this data" if isinstance(terms, PolicyTerms) else "for each model"
+    yield f"{users} may ask: at most {terms.answers_total:,} answers {over}, each tells {tells}."
+    if isinstance(terms, PolicyTerms):
+        yield f"A model's own provider may {'ask too' if terms.grants_to_provider else 'not ask it'}."
+
+
+def _bits(bits: Bits) -> Iterator[str]:
+    if bits.answers is None:
+        yield "How much answers can carry depends on the number of classes: say --classes."
+    elif bits.per_answer is not None:
+        yield f"Answers can carry {bits.answers:,} bits, {bits.per_answer} each."
+    if bits.attempts is None:
+        yield "What attempts are charged depends on the schedule: say --ticks."
+    elif bits.attempts:
+        yield f"Attempts are charged {bits.attempts:,} bits at most, {BITS_PER_TICK} a tick of the schedule."
+    limit = "no limit of its own" if bits.limit is None else f"at most {bits.limit:,}"
+    yield f"In bits the policy sets {limit}."
+    if bits.most is not None:
+        yield f"Counted so, at most {bits.most:,} bits leave."
+
+
+def _changes(terms: PolicyTerms) -> str:
+    if not terms.approvals_needed:
+        return "Its owner alone may change it."
+    return f"To change it takes its owner and {terms.approvals_needed} of {_list(terms.approvers)}."
+
+
+def _list(values: Iterable[object]) -> str:
+    return ", ".join(map(str, values))
+
+
+def day_words(at: int) -> str:
+    """A time in words."""
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M} UTC"

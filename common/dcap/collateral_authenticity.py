@@ -1,0 +1,76 @@
+"""Is this collateral authentic under an allowed root, without a quote? (side: host).
+
+A filter for whoever stores collateral, so that a lying server or a forged file cannot displace what is good. It is no
+verification: the enclave makes every check anew, with the quote. *Not* checked here: revocation, and the dates of
+certificates below the root.
+"""
+
+import json
+from collections.abc import Collection
+from datetime import datetime
+from typing import Final
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.x509 import Certificate, load_der_x509_crl
+
+from common.dcap.certificates import UNREADABLE, require_collateral_chains
+from common.dcap.collateral import require_collateral
+from common.dcap.collateral_name import name_of_collateral
+from common.dcap.roots import require_allowed_root
+from common.errors import AuthenticityError, FormatError
+from common.messages.collateral import CollateralName
+from common.messages.evidence import AllowedRoot, Collateral
+
+_HALF: Final = 32
+
+
+def require_authentic_collateral(collateral: Collateral, roots: Collection[AllowedRoot], at: int) -> CollateralName:
+    """What it is for, when it is complete, current at `at`, and signed under one of `roots`.
+
+    Raises `FormatError`, `FreshnessError`, `AuthenticityError` or `AppraisalError` (appraisal.root).
+    """
+    name = name_of_collateral(collateral)
+    signers = require_collateral_chains(collateral, at)
+    require_allowed_root(signers.chains.root_key, name.tee, roots)
+    require_collateral(collateral, name.tee, at)
+    _require_signed(collateral.tcb_info, collateral.tcb_info_signature, signers.tcb_info_signer)
+    _require_signed(collateral.qe_identity, collateral.qe_identity_signature, signers.qe_identity_signer)
+    _require_crl_of(collateral.pck_crl, signers.pck_ca)
+    _require_crl_of(collateral.root_ca_crl, signers.root)
+    return name
+
+
+def next_update(collateral: Collateral) -> int:
+    """When the first of its four documents is overdue. Raises `FormatError` (format.collateral)."""
+    try:
+        documents = [json.loads(text)["nextUpdate"] for text in (collateral.tcb_info, collateral.qe_identity)]
+        crls = [load_der_x509_crl(der).next_update_utc for der in (collateral.pck_crl, collateral.root_ca_crl)]
+        ends = [*(datetime.fromisoformat(text) for text in documents), *(end for end in crls if end is not None)]
+        return int(min(end.timestamp() for end in ends))
+    except (*UNREADABLE, KeyError) as cause:
+        raise FormatError("format.collateral", expected="documents and CRLs with a next update") from cause
+
+
+def _require_signed(text: str, signature: bytes, signer: Certificate) -> None:
+    key = signer.public_key()
+    r, s = (int.from_bytes(half, "big") for half in (signature[:_HALF], signature[_HALF:]))
+    try:
+        if not isinstance(key, EllipticCurvePublicKey):
+            raise InvalidSignature
+        key.verify(encode_dss_signature(r, s), text.encode(), ECDSA(SHA256()))
+    except InvalidSignature as cause:
+        raise AuthenticityError("authenticity.collateral", expected="documents signed by their issuer") from cause
+
+
+def _require_crl_of(der: bytes, issuer: Certificate) -> None:
+    try:
+        crl = load_der_x509_crl(der)
+        key = issuer.public_key()
+        genuine = isinstance(key, EllipticCurvePublicKey) and crl.is_signature_valid(key)
+    except UNREADABLE as cause:
+        raise FormatError("format.collateral", expected="a DER CRL") from cause
+    if not genuine or crl.issuer != issuer.subject:
+        raise AuthenticityError("authenticity.collateral", expected="CRLs signed by their issuer")

@@ -1,0 +1,53 @@
+"""How many bits of a data set can leave by what its policy allows (side: library).
+
+Whoever chooses among n outcomes that an observer can tell apart says at most log2(n) bits by one choice (Shannon 1948,
+section 6: entropy is largest when all are equally likely), and choices add up: the outcomes of several are the product.
+Provider code that saw the data is taken to choose everything that it can influence, so these are bounds on what it says
+on purpose, and on what a model gives away by itself.
+
+    label      one of C classes, or one of F refusals instead, at one of Q ticks:  ceil(log2(C + F)) + ceil(log2(Q))
+    scores     R bytes of output, or a refusal, at one of Q ticks:                 8 R + 1 + ceil(log2(Q))
+    attempt    a launch of a trainer, which shows provider code the data: `BITS_PER_TICK` for each tick of the schedule
+
+The price of an attempt is a convention, not a bound: frames say nothing, but the host sees an enclave's CPU time and
+memory (docs/threat-model.md), and a busy or idle tick is the coarsest sign that it can read there.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+from common.messages.order import Schedule
+from common.messages.policy import AnswerDetail
+
+FAILURES: Final = 16
+"""F: at least as many as there are refusals that provider code can cause in place of an answer."""
+
+RELEASE_TICKS: Final = 64
+"""Q: at least as many as there are quanta up to a query's deadline; a query has one or more answers."""
+
+BITS_PER_TICK: Final = 1
+
+
+@dataclass(frozen=True)
+class AnswerSize:
+    """What one row's answer can be: one of `classes` labels, or `row_bytes` bytes of scores."""
+
+    classes: int
+    row_bytes: int
+
+
+def answer_bits(size: AnswerSize, detail: AnswerDetail) -> int:
+    """Most bits that one answer carries, its time of leaving included."""
+    if detail == "scores":
+        return 8 * size.row_bytes + 1 + _bits(RELEASE_TICKS)  # 2^(8 R) + F < 2^(8 R + 1)
+    return _bits(size.classes + FAILURES) + _bits(RELEASE_TICKS)
+
+
+def attempt_bits(schedule: Schedule) -> int:
+    """What one launch of one trainer is charged."""
+    return schedule.total_ticks * BITS_PER_TICK
+
+
+def _bits(choices: int) -> int:
+    return math.ceil(math.log2(choices))

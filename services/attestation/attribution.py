@@ -1,0 +1,141 @@
+"""Whom a refused request concerns, if that can be known: what its entry in the decision log says (side: enclave).
+
+A stranger's request concerns nobody, whatever it names. So signatures are verified here once more, on their own, and
+None is the answer unless
+
+    order        every owner of its registered data sets signed it, and its bundle is registered
+    policy       the owner of the registered data set signed the new version
+    revocation   a party signed it that owns a data set or bundle here
+    launch       its challenge was issued here for an accepted job; or such a challenge is refused for a slot of the job
+    completion   the job's parameter server signed it
+    draw         a launch that is placed for the model signed it
+
+Registrations are never anybody's: whoever registers is not known before.
+"""
+
+from common.broker_statements import complete_job_parts
+from common.crypto.labels import LAUNCH_STATEMENT
+from common.crypto.signing import verify_signature
+from common.errors import NotFoundError, Refusal
+from common.identifiers import PartyKey
+from common.key_binding import policy_info
+from common.messages.attestation import (
+    AcceptOrder,
+    Admit,
+    CompleteJob,
+    DrawBudget,
+    IssueChallenge,
+    RequestBody,
+    Revoke,
+    UpdatePolicy,
+)
+from common.messages.decision_log import LogSubjects
+from common.messages.order import TrainingOrder
+from common.messages.policy import DataPolicy, QueryGrant, Revocation
+from common.messages.signed import Signed, open_signed
+from services.attestation.budget import require_placed
+from services.attestation.challenges import OpenChallenge
+from services.attestation.context import BrokerContext
+from services.attestation.decision_log import Decision
+from services.attestation.log_subjects import of_dataset, of_draw, of_job, of_launch, of_order, of_revocation
+from services.attestation.members import PARAMSERVER, live_launch, require_slot
+from services.attestation.records import BundleRecord, DatasetRecord, JobRecord, ModelRecord
+
+
+class Attribution:
+    """Of one request; made before it is judged, because that spends the challenge which names its job."""
+
+    def __init__(self, broker: BrokerContext, body: RequestBody, nonce: bytes) -> None:
+        self._broker, self._body, self._nonce = broker, body, nonce
+        self._challenge = broker.challenges.find(body.challenge_id) if isinstance(body, Admit) else None
+
+    def decision(self, code: str) -> Decision | None:
+        """The refusal as an entry; None if it is nobody's."""
+        try:
+            return self._attributed(code)
+        except Refusal:
+            return None
+
+    def _attributed(self, code: str) -> Decision | None:
+        broker, body = self._broker, self._body
+        match body:
+            case AcceptOrder():
+                return Decision("accept-order", _order(broker, body), code)
+            case UpdatePolicy():
+                return Decision("update-policy", _policy(broker, body), code)
+            case Revoke():
+                return Decision("revoke", _revocation(broker, body), code)
+            case IssueChallenge():
+                job = broker.job(body.job_id)
+                require_slot(job, body.role, body.slot)
+                return Decision("admit-launch", of_job(broker, job, role=body.role, slot=body.slot), code)
+            case Admit():
+                return self._launch(body, self._challenge, code)
+            case CompleteJob():
+                return Decision("complete-job", _completion(broker, body), code)
+            case DrawBudget():
+                return Decision("draw-budget", _draw(broker, body, self._nonce), code)
+            case _:
+                return None
+
+    def _launch(self, body: Admit, challenge: OpenChallenge | None, code: str) -> Decision | None:
+        if challenge is None:
+            return None
+        job = self._broker.job(challenge.job_id)
+        return Decision("admit-launch", of_launch(self._broker, job, challenge, body), code)
+
+
+def _order(broker: BrokerContext, body: AcceptOrder) -> LogSubjects:
+    unverified = TrainingOrder.decode(body.order.payload)
+    datasets = [broker.dataset(one) for one in dict.fromkeys(unverified.datasets)]
+    owners = {data.manifest.owner for data in datasets}
+    order = open_signed(body.order, TrainingOrder, owners, threshold=len(owners))
+    return of_order(body.order, datasets, broker.bundle(order.bundle))
+
+
+def _policy(broker: BrokerContext, body: UpdatePolicy) -> LogSubjects:
+    data = broker.dataset(body.dataset_id)
+    owner = data.manifest.owner
+    document = Signed.decode(broker.wrapping_key.open(body.policy, policy_info(owner, body.digest, broker.broker)))
+    open_signed(document, DataPolicy, [owner])
+    return of_dataset(data, document=document.digest)
+
+
+def _revocation(broker: BrokerContext, body: Revoke) -> LogSubjects:
+    party = Revocation.decode(body.revocation.payload).party
+    revocation = open_signed(body.revocation, Revocation, [party])
+    _require_at_home(broker, party)
+    # if the thing is another's, that party may read whose attempt this was; the signer learns nothing of the thing
+    return of_revocation(broker, revocation, body.revocation.digest)
+
+
+def _require_at_home(broker: BrokerContext, party: PartyKey) -> None:
+    owners = {data.manifest.owner for data in broker.state.all(DatasetRecord)}
+    providers = {bundle.publication.provider for bundle in broker.state.all(BundleRecord)}
+    if party not in owners | providers:
+        raise NotFoundError("not_found.identity", expected="a party with a data set or bundle", seen=party)
+
+
+def _completion(broker: BrokerContext, body: CompleteJob) -> LogSubjects:
+    job = broker.job(body.job_id)
+    server = live_launch(job, PARAMSERVER, 0)
+    if server is None:
+        raise NotFoundError("not_found.role", expected="an admitted parameter server")
+    digest = None if body.manifest is None else body.manifest.digest
+    parts = complete_job_parts(body.job_id, body.outcome, digest)
+    verify_signature(server.signing_public, body.statement, LAUNCH_STATEMENT, *parts)
+    return of_job(broker, job, launch=server.signing_public, document=digest, job_outcome=body.outcome)
+
+
+def _draw(broker: BrokerContext, body: DrawBudget, nonce: bytes) -> LogSubjects:
+    model = broker.state.find(ModelRecord, body.model_id)
+    job = None if model is None else broker.state.find(JobRecord, model.job_id)
+    if job is None:
+        raise NotFoundError("not_found.model", seen=body.model_id)
+    require_placed(job, body, nonce, at=0)  # also one whose placement is over
+    owners = set(job.order.owners)
+    try:
+        grant = open_signed(body.grant, QueryGrant, owners, threshold=len(owners))
+    except Refusal:
+        grant = None
+    return of_draw(broker, job, body, grant)

@@ -1,0 +1,119 @@
+"""What each data set is charged, in bits, and what its owner reads of it (side: enclave).
+
+An attempt is charged when a trainer is admitted, answers when their block is drawn: before anything leaves, and to
+every data set of the job. What a policy's `max_bits` does not cover is refused (policy.bits). Formulas: common/leakage.
+
+A ledger is read by the owner of the data set alone: the request is signed, the answer sealed to the report key that the
+newest policy names, at a fixed size. To anybody else there is no such data set.
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+from common.crypto.wrapping import wrap
+from common.errors import NotFoundError, PolicyError
+from common.identifiers import DatasetId
+from common.key_binding import ledger_info
+from common.leakage import AnswerSize, answer_bits, attempt_bits
+from common.messages.attestation import LedgerReply, ReadLedger
+from common.messages.ledger import Ledger, LedgerRequest
+from common.messages.policy import AnswerDetail, DataPolicy
+from common.messages.signed import open_signed
+from services.attestation.context import BrokerContext
+from services.attestation.entitlement import entitled
+from services.attestation.records import DatasetRecord, JobRecord, TallyRecord
+
+LEDGER_BYTES: Final = 2048
+
+JOBS, ATTEMPTS, ATTEMPT_BITS, ANSWERS, ANSWER_BITS = "jobs", "attempts", "attempt-bits", "answers", "answer-bits"
+
+
+def tally_of(what: str, dataset_id: DatasetId) -> str:
+    """Name of a data set's counter."""
+    return f"{what} {dataset_id}"
+
+
+def bits_left(broker: BrokerContext, dataset_id: DatasetId, policy: DataPolicy) -> int | None:
+    """What this policy still allows; None without a limit."""
+    if policy.max_bits is None:
+        return None
+    spent = sum(broker.state.tally(tally_of(what, dataset_id)) for what in (ATTEMPT_BITS, ANSWER_BITS))
+    return max(0, policy.max_bits - spent)
+
+
+def require_bits(broker: BrokerContext, dataset_id: DatasetId, policy: DataPolicy, bits: int) -> None:
+    """The policy covers `bits` more. Raises `PolicyError` (policy.bits), for its owner to read."""
+    left = bits_left(broker, dataset_id, policy)
+    if left is not None and bits > left:
+        with entitled(policy):
+            raise PolicyError("policy.bits", expected=f"at most {left} of {policy.max_bits} bits", seen=bits)
+
+
+def require_attempt_bits(broker: BrokerContext, job: JobRecord, attempts: int = 1) -> None:
+    """Every data set of the job can be charged for more attempts, under the accepted policy and the newest."""
+    bits = attempts * attempt_bits(job.order.schedule)
+    for data, accepted in zip(broker.datasets_of(job), job.accepted_policies, strict=True):
+        for policy in (data.policy, accepted):
+            require_bits(broker, data.dataset_id, policy, bits)
+
+
+def charged_attempt(broker: BrokerContext, job: JobRecord) -> Iterator[TallyRecord]:
+    """The counters after one more attempt of a trainer."""
+    for dataset_id in job.order.datasets:
+        yield broker.state.tally_after(tally_of(ATTEMPTS, dataset_id), 1)
+        yield broker.state.tally_after(tally_of(ATTEMPT_BITS, dataset_id), attempt_bits(job.order.schedule))
+
+
+def answers_in_bits(
+    broker: BrokerContext, datasets: tuple[DatasetRecord, ...], size: AnswerSize, detail: AnswerDetail
+) -> dict[DatasetId, int]:
+    """How many answers each limited data set can still be charged for, one at least. Raises as `require_bits`."""
+    each, found = answer_bits(size, detail), dict[DatasetId, int]()
+    for data in datasets:
+        require_bits(broker, data.dataset_id, data.policy, each)
+        left = bits_left(broker, data.dataset_id, data.policy)
+        if left is not None:
+            found[data.dataset_id] = left // each
+    return found
+
+
+def charged_answers(
+    broker: BrokerContext, datasets: tuple[DatasetRecord, ...], size: AnswerSize, detail: AnswerDetail, answers: int
+) -> Iterator[TallyRecord]:
+    """The counters of bits after a block of answers."""
+    for data in datasets:
+        bits = answers * answer_bits(size, detail)
+        yield broker.state.tally_after(tally_of(ANSWER_BITS, data.dataset_id), bits)
+
+
+def read_ledger(broker: BrokerContext, body: ReadLedger, at: int) -> LedgerReply:
+    """Raises `AuthenticityError`, `PolicyError` (policy.broker) or `NotFoundError`, also for another owner's data."""
+    party = LedgerRequest.decode(body.request.payload).party
+    request = open_signed(body.request, LedgerRequest, [party])
+    if request.broker != broker.signing_key.party:
+        raise PolicyError("policy.broker", expected=broker.signing_key.party, seen=request.broker)
+    data = broker.dataset(request.dataset_id)
+    if data.manifest.owner != party:
+        raise NotFoundError("not_found.dataset", seen=request.dataset_id)
+    plain = _ledger(broker, data, at).encode().ljust(LEDGER_BYTES)
+    return LedgerReply(sealed=wrap(plain, data.policy.report_key, ledger_info(body.request.digest, party)))
+
+
+def _ledger(broker: BrokerContext, data: DatasetRecord, at: int) -> Ledger:
+    def count(what: str) -> int:
+        return broker.state.tally(tally_of(what, data.dataset_id))
+
+    policy = data.policy
+    return Ledger(
+        dataset_id=data.dataset_id,
+        time=at,
+        policy_version=policy.policy_version,
+        jobs=count(JOBS),
+        max_jobs=policy.max_jobs,
+        attempts=count(ATTEMPTS),
+        attempt_bits=count(ATTEMPT_BITS),
+        answers=count(ANSWERS),
+        answers_total=policy.answers_total,
+        answer_bits=count(ANSWER_BITS),
+        max_bits=policy.max_bits,
+    )

@@ -1,0 +1,72 @@
+"""Attestation results over HTTP, for readers who know JWT and not us (side: host).
+
+POST /v1/attestation-results   BrokerRequest with `issue-token` or `appraise-evidence` -> the token, application/eat+jwt
+GET  /v1/jwks.json             the key set (RFC 7517); `cloister_certificate` is the broker's signed word for the key
+
+A host can withhold these, or put a key of its own into the set: whoever does not check the certificate against a
+broker that he pinned trusts the host.
+"""
+
+import secrets
+from typing import Any, Final, TypeVar
+
+from fastapi import APIRouter, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import JSONResponse
+
+from common.crypto.jws import ALGORITHM, base64url, public_jwk, thumbprint
+from common.errors import FormatError, UnavailableError
+from common.messages.attestation import (
+    AppraiseEvidence,
+    AttestationToken,
+    BrokerRequest,
+    IssueToken,
+    ReplyBody,
+    ShowTokenKey,
+    TokenKey,
+    TokenKeyShown,
+)
+from common.messages.signed import Signed
+from common.untrusted.broker_client import reply_of
+from common.untrusted.http_bodies import read_body
+from services.attestation.relay import BrokerRelay
+
+EAT_JWT: Final = "application/eat+jwt"
+JWK_SET: Final = "application/jwk-set+json"
+_NONCE_BYTES: Final = 32
+
+AnswerT = TypeVar("AnswerT", AttestationToken, TokenKeyShown)
+
+
+def token_router(relay: BrokerRelay) -> APIRouter:
+    """The two routes."""
+    router = APIRouter()
+
+    @router.post("/v1/attestation-results")
+    async def attestation_results(request: Request) -> Response:
+        raw = await read_body(request)
+        asked = BrokerRequest.decode(raw).body
+        if not isinstance(asked, IssueToken | AppraiseEvidence):
+            raise FormatError("format.message", expected="issue-token or appraise-evidence", seen=asked.type)
+        answer = _expect(reply_of(await run_in_threadpool(relay.ask, raw)), AttestationToken)
+        return Response(answer.token, media_type=EAT_JWT)
+
+    @router.get("/v1/jwks.json")
+    def jwks() -> Response:
+        request = BrokerRequest(nonce=secrets.token_bytes(_NONCE_BYTES), body=ShowTokenKey())
+        shown = _expect(reply_of(relay.ask(request.encode())), TokenKeyShown)
+        return JSONResponse({"keys": [_jwk(shown.document)]}, media_type=JWK_SET)
+
+    return router
+
+
+def _expect(body: ReplyBody, kind: type[AnswerT]) -> AnswerT:
+    if not isinstance(body, kind):
+        raise UnavailableError("unavailable.broker", expected=kind.__name__)
+    return body
+
+
+def _jwk(document: Signed) -> dict[str, Any]:
+    key = TokenKey.decode(document.payload).key
+    more = {"use": "sig", "alg": ALGORITHM, "kid": thumbprint(key)}
+    return {**public_jwk(key), **more, "cloister_certificate": base64url(document.encode())}

@@ -1,0 +1,97 @@
+"""Each suite has a budget of wall time: what it took stands in the summary, and a run that took far more fails.
+
+A pytest plugin. `--budget SUITE=SECONDS` comes from `./cloister test`. A budget is for a quiet machine: a run fails at
+`FAILS_AT` times that, or at as many times as there were processes for each processor, where that is more. Each test
+begins only while its suite is below that, and the run fails even if the last test alone was too much.
+"""
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+FAILS_AT: Final = 2.0
+
+
+@dataclass
+class Budget:
+    """The time of one suite. `factor`: how many times `seconds` may be spent on a machine as busy as this one was."""
+
+    suite: str
+    seconds: float
+    spent: float = 0.0
+    factor: float = FAILS_AT
+
+    @property
+    def is_overdrawn(self) -> bool:
+        """Whether the run fails for it."""
+        return self.spent > self.factor * self.seconds
+
+    def look_at_load(self) -> None:
+        """Others may share the processors now and be gone in the end: the busiest moment counts."""
+        self.factor = max(self.factor, os.getloadavg()[0] / (os.cpu_count() or 1))
+
+    def __str__(self) -> str:
+        """One line of the summary."""
+        line = f"suite {self.suite}: {self.spent:.0f} s of a budget of {self.seconds:.0f} s"
+        if self.is_overdrawn:
+            return f"{line}: FAILED, more than {self.factor:.1f} times that"
+        return f"{line}: EXCEEDED" if self.spent > self.seconds else line
+
+
+class Budgets:
+    """All budgets of a run, by suite."""
+
+    def __init__(self, told: list[str]) -> None:
+        pairs = (one.split("=", 1) for one in told)
+        self.of = {suite: Budget(suite, float(seconds)) for suite, seconds in pairs}
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
+        begun = time.monotonic()
+        try:
+            return (yield)
+        finally:
+            if budget := self._budget(item):
+                budget.spent += time.monotonic() - begun
+                budget.look_at_load()
+
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        budget = self._budget(item)
+        if budget and budget.is_overdrawn:
+            pytest.fail(str(budget), pytrace=False)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if session.exitstatus == pytest.ExitCode.OK and any(budget.is_overdrawn for budget in self.of.values()):
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        for budget in self.of.values():
+            terminalreporter.write_line(str(budget), bold=budget.spent > budget.seconds)
+        if (file := terminalreporter.config.getoption("--figures")) is not None:
+            counts = {one: len(terminalreporter.stats.get(one, ())) for one in ("passed", "failed", "error", "skipped")}
+            spent = {suite: round(budget.spent, 1) for suite, budget in self.of.items()}
+            file.write_text(json.dumps({**counts, "suite_seconds": spent}))
+
+    def _budget(self, item: pytest.Item) -> Budget | None:
+        return self.of.get(suite_of(item))
+
+
+def suite_of(item: pytest.Item) -> str:
+    """The folder below `tests`; of the kill tests, their mark."""
+    return "kills" if item.get_closest_marker("kills") else item.nodeid.split("/")[1]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--budget", action="append", default=[], metavar="SUITE=SECONDS", help="wall time of a suite")
+    parser.addoption("--figures", type=Path, metavar="FILE", help="write there how many tests passed, and how long")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(Budgets(config.getoption("--budget")), "budgets")

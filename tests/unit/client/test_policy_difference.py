@@ -1,0 +1,79 @@
+"""Every field of a policy is compared, and in the right direction."""
+
+from typing import Any
+
+import pytest
+
+from client.policy_difference import KINDS, TCB_KINDS, compare
+from client.policy_terms import PolicyTerms, ProviderTerms
+from common.errors import FormatError
+from common.identifiers import Digest, Fmspc, PartyKey
+from common.messages.tcb_terms import TcbStatus, TcbTerms, TcbTolerance
+
+A, B = PartyKey("a" * 64), PartyKey("b" * 64)
+D = Digest("d" * 64)
+
+
+def test_every_field_is_compared() -> None:
+    fields = PolicyTerms.model_fields.keys() | ProviderTerms.model_fields.keys()
+    assert KINDS.keys() == fields - {"days"}
+    assert TCB_KINDS.keys() == TcbTerms.model_fields.keys()
+
+
+@pytest.mark.parametrize(
+    ("narrow", "wide"),
+    [
+        ({"providers": (A,)}, {"providers": (A, B)}),
+        ({"bundles": (D,)}, {}),
+        ({"purposes": ("training",)}, {"purposes": ("training", "refining")}),
+        ({"columns": ("a",)}, {"columns": ("a", "b")}),
+        ({"columns": ("a",)}, {}),
+        ({"minimal_trust_level": "tdx"}, {"minimal_trust_level": "simulation"}),
+        ({"releases": (D,)}, {"releases": (D, Digest("e" * 64))}),
+        ({"measurements": ("e" * 64,)}, {}),
+        ({"sandboxes": ("native",)}, {"sandboxes": ("native", "wasm")}),
+        ({"min_trainers": 2}, {}),
+        ({"max_trainers": 2}, {}),
+        ({"not_after": 1}, {"not_after": 2}),
+        ({"max_jobs": 0}, {}),
+        ({"max_attempts": 1}, {}),
+        ({"max_state_class": 5}, {}),
+        ({"max_state_class": 5}, {"max_state_class": 6}),
+        ({"max_bits": 0}, {}),
+        ({"users": (A,)}, {}),
+        ({"users": (A,)}, {"users": (A, B)}),
+        ({}, {"answers_total": 1}),
+        ({"detail": "label"}, {}),
+        ({}, {"grants_to_provider": True}),
+        ({"approvers": (A,), "approvals_needed": 1}, {"approvers": (A,)}),
+        ({}, {"tcb": TcbTerms(accepted_statuses=(TcbStatus.UP_TO_DATE, TcbStatus.OUT_OF_DATE))}),
+        ({}, {"tcb": TcbTerms(tolerances=(TcbTolerance(status=TcbStatus.OUT_OF_DATE, until=1),))}),
+        ({"tcb": TcbTerms(rejected_advisories=("INTEL-SA-00837",))}, {}),
+        ({"tcb": TcbTerms(min_tcb_evaluation=3)}, {}),
+        ({"tcb": TcbTerms(allowed_fmspcs=(Fmspc("00" * 6),))}, {}),
+        ({"tcb": TcbTerms(denied_fmspcs=(Fmspc("00" * 6),))}, {}),
+        ({"tcb": TcbTerms(smt=False)}, {}),
+    ],
+)
+def test_what_widens_and_what_narrows(narrow: dict[str, Any], wide: dict[str, Any]) -> None:
+    old, new = PolicyTerms(**narrow), PolicyTerms(**wide)
+    widened, narrowed = compare(old, new), compare(new, old)
+    assert (len(widened.possible), widened.stops, widened.otherwise) == (1, (), ())
+    assert (narrowed.possible, len(narrowed.stops), narrowed.otherwise) == ((), 1, ())
+    assert widened.possible[0].startswith(tuple(narrow | wide))
+    assert compare(old, old).same
+
+
+def test_a_swap_is_both() -> None:
+    found = compare(PolicyTerms(providers=(A,)), PolicyTerms(providers=(B,)))
+    assert (found.possible, found.stops) == ((f"providers: {B}",), (f"providers: {A}",))
+
+
+def test_what_has_no_direction_is_said_apart() -> None:
+    found = compare(PolicyTerms(minimal_trust_level="sgx"), PolicyTerms(minimal_trust_level="tdx", approvers=(A,)))
+    assert (found.possible, found.stops, len(found.otherwise)) == ((), (), 2)
+
+
+def test_only_policies_of_one_kind_are_compared() -> None:
+    with pytest.raises(FormatError, match="format.policy"):
+        compare(PolicyTerms(), ProviderTerms())

@@ -1,0 +1,129 @@
+"""A policy file becomes terms, or every mistake is named with its line and column."""
+
+from pathlib import Path
+
+import pytest
+
+from client.policy_file import PolicyFileError, parse_policy, read_policy_file
+from client.policy_terms import PolicyTerms, ProviderTerms
+from common.messages.policy import BundleTerms, DataPolicy
+from common.messages.tcb_terms import TcbStatus
+
+KEY, OTHER = "a" * 64, "1" * 64
+POLICY = f"""policy: data
+allow: {{providers: [{KEY}], bundles: [{OTHER}]}}
+purpose: [training]
+columns: [image, label]
+where:
+  trust_level: tdx
+  releases: [{OTHER}]
+  revoked_releases: [{KEY}]
+  measurements: [{"e" * 96}]
+  tcb:
+    tolerances: [{{status: SWHardeningNeeded, until: 2027-01-31}}]
+    smt: no
+  sandboxes: [native, wasm]
+  min_trainers: 2
+  max_trainers: 4
+until: 2027-06-30
+at_most: {{jobs: 3, attempts: 4, state_values: 4096, bits: 20000}}
+answering: {{users: [{OTHER}], answers: 100, detail: label, provider_too: yes}}
+changing: {{approvers: [{OTHER}], approvals: 1}}
+"""
+
+
+def problems(text: str) -> list[tuple[int, int, str, str]]:
+    with pytest.raises(PolicyFileError, match="format.policy") as refused:
+        parse_policy(text)
+    return [(one.mark.line, one.mark.column, one.field, one.expected) for one in refused.value.problems]
+
+
+def test_every_field_is_read() -> None:
+    terms = parse_policy(POLICY)
+    assert isinstance(terms, PolicyTerms)
+    untouched = {name for name, field in PolicyTerms.model_fields.items() if getattr(terms, name) == field.default}
+    assert untouched == {"days", "purposes"}
+    assert terms.tcb.tolerances[0].status is TcbStatus.SW_HARDENING_NEEDED
+    assert (terms.tcb.tolerances[0].until, terms.not_after) == (1_801_439_999, 1_814_399_999)
+    assert not terms.tcb.smt
+
+
+def test_a_providers_terms_are_read() -> None:
+    text = f"policy: bundle\nallow: {{owners: [{KEY}]}}\nuntil: 2027-06-30\nanswering: {{answers: 10, detail: label}}\n"
+    terms = parse_policy(text)
+    assert isinstance(terms, ProviderTerms)
+    assert (terms.owners, terms.answers_total, terms.detail) == ((KEY,), 10, "label")
+
+
+def test_terms_have_the_fields_of_the_signed_documents() -> None:
+    """So that nothing can be said in a file that is not signed, and nothing signed that a file can't say."""
+    made_when_signed = {"type", "version", "owner", "provider", "report_key", "unsafe_simulation", "policy_version",
+                        "previous"}  # fmt: skip
+    for terms, document in ((PolicyTerms, DataPolicy), (ProviderTerms, BundleTerms)):
+        assert terms.model_fields.keys() - {"days"} == document.model_fields.keys() - made_when_signed
+
+
+def test_defaults_allow_nobody_anything() -> None:
+    terms = parse_policy("policy: data\nallow: {}\nuntil: 2027-01-01\n")
+    assert isinstance(terms, PolicyTerms)
+    assert (terms.providers, terms.answers_total, terms.grants_to_provider) == ((), 0, False)
+
+
+@pytest.mark.parametrize(
+    ("line", "wrong", "place", "field", "expected"),
+    [
+        (2, f"allow: {{providers: [{KEY}, zz]}}", (2, 87), "allow.providers[1]", "64 lower-case hexadecimal digits"),
+        (2, "allow: {provider: []}", (2, 9), "allow.provider", "providers? or one of providers, bundles"),
+        (2, "alow: {}", (2, 1), "alow", "allow? or one of policy, allow"),
+        (3, "purpose: [selling]", (3, 11), "purpose[0]", "'training' or 'refining'"),
+        (4, "columns: image", (4, 10), "columns", "a list"),
+        (4, "columns: [no-name]", (4, 11), "columns[0]", "a name of letters"),
+        (6, "  trust_level: sgxx", (6, 16), "where.trust_level", "'simulation', 'tpm-ima'"),
+        (
+            11,
+            "    tolerances: [{status: SWHardeningNeeded}]",
+            (11, 18),
+            "where.tcb.tolerances[0]",
+            "a tolerance has a limit",
+        ),
+        (11, "    accepted_statuses: [Revoked]", (11, 5), "where.tcb", "a revoked TCB is never accepted"),
+        (12, "    smt: perhaps", (12, 10), "where.tcb.smt", "yes or no"),
+        (14, "  min_trainers: 9", (6, 3), "where", "min_trainers at most max_trainers"),
+        (16, "until: soon", (16, 8), "until", "a day as 2027-06-30"),
+        (17, "at_most: {jobs: many}", (17, 17), "at_most.jobs", "a whole number"),
+        (17, "at_most: {attempts: 65}", (17, 21), "at_most.attempts", "less than or equal to 64"),
+        (18, "answering: 5", (18, 12), "answering", "fields"),
+        (18, "answering: {users: }", (18, 19), "answering.users", "a list"),
+        (19, "changing: {approvals: 1}", (19, 11), "changing", "at most as many approvals"),
+        (1, "policy: model", (1, 9), "policy", "`policy: data` or `policy: bundle`"),
+    ],
+)
+def test_a_mistake_is_named_where_it_stands(
+    line: int, wrong: str, place: tuple[int, int], field: str, expected: str
+) -> None:
+    lines = POLICY.splitlines()
+    lines[line - 1] = wrong
+    found = [one for one in problems("\n".join(lines)) if one[2] == field]
+    assert [one[:2] for one in found] == [place]
+    assert found[0][3].startswith(expected)
+
+
+def test_all_mistakes_are_named_at_once_in_order() -> None:
+    found = problems("policy: data\nuntil: x\nat_most: {jobs: -1}\n")
+    assert [one[2] for one in found] == ["allow", "until", "at_most.jobs"]
+
+
+def test_more_than_a_signed_policy_holds_is_a_mistake() -> None:
+    keys = ", ".join(f"{number:064x}" for number in range(257))
+    assert "at most 256 items" in problems(f"policy: data\nallow: {{providers: [{keys}]}}\nuntil: 2027-01-01")[0][3]
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "policy.yaml"
+    for content in (b"\xff\xfe", None):
+        if content is not None:
+            path.write_bytes(content)
+        else:
+            path.unlink()
+        with pytest.raises(PolicyFileError, match="format.policy"):
+            read_policy_file(path)

@@ -1,0 +1,69 @@
+"""A policy in plain English, with the bits that can leave by it."""
+
+from client.policy_terms import NOBODY, PolicyTerms, ProviderTerms
+from client.policy_words import Assumed, bits_of, sentences
+from common.identifiers import Digest, PartyKey
+from common.leakage import AnswerSize, answer_bits
+from common.messages.tcb_terms import TcbStatus, TcbTerms, TcbTolerance
+
+PROVIDER, USER = PartyKey("a" * 64), PartyKey("b" * 64)
+TERMS = PolicyTerms(
+    providers=(PROVIDER,), bundles=(Digest("c" * 64),), columns=("image", "label"), users=(USER,), answers_total=100,
+    detail="label", max_jobs=2, max_trainers=3, max_attempts=4, not_after=1_814_399_999,
+    tcb=TcbTerms(
+        tolerances=(TcbTolerance(status=TcbStatus.OUT_OF_DATE, until=1_801_439_999),), smt=False,
+        rejected_advisories=("INTEL-SA-00837",),
+    ),
+    approvers=(USER,), approvals_needed=1, max_state_class=4096,
+)  # fmt: skip
+
+
+def text(terms: PolicyTerms | ProviderTerms, assumed: Assumed = Assumed()) -> str:  # noqa: B008 - frozen
+    return " ".join(sentences(terms, assumed))
+
+
+def test_it_says_what_the_terms_say() -> None:
+    said = text(TERMS)
+    for part in (
+        PROVIDER, USER, "c" * 64, "image, label", "4,096 float32 values", "At most 2 jobs, of 1 to 3 trainers",
+        "at most 4 times", "native", "100 answers", "the label alone", "may not ask it", "OutOfDate is tolerated until",
+        "2027-01-31 23:59 UTC", "smt false", "INTEL-SA-00837", "until 2027-06-30 23:59 UTC", "its owner and 1 of",
+    ):  # fmt: skip
+        assert part in said, part
+
+
+def test_refusal_by_default_is_said() -> None:
+    said = text(NOBODY)
+    assert "Nobody may train on this data." in said
+    assert "Nobody may ask" in said
+    assert bits_of(NOBODY, Assumed()).most == 0
+
+
+def test_a_providers_terms() -> None:
+    said = text(ProviderTerms(answers_total=5))
+    assert "Any owner may train" in said
+    assert "5 answers for each model" in said
+
+
+def test_bits_are_answers_and_attempts() -> None:
+    bits = bits_of(TERMS, Assumed(classes=10, ticks=300))
+    label = answer_bits(AnswerSize(10, 40), "label")
+    assert (bits.per_answer, bits.answers) == (label, 100 * label)
+    assert bits.attempts == 2 * 3 * 4 * 300
+    assert bits.most == 100 * label + 7200
+    assert f"at most {bits.most:,} bits leave" in text(TERMS, Assumed(classes=10, ticks=300))
+
+
+def test_what_is_not_known_is_not_made_up() -> None:
+    scores = TERMS.model_copy(update={"detail": "scores"})
+    assert bits_of(scores, Assumed(ticks=1)).most is None
+    assert "say --classes" in text(scores)
+    assert "say --ticks" in text(TERMS)
+    assert bits_of(TERMS, Assumed()).per_answer == answer_bits(AnswerSize(1 << 32, 1), "label")
+
+
+def test_the_policys_own_limit_counts() -> None:
+    limited = TERMS.model_copy(update={"max_bits": 50})
+    assert bits_of(limited, Assumed()).most == 50
+    assert bits_of(limited, Assumed(10, 300)).most == 50
+    assert bits_of(TERMS.model_copy(update={"max_bits": 10**9}), Assumed(10, 300)).most == 100 * 11 + 7200

@@ -1,0 +1,99 @@
+"""What the host serves of the decision log: pages, proofs, heads, and each entry to whom it concerns."""
+
+import pytest
+from fastapi.testclient import TestClient
+
+from common.crypto.merkle import leaf_hash
+from common.crypto.merkle_proofs import verify_consistency, verify_inclusion
+from common.errors import FormatError
+from common.http_signatures import sign_request
+from common.messages.decision_log import ConsistencyProof, InclusionProof, LogPage
+from common.messages.signed import Signed
+from common.transparency import log_leaf, open_tree_head
+from services.attestation import log_store
+from services.attestation.log_store import LogStore
+from tests.fakes.broker_world import BrokerWorld, Party
+from tests.fakes.served_log import log_service
+
+BASE = "http://testserver"
+
+
+@pytest.fixture
+def service(world: BrokerWorld) -> TestClient:
+    for _ in range(5):
+        world.register_data()
+    world.register_bundle()
+    return log_service(world)
+
+
+def entries_for(service: TestClient, party: Party, path: str = "/v1/log/entries") -> LogPage:
+    answer = service.get(path, headers=sign_request(party.key, "GET", BASE + path))
+    return LogPage.decode(answer.content)
+
+
+def test_inclusion_is_proven_under_the_signed_head(world: BrokerWorld, service: TestClient) -> None:
+    head = open_tree_head(Signed.decode(service.get("/v1/log/head").content), world.genesis).head
+    for number, entry in enumerate(world.store.entries):
+        answer = service.get(f"/v1/log/inclusion?number={number}&size={head.size}").content
+        proof = InclusionProof.decode(answer)
+        verify_inclusion(leaf_hash(log_leaf(entry)), number, head.size, head.root, proof.path)
+
+
+def test_consistency_is_proven_while_the_log_grows(world: BrokerWorld, service: TestClient) -> None:
+    before = world.head
+    world.register_data()
+    world.restart()
+    after = world.head
+    answer = service.get(f"/v1/log/consistency?earlier={before.size}&size={after.size}").content
+    proof = ConsistencyProof.decode(answer)
+    verify_consistency(before.size, before.root, after.size, after.root, proof.path)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "entries?first=99",
+        "entries?first=-1",
+        "entries?first=x",
+        "inclusion?number=0&size=99",
+        "inclusion?number=8&size=8",
+        "inclusion?number=0",
+        "consistency?earlier=5&size=4",
+        "consistency?earlier=0&size=281474976710657",
+    ],
+)
+def test_numbers_outside_the_log_are_refused(service: TestClient, path: str) -> None:
+    answer = service.get(f"/v1/log/{path}")
+    assert (answer.status_code, answer.json()["code"]) == (400, "format.message")
+
+
+def test_only_its_party_reads_an_entry(world: BrokerWorld, service: TestClient) -> None:
+    def told(page: LogPage) -> list[int]:
+        return [number for number, item in enumerate(page.items) if item.entry is not None]
+
+    assert told(LogPage.decode(service.get("/v1/log/entries").content)) == [0, 1]
+    assert told(entries_for(service, world.owner)) == [0, 1, 2, 3, 4, 5, 6]
+    assert told(entries_for(service, world.provider)) == [0, 1, 7]
+    assert told(entries_for(service, Party())) == [0, 1]
+
+
+def test_a_signature_that_is_wrong_or_spent_reads_nothing(world: BrokerWorld, service: TestClient) -> None:
+    path = "/v1/log/entries"
+    headers = sign_request(world.owner.key, "GET", BASE + path)
+    assert service.get(path + "?first=1", headers=headers).json()["code"] == "authenticity.http_signature"
+    assert service.get(path, headers=headers).status_code == 200
+    assert service.get(path, headers=headers).json()["code"] == "freshness.request"
+
+
+def test_long_logs_come_in_pages(world: BrokerWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    for _ in range(9):
+        world.register_data()
+    store, size = LogStore(world.store), world.store.entry_count
+    monkeypatch.setattr(log_store, "PAGE_ITEMS", 4)
+    first, last = store.page(0, None), store.page(8, None)
+    assert (len(first.items), first.size, len(last.items)) == (4, size, size - 8)
+    monkeypatch.setattr(log_store, "_PAGE_BYTES", 1)
+    assert len(store.page(3, None).items) == 1
+    assert store.page(size, None).items == ()
+    with pytest.raises(FormatError):
+        store.page(size + 1, None)
