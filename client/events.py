@@ -387,11 +387,15 @@ class Explained(Event):
 
 
 class Ended(Event):
-    """Something of this party's own was cancelled, deleted or revoked."""
+    """Something of this party's own was cancelled, deleted or revoked, and the broker's log says so.
+
+    After `leases_end` (Unix seconds) no enclave holds what is over, whatever its host keeps from it.
+    """
 
     type: Literal["ended"] = "ended"
     identifier: str
     state: str
+    leases_end: Seconds | None = None
 
 
 E = TypeVar("E", bound=Event)

@@ -72,5 +72,5 @@ def revoke(party: Party, grant_id: GrantId) -> Iterator[Event]:
         raise refusal_of("not_found.grant", expected="a grant of this identity directory", seen=grant_id)
     link = BrokerLink(party)
     yield link.verify()
-    link.ask(Revoke(revocation=revocation_of(party, "grant", grant_id)), Revoked)
-    yield Ended(identifier=grant_id, state="revoked")
+    revoked = link.ask(Revoke(revocation=revocation_of(party, "grant", grant_id)), Revoked)
+    yield Ended(identifier=grant_id, state="revoked", leases_end=revoked.leases_end)

@@ -125,12 +125,12 @@ def cancel(party: Party, job_id: JobId) -> Iterator[e.Event]:
 
     A job that has finished stays finished; what ends is its model, whose key the broker destroys.
     """
-    BrokerLink(party).ask(Revoke(revocation=revocation_of(party, "job", job_id)), Revoked)
+    revoked = BrokerLink(party).ask(Revoke(revocation=revocation_of(party, "job", job_id)), Revoked)
     view = IngestService.of(party).cancel_job(job_id)
     if view.model_id is None:
-        yield e.Ended(identifier=job_id, state=view.state)
+        yield e.Ended(identifier=job_id, state=view.state, leases_end=revoked.leases_end)
     else:
-        yield e.Ended(identifier=view.model_id, state="model revoked")
+        yield e.Ended(identifier=view.model_id, state="model revoked", leases_end=revoked.leases_end)
 
 
 def watch(party: Party, job_id: JobId, *, pause: Callable[[float], None] = time.sleep) -> Iterator[e.Event]:

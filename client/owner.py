@@ -127,6 +127,6 @@ def delete(party: Party, dataset_id: DatasetId) -> Iterator[e.Event]:
     """
     link = BrokerLink(party)
     yield link.verify()
-    link.ask(Revoke(revocation=revocation_of(party, "dataset", dataset_id)), Revoked)
+    revoked = link.ask(Revoke(revocation=revocation_of(party, "dataset", dataset_id)), Revoked)
     IngestService.of(party).delete_dataset(dataset_id)
-    yield e.Ended(identifier=dataset_id, state="deleted")
+    yield e.Ended(identifier=dataset_id, state="deleted", leases_end=revoked.leases_end)

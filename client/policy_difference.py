@@ -52,6 +52,17 @@ def _any_if_empty(name: str, old: tuple[Any, ...], new: tuple[Any, ...]) -> Iter
         yield False, f"{name}: all but {', '.join(map(str, new))}"
 
 
+def _pinned_if_empty(name: str, old: tuple[Any, ...], new: tuple[Any, ...]) -> Iterator[Change]:
+    """As `_named`, but an empty list is the release that is pinned when the policy is signed."""
+    if bool(old) == bool(new):
+        yield from _named(name, old, new)
+    else:
+        yield (
+            None,
+            f"{name}: {', '.join(new or ('the pinned one',))} instead of {', '.join(old or ('the pinned one',))}",
+        )
+
+
 def _denied(name: str, old: tuple[Any, ...], new: tuple[Any, ...]) -> Iterator[Change]:
     """What is listed is not allowed."""
     yield from ((not wider, f"{text} (denied)" if wider else f"{text} (denied no more)")
@@ -128,7 +139,7 @@ KINDS: Final[dict[str, Kind]] = {
     "purposes": _named,
     "columns": _any_if_empty,
     "minimal_trust_level": _level,
-    "releases": _named,
+    "releases": _pinned_if_empty,
     "revoked_releases": _denied,
     "measurements": _any_if_empty,
     "tcb": _tcb,

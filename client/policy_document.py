@@ -6,56 +6,22 @@ Fields are those of common/messages/policy under shorter names; docs/policy.md e
 enforces does not exist. What is left out takes its default, and the defaults allow nobody anything.
 """
 
-from datetime import UTC, datetime, timedelta
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from client.policy_terms import PolicyTerms, ProviderTerms
+from client.tcb_document import Day, Tcb
 from common.bundle import ColumnName
 from common.identifiers import Digest, PartyKey
-from common.messages.base import Count, Message, Seconds
+from common.messages.base import Count, Message
 from common.messages.policy import MAX_APPROVERS, AnswerDetail, CodeMeasurement, TrustLevelName
-from common.messages.tcb_terms import TcbTerms, TcbTolerance
 
 Sandboxes = Annotated[tuple[Literal["native", "wasm"], ...], Field(min_length=1, max_length=2)]
 Purposes = Annotated[tuple[Literal["training", "refining"], ...], Field(min_length=1, max_length=2)]
 Few = Field(max_length=256)
 Many = Field(max_length=1024)
 StateValues = Annotated[int, Field(ge=1, le=1 << 32)]
-
-
-def _end_of_day(text: object) -> object:
-    """The last second of a day in UTC, as Unix time; what is not a text was read before."""
-    if not isinstance(text, str):
-        return text
-    try:
-        day = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
-    except ValueError:
-        raise ValueError("a day as 2027-06-30") from None
-    return int((day + timedelta(days=1)).timestamp()) - 1
-
-
-Day = Annotated[Seconds, BeforeValidator(_end_of_day)]
-"""A day, to its end in UTC."""
-
-
-class Tolerance(TcbTolerance):
-    """A tolerance whose limits are written as days."""
-
-    until: Day | None = None
-    min_tcb_date: Day | None = None
-
-
-class Tcb(TcbTerms):
-    """The terms over platforms (common/messages/tcb_terms), with days for times."""
-
-    tolerances: Annotated[tuple[Tolerance, ...], Field(max_length=9)] = ()
-
-    @property
-    def terms(self) -> TcbTerms:
-        """The message."""
-        return TcbTerms.model_validate(self.model_dump())
 
 
 class Where(Message):

@@ -397,3 +397,6 @@ class Terminal:
     @show.register
     def _(self, event: e.Ended) -> None:
         self._line(event.state, event.identifier)
+        if event.leases_end is not None:
+            until = datetime.fromtimestamp(event.leases_end, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+            self._line("leases", f"no enclave holds it after {until}, whatever its host keeps from it")

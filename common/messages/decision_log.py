@@ -23,11 +23,13 @@ DecisionName = Literal[
     "update-policy",
     "accept-order",
     "admit-launch",
+    "renew-lease",
     "complete-job",
     "draw-budget",
     "revoke",
     "revoke-release",
 ]
+"""`renew-lease` is only ever refused here: what is granted changes nothing and is not written down."""
 Outcome = Literal["recorded", "released", "revoked", "refused"]
 """`released`: keys or answers, which left the broker now or later, or never, where no witness confirmed it."""
 

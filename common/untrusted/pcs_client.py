@@ -12,8 +12,10 @@ documents are cut out of their answers byte for byte: their signatures are over 
 """
 
 import json
+import ssl
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Final
 from urllib.parse import quote, unquote
 
@@ -31,15 +33,26 @@ FETCH_SECONDS: Final = 20.0
 
 _DER_SEQUENCE: Final = b"\x30"
 _SILENCE: Final = httpx.Timeout(5.0)
+_UNCOMPRESSED: Final = {"accept-encoding": "identity"}
+"""What is small on the wire and large in memory is refused: bytes are taken as they come."""
 
 
 class PcsClient:
-    """One PCS or PCCS at `url`. `root_crl_url`: where the root CRL is, if not at the PCCS's path."""
+    """One PCS or PCCS at `url`. `root_crl_url`: where the root CRL is, if not at the PCCS's path.
 
-    def __init__(self, url: str, root_crl_url: str | None = None, *, seconds: float = FETCH_SECONDS) -> None:
+    `ca_file`: certificates (PEM) to believe about its TLS instead of the public ones; a PCCS signs its own when it is
+    installed. Raises `OSError` (or `ssl.SSLError`, which is one) for a file that holds none.
+    """
+
+    def __init__(
+        self, url: str, root_crl_url: str | None = None, *, ca_file: Path | None = None, seconds: float = FETCH_SECONDS
+    ) -> None:
         self.url, self._seconds = url.rstrip("/"), seconds
         self._root_crl_url = root_crl_url or f"{self.url}/sgx/certification/v4/rootcacrl"
-        self._http = httpx.Client(timeout=_SILENCE, follow_redirects=False, trust_env=False)
+        verify = True if ca_file is None else ssl.create_default_context(cafile=str(ca_file))
+        self._http = httpx.Client(
+            timeout=_SILENCE, follow_redirects=False, trust_env=False, verify=verify, headers=_UNCOMPRESSED
+        )
 
     def fetch(self, name: CollateralName) -> Collateral:
         """All nine pieces. Raises `UnavailableError` (unavailable.collateral) for anything else than that."""
@@ -77,7 +90,7 @@ class PcsClient:
         with self._http.stream("GET", url) as answer:
             if answer.status_code != httpx.codes.OK:
                 raise ValueError(f"status {answer.status_code}")
-            for piece in answer.iter_bytes():
+            for piece in answer.iter_raw():
                 body += piece
                 if len(body) > MAX_BODY_BYTES or time.monotonic() > until:
                     raise ValueError("an answer that is too large or too slow")

@@ -6,7 +6,8 @@ None is the answer unless
     order        every owner of its registered data sets signed it, and its bundle is registered
     policy       the owner of the registered data set signed the new version
     revocation   a party signed it that owns a data set or bundle here
-    launch       its challenge was issued here for an accepted job; or such a challenge is refused for a slot of the job
+    launch       its challenge was issued here for an accepted job, to be admitted or to renew its lease; or such a
+                 challenge is refused for a slot of the job
     completion   the job's parameter server signed it
     draw         a launch that is placed for the model signed it
 
@@ -25,16 +26,16 @@ from common.messages.attestation import (
     CompleteJob,
     DrawBudget,
     IssueChallenge,
+    RenewLease,
     RequestBody,
     Revoke,
     UpdatePolicy,
 )
-from common.messages.decision_log import LogSubjects
+from common.messages.decision_log import DecisionName, LogSubjects
 from common.messages.order import TrainingOrder
 from common.messages.policy import DataPolicy, QueryGrant, Revocation
 from common.messages.signed import Signed, open_signed
 from services.attestation.budget import require_placed
-from services.attestation.challenges import OpenChallenge
 from services.attestation.context import BrokerContext
 from services.attestation.decision_log import Decision
 from services.attestation.log_subjects import of_dataset, of_draw, of_job, of_launch, of_order, of_revocation
@@ -47,7 +48,8 @@ class Attribution:
 
     def __init__(self, broker: BrokerContext, body: RequestBody, nonce: bytes) -> None:
         self._broker, self._body, self._nonce = broker, body, nonce
-        self._challenge = broker.challenges.find(body.challenge_id) if isinstance(body, Admit) else None
+        named = body.challenge_id if isinstance(body, Admit | RenewLease) else None
+        self._challenge = None if named is None else broker.challenges.find(named)
 
     def decision(self, code: str) -> Decision | None:
         """The refusal as an entry; None if it is nobody's."""
@@ -68,9 +70,12 @@ class Attribution:
             case IssueChallenge():
                 job = broker.job(body.job_id)
                 require_slot(job, body.role, body.slot)
-                return Decision("admit-launch", of_job(broker, job, role=body.role, slot=body.slot), code)
+                name: DecisionName = "admit-launch" if body.renews is None else "renew-lease"
+                return Decision(name, of_job(broker, job, role=body.role, slot=body.slot, attempt=body.renews), code)
             case Admit():
-                return self._launch(body, self._challenge, code)
+                return self._launch("admit-launch", body, code)
+            case RenewLease():
+                return self._launch("renew-lease", body, code)
             case CompleteJob():
                 return Decision("complete-job", _completion(broker, body), code)
             case DrawBudget():
@@ -78,11 +83,11 @@ class Attribution:
             case _:
                 return None
 
-    def _launch(self, body: Admit, challenge: OpenChallenge | None, code: str) -> Decision | None:
-        if challenge is None:
+    def _launch(self, name: DecisionName, body: Admit | RenewLease, code: str) -> Decision | None:
+        if self._challenge is None:
             return None
-        job = self._broker.job(challenge.job_id)
-        return Decision("admit-launch", of_launch(self._broker, job, challenge, body), code)
+        job = self._broker.job(self._challenge.job_id)
+        return Decision(name, of_launch(self._broker, job, self._challenge, body), code)
 
 
 def _order(broker: BrokerContext, body: AcceptOrder) -> LogSubjects:

@@ -8,7 +8,7 @@ from typing import Any
 
 from common.crypto.digests import sha256
 from common.identifiers import BundleId, DatasetId, Digest, GrantId, JobId, PartyKey
-from common.messages.attestation import Admit, DrawBudget
+from common.messages.attestation import Admit, DrawBudget, RenewLease
 from common.messages.decision_log import LogSubjects
 from common.messages.order import TrainingOrder
 from common.messages.policy import QueryGrant, Revocation
@@ -57,7 +57,9 @@ def of_job(broker: BrokerContext, job: JobRecord, **more: Any) -> LogSubjects:
     return known.model_copy(update={"signers": (), "document": None} | more)
 
 
-def of_launch(broker: BrokerContext, job: JobRecord, challenge: OpenChallenge, body: Admit, **more: Any) -> LogSubjects:
+def of_launch(
+    broker: BrokerContext, job: JobRecord, challenge: OpenChallenge, body: Admit | RenewLease, **more: Any
+) -> LogSubjects:
     """A launch that answered a challenge, with the quote that it showed."""
     return of_job(
         broker,

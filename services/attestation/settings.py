@@ -34,13 +34,14 @@ class AttestationSettings(HostSettings):
     trust_settings_file: Path | None = None
     pcs_url: str | None = None
     pcs_root_crl_url: str | None = None
+    pcs_ca_file: Path | None = None
     collateral_refresh_seconds: int = DAY_SECONDS
     collateral_last_good_seconds: int = 14 * DAY_SECONDS
 
     def collateral(self) -> CollateralService:
         """Cache and PCS, if there is one; only collateral under the roots of the trust settings is kept.
 
-        Raises `FormatError` for limits that mean nothing or trust settings that cannot be read.
+        Raises `FormatError` for limits that mean nothing, and for files that cannot be read.
         """
         source = None if self.pcs_url is None else PcsClient(self.pcs_url, self.pcs_root_crl_url)
         try:

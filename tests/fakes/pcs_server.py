@@ -4,7 +4,9 @@ It answers on Intel's paths with real documents, really signed: those of a simul
 is asked, or any other collateral. A `lie` changes what it says, as a hostile or broken server could.
 """
 
+import gzip
 import json
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +20,8 @@ from urllib.parse import parse_qs, quote, urlsplit
 from common.dcap.collateral_name import name_of_collateral
 from common.enclave.simulated_pki import SimulatedPki, encode_document, sign_raw
 from common.messages.evidence import Collateral
+
+_COMPRESSED: Final = gzip.compress(bytes(8 << 20))
 
 Lie = Callable[["PcsDouble", "Answer"], None]
 
@@ -86,7 +90,7 @@ def _signed(member: str, text: str, signature: bytes) -> bytes:
 
 
 @contextmanager
-def serving(double: PcsDouble) -> Iterator[PcsDouble]:
+def serving(double: PcsDouble, tls: ssl.SSLContext | None = None) -> Iterator[PcsDouble]:
     """Serve it on a free loopback port; `url` says where."""
     left = threading.Event()
 
@@ -120,9 +124,11 @@ def serving(double: PcsDouble) -> Iterator[PcsDouble]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, name="pcs")
     thread.start()
-    double.url = f"http://127.0.0.1:{server.server_address[1]}"
+    double.url = f"{'http' if tls is None else 'https'}://127.0.0.1:{server.server_address[1]}"
     try:
         yield double
     finally:
@@ -141,8 +147,14 @@ def errors(_: PcsDouble, answer: Answer) -> None:
 
 
 def oversized(_: PcsDouble, answer: Answer) -> None:
-    """A body of 64 MiB."""
-    answer.body = b"0" * (64 << 20)
+    """A body of 8 MiB."""
+    answer.body = bytes(8 << 20)
+
+
+def compressed(_: PcsDouble, answer: Answer) -> None:
+    """8 MiB in a few KiB, whether or not somebody asked for compression."""
+    answer.headers["content-encoding"] = "gzip"
+    answer.body = _COMPRESSED
 
 
 def truncated(_: PcsDouble, answer: Answer) -> None:
@@ -191,6 +203,7 @@ def older(pki: SimulatedPki, by: timedelta) -> Callable[[], Collateral]:
 LIES: Final[dict[str, Lie]] = {
     "errors": errors,
     "oversized": oversized,
+    "compressed": compressed,
     "truncated": truncated,
     "without chain": without_chain,
 }

@@ -74,6 +74,12 @@ def test_what_has_no_direction_is_said_apart() -> None:
     assert (found.possible, found.stops, len(found.otherwise)) == ((), (), 2)
 
 
+def test_a_release_beside_the_pinned_one_has_no_direction() -> None:
+    found = compare(PolicyTerms(), PolicyTerms(releases=(D,)))
+    assert (found.possible, found.stops) == ((), ())
+    assert found.otherwise == (f"releases: {D} instead of the pinned one",)
+
+
 def test_only_policies_of_one_kind_are_compared() -> None:
     with pytest.raises(FormatError, match="format.policy"):
         compare(PolicyTerms(), ProviderTerms())

@@ -48,6 +48,13 @@ def test_every_field_is_read() -> None:
     assert not terms.tcb.smt
 
 
+def test_a_limit_is_the_end_of_its_day_and_a_tcb_date_the_beginning() -> None:
+    wanted = "{status: OutOfDate, until: 2027-01-31, min_tcb_date: 2027-01-31}"
+    terms = parse_policy(POLICY.replace("{status: SWHardeningNeeded, until: 2027-01-31}", wanted))
+    (tolerance,) = terms.tcb.tolerances
+    assert (tolerance.until, tolerance.min_tcb_date) == (1_801_439_999, 1_801_439_999 - 86_399)
+
+
 def test_a_providers_terms_are_read() -> None:
     text = f"policy: bundle\nallow: {{owners: [{KEY}]}}\nuntil: 2027-06-30\nanswering: {{answers: 10, detail: label}}\n"
     terms = parse_policy(text)

@@ -1,8 +1,15 @@
 import json
+import ssl
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address
+from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from bench.reference_vectors import vectors
 from common.dcap.collateral_name import name_of_collateral
@@ -59,6 +66,40 @@ def test_a_dripping_answer_is_cut_off() -> None:
     with serving(PcsDouble(lambda: PIECES, lie=slow)) as pcs, pytest.raises(UnavailableError):
         PcsClient(pcs.url, seconds=0.3).fetch(NAME)
     assert time.monotonic() - began < 5
+
+
+def test_a_pccs_with_a_certificate_of_its_own(tmp_path: Path) -> None:
+    own = own_certificate(tmp_path)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(own)
+    with serving(PcsDouble(lambda: PIECES), tls) as pcs:
+        assert PcsClient(pcs.url, ca_file=own).fetch(NAME) == PIECES
+        with pytest.raises(UnavailableError):
+            PcsClient(pcs.url).fetch(NAME)
+    with pytest.raises(OSError, match=r"."):
+        PcsClient(pcs.url, ca_file=tmp_path)
+
+
+def own_certificate(directory: Path) -> Path:
+    """Key and self-signed certificate in one file."""
+    key, now = generate_private_key(SECP256R1()), datetime.now(UTC)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "pccs")])
+    address = x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))])
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(address, critical=False)
+        .sign(key, SHA256())
+    )
+    path = directory / "pccs.pem"
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    path.write_bytes(private + certificate.public_bytes(Encoding.PEM))
+    return path
 
 
 def test_an_unknown_platform_and_a_closed_port_are_unavailable() -> None:

@@ -10,6 +10,7 @@ from common.crypto.digests import sha256
 from common.crypto.signing import SigningKey
 from common.errors import Refusal, UnavailableError
 from common.identifiers import DatasetId
+from common.key_retrieval import renew_lease
 from common.messages.attestation import (
     AcceptOrder,
     Admit,
@@ -148,6 +149,20 @@ def test_a_refused_draw_names_its_grant_once(world: BrokerWorld) -> None:
     assert codes == ["policy.budget"]
     assert newest(world).subjects.document == grant.digest
     assert tree_head(world).refusals_counted == 2
+
+
+def test_a_renewal_is_logged_when_it_is_refused_alone(world: BrokerWorld) -> None:
+    data = world.register_data()
+    trainer = world.launch(TRAINER, world.start_job(data))
+    before = world.head
+    renew_lease(world.runtime("trainer"), world.channel(), trainer)
+    assert world.head == before
+    world.revoke(world.owner, "dataset", data.dataset_id)
+    with pytest.raises(Refusal) as caught:
+        renew_lease(world.runtime("trainer"), world.channel(), trainer)
+    entry = newest(world)
+    assert (entry.decision, entry.outcome, entry.code) == ("renew-lease", "refused", caught.value.code)
+    assert (entry.subjects.role, entry.subjects.slot, entry.subjects.attempt) == (TRAINER, 0, 1)
 
 
 # -- who can write into it -----------------------------------------------------------------------------------------

@@ -1,0 +1,35 @@
+"""Documents name files that are there, and commands that the command line has."""
+
+import re
+from pathlib import Path
+
+import click
+import pytest
+
+from client.cli import main
+from client.measuring import CODE_ROOT
+
+DOCUMENTS = sorted([*CODE_ROOT.glob("*.md"), *(CODE_ROOT / "docs").glob("*.md")])
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_what_a_document_refers_to_is_there(path: Path) -> None:
+    text = path.read_text()
+    named = set(re.findall(r"`((?:tests|common|services|client|bench|deploy|examples)/[\w/.]+\.py)`", text))
+    linked = {link.split("#")[0] for link in re.findall(r"\]\(([^)]+)\)", text) if "://" not in link}
+    missing = [one for one in named if not (CODE_ROOT / one).exists()]
+    missing += [one for one in linked if one and not (path.parent / one).exists()]
+    assert missing == []
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_every_command_of_a_document_is_one(path: Path) -> None:
+    for words in re.findall(r"`(?:\./)?cloister ((?:[a-z][a-z-]*)(?: [a-z][a-z-]*)*)", path.read_text()):
+        command: click.Command = main
+        for word in words.split():
+            if not isinstance(command, click.Group):
+                break
+            assert word in (*command.commands, "test", "bench"), f"{path.name}: cloister {words}"
+            if word in ("test", "bench"):
+                break
+            command = command.commands[word]
