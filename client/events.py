@@ -11,6 +11,7 @@ from common.identifiers import BundleId, DatasetId, Digest, Fmspc, GrantId, JobI
 from common.messages.attestation import LogHead
 from common.messages.base import Count, Message, Seconds
 from common.messages.decision_log import LogEntry
+from common.messages.evidence import TrustLevel
 from common.messages.policy import JobOutcome, JobReport
 
 
@@ -37,12 +38,28 @@ class IdentityMade(Event):
 
 
 class RoleMeasured(Event):
-    """The measurement of one role, computed from this checkout; `released` is what a release states."""
+    """The measurement of one role, computed from this checkout; `released` is what a release states.
+
+    `platform` is `simulation` for this checkout, `sgx` for what a `.sig` file of the same role says.
+    """
 
     type: Literal["role-measured"] = "role-measured"
     role: str
     mr_enclave: MrEnclave
+    platform: TrustLevel = TrustLevel.SIMULATION
     released: MrEnclave | None = None
+
+
+class SigstructRead(Event):
+    """What the signer of an SGX enclave says of it, read out of a `.sig` file whose signature was verified."""
+
+    type: Literal["sigstruct-read"] = "sigstruct-read"
+    file: str
+    mr_enclave: MrEnclave
+    mr_signer: MrEnclave
+    isv_prod_id: Count
+    isv_svn: Count
+    debug: bool
 
 
 class QuoteVerified(Event):
@@ -52,6 +69,69 @@ class QuoteVerified(Event):
     role: str
     measurement: str
     trust_level: str
+
+
+class RoleReleased(Event):
+    """What a release says an enclave must be; `code` is a measurement or, of kind `sgx-signer`, who signs its code."""
+
+    type: Literal["role-released"] = "role-released"
+    role: str
+    platform: str
+    kind: str
+    code: str
+
+
+class ReleaseShown(Event):
+    """A release in a file. `digest` is its fingerprint: what policies, orders and people name."""
+
+    type: Literal["release-shown"] = "release-shown"
+    file: str
+    digest: Digest
+    name: str
+    tag: str
+    created: Count
+
+
+class RevocationShown(Event):
+    """A revocation in a file, and the release that it ends."""
+
+    type: Literal["revocation-shown"] = "revocation-shown"
+    file: str
+    digest: Digest
+    release: Digest
+    successor: Digest | None
+    created: Count
+
+
+class SignaturesCounted(Event):
+    """Who of the release keys has signed, how many more it takes, and who signed without being asked."""
+
+    type: Literal["signatures-counted"] = "signatures-counted"
+    signed_by: tuple[PartyKey, ...]
+    outsiders: tuple[PartyKey, ...]
+    threshold: Count
+    missing: Count
+
+
+class FileListed(Event):
+    """A file of an enclave; with `compared`, `own` is this checkout's. Null: absent on that side, or not compared."""
+
+    type: Literal["file-listed"] = "file-listed"
+    name: str
+    sha256: Digest | None
+    own: Digest | None = None
+    compared: bool = False
+
+
+class FilesVerified(Event):
+    """A list of files leads to the measurement that a release states for this role."""
+
+    type: Literal["files-verified"] = "files-verified"
+    role: str
+    mr_enclave: MrEnclave
+    environment: Digest
+    files: Count
+    differing: Count | None = None
 
 
 class Pinned(Event):

@@ -72,14 +72,16 @@ def require_floor(party: Party, trust_settings: TrustSettings) -> None:
 
 
 def require_own_measurements(release: Release, measured: tuple[RoleMeasured, ...]) -> None:
-    """The release names what one's own build measures, for every role, and nothing else. Raises `AppraisalError`.
+    """The release names what one's own build measures, by role and platform, and nothing else.
 
     A platform that this build cannot measure is something else: whoever signed the release may have put it there.
+    Raises `AppraisalError` (appraisal.own_build).
     """
-    own = {one.role: [str(one.mr_enclave)] for one in measured}
+    own = {f"{one.role} on {one.platform}": str(one.mr_enclave) for one in measured}
     stated = {
-        str(role): sorted({reference.code for reference in platforms.values()})
+        f"{role} on {platform}": reference.code
         for role, platforms in release.measurements.items()
+        for platform, reference in platforms.items()
     }
     if own != stated:
         wrong = sorted(role for role in own.keys() | stated.keys() if own.get(role) != stated.get(role))

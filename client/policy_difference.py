@@ -140,6 +140,7 @@ KINDS: Final[dict[str, Kind]] = {
     "columns": _any_if_empty,
     "minimal_trust_level": _level,
     "releases": _pinned_if_empty,
+    "revoked_releases": _denied,
     "measurements": _any_if_empty,
     "tcb": _tcb,
     "sandboxes": _named,

@@ -36,6 +36,7 @@ class Where(Message):
 class TrainingWhere(Where):
     """A data set's conditions also say how provider code is confined, and on how many trainers it runs."""
 
+    revoked_releases: Annotated[tuple[Digest, ...], Few] = ()
     sandboxes: Sandboxes = ("native",)
     min_trainers: Annotated[int, Field(ge=1, le=1024)] = 1
     max_trainers: Annotated[int, Field(ge=1, le=1024)] = 8
@@ -119,6 +120,7 @@ class DataPolicyDocument(Message):
             columns=self.columns,
             minimal_trust_level=self.where.trust_level,
             releases=self.where.releases,
+            revoked_releases=self.where.revoked_releases,
             measurements=self.where.measurements,
             tcb=self.where.tcb.terms,
             sandboxes=self.where.sandboxes,

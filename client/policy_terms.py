@@ -49,6 +49,7 @@ class PolicyTerms(PartyTerms):
 
     providers: tuple[PartyKey, ...] = ()
     bundles: tuple[Digest, ...] = ()
+    revoked_releases: tuple[Digest, ...] = ()
     purposes: tuple[Literal["training", "refining"], ...] = ("training",)
     sandboxes: tuple[Literal["native", "wasm"], ...] = ("native",)
     max_jobs: Count = 1

@@ -87,6 +87,8 @@ def _where(terms: PartyTerms) -> Iterator[str]:
     level = terms.minimal_trust_level or "a hardware TEE, unless the identity was made with --unsafe-simulation"
     release = f"releases {_list(terms.releases)}" if terms.releases else "the release that is pinned when it is signed"
     yield f"Machines: {level} or stronger. Code: {release}."
+    if isinstance(terms, PolicyTerms) and terms.revoked_releases:
+        yield f"Nothing goes on under the releases {_list(terms.revoked_releases)}: running jobs and models stop."
     if terms.measurements:
         yield f"Of its enclaves only those that measure {_list(terms.measurements)}."
     yield from _tcb(terms.tcb)

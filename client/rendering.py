@@ -174,7 +174,15 @@ class Terminal:
             if event.released is None
             else ("  = release" if event.released == event.mr_enclave else f"  BUT the release says {event.released}")
         )
-        self._line("measured", f"{event.role:<12} {event.mr_enclave}{verdict}")
+        platform = "" if event.platform == TrustLevel.SIMULATION else f"  on {event.platform}"
+        self._line("measured", f"{event.role:<12} {event.mr_enclave}{platform}{verdict}")
+
+    @show.register
+    def _(self, event: e.SigstructRead) -> None:
+        self._line("enclave", f"{event.mr_enclave}  {event.file}")
+        self._line("signer", f"{event.mr_signer}  product {event.isv_prod_id}, security version {event.isv_svn}")
+        if event.debug:
+            self._line("DEBUG", "whoever runs the host reads such an enclave's memory", style="bold white on red")
 
     @show.register
     def _(self, event: e.QuoteVerified) -> None:
@@ -183,6 +191,43 @@ class Terminal:
             f"quote of the {event.role} enclave {event.measurement[:16]}... ({event.trust_level})",
             style="green",
         )
+
+    @show.register
+    def _(self, event: e.RoleReleased) -> None:
+        self._line("released", f"{event.role:<12} {event.platform:<11} {event.kind:<10} {event.code}")
+
+    @show.register
+    def _(self, event: e.ReleaseShown) -> None:
+        self._line("release", f"{event.name} {event.tag}  in {event.file}")
+        self._line("digest", event.digest, style="bold")
+
+    @show.register
+    def _(self, event: e.RevocationShown) -> None:
+        self._line("revokes", f"release {event.release}  in {event.file}", style="bold red")
+        if event.successor is not None:
+            self._line("instead", f"release {event.successor}")
+        self._line("digest", event.digest, style="bold")
+
+    @show.register
+    def _(self, event: e.SignaturesCounted) -> None:
+        for signer in event.signed_by:
+            self._line("signed by", signer)
+        for signer in event.outsiders:
+            self._line("and by", f"{signer}, which is no release key", style="yellow")
+        missing = f"signatures missing: {event.missing}" if event.missing else "signed by enough release keys"
+        self._line("threshold", f"{event.threshold}: {missing}", style="bold yellow" if event.missing else "bold green")
+
+    @show.register
+    def _(self, event: e.FileListed) -> None:
+        here = f"  here {event.own or 'absent'}" if event.compared and event.own != event.sha256 else ""
+        self._line("file", f"{event.sha256 or 'not in the release':<64}  {event.name}{here}")
+
+    @show.register
+    def _(self, event: e.FilesVerified) -> None:
+        self._line("leads to", f"{event.mr_enclave}, as the release states for the {event.role}", style="green")
+        self._line("", f"{event.files} files, environment {event.environment}")
+        if event.differing is not None:
+            self._line("differ", f"{event.differing} of them from this checkout", style="bold")
 
     @show.register
     def _(self, event: e.Pinned) -> None:

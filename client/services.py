@@ -8,6 +8,7 @@ from typing import Self
 from client.context import Endpoints, Party
 from client.http_client import ServiceClient
 from common.identifiers import BundleId, DatasetId, JobId, ModelId, UploadId
+from common.messages.measured_files import MeasuredFiles
 from common.messages.service import (
     BeginUpload,
     Deleted,
@@ -32,6 +33,10 @@ class AttestationService:
     def release(self) -> Signed:
         """The release document, to be held against the pinned release keys."""
         return Signed.decode(self._http.get("/v1/release"))
+
+    def measured_files(self) -> MeasuredFiles:
+        """The files of that release's enclaves, to be held against its measurements."""
+        return MeasuredFiles.decode(self._http.get("/v1/release/files"))
 
 
 class IngestService:

@@ -10,7 +10,7 @@ from client.commands.options import Surroundings, party_command
 from client.commands.types import FILE
 from client.context import Party
 from client.events import Explained, IdentityMade
-from client.measuring import digest_cache, measure_roles
+from client.measuring import digest_cache, measure_roles, read_sigstruct
 from common.errors import ConflictError, FormatError
 from common.refusals import REFUSALS
 
@@ -51,9 +51,19 @@ def keygen(here: Surroundings, new_name: str, *, unsafe_simulation: bool) -> Non
 @click.option(
     "--trust-settings", type=FILE, help="Measured trust settings; by default those of the stack in the state directory."
 )
+@click.option(
+    "--sig",
+    "sigs",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Read an SGX enclave's `.sig` file (Gramine's signer writes it) instead. May be given several times.",
+)
 @party_command("owner")
-def measure(here: Surroundings, trust_settings: Path | None) -> None:
-    """Compute what the enclaves of this checkout measure."""
+def measure(here: Surroundings, trust_settings: Path | None, sigs: tuple[Path, ...]) -> None:
+    """Compute what the enclaves of this checkout measure, or read what signed SGX enclaves do."""
+    if sigs:
+        here.run(map(read_sigstruct, sigs))
+        return
     settings = here.trust_settings(trust_settings)
     here.run(measure_roles(settings, digest_cache()))
 

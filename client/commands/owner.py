@@ -50,6 +50,13 @@ def upload(here: Surroundings, sealed: Path, approvers: tuple[PartyKey, ...], ap
 @click.option("--provider", "providers", multiple=True, type=PARTY_KEY, help="Provider whose code may be trained.")
 @click.option("--bundle", "bundles", multiple=True, type=DIGEST, help="Root of a bundle (default: all of theirs).")
 @click.option("--release", "releases", multiple=True, type=DIGEST, help="Release digest (default: the pinned one).")
+@click.option(
+    "--revoke-release",
+    "revoked_releases",
+    multiple=True,
+    type=DIGEST,
+    help="Release that may not go on with this data: running jobs and models lose their keys.",
+)
 @click.option("--column", "columns", multiple=True, help="Column that may be read (default: all).")
 @click.option("--max-jobs", type=int, help="How many orders may be accepted.")
 @click.option("--max-attempts", type=int, help="How often a slot may start anew in one job.")

@@ -5,8 +5,8 @@ from pathlib import Path
 import click
 
 from client.commands.options import Surroundings, party_command
-from client.commands.types import DIGEST, FILE
-from client.measuring import digest_cache, measure_roles
+from client.commands.types import DIGEST, FILE, SIG_OF_ROLE
+from client.measuring import digest_cache, measure_roles, measured_sigs
 from client.pinning import pin
 from common.identifiers import Digest
 
@@ -28,14 +28,24 @@ def pin_command(default_name: str) -> click.Command:
         type=FILE,
         help="Release keys and roots to believe; by default those of the stack in the state directory.",
     )
+    @click.option(
+        "--sig", "sigs", multiple=True, type=SIG_OF_ROLE, help="With --from-checkout: one's own build of SGX enclaves."
+    )
     @party_command(default_name)
-    def command(here: Surroundings, expect: Digest | None, trust_settings: Path | None, *, from_checkout: bool) -> None:
+    def command(
+        here: Surroundings,
+        expect: Digest | None,
+        trust_settings: Path | None,
+        sigs: tuple[tuple[str, Path], ...],
+        *,
+        from_checkout: bool,
+    ) -> None:
         """Show what would be trusted, and store it if it is what was expected or measured.
 
         Without --expect and --from-checkout nothing is stored.
         """
         settings = here.trust_settings(trust_settings)
-        measured = tuple(measure_roles(settings, digest_cache())) if from_checkout else None
-        here.run(pin(here.party, here.endpoints(), settings, expect=expect, measured=measured))
+        own = (*measure_roles(settings, digest_cache()), *measured_sigs(dict(sigs))) if from_checkout else None
+        here.run(pin(here.party, here.endpoints(), settings, expect=expect, measured=own))
 
     return command

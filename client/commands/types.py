@@ -6,8 +6,20 @@ from typing import Any
 
 import click
 
+from common.enclave.roles import ROLES
 from common.errors import FormatError, refusal_of
-from common.identifiers import BundleId, DatasetId, Digest, GrantId, Identifier, JobId, ModelId, PartyKey
+from common.identifiers import (
+    BundleId,
+    DatasetId,
+    Digest,
+    Fmspc,
+    GrantId,
+    Identifier,
+    JobId,
+    ModelId,
+    PartyKey,
+    PlatformId,
+)
 
 
 class IdentifierType(click.ParamType[Identifier]):
@@ -22,6 +34,21 @@ class IdentifierType(click.ParamType[Identifier]):
             return value if isinstance(value, self._kind) else self._kind(value)
         except FormatError as refusal:
             self.fail(f"{value!r} is not a {self.name}: {refusal.expected}", param, ctx)
+
+
+class SigOfRole(click.ParamType[tuple[str, Path]]):
+    """ROLE=FILE: the `.sig` file of a role's SGX enclave."""
+
+    name = "role=file"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, Path]:
+        """Role and path of a file that is there."""
+        if isinstance(value, tuple):
+            return value
+        role, _, path = str(value).partition("=")
+        if role not in ROLES or not Path(path).is_file():
+            self.fail(f"{value!r} is not ROLE=FILE with a role of {', '.join(sorted(ROLES))}", param, ctx)
+        return role, Path(path)
 
 
 class InputPath(click.Path):
@@ -47,4 +74,7 @@ DATASET = IdentifierType(DatasetId, "data set")
 BUNDLE = IdentifierType(BundleId, "bundle")
 JOB = IdentifierType(JobId, "job")
 MODEL = IdentifierType(ModelId, "model")
+FMSPC = IdentifierType(Fmspc, "FMSPC")
+PLATFORM = IdentifierType(PlatformId, "platform")
+SIG_OF_ROLE = SigOfRole()
 GRANT = IdentifierType(GrantId, "grant")

@@ -7,6 +7,7 @@ production trust settings can never come out of here, and clients that trust it 
   STATE/release/key.json              development release key (identity file, 0600)
   STATE/release/trust_settings.json   names that key and the simulated root
   STATE/release/release.json          the signed release
+  STATE/release/measured_files.json   the files of each of its enclaves, for whoever wants to compare
   STATE/snapshots/                    enclave code, bytecode, memory of environment digests
 """
 
@@ -19,13 +20,14 @@ from typing import Final
 
 from common.crypto.key_file import Identity
 from common.enclave.environment import Environment
+from common.enclave.file_lists import list_files, measurement_of
 from common.enclave.launcher import LauncherSettings
-from common.enclave.measurement import measure
 from common.enclave.roles import ROLES, RoleSpec
 from common.enclave.simulated_platform import SimulatedPlatform
 from common.enclave.trust_settings import TrustSettings
 from common.identifiers import RoleName
 from common.messages.evidence import TrustLevel
+from common.messages.measured_files import MeasuredFiles
 from common.messages.reference_values import ReferenceValue, SgxReferenceValue
 from common.messages.release import Release
 from common.messages.signed import Signed, sign
@@ -62,12 +64,7 @@ def measure_roles(
     state: Path, specs: Collection[RoleSpec], *, code_root: Path = CODE_ROOT
 ) -> dict[RoleName, dict[TrustLevel, ReferenceValue]]:
     """Reference values of these roles on this installation's simulated platform."""
-    trust = development_trust_settings(state)
-    environment = Environment.current().digest(state / "snapshots" / "environment.cache")
-    return {
-        spec.role: {TrustLevel.SIMULATION: SgxReferenceValue(mr_enclave=measure(spec, code_root, trust, environment))}
-        for spec in specs
-    }
+    return _references(_list_roles(state, specs, code_root))
 
 
 def make_development_release(
@@ -76,7 +73,9 @@ def make_development_release(
     """Measure, sign and store a release. One that still fits is kept as it is, so its digest lasts."""
     trust, place = development_trust_settings(state), state / "release"
     _write(place / "trust_settings.json", trust.encode())
-    measurements = measure_roles(state, specs, code_root=code_root)
+    files = _list_roles(state, specs, code_root)
+    _write(place / "measured_files.json", files.encode())
+    measurements = _references(files)
     stored = read_development_release(state)
     if stored is not None and Release.decode(stored.payload).measurements == measurements:
         return stored
@@ -90,6 +89,17 @@ def read_development_release(state: Path) -> Signed | None:
     """The stored release, unverified; none if there is none."""
     path = state / "release" / "release.json"
     return Signed.decode(path.read_bytes()) if path.exists() else None
+
+
+def _list_roles(state: Path, specs: Collection[RoleSpec], code_root: Path) -> MeasuredFiles:
+    environment = Environment.current().digest(state / "snapshots" / "environment.cache")
+    return list_files(specs, code_root, development_trust_settings(state), environment)
+
+
+def _references(files: MeasuredFiles) -> dict[RoleName, dict[TrustLevel, ReferenceValue]]:
+    return {
+        role: {TrustLevel.SIMULATION: SgxReferenceValue(mr_enclave=measurement_of(files, role))} for role in files.roles
+    }
 
 
 def _release_identity(state: Path) -> Identity:

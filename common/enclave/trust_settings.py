@@ -14,7 +14,7 @@ from common.errors import AppraisalError, AuthenticityError
 from common.identifiers import PartyKey
 from common.messages.base import Message
 from common.messages.evidence import AllowedRoot
-from common.messages.release import Release
+from common.messages.release import Release, ReleaseRevocation
 from common.messages.signed import Signed, open_signed
 
 MIN_PRODUCTION_SIGNATURES = 2
@@ -48,3 +48,8 @@ def require_release(signed: Signed, trust: TrustSettings) -> Release:
         return open_signed(signed, Release, trust.release_keys, threshold=trust.release_threshold)
     except AuthenticityError as cause:
         raise AppraisalError("appraisal.release", expected=cause.expected, seen=cause.seen) from cause
+
+
+def require_release_revocation(signed: Signed, trust: TrustSettings) -> ReleaseRevocation:
+    """The end of a release, signed by as many of the pinned keys as one needs. Raises `AuthenticityError`."""
+    return open_signed(signed, ReleaseRevocation, trust.release_keys, threshold=trust.release_threshold)

@@ -226,6 +226,13 @@ class Revoke(Message):
     revocation: Signed
 
 
+class RevokeRelease(Message):
+    """Answer: Revoked, whose identifier is the release's digest. A Signed ReleaseRevocation."""
+
+    type: Literal["revoke-release"] = "revoke-release"
+    revocation: Signed
+
+
 class ReadLedger(Message):
     """Answer: LedgerReply. `request` is a LedgerRequest (common/messages/ledger), signed by the data set's owner."""
 
@@ -292,6 +299,7 @@ RequestBody = Annotated[
     | CompleteJob
     | DrawBudget
     | Revoke
+    | RevokeRelease
     | ReadLedger
     | ConfirmHead
     | SignHead

@@ -27,6 +27,7 @@ DecisionName = Literal[
     "complete-job",
     "draw-budget",
     "revoke",
+    "revoke-release",
 ]
 """`renew-lease` is only ever refused here: what is granted changes nothing and is not written down."""
 Outcome = Literal["recorded", "released", "revoked", "refused"]

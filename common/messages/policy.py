@@ -33,7 +33,8 @@ class DataPolicy(Message):
     empty `measurements` any that an allowed release names, empty `columns` all of them, empty `users` whom all grant.
     `max_state_class` bounds a model by its number of float32 values, `max_bits` what leaves by attempts and answers
     (common/leakage); None: no bound. The next version is signed by the owner and by `approvals_needed` of `approvers`,
-    whatever it says itself. docs/policy.md says where each field is enforced.
+    whatever it says itself. A release that `releases` no longer names takes no new order; one that `revoked_releases`
+    names ends running jobs, too. docs/policy.md says where each field is enforced.
     """
 
     type: Literal["data-policy"] = "data-policy"
@@ -46,6 +47,7 @@ class DataPolicy(Message):
     providers: Annotated[tuple[PartyKey, ...], Field(max_length=256)]
     bundles: Annotated[tuple[Digest, ...], Field(max_length=1024)] = ()
     releases: Annotated[tuple[Digest, ...], Field(max_length=256)]
+    revoked_releases: Annotated[tuple[Digest, ...], Field(max_length=256)] = ()
     measurements: Annotated[tuple[CodeMeasurement, ...], Field(max_length=256)] = ()
     minimal_trust_level: TrustLevelName
     tcb: TcbTerms = TcbTerms()

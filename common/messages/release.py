@@ -1,4 +1,4 @@
-"""A release: which enclaves belong together, by role and platform (side: library).
+"""A release: which enclaves belong together, by role and platform; and its end (side: library).
 
 Its signed bytes are what policies and orders name (by digest). It says what code is, never where it runs.
 """
@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from common.errors import AppraisalError
-from common.identifiers import RoleName
+from common.identifiers import Digest, RoleName
 from common.messages.base import Message, Seconds
 from common.messages.evidence import TrustLevel
 from common.messages.reference_values import ReferenceValue
@@ -36,3 +36,17 @@ class Release(Message):
             raise AppraisalError(
                 "appraisal.release", expected=f"a release with {role} on {trust_level}", seen=f"{self.name} {self.tag}"
             ) from None
+
+
+class ReleaseRevocation(Message):
+    """The release keys end a release for good, at every broker that is measured with them.
+
+    Signed by as many of them as a release needs. `successor` is the release to move to, if there is one already: a hint
+    for people, since each owner's next policy version says what that owner takes instead.
+    """
+
+    type: Literal["release-revocation"] = "release-revocation"
+    version: Literal[1] = 1
+    release: Digest
+    successor: Digest | None = None
+    created: Seconds

@@ -56,17 +56,18 @@ def sign(message: Message, *keys: SigningKey) -> Signed:
     payload = message.encode()
     kind = str(getattr(message, "type"))  # noqa: B009 - every concrete message has it, the base class has not
     return Signed(
-        payload_type=kind,
-        payload=payload,
-        signatures=tuple(
-            Signature(signer=key.party, signature=key.sign(SIGNED_DOCUMENT, kind.encode(), payload)) for key in keys
-        ),
+        payload_type=kind, payload=payload, signatures=tuple(signature_by(key, kind, payload) for key in keys)
     )
+
+
+def signature_by(key: SigningKey, payload_type: str, payload: bytes) -> Signature:
+    """One more signature over the exact payload of a document."""
+    return Signature(signer=key.party, signature=key.sign(SIGNED_DOCUMENT, payload_type.encode(), payload))
 
 
 def countersign(signed: Signed, key: SigningKey) -> Signed:
     """The same document with one more signature, over the very bytes that the others signed. Checks nothing."""
-    own = Signature(signer=key.party, signature=key.sign(SIGNED_DOCUMENT, signed.payload_type.encode(), signed.payload))
+    own = signature_by(key, signed.payload_type, signed.payload)
     others = tuple(one for one in signed.signatures if one.signer != own.signer)
     return signed.model_copy(update={"signatures": (*others, own)})
 
@@ -79,8 +80,7 @@ def open_signed(signed: Signed, kind: type[T], allowed: Collection[PartyKey], *,
     expected_type = kind.model_fields["type"].default
     if signed.payload_type != expected_type:
         raise FormatError("format.message", expected=expected_type, seen=signed.payload_type)
-    for one in signed.signatures:
-        verify_signature(one.signer, one.signature, SIGNED_DOCUMENT, signed.payload_type.encode(), signed.payload)
+    require_right_signatures(signed)
     good = {one.signer for one in signed.signatures} & set(allowed)
     if len(good) < threshold:
         raise AuthenticityError(
@@ -89,6 +89,15 @@ def open_signed(signed: Signed, kind: type[T], allowed: Collection[PartyKey], *,
             seen=sorted(one.signer for one in signed.signatures),
         )
     return kind.decode(signed.payload)
+
+
+def require_right_signatures(signed: Signed) -> None:
+    """Every signature is its signer's; whether the signers are the right ones is another question.
+
+    Raises `AuthenticityError` (authenticity.signature).
+    """
+    for one in signed.signatures:
+        verify_signature(one.signer, one.signature, SIGNED_DOCUMENT, signed.payload_type.encode(), signed.payload)
 
 
 def read_document(signed: Signed, kind: type[T]) -> T:

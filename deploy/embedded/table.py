@@ -61,6 +61,7 @@ def _make_installation(state: StateDirectory) -> dict[str, object]:
     return {
         "launcher": str(launcher),
         "release_file": str(release / "release.json"),
+        "measured_files": str(release / "measured_files.json"),
         "trust_settings_file": str(release / "trust_settings.json"),
         "operator_identity": str(_identity_file(state, "operator")),
     }

@@ -3,7 +3,8 @@
 Keys leave only after these checks, in this order; each raises and none can be skipped:
 
   (1) the challenge was issued here, is fresh, and is spent by this call;
-  (2) the job runs (for a query enclave: it has made a model), and nothing that the role gets a key of is revoked;
+  (2) the job runs (for a query enclave: it has made a model), and neither its release nor anything that the role gets
+      a key of is revoked;
   (3) the attempt is still the slot's next, and within every owner's limits (attempts, bits);
   (4) the quote binds this launch, is authentic, and meets the release (`verifier`); no document of its collateral is
       older than one that was accepted before (`collateral`);
@@ -39,6 +40,7 @@ from services.attestation.policy import (
     require_attempt_left,
     require_level,
     require_measurement,
+    require_release_kept,
     require_sound_pair,
     require_terms_unexpired,
     require_unexpired,
@@ -136,9 +138,11 @@ def appraise_launch(
 def require_admissible(broker: BrokerContext, job: JobRecord, role: RoleName, at: int) -> Digest:
     """Check (2); what a launch of this role is about: the order's digest, or the model manifest's."""
     bundle = broker.bundle(job.order.bundle)
+    broker.require_in_force(job.order.release)
     for policy in _policies(broker, job, role):
         with entitled(policy):
             require_unexpired(policy, at)
+            require_release_kept(policy, job.order.release)
     with entitled(bundle.terms):
         require_terms_unexpired(bundle.terms, at)
     broker.require_unrevoked([bundle])

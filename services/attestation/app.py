@@ -2,7 +2,7 @@
 
 POST /v1/broker    encoded BrokerRequest -> encoded Signed(BrokerReply); 200 whenever the enclave answered: refusals
                    are inside and signed. Who asks is no question of HTTP: each document names and proves its party.
-GET  /v1/release   the Signed release of this installation
+GET  /v1/release   the Signed release of this installation; its list of measured files: /v1/release/files
 GET  /v1/log/...   the decision log (`log_routes`)
 ...                collateral for clients (`collateral_routes`), attestation results (`token_routes`)
 /healthz /readyz /carried   ready once the enclave answers; that it may still be frozen, its witness's /readyz tells
@@ -19,7 +19,7 @@ from anyio import to_thread
 from fastapi import FastAPI, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
-from common.errors import UnavailableError
+from common.errors import NotFoundError, UnavailableError
 from common.event_log import configure_host_logging
 from common.untrusted.health import Readiness
 from common.untrusted.http_bodies import read_body
@@ -63,12 +63,18 @@ def build(settings: AttestationSettings, relay: BrokerRelay) -> FastAPI:
 
     @app.get("/v1/release")
     def release() -> Response:
-        return Response(_read_release(settings.release_file), media_type=JSON)
+        return Response(_read_public(settings.release_file), media_type=JSON)
+
+    @app.get("/v1/release/files")
+    def release_files() -> Response:
+        return Response(_read_public(settings.measured_files), media_type=JSON)
 
     return app
 
 
-def _read_release(path: Path) -> bytes:
+def _read_public(path: Path | None) -> bytes:
+    if path is None:
+        raise NotFoundError("not_found.path", expected="an installation that publishes it")
     try:
         return path.read_bytes()
     except OSError as cause:

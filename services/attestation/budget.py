@@ -5,7 +5,7 @@ In this order, each raises:
 
   (1) the model exists, and the asking launch is one that is placed for it and signed this very request;
   (2) the grant is signed by every owner of the model's data, is for this model, broker and release, and is not over;
-  (3) neither grant nor bundle is revoked, and every party's newest terms are valid;
+  (3) neither grant, bundle nor release is revoked, and every party's newest terms are valid;
   (4) every policy and the provider's terms admit the user, who is not the provider unless every owner allows that;
   (5) answers are left: the least of what the grant, each data set's policy and the bundle's terms still allow;
   (6) bits are left: each answer is charged to each data set for as much as it can say (`ledger`).
@@ -33,6 +33,7 @@ from services.attestation.policy import (
     require_grant_names,
     require_owner_admits,
     require_provider_admits,
+    require_release_kept,
     require_terms_unexpired,
     require_unexpired,
     weakest_detail,
@@ -58,6 +59,7 @@ def draw_budget(broker: BrokerContext, body: DrawBudget, nonce: bytes, at: int) 
     if any(broker.state.find(RevokedGrantRecord, revoked_grant_key(grant_id, one)) for one in job.order.owners):  # (3)
         raise PolicyError("policy.revoked", seen=grant_id)
     broker.require_unrevoked([bundle])
+    broker.require_in_force(job.order.release)
     _require_valid_terms(datasets, bundle, grant, at)  # (3), (4)
     left = _left(broker, job, grant, grant_id)
     if min(left.values()) < 1:  # (5)
@@ -106,6 +108,7 @@ def _require_valid_terms(datasets: tuple[DatasetRecord, ...], bundle: BundleReco
     for policy in (data.policy for data in datasets):
         with entitled(policy):
             require_unexpired(policy, at)
+            require_release_kept(policy, grant.release)
             require_owner_admits(grant, policy, terms.provider)
     with entitled(terms):
         require_terms_unexpired(terms, at)

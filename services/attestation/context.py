@@ -9,7 +9,7 @@ from common.crypto.keys import KeyRing, SecretKey
 from common.crypto.signing import SigningKey
 from common.crypto.wrapping import WrappingKey
 from common.enclave.trust_settings import TrustSettings
-from common.errors import NotFoundError, PolicyError
+from common.errors import AppraisalError, NotFoundError, PolicyError
 from common.identifiers import BundleId, DatasetId, Digest, JobId, MrEnclave, PartyKey
 from common.messages.attestation import Genesis
 from common.messages.decision_log import LogSubjects
@@ -25,7 +25,9 @@ from services.attestation.records import (
     IdentityRecord,
     JobRecord,
     ReleaseRecord,
+    RevokedReleaseRecord,
     release_key,
+    revoked_release_key,
 )
 from services.attestation.state import BrokerState, Restored, StateKeys, StateStore, restore
 from services.attestation.state_anchor import StateAnchor
@@ -142,6 +144,11 @@ class BrokerContext:
         if record is None:
             raise NotFoundError("not_found.job", expected="the job's release")
         return read_document(record.document, Release)
+
+    def require_in_force(self, release: Digest) -> None:
+        """Raise `AppraisalError` (appraisal.release) when the release keys have revoked this release."""
+        if self.state.find(RevokedReleaseRecord, revoked_release_key(release)) is not None:
+            raise AppraisalError("appraisal.release", expected="a release that is in force", seen=f"{release}, revoked")
 
     def keys_of(self, record: DatasetRecord | BundleRecord | JobRecord) -> KeyRing:
         """A record's keys. Raises `PolicyError` (policy.revoked) when they were destroyed."""

@@ -15,7 +15,12 @@ from common.messages.decision_log import DecisionName, LogEntry, LogSubjects, Ou
 from common.transparency import log_leaf
 
 SALT_BYTES = 16
-_OUTCOMES: dict[DecisionName, Outcome] = {"admit-launch": "released", "draw-budget": "released", "revoke": "revoked"}
+_OUTCOMES: dict[DecisionName, Outcome] = {
+    "admit-launch": "released",
+    "draw-budget": "released",
+    "revoke": "revoked",
+    "revoke-release": "revoked",
+}
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,7 @@ from common.messages.attestation import (
     ReplyBody,
     RequestBody,
     Revoke,
+    RevokeRelease,
     ShowTokenKey,
     SignHead,
     UpdatePolicy,
@@ -66,6 +67,7 @@ from services.attestation.members import members_of
 from services.attestation.orders import accept_order
 from services.attestation.refusal_log import RefusalLog
 from services.attestation.registration import register_bundle, register_dataset, update_policy
+from services.attestation.release_revocation import revoke_release
 from services.attestation.revocation import revoke
 from services.attestation.tokens import appraise_evidence, issue_token, show_token_key
 
@@ -73,7 +75,7 @@ NO_NONCE: Final = bytes(32)
 """In the reply to bytes that are no request."""
 
 _FREE_WHILE_FROZEN: Final = (DescribeBroker, ShowTokenKey, ListMembers, ConfirmHead, SignHead, AwaitHead)
-_CONFIRMED_FIRST: Final = (Admit, DrawBudget, Revoke, UpdatePolicy)
+_CONFIRMED_FIRST: Final = (Admit, DrawBudget, Revoke, RevokeRelease, UpdatePolicy)
 
 CONFIRM_SECONDS: Final = 8.0
 """How long a reply waits for the witnesses: several of their polls, and less than its asker waits (10 s)."""
@@ -177,6 +179,8 @@ class KeyBroker:
                 return update_policy(self._context, body, at)
             case Revoke():
                 return revoke(self._context, body, at)
+            case RevokeRelease():
+                return revoke_release(self._context, body, at)
             case ReadLedger():
                 return read_ledger(self._context, body, at)
             case _:

@@ -5,7 +5,8 @@ In this order, each raises:
   (1) the very same order was accepted before: the same answer;
   (2) its data sets and bundle are registered and not revoked;
   (3) all owners of all its data sets, and only they, signed it;
-  (4) it names this broker, and a release that enough pinned release keys signed and that names this broker's code;
+  (4) it names this broker, and a release that enough pinned release keys signed, that is not revoked, and that names
+      this broker's code;
   (5) it is neither expired nor is its nonce used;
   (6) every owner's newest policy allows it, bits for first attempts included;  (7) the provider's terms allow it;
   (8) its schedule carries frames for this bundle's state class, and it asks for nothing that has no keys yet;
@@ -112,6 +113,7 @@ def _require_addressed(broker: BrokerContext, order: TrainingOrder, release_docu
     if release_document.digest != order.release:
         raise AppraisalError("appraisal.release", expected=order.release, seen=release_document.digest)
     release = require_release(release_document, broker.platform.trust_settings)
+    broker.require_in_force(order.release)
     own = release.reference(BROKER_ROLE, broker.platform.trust_level)
     if not isinstance(own, SgxReferenceValue) or own.mr_enclave != broker.platform.measurement:
         raise AppraisalError("appraisal.release", expected="a release that names this broker", seen=release.tag)

@@ -48,6 +48,12 @@ def require_unexpired(policy: DataPolicy, at: int) -> None:
         raise PolicyError("policy.expired", expected=f"valid at {at}", seen=f"until {policy.not_after}")
 
 
+def require_release_kept(policy: DataPolicy, release: Digest) -> None:
+    """The owner has not revoked the release for this data; running jobs and models are held against it, too."""
+    if release in policy.revoked_releases:
+        raise PolicyError("policy.release", expected="a release that the owner has not revoked", seen=release)
+
+
 def require_terms_unexpired(terms: BundleTerms, at: int) -> None:
     """The provider's terms are valid now."""
     if at > terms.not_after:
@@ -62,6 +68,7 @@ def require_owner_allows(policy: DataPolicy, facts: OrderFacts, jobs_before: int
     if policy.bundles:
         _require_named(publication.object.root, policy.bundles, "policy.bundle")
     _require_named(order.release, policy.releases, "policy.release")
+    require_release_kept(policy, order.release)
     _require_named(order.purpose, policy.purposes, "policy.purpose")
     _require_named(order.sandbox, policy.sandboxes, "policy.sandbox")
     if not policy.min_trainers <= order.trainers <= policy.max_trainers:

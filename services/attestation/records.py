@@ -200,6 +200,19 @@ class RevokedGrantRecord(Message):
         return revoked_grant_key(self.grant_id, self.party)
 
 
+class RevokedReleaseRecord(Message):
+    """The release keys' word that a release is over; their signatures were checked when it was taken."""
+
+    type: Literal["revoked-release"] = "revoked-release"
+    release: Digest
+    document: Signed
+
+    @property
+    def key(self) -> str:
+        """Name of the record."""
+        return revoked_release_key(self.release)
+
+
 class CollateralRecord(Message):
     """The newest mark of one document of collateral that a launch was admitted under."""
 
@@ -221,6 +234,7 @@ Record = Annotated[
     | UsedNonceRecord
     | TallyRecord
     | RevokedGrantRecord
+    | RevokedReleaseRecord
     | CollateralRecord,
     Field(discriminator="type"),
 ]
@@ -254,6 +268,11 @@ class StateEntry(Message):
 def release_key(digest: Digest) -> str:
     """Name of a release's record."""
     return f"release {digest}"
+
+
+def revoked_release_key(digest: Digest) -> str:
+    """Name of a release's revocation."""
+    return f"revoked release {digest}"
 
 
 def used_nonce_key(owner: PartyKey, nonce: bytes) -> str:

@@ -72,7 +72,7 @@ def _changes(broker: BrokerContext, revocation: Revocation) -> list[Record]:
     if revocation.target == "job":
         job = broker.job(JobId(name))
         _require_party(party, *job.order.owners)
-        return _end(job)
+        return ended(job)
     return _end_grant(broker, GrantId(name), party)
 
 
@@ -89,10 +89,11 @@ def _destroy(broker: BrokerContext, record: DatasetRecord | BundleRecord) -> lis
         for job in broker.state.all(JobRecord)
         if job.state == "running" and record.key in (*job.order.datasets, job.order.bundle)
     ]
-    return [record.model_copy(update={"keys": None}), *(change for job in used_by for change in _end(job))]
+    return [record.model_copy(update={"keys": None}), *(change for job in used_by for change in ended(job))]
 
 
-def _end(job: JobRecord) -> list[Record]:
+def ended(job: JobRecord) -> list[Record]:
+    """What ending a job changes: its keys are destroyed, and it is cancelled if it ran."""
     if job.keys is None:
         return []
     state = "cancelled" if job.state == "running" else job.state

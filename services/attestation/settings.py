@@ -19,6 +19,7 @@ from common.untrusted.settings import HostSettings
 class AttestationSettings(HostSettings):
     """A JSON file. `witnesses` and `witness_quorum` enter the genesis of a new broker, which owners pin.
 
+    `measured_files` lists the files of the release's enclaves, where it is published.
     `pcs_url`: a PCS or PCCS; without one, collateral is what was imported.
     """
 
@@ -27,6 +28,7 @@ class AttestationSettings(HostSettings):
     listen_port: Annotated[int, Field(ge=0, le=65535)]
     launcher: Path
     release_file: Path
+    measured_files: Path | None = None
     witnesses: tuple[PartyKey, ...] = ()
     witness_quorum: int = 0
     trust_settings_file: Path | None = None

@@ -170,11 +170,13 @@ class SealedBundle:
 class BrokerWorld:
     """Platform, release, broker, parties. `restart` begins a new epoch, from any store."""
 
-    def __init__(self, directory: Path, *, witnesses: int = 0, quorum: int | None = None) -> None:
+    def __init__(
+        self, directory: Path, *, witnesses: int = 0, quorum: int | None = None, release_signers: int = 1
+    ) -> None:
         self.platform = SimulatedPlatform.open_or_create(directory / "platform")
-        self.release_key = SigningKey.generate()
+        self.release_keys = [SigningKey.generate() for _ in range(release_signers)]
         self.trust = TrustSettings(
-            release_keys=(self.release_key.party,), release_threshold=1,
+            release_keys=tuple(key.party for key in self.release_keys), release_threshold=release_signers,
             allowed_roots=(self.platform.allowed_root,), production=False,
         )  # fmt: skip
         self.release = self.sign_release(MEASUREMENTS)
@@ -205,7 +207,7 @@ class BrokerWorld:
             for role, measured in measurements.items()
         }
         release = Release(name="test", tag=tag, created=1, measurements=references)
-        return sign(release, *(keys or (self.release_key,)))
+        return sign(release, *(keys or self.release_keys))
 
     # -- asking ------------------------------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from tests.vectors.vector_file import VECTORS
 ROOT = Path(__file__).parents[2]
 FORMATS = (ROOT / "docs" / "formats.md").read_text()
 KEYS = (ROOT / "docs" / "keys.md").read_text()
+RELEASES = (ROOT / "docs" / "releases.md").read_text()
 LABELS = {name: value for name, value in vars(labels).items() if isinstance(value, bytes)}
 
 
@@ -43,9 +44,14 @@ def test_sizes_of_sessions_are_those_of_the_document() -> None:
 
 
 def test_links_lead_somewhere() -> None:
-    for text in (FORMATS, KEYS):
+    for text in (FORMATS, KEYS, RELEASES):
         for target in re.findall(r"\]\(([^)#]+)", text):
             assert (ROOT / "docs" / target).exists(), target
+
+
+def test_tests_that_a_document_names_are_there() -> None:
+    for name in re.findall(r"`(tests/[a-z_/]+\.py)`", RELEASES):
+        assert (ROOT / name).is_file(), name
 
 
 def test_tables_of_messages_are_those_of_the_classes() -> None:

@@ -33,6 +33,7 @@ from tests.vectors.sample_documents import (
     PUBLIC,
     PUBLICATION,
     RELEASE,
+    RELEASE_REVOCATION,
     REVOCATION,
     TERMS,
     TIME,
@@ -106,6 +107,7 @@ def request_bodies() -> list[a.RequestBody]:
             model_id=MODEL, grant=sign(GRANT, KEY), answers=16, classes=10, row_bytes=40, launch=USER, statement=WORD
         ),
         a.Revoke(revocation=sign(REVOCATION, KEY)),
+        a.RevokeRelease(revocation=sign(RELEASE_REVOCATION, KEY)),
         a.ReadLedger(request=sign(LEDGER_REQUEST, KEY)),
         a.ConfirmHead(witness=USER, boot_nonce=NONCE32, head=HEAD, signature=WORD),
         a.SignHead(),
@@ -184,6 +186,7 @@ def state_entries() -> list[Message]:
         r.UsedNonceRecord(owner=PARTY, nonce=NONCE),
         r.TallyRecord(name=f"jobs {DATASET}", count=3),
         r.RevokedGrantRecord(grant_id=GrantId.of(C), party=PARTY),
+        r.RevokedReleaseRecord(release=B, document=sign(RELEASE_REVOCATION, KEY)),
         r.CollateralRecord(mark=MARK),
     ]  # fmt: skip
     identity = r.IdentityRecord(genesis=GENESIS, signing_seed=b"blob", wrapping_seed=b"blob")

@@ -23,11 +23,12 @@ from common.identifiers import (
 from common.messages.base import Message
 from common.messages.evidence import AllowedRoot, Collateral, DcapQuote, SgxDcapEvidence, TdxDcapEvidence, TrustLevel
 from common.messages.ledger import Ledger, LedgerRequest
+from common.messages.measured_files import MeasuredFiles, MeasuredRole
 from common.messages.objects import BundlePublication, DatasetManifest, ModelManifest, ObjectRef, SlotRecord
 from common.messages.order import OrderSecret, Schedule, TrainingOrder
 from common.messages.policy import BundleTerms, DataPolicy, JobReport, QueryGrant, Revocation
 from common.messages.reference_values import SgxReferenceValue, SgxSignerReferenceValue, TdxReferenceValue
-from common.messages.release import Release
+from common.messages.release import Release, ReleaseRevocation
 from common.messages.signed import sign
 from common.messages.tcb_terms import TcbStatus, TcbTerms, TcbTolerance
 
@@ -69,6 +70,7 @@ RELEASE: Final = Release(
     name="development", tag="0", created=TIME,
     measurements={RoleName("broker"): {TrustLevel.SIMULATION: SgxReferenceValue(mr_enclave=MEASURED)}},
 )  # fmt: skip
+RELEASE_REVOCATION: Final = ReleaseRevocation(release=B, successor=C, created=TIME)
 POLICY: Final = DataPolicy(
     policy_version=2, previous=A, owner=PARTY, report_key=PUBLIC, unsafe_simulation=True, providers=(PROVIDER,),
     bundles=(C,), releases=(B,), measurements=("e" * 64,), minimal_trust_level="simulation", sandboxes=("native",),
@@ -115,7 +117,8 @@ def documents() -> list[Message]:
     """Signed, sealed and measured documents."""
     return [
         SIGNED, MANIFEST, PUBLICATION, MODEL_MANIFEST, ORDER, POLICY, TERMS, GRANT, REVOCATION, RELEASE, TRUST,
-        LEDGER_REQUEST, LEDGER, BUNDLE_MANIFEST, EVIDENCE, TdxDcapEvidence(quote=b"a quote", collateral=COLLATERAL),
+        RELEASE_REVOCATION, LEDGER_REQUEST, LEDGER, BUNDLE_MANIFEST, EVIDENCE,
+        TdxDcapEvidence(quote=b"a quote", collateral=COLLATERAL),
         DcapQuote(quote=b"a quote"),
         SgxReferenceValue(mr_enclave=MEASURED, tcb=TCB_TERMS),
         SgxSignerReferenceValue(mr_signer=MEASURED, isv_prod_id=7, min_isv_svn=3), TCB_TERMS, *TCB_TERMS.tolerances,
@@ -129,4 +132,6 @@ def documents() -> list[Message]:
         BundleContents(manifest=BUNDLE_MANIFEST, files={"model.py": b"import torch\n", "provider.toml": b"name = 1\n"}),
         RefusalDetail(expected="one of the providers", seen=None, code="policy.provider"),
         RoleSpec(role=RoleName("trainer"), entry="services.trainer_enclave.enclave", needs_sandbox=True),
+        MeasuredFiles(environment=A, roles={RoleName("broker"): MeasuredRole(
+            entry="services.attestation.enclave", files={"common/enclave/boot.py": B, "trust_settings.json": C})}),
     ]  # fmt: skip

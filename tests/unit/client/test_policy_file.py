@@ -17,6 +17,7 @@ columns: [image, label]
 where:
   trust_level: tdx
   releases: [{OTHER}]
+  revoked_releases: [{KEY}]
   measurements: [{"e" * 96}]
   tcb:
     tolerances: [{{status: SWHardeningNeeded, until: 2027-01-31}}]
@@ -86,21 +87,21 @@ def test_defaults_allow_nobody_anything() -> None:
         (4, "columns: [no-name]", (4, 11), "columns[0]", "a name of letters"),
         (6, "  trust_level: sgxx", (6, 16), "where.trust_level", "'simulation', 'tpm-ima'"),
         (
-            10,
+            11,
             "    tolerances: [{status: SWHardeningNeeded}]",
-            (10, 18),
+            (11, 18),
             "where.tcb.tolerances[0]",
             "a tolerance has a limit",
         ),
-        (10, "    accepted_statuses: [Revoked]", (10, 5), "where.tcb", "a revoked TCB is never accepted"),
-        (11, "    smt: perhaps", (11, 10), "where.tcb.smt", "yes or no"),
-        (13, "  min_trainers: 9", (6, 3), "where", "min_trainers at most max_trainers"),
-        (15, "until: soon", (15, 8), "until", "a day as 2027-06-30"),
-        (16, "at_most: {jobs: many}", (16, 17), "at_most.jobs", "a whole number"),
-        (16, "at_most: {attempts: 65}", (16, 21), "at_most.attempts", "less than or equal to 64"),
-        (17, "answering: 5", (17, 12), "answering", "fields"),
-        (17, "answering: {users: }", (17, 19), "answering.users", "a list"),
-        (18, "changing: {approvals: 1}", (18, 11), "changing", "at most as many approvals"),
+        (11, "    accepted_statuses: [Revoked]", (11, 5), "where.tcb", "a revoked TCB is never accepted"),
+        (12, "    smt: perhaps", (12, 10), "where.tcb.smt", "yes or no"),
+        (14, "  min_trainers: 9", (6, 3), "where", "min_trainers at most max_trainers"),
+        (16, "until: soon", (16, 8), "until", "a day as 2027-06-30"),
+        (17, "at_most: {jobs: many}", (17, 17), "at_most.jobs", "a whole number"),
+        (17, "at_most: {attempts: 65}", (17, 21), "at_most.attempts", "less than or equal to 64"),
+        (18, "answering: 5", (18, 12), "answering", "fields"),
+        (18, "answering: {users: }", (18, 19), "answering.users", "a list"),
+        (19, "changing: {approvals: 1}", (19, 11), "changing", "at most as many approvals"),
         (1, "policy: model", (1, 9), "policy", "`policy: data` or `policy: bundle`"),
     ],
 )
