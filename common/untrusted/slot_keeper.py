@@ -113,6 +113,9 @@ class SlotKeeper:
             except Refusal as refusal:
                 self.alive = False
                 log_event(_log, "board_unavailable", logging.WARNING, code=refusal.code)
+            except Exception as error:  # a holder that does not stop, for one: leases of the others must go on
+                self.alive = False
+                log_event(_log, "keeper_failed", logging.ERROR, reason=type(error).__name__)
 
     def _snapshot(self) -> list[tuple[Slot, Holder]]:
         with self._lock:

@@ -1,5 +1,7 @@
 """The slot keeper against a real board: claims, leases, crashes, jobs that are over."""
 
+import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -142,6 +144,34 @@ def test_leases_are_renewed_and_a_lapsed_one_is_not_ours_any_more(
     assert board.slots.reap() == [FIRST]
     keeper._renew()
     assert (work.stops, keeper.count) == (1, 0)
+
+
+def test_a_holder_that_does_not_stop_ends_no_keeper(
+    board: JobBoard, keeper: SlotKeeper, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("common.untrusted.slot_keeper.LOOK_SECONDS", 0.01)
+    beats = threading.Event()
+
+    def stubborn() -> None:
+        if beats.is_set():
+            return
+        beats.set()
+        raise OSError
+
+    work = Work()
+    keeper.start()
+    board.slots.heartbeat(WORKER, TRAINER, 2)
+    assert keeper.take(FIRST, lambda: work)
+    monkeypatch.setattr(work, "stop", stubborn)
+    clock.at += 2 * LEASE_SECONDS
+    board.slots.reap()
+    assert beats.wait(10)
+    deadline = time.monotonic() + 10
+    while keeper.count and time.monotonic() < deadline:
+        clock.at += LEASE_SECONDS
+        time.sleep(0.01)
+    assert keeper.count == 0, "it was stopped in the end"
+    keeper.stop()
 
 
 def test_stopping_ends_all_work_and_gives_slots_back(board: JobBoard, keeper: SlotKeeper, clock: Clock) -> None:
