@@ -91,7 +91,7 @@ def measure_service(directory: Path) -> ServiceFigures:
     """Start a stack in `directory`, attest alone and then 64 at once."""
     with _running(directory) as (stack, owner, training):
         site = _site(stack, owner, replace(training, trainers=ENCLAVES))
-        alone = BrokerClient(site.attestation_url)
+        alone = _Host.of(site)
         times = sorted([_launch(site, 0, alone) for _ in range(_WARM + _ALONE)][_WARM:])
         with ProcessPoolExecutor(_PROCESSES, mp_context=get_context("spawn")) as processes:
             list(processes.map(_many, [site] * _PROCESSES, [()] * _PROCESSES))  # they start
@@ -149,11 +149,23 @@ def _holders(stack: EmbeddedStack) -> list[int]:
     return VICTIMS["trainer enclave"].find(stack.status())
 
 
-def _launch(site: Site, slot: int, http: BrokerClient) -> float:
+@dataclass(frozen=True)
+class _Host:
+    """What launches of one process share: the machine that quotes for them, and the way to the service."""
+
+    runtime: _Runtime
+    http: BrokerClient
+
+    @classmethod
+    def of(cls, site: Site) -> "_Host":
+        runtime = _Runtime(SimulatedPlatform.open(site.state / "platform"), site.measurement)
+        return cls(runtime, BrokerClient(site.attestation_url))
+
+
+def _launch(site: Site, slot: int, host: _Host) -> float:
     """Seconds from the challenge to keys in hand."""
-    runtime = _Runtime(SimulatedPlatform.open(site.state / "platform"), site.measurement)
     begun = time.perf_counter()
-    attest_and_fetch(runtime, BrokerChannel(http.ask, site.broker), TRAINER, site.job_id, slot)
+    attest_and_fetch(host.runtime, BrokerChannel(host.http.ask, site.broker), TRAINER, site.job_id, slot)
     return time.perf_counter() - begun
 
 
@@ -162,11 +174,13 @@ def _many(site: Site, slots: tuple[int, ...]) -> int:
     if not slots:
         return 0
 
+    host = _Host.of(site)
+
     def again_and_again(slot: int) -> int:
-        client, errors = BrokerClient(site.attestation_url), 0
+        errors = 0
         for _ in range(_ROUNDS):
             try:
-                _launch(site, slot, client)
+                _launch(site, slot, host)
             except CloisterError:
                 errors += 1
         return errors

@@ -21,7 +21,7 @@ FIRST_PAUSE_SECONDS: Final = 0.2
 LONGEST_PAUSE_SECONDS: Final = 5.0
 """Work that went on for longer begins anew after the first pause."""
 
-_log = logging.getLogger("amqp")
+_log = logging.getLogger("queue")
 
 
 class AmqpLoop(ABC):
