@@ -5,6 +5,7 @@ reads the field, so that `yes`, 1e10 or a key of digits alone are the texts that
 aliases (a small file could stand for a large one), tags of applications, several documents, a key that comes twice.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -56,8 +57,7 @@ def read_yaml(text: str) -> Marked:
     if len(text) > MAX_CHARS:
         raise YamlError(Mark(1, 1), f"at most {MAX_CHARS} characters", f"{len(text)}")
     try:
-        for event in yaml.parse(text, Loader=yaml.SafeLoader):
-            _require_plain(event)
+        _require_events(yaml.parse(text, Loader=yaml.SafeLoader))
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as cause:
         raise YamlError(_mark(cause.problem_mark), "YAML", cause.problem or "something else") from cause
@@ -67,6 +67,19 @@ def read_yaml(text: str) -> Marked:
         raise YamlError(Mark(1, 1), "a policy", "an empty file")
     keys, values = dict[Path, Mark](), dict[Path, Mark]()
     return Marked(_plain(node, (), keys, values), keys, values)
+
+
+def _require_events(events: Iterable[yaml.Event]) -> None:
+    """As they come, so that a deep text is left at its first level too many."""
+    depth = 0
+    for event in events:
+        _require_plain(event)
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > MAX_DEPTH + 1:
+            raise YamlError(_mark(event.start_mark), f"at most {MAX_DEPTH} levels", "more")
 
 
 def _require_plain(event: yaml.Event) -> None:
