@@ -1,9 +1,12 @@
 """A launch's lease on its keys: renewed on fresh evidence, over when it is not (side: enclave).
 
-The lease runs from *before* the question that was answered with it, on this enclave's monotonic clock, so a host that
-delays answers shortens it. One thread asks and another watches the time: a host may keep an answer, or a quote, for as
-long as it likes. It ends for good when its time is over, or when the broker refuses a renewal for any reason but having
-been away. Whoever holds keys then stops and lets them go; `on_end` is told why, once.
+The first lease runs from *before* the question that was answered with it, on this enclave's monotonic clock, so a host
+that delays answers shortens it. Each renewal runs from before the question that was answered last: what the broker knew
+when it answered may be as old as that (services/attestation/leases). One thread asks and another watches the time: a
+host may keep an answer, or a quote, for as long as it likes.
+
+A lease ends for good when its time is over, or when the broker refuses a renewal for any reason but having been away.
+Whoever holds keys then stops and lets them go; `on_end` is told why, once.
 
 What it does not close: a host that holds the clock still holds the lease still. So whatever leaves an enclave also
 needs an answer of the broker to a fresh nonce of its own: a closed round, a sealed model, a block of answers.
@@ -44,7 +47,7 @@ class LeaseKeeper:
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._renew, self._on_end, self._now = renew, on_end, now
-        self._seconds, self._until = seconds, asked_at + seconds
+        self._seconds, self._asked_at, self._until = seconds, asked_at, asked_at + seconds
         self._stopped = threading.Event()
         self._ended_by: str | None = None
         self._lock = threading.Lock()
@@ -94,7 +97,8 @@ class LeaseKeeper:
             return retry
         else:
             if not self._is_over():  # an answer that comes too late revives nothing
-                self._seconds, self._until = seconds, max(self._until, asked_at + seconds)
+                self._seconds, self._until = seconds, max(self._until, self._asked_at + seconds)
+                self._asked_at = asked_at
         return self._seconds / RENEWALS
 
     def _run(self) -> None:

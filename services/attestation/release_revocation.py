@@ -21,6 +21,7 @@ from common.messages.decision_log import LogSubjects
 from common.messages.signed import Signed
 from services.attestation.context import BrokerContext
 from services.attestation.decision_log import Decision
+from services.attestation.lease_table import leases_end
 from services.attestation.records import JobRecord, RevokedReleaseRecord, revoked_release_key
 from services.attestation.revocation import ended
 
@@ -36,7 +37,7 @@ def revoke_release(broker: BrokerContext, body: RevokeRelease, at: int) -> Revok
         changes = (change for job in jobs if job.state == "running" for change in ended(job))
         decision = Decision("revoke-release", _subjects(broker, release, body.revocation, jobs))
         broker.state.commit(decision, at, RevokedReleaseRecord(release=release, document=body.revocation), *changes)
-    ends = [broker.leases.end(job.job_id, at) for job in jobs]
+    ends = [leases_end(job, at) for job in jobs]
     return Revoked(identifier=release, leases_end=max(ends, default=at))
 
 

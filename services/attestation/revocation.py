@@ -19,6 +19,7 @@ from common.messages.policy import Revocation
 from common.messages.signed import open_signed
 from services.attestation.context import BrokerContext
 from services.attestation.decision_log import Decision
+from services.attestation.lease_table import leases_end
 from services.attestation.log_subjects import of_revocation
 from services.attestation.records import (
     BundleRecord,
@@ -47,7 +48,7 @@ def revoke(broker: BrokerContext, body: Revoke, at: int) -> Revoked:
     if changes:
         subjects = of_revocation(broker, revocation, body.revocation.digest)
         broker.state.commit(Decision("revoke", subjects), at, *changes)
-    ends = [broker.leases.end(job.job_id, at) for job in _holders(broker, revocation)]
+    ends = [leases_end(job, at) for job in _holders(broker, revocation)]
     return Revoked(identifier=revocation.identifier, leases_end=max(ends, default=at))
 
 

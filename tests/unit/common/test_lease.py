@@ -55,10 +55,12 @@ def test_it_holds_for_its_time_and_no_longer(machine: Machine) -> None:
 
 
 def test_a_renewal_counts_from_before_the_question(machine: Machine) -> None:
-    """A host that delays the answer shortens the lease, it does not move it."""
+    """And from the one before the last: a host that delays the answer shortens the lease, it does not move it."""
     keeper = machine.keeper()
     machine.at += 10
-    machine.delay = 30
+    machine.delay = 10
+    assert keeper.step() == SECONDS / 4
+    machine.at += 10
     assert keeper.step() == SECONDS / 4
     machine.at += 29.9
     assert not over(keeper)
