@@ -16,6 +16,8 @@ that they know, as often as it likes. Where they stay away, what was decided is 
 import threading
 from typing import Final
 
+from pydantic import ValidationError
+
 from common.broker_statements import RefusalDetail, wrap_refusal_detail
 from common.broker_verification import broker_binding
 from common.crypto.digests import sha256
@@ -115,6 +117,8 @@ class KeyBroker:
                 body = _refused(cause, sha256(raw))
             except Refusal as refusal:
                 body = Refused(code=refusal.code)
+            except ValidationError:  # of an answer or a record that is longer, or counts further, than any may
+                body = Refused(code="format.too_large")
             if isinstance(body, Refused):
                 self._refusals.note(asked, body.code, at)
             self._context.anchor.follow(self._context.state.log.head)

@@ -22,8 +22,8 @@ from common.messages.signed import Signed
 from services.attestation.context import BrokerContext
 from services.attestation.decision_log import Decision
 from services.attestation.lease_table import leases_end
-from services.attestation.records import JobRecord, RevokedReleaseRecord, revoked_release_key
-from services.attestation.revocation import ended
+from services.attestation.records import JobRecord, Record, RevokedReleaseRecord, revoked_release_key
+from services.attestation.revocation import commit_endings, ended
 
 MAX_PARTIES: Final = 72
 """As many as an entry of the log names (common/messages/decision_log)."""
@@ -33,10 +33,12 @@ def revoke_release(broker: BrokerContext, body: RevokeRelease, at: int) -> Revok
     """Checks (1) and (2). Raises `AuthenticityError` (authenticity.signature) or `FormatError` (1)."""
     release = require_release_revocation(body.revocation, broker.platform.trust_settings).release  # (1)
     jobs = [job for job in broker.state.all(JobRecord) if job.order.release == release]
+    changes: list[Record] = [change for job in jobs if job.state == "running" for change in ended(job)]
     if broker.state.find(RevokedReleaseRecord, revoked_release_key(release)) is None:  # (2)
-        changes = (change for job in jobs if job.state == "running" for change in ended(job))
+        changes.insert(0, RevokedReleaseRecord(release=release, document=body.revocation))
+    if changes:
         decision = Decision("revoke-release", _subjects(broker, release, body.revocation, jobs))
-        broker.state.commit(decision, at, RevokedReleaseRecord(release=release, document=body.revocation), *changes)
+        commit_endings(broker, decision, at, changes)
     ends = [leases_end(job, at) for job in jobs]
     return Revoked(identifier=release, leases_end=max(ends, default=at))
 
