@@ -4,7 +4,7 @@ From then on this broker accepts no order, admits no launch, renews no lease and
 order, each raises:
 
   (1) as many of the release keys that this broker is measured with as a release needs have signed the revocation;
-  (2) it is the first of this release; a later one changes nothing.
+  (2) it is the first of this release; a later one changes nothing, but ends jobs that the first did not come to.
 
 Its running jobs are cancelled and their keys destroyed. Models that were made under it keep their keys, and can't be
 placed. A release that no order has named yet can be revoked as well, this broker's own, too: its data keys stay where

@@ -38,7 +38,7 @@ _PREFIX = {"dataset": "data_", "bundle": "bundle_", "grant": "grant_", "job": "j
 
 
 def revoke(broker: BrokerContext, body: Revoke, at: int) -> Revoked:
-    """Take a signed revocation; a second one of the same thing changes nothing.
+    """Take a signed revocation; a second one of the same thing ends only what the first did not come to.
 
     Raises `AuthenticityError`, `PolicyError` (policy.signer, policy.broker), `NotFoundError` or `FormatError`.
     """
