@@ -6,7 +6,6 @@ before. What is verified, and in which order: `common/transparency`. A log is he
 party has seen in any command, the newest whose log it has verified whole, and any that it is given.
 """
 
-import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from client.http_client import ServiceClient
 from client.witnessing import WitnessMemory
 from common.errors import AuthenticityError, FormatError
 from common.identifiers import DatasetId, JobId, ModelId
+from common.json_text import read_json
 from common.messages.attestation import HeadSigned, LogHead, SignHead
 from common.messages.decision_log import MAX_BUNDLE_BYTES, AuditBundle, LogEntry, LogItem, LogPage
 from common.transparency import VerifiedLog, open_tree_head, verify_log
@@ -135,7 +135,7 @@ def _head_in(party: Party, path: Path) -> LogHead:
 
 def _type_of(raw: bytes) -> object:
     try:
-        read = json.loads(raw)
+        read = read_json(raw)
     except ValueError:
         raise FormatError("format.message", expected="a witness's memory or a fetched log") from None
     return read.get("type") if isinstance(read, dict) else None

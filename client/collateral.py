@@ -4,7 +4,6 @@ It works on the cache's files, so the service may be up or down. What is importe
 first; and still the enclave verifies it anew with each quote.
 """
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -14,6 +13,7 @@ from common.dcap.collateral import parse_collateral_json
 from common.dcap.collateral_authenticity import next_update
 from common.dcap.collateral_memory import marks_of
 from common.errors import FormatError
+from common.json_text import read_json
 from common.messages.collateral import CollateralBundle, StoredCollateral
 from common.messages.evidence import Collateral
 from common.untrusted.collateral_cache import CollateralCache
@@ -53,7 +53,7 @@ def _read(source: Path) -> tuple[Collateral, ...]:
     if len(raw) > MAX_FILE_BYTES:
         raise FormatError("format.too_large", expected=f"at most {MAX_FILE_BYTES} bytes")
     try:
-        fields = json.loads(raw)
+        fields = read_json(raw)
     except ValueError as cause:
         raise FormatError("format.collateral", expected="a bundle, or the nine pieces, as JSON") from cause
     if isinstance(fields, dict) and "type" in fields:

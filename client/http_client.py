@@ -1,6 +1,5 @@
 """Signed HTTP requests (RFC 9421) to one service; its refusals come back as our errors (side: owner)."""
 
-import json
 from typing import Final
 
 import httpx
@@ -8,6 +7,7 @@ import httpx
 from common.crypto.signing import SigningKey
 from common.errors import Refusal, UnavailableError, refusal_of
 from common.http_signatures import sign_request
+from common.json_text import read_json
 
 TIMEOUT: Final = httpx.Timeout(60.0, connect=5.0)
 OCTETS: Final = "application/octet-stream"
@@ -58,7 +58,7 @@ class ServiceClient:
 
 def _refusal(answer: httpx.Response) -> Refusal:
     try:
-        code = json.loads(answer.content)["code"]
+        code = read_json(answer.content)["code"]
     except (ValueError, KeyError, TypeError):
         return UnavailableError("unavailable.service", expected="a documented answer", seen=answer.status_code)
     return refusal_of(str(code))

@@ -4,7 +4,6 @@ A draft is the encoded document alone. The first signature makes it a signed doc
 over the very same bytes. So the digest, which is what people compare, is that of the draft from the beginning.
 """
 
-import json
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from common.crypto.digests import sha256
 from common.crypto.signing import SigningKey
 from common.errors import ConflictError, FormatError
 from common.identifiers import Digest, PartyKey
+from common.json_text import read_json
 from common.messages.base import MAX_MESSAGE_BYTES
 from common.messages.release import Release, ReleaseRevocation
 from common.messages.signed import Signature, Signed, require_right_signatures, signature_by
@@ -95,6 +95,6 @@ def draft_of(message: Release | ReleaseRevocation) -> ReleaseDocument:
 
 def _type_of(raw: bytes) -> str:
     try:
-        return str(json.loads(raw)["type"]) if len(raw) <= 2 * MAX_MESSAGE_BYTES else "too much"
+        return str(read_json(raw)["type"]) if len(raw) <= 2 * MAX_MESSAGE_BYTES else "too much"
     except (ValueError, KeyError, TypeError):
         return "no message"

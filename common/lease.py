@@ -1,8 +1,12 @@
 """A launch's lease on its keys: renewed on fresh evidence, over when it is not (side: enclave).
 
-The lease runs from *before* the question that was answered with it, on this enclave's monotonic clock, so a host that
-delays answers shortens it. It ends for good when its time is over, or when the broker refuses a renewal for any reason
-but being away. Whoever holds keys then stops and lets them go; `on_end` is told why, once.
+The first lease runs from *before* the question that was answered with it, on this enclave's monotonic clock, so a host
+that delays answers shortens it. Each renewal runs from before the question that was answered last: what the broker knew
+when it answered may be as old as that (services/attestation/leases). One thread asks and another watches the time: a
+host may keep an answer, or a quote, for as long as it likes.
+
+A lease ends for good when its time is over, or when the broker refuses a renewal for any reason but having been away.
+Whoever holds keys then stops and lets them go; `on_end` is told why, once.
 
 What it does not close: a host that holds the clock still holds the lease still. So whatever leaves an enclave also
 needs an answer of the broker to a fresh nonce of its own: a closed round, a sealed model, a block of answers.
@@ -23,6 +27,9 @@ RETRY_SECONDS: Final = 2.0
 
 CODE: Final = "freshness.lease"
 
+CHALLENGE_LOST: Final = "freshness.challenge"
+"""The answer came late, or the broker began anew since it asked: no word about this launch."""
+
 Renew = Callable[[], int]
 """Shows fresh evidence; the new lease in seconds. Raises the broker's refusal, `UnavailableError` when it is away."""
 
@@ -40,11 +47,12 @@ class LeaseKeeper:
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._renew, self._on_end, self._now = renew, on_end, now
-        self._seconds, self._until = seconds, asked_at + seconds
+        self._seconds, self._asked_at, self._until = seconds, asked_at, asked_at + seconds
         self._stopped = threading.Event()
         self._ended_by: str | None = None
         self._lock = threading.Lock()
-        self._thread = threading.Thread(target=self._run, name="lease", daemon=True)
+        self._watcher = threading.Thread(target=self._watch, name="lease", daemon=True)
+        self._renewer = threading.Thread(target=self._run, name="lease-renewal", daemon=True)
 
     @classmethod
     def begin(
@@ -61,8 +69,9 @@ class LeaseKeeper:
         return keeper
 
     def start(self) -> None:
-        """Begin to renew."""
-        self._thread.start()
+        """Begin to renew, and to watch the time."""
+        self._watcher.start()
+        self._renewer.start()
 
     def stop(self) -> None:
         """Renew no more. The lease that is held still runs out."""
@@ -75,27 +84,31 @@ class LeaseKeeper:
 
     def step(self) -> float:
         """Renew once; the seconds until the next time."""
-        asked_at = self._now()
+        asked_at, retry = self._now(), min(RETRY_SECONDS, self._seconds / RENEWALS)
         try:
             seconds = self._renew()
         except UnavailableError:
-            return min(RETRY_SECONDS, self._seconds / RENEWALS)
+            return retry
         except Refusal as refusal:
+            if refusal.code == CHALLENGE_LOST:
+                return retry
             self._end(refusal.code)
         except Exception:  # whatever the host does to the door: only the time decides
-            return min(RETRY_SECONDS, self._seconds / RENEWALS)
+            return retry
         else:
-            with self._lock:
-                if self._ended_by is None:
-                    self._seconds, self._until = seconds, max(self._until, asked_at + seconds)
+            if not self._is_over():  # an answer that comes too late revives nothing
+                self._seconds, self._until = seconds, max(self._until, self._asked_at + seconds)
+                self._asked_at = asked_at
         return self._seconds / RENEWALS
 
     def _run(self) -> None:
         pause = self._seconds / RENEWALS
-        while not self._stopped.wait(min(pause, max(0.0, self._until - self._now()))):
-            if self._is_over():
-                return
+        while not self._stopped.wait(pause) and self._ended_by is None:
             pause = self.step()
+
+    def _watch(self) -> None:
+        while not self._stopped.wait(max(0.0, self._until - self._now())) and not self._is_over():
+            pass
 
     def _is_over(self) -> bool:
         if self._now() >= self._until:

@@ -66,8 +66,12 @@ class WrappingKey(HiddenKey):
 
 
 def wrap(plaintext: bytes, public: bytes, info: bytes) -> bytes:
-    """`plaintext` for the holder of `public` alone, `WRAPPING_OVERHEAD` bytes longer."""
-    return _SUITE.encrypt(plaintext, _parse_public(public), info)
+    """`plaintext` for the holder of `public` alone, `WRAPPING_OVERHEAD` bytes longer. Raises `FormatError`."""
+    key = _parse_public(public)
+    try:
+        return _SUITE.encrypt(plaintext, key, info)
+    except ValueError as cause:  # an X25519 share of low order parses (RFC 7748, section 6.1)
+        raise _no_public_key() from cause
 
 
 def wrap_ring(ring: KeyRing, public: bytes, info: bytes) -> bytes:
@@ -82,4 +86,8 @@ def _parse_public(public: bytes) -> MLKEM768X25519PublicKey:
         mlkem = MLKEM768PublicKey.from_public_bytes(public[:_MLKEM_PUBLIC_BYTES])
         return MLKEM768X25519PublicKey(mlkem, X25519PublicKey.from_public_bytes(public[_MLKEM_PUBLIC_BYTES:]))
     except ValueError as cause:
-        raise FormatError("format.message", expected="a public ML-KEM-768 + X25519 key") from cause
+        raise _no_public_key() from cause
+
+
+def _no_public_key() -> FormatError:
+    return FormatError("format.message", expected="a public ML-KEM-768 + X25519 key")

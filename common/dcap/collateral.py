@@ -4,7 +4,6 @@ The documents read here are the very bytes whose signatures the engine checks af
 module: that no older collateral is accepted than was seen before; that takes a memory, which a pure core has not.
 """
 
-import json
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -15,6 +14,7 @@ from cryptography.x509 import load_der_x509_crl
 from common.dcap.certificates import UNREADABLE
 from common.dcap.roots import Tee
 from common.errors import FormatError, FreshnessError
+from common.json_text import read_json
 from common.messages.evidence import Collateral
 
 _TCB_INFO: Final[dict[Tee, tuple[str, int]]] = {"sgx": ("SGX", 3), "tdx": ("TDX", 3)}
@@ -59,7 +59,7 @@ class TcbInfo:
 def parse_collateral_json(text: str | bytes) -> Collateral:
     """Collateral as PCS clients store it: CRLs and signatures in hexadecimal. Raises `FormatError`."""
     try:
-        fields: dict[str, Any] = json.loads(text)
+        fields: dict[str, Any] = read_json(text)
         for name in ("root_ca_crl", "pck_crl", "tcb_info_signature", "qe_identity_signature"):
             fields[name] = bytes.fromhex(fields[name])
         return Collateral.model_validate({name: fields[name] for name in Collateral.model_fields})
@@ -89,7 +89,7 @@ def require_collateral(collateral: Collateral, tee: Tee, at: int) -> TcbInfo:
 @lru_cache(maxsize=_KNOWN_PIECES)
 def _read_document(text: str) -> Document:
     try:
-        fields: dict[str, Any] = json.loads(text)
+        fields: dict[str, Any] = read_json(text)
         kind = (fields["id"], fields["version"])
         issued, until = (datetime.fromisoformat(fields[name]).timestamp() for name in ("issueDate", "nextUpdate"))
     except (ValueError, KeyError, TypeError) as cause:
@@ -100,7 +100,7 @@ def _read_document(text: str) -> Document:
 @lru_cache(maxsize=_KNOWN_PIECES)
 def _read_tcb_info(text: str) -> TcbInfo:
     try:
-        fields: dict[str, Any] = json.loads(text)
+        fields: dict[str, Any] = read_json(text)
         return TcbInfo(bytes.fromhex(fields["fmspc"]), bytes.fromhex(fields["pceId"]))
     except (KeyError, ValueError, TypeError) as cause:
         raise FormatError("format.collateral", expected="TCB info with fmspc and pceId") from cause

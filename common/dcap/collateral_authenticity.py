@@ -5,7 +5,6 @@ verification: the enclave makes every check anew, with the quote. *Not* checked 
 certificates below the root.
 """
 
-import json
 from collections.abc import Collection
 from datetime import datetime
 from typing import Final
@@ -21,6 +20,7 @@ from common.dcap.collateral import require_collateral
 from common.dcap.collateral_name import name_of_collateral
 from common.dcap.roots import require_allowed_root
 from common.errors import AuthenticityError, FormatError
+from common.json_text import read_json
 from common.messages.collateral import CollateralName
 from common.messages.evidence import AllowedRoot, Collateral
 
@@ -46,7 +46,7 @@ def require_authentic_collateral(collateral: Collateral, roots: Collection[Allow
 def next_update(collateral: Collateral) -> int:
     """When the first of its four documents is overdue. Raises `FormatError` (format.collateral)."""
     try:
-        documents = [json.loads(text)["nextUpdate"] for text in (collateral.tcb_info, collateral.qe_identity)]
+        documents = [read_json(text)["nextUpdate"] for text in (collateral.tcb_info, collateral.qe_identity)]
         crls = [load_der_x509_crl(der).next_update_utc for der in (collateral.pck_crl, collateral.root_ca_crl)]
         ends = [*(datetime.fromisoformat(text) for text in documents), *(end for end in crls if end is not None)]
         return int(min(end.timestamp() for end in ends))

@@ -14,7 +14,6 @@ a site uses one of them. Marks may be taken of *verified* collateral alone; a fo
 otherwise shut out all that follow.
 """
 
-import json
 from collections.abc import Collection, Iterable
 from datetime import datetime
 from functools import lru_cache
@@ -27,6 +26,7 @@ from common.dcap.collateral_name import crl_ca
 from common.dcap.roots import root_key_sha256
 from common.errors import FormatError, FreshnessError
 from common.identifiers import Digest
+from common.json_text import read_json
 from common.messages.collateral import CollateralMark
 from common.messages.evidence import Collateral
 
@@ -97,7 +97,7 @@ def _crl_mark(subject: str, der: bytes) -> CollateralMark:
 
 def _fields(text: str) -> dict[str, Any]:
     try:
-        fields: dict[str, Any] = json.loads(text)
+        fields: dict[str, Any] = read_json(text)
     except ValueError as cause:
         raise FormatError("format.collateral", expected="JSON documents") from cause
     return fields

@@ -3,7 +3,6 @@
 Nothing is checked: a wrong answer leads to collateral with which the quote does not verify.
 """
 
-import json
 from typing import Any, Final, get_args
 
 from cryptography.x509 import NameOID, load_der_x509_crl
@@ -13,6 +12,7 @@ from common.dcap.engine import pck_platform
 from common.dcap.quote_format import parse_quote
 from common.dcap.roots import Tee
 from common.errors import FormatError
+from common.json_text import read_json
 from common.messages.collateral import CollateralName, PckCa
 from common.messages.evidence import Collateral
 
@@ -30,7 +30,7 @@ def name_of_quote(quote: bytes) -> CollateralName:
 def name_of_collateral(collateral: Collateral) -> CollateralName:
     """From the TCB info and the issuer of the PCK CRL. Raises `FormatError` (format.collateral)."""
     try:
-        tcb_info: dict[str, Any] = json.loads(collateral.tcb_info)
+        tcb_info: dict[str, Any] = read_json(collateral.tcb_info)
         fields = {"tee": _TEE_OF_ID[tcb_info["id"]], "fmspc": tcb_info["fmspc"].lower()}
         return CollateralName.model_validate({**fields, "ca": crl_ca(collateral.pck_crl)})
     except (ValueError, KeyError, TypeError, AttributeError) as cause:

@@ -476,7 +476,11 @@ class BudgetBlock(Message):
 
 
 class Revoked(Message):
-    """Done and logged. After `leases_end` no enclave holds what was revoked, however its host behaves."""
+    """Done and logged. After `leases_end` no enclave holds what was revoked, however its host behaves.
+
+    It is told by the broker's clock, which the host can hold back; what it is more than the reply's time counts from
+    when the reply was there.
+    """
 
     type: Literal["revoked"] = "revoked"
     identifier: str

@@ -15,7 +15,8 @@ MAX_OFFERED_BYTES: Final = 3 << 20
 class StartBroker(Message):
     """Who guards a new broker's freshness; an old one knows it from its genesis record, whatever stands here.
 
-    Owners see the rule in the genesis that they pin. No witnesses: quorum 0.
+    Owners see the rule in the genesis that they pin. No witnesses: quorum 0. Else more than half of them: two quorums
+    without a common witness would let the host run two brokers of one state, each confirmed.
     """
 
     type: Literal["start-broker"] = "start-broker"
@@ -27,8 +28,8 @@ class StartBroker(Message):
     def _require_possible(self) -> Self:
         if len(set(self.witnesses)) != len(self.witnesses) or self.witness_quorum > len(self.witnesses):
             raise ValueError("witnesses are distinct, and the quorum is within their number")
-        if bool(self.witnesses) != bool(self.witness_quorum):
-            raise ValueError("witnesses want a quorum of at least one")
+        if self.witnesses and 2 * self.witness_quorum <= len(self.witnesses):
+            raise ValueError("a quorum is more than half of the witnesses")
         return self
 
 

@@ -29,7 +29,7 @@ DecisionName = Literal[
     "revoke",
     "revoke-release",
 ]
-"""`renew-lease` is only ever refused here: what is granted changes nothing and is not written down."""
+"""`renew-lease` is refused, or recorded where nothing else told the witnesses since the launch's last lease."""
 Outcome = Literal["recorded", "released", "revoked", "refused"]
 """`released`: keys or answers, which left the broker now or later, or never, where no witness confirmed it."""
 

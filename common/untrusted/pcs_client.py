@@ -22,6 +22,7 @@ from urllib.parse import quote, unquote
 import httpx
 
 from common.errors import UnavailableError
+from common.json_text import read_json
 from common.messages.collateral import CollateralName
 from common.messages.evidence import Collateral
 
@@ -102,7 +103,7 @@ class PcsClient:
 def signed_document(body: bytes, member: str) -> tuple[str, bytes]:
     """Exact text of `member`, and the signature beside it. Raises `ValueError`, `KeyError` or `TypeError`."""
     text = body.decode()
-    parsed = json.loads(text)
+    parsed = read_json(text)
     key = f'"{member}"'
     at = text.index(":", text.index(key) + len(key)) + 1
     at += len(text[at:]) - len(text[at:].lstrip())

@@ -91,7 +91,7 @@ def admit(broker: BrokerContext, body: Admit, at: int) -> Admission:
     subjects = of_launch(broker, job, newcomer.challenge, body, measurement=launch.mr_enclave)
     charges = charged_attempt(broker, job) if launch.role == TRAINER else ()
     broker.state.commit(Decision("admit-launch", subjects), at, admitted, *charges, *newcomer.marks)
-    return grant_keys(broker, admitted, newcomer.challenge, body.binding, launch, claims, at)
+    return grant_keys(broker, admitted, newcomer.challenge, body.binding, launch, claims)
 
 
 @dataclass(frozen=True)

@@ -100,7 +100,7 @@ class BrokerContext:
             wrapping_key=WrappingKey(keys.open_seed("wrapping", restored.identity.wrapping_seed)),
             anchor=StateAnchor(genesis, boot_nonce, state.log.head, state.roots),
             challenges=Challenges(),
-            leases=LeaseTable(max(at, restored.time)),
+            leases=LeaseTable(),
         )
 
     @property

@@ -8,13 +8,15 @@ accepted. A host that sets its clock back gains nothing; one that sets it forwar
 While frozen (`state_anchor`) the broker describes itself and its keys, signs its log's head, lists members and hears
 witnesses, nothing else. Refusals enter the log as far as `refusal_log` lets them.
 
-A reply that hands out keys or answers, or promises that something is over, leaves only when the witnesses have
+A reply that hands out keys, leases or answers, or promises that something is over, leaves only when the witnesses have
 confirmed the decision behind it. Else a host would keep them away, take what was handed out, and go back to the state
 that they know, as often as it likes. Where they stay away, what was decided is wasted.
 """
 
 import threading
 from typing import Final
+
+from pydantic import ValidationError
 
 from common.broker_statements import RefusalDetail, wrap_refusal_detail
 from common.broker_verification import broker_binding
@@ -75,7 +77,7 @@ NO_NONCE: Final = bytes(32)
 """In the reply to bytes that are no request."""
 
 _FREE_WHILE_FROZEN: Final = (DescribeBroker, ShowTokenKey, ListMembers, ConfirmHead, SignHead, AwaitHead)
-_CONFIRMED_FIRST: Final = (Admit, DrawBudget, Revoke, RevokeRelease, UpdatePolicy)
+_CONFIRMED_FIRST: Final = (Admit, RenewLease, DrawBudget, Revoke, RevokeRelease, UpdatePolicy)
 
 CONFIRM_SECONDS: Final = 8.0
 """How long a reply waits for the witnesses: several of their polls, and less than its asker waits (10 s)."""
@@ -115,6 +117,8 @@ class KeyBroker:
                 body = _refused(cause, sha256(raw))
             except Refusal as refusal:
                 body = Refused(code=refusal.code)
+            except ValidationError:  # of an answer or a record that is longer, or counts further, than any may
+                body = Refused(code="format.too_large")
             if isinstance(body, Refused):
                 self._refusals.note(asked, body.code, at)
             self._context.anchor.follow(self._context.state.log.head)

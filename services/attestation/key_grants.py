@@ -10,7 +10,7 @@ Called by `admission` alone, after its checks.
 from common.crypto.keys import KeyRing
 from common.crypto.wrapping import wrap, wrap_ring
 from common.dcap import QuoteClaims
-from common.identifiers import RoleName
+from common.identifiers import PartyKey, RoleName
 from common.key_binding import key_grant_info
 from common.messages.attestation import Admission, DatasetTerms, LaunchBinding, LaunchTerms, Placement
 from common.messages.evidence import TrustLevel
@@ -30,11 +30,10 @@ def grant_keys(
     binding: LaunchBinding,
     launch: LaunchRecord,
     claims: QuoteClaims,
-    at: int,
 ) -> Admission:
     """Keys and terms under the info that repeats all 64 bytes of report data; a placement for a query enclave."""
     info = key_grant_info(binding.report_data())
-    terms = _terms(broker, job, challenge, at)
+    terms = _terms(broker, job, challenge, binding.signing_public)
     return Admission(
         keys=wrap_ring(_keys(broker, job, binding.role), binding.wrapping_public, info),
         terms=wrap(terms.encode(), binding.wrapping_public, info),
@@ -54,7 +53,7 @@ def _keys(broker: BrokerContext, job: JobRecord, role: RoleName) -> KeyRing:
     return KeyRing(keys)
 
 
-def _terms(broker: BrokerContext, job: JobRecord, challenge: OpenChallenge, at: int) -> LaunchTerms:
+def _terms(broker: BrokerContext, job: JobRecord, challenge: OpenChallenge, launch: PartyKey) -> LaunchTerms:
     return LaunchTerms(
         job_id=job.job_id,
         role=challenge.role,
@@ -82,7 +81,7 @@ def _terms(broker: BrokerContext, job: JobRecord, challenge: OpenChallenge, at: 
             if level is job.trust_level and isinstance(reference, SgxReferenceValue)
         },
         model_manifest=job.manifest_document,
-        lease_seconds=broker.leases.grant(job.job_id, at).seconds,
+        lease_seconds=broker.leases.grant(launch, broker.state.log.size).seconds,
     )
 
 

@@ -2,14 +2,16 @@
 
 A renewal is judged like an admission, on a fresh quote, under the terms of that moment: a revocation, a tightened
 policy, a platform that was shut out or whose TCB is no longer accepted, each ends the use of keys within one lease.
-Nothing is handed out and nothing written down. In this order, each raises:
+Nothing is handed out. In this order, each raises:
 
   (1) the challenge was issued here for a renewal of this launch, is fresh, and is spent by this call;
   (2) job and documents still allow the role (`admission.require_admissible`);
   (3) the launch is the live one of its slot, by attempt and signing key;
   (4) the quote binds this launch, is authentic, and meets the release and every party's terms (`appraise_launch`).
 
-How long leases may run is kept by `lease_table`.
+A host can keep a broker running that knows nothing of a revocation, beside another that its witnesses follow. So a
+renewal leaves only when they have confirmed a log that has grown since the launch's last lease (`key_broker`). Where
+nothing was decided in between, the renewal is: one entry then serves all launches until they renew again.
 """
 
 from common.errors import FreshnessError
@@ -17,6 +19,8 @@ from common.identifiers import RoleName
 from common.messages.attestation import Challenge, IssueChallenge, Leased, RenewLease
 from services.attestation.admission import appraise_launch, challenge_of, require_admissible
 from services.attestation.context import BrokerContext
+from services.attestation.decision_log import Decision
+from services.attestation.log_subjects import of_launch
 from services.attestation.members import require_slot
 from services.attestation.records import JobRecord, LaunchRecord
 
@@ -43,7 +47,10 @@ def renew_lease(broker: BrokerContext, body: RenewLease, at: int) -> Leased:
     if body.binding.signing_public not in {launch.signing_public for launch in live}:  # (3)
         raise FreshnessError("freshness.attempt", expected="the live launch of this slot", seen=challenge.attempt)
     appraise_launch(broker, job, challenge, body.binding, body.evidence, at)  # (4)
-    return broker.leases.grant(job.job_id, at)
+    launch, size = body.binding.signing_public, broker.state.log.size
+    if broker.anchor.witnessed and broker.anchor.has_confirmed(size) and not broker.leases.has_grown(launch, size):
+        broker.state.commit(Decision("renew-lease", of_launch(broker, job, challenge, body)), at)
+    return broker.leases.grant(launch, broker.state.log.size)
 
 
 def _launches(job: JobRecord, role: RoleName, slot: int, attempt: int) -> list[LaunchRecord]:

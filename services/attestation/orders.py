@@ -16,6 +16,7 @@ In (6) and (7) everybody's terms are judged, and each party is told its own reas
 """
 
 import functools
+from typing import Final
 
 from common.crypto.keys import SecretKey
 from common.enclave.trust_settings import require_release
@@ -45,6 +46,9 @@ from services.attestation.records import (
 
 BROKER_ROLE = "broker"
 
+MAX_ORDER_BYTES: Final = 1 << 16
+"""Of an order's document, which its job's record repeats in each decision about it. The longest needs a third."""
+
 
 def accept_order(broker: BrokerContext, body: AcceptOrder, at: int) -> OrderAccepted:
     """Checks (1) to (9). Raises the refusal of the first that fails."""
@@ -52,7 +56,7 @@ def accept_order(broker: BrokerContext, body: AcceptOrder, at: int) -> OrderAcce
     known = broker.state.find(JobRecord, job_id)
     if known is not None:  # (1)
         return _accepted(known)
-    unverified = TrainingOrder.decode(body.order.payload)
+    unverified = TrainingOrder.decode(body.order.payload, limit=MAX_ORDER_BYTES)
     datasets = tuple(broker.dataset(dataset_id) for dataset_id in unverified.datasets)  # (2)
     bundle = broker.bundle(unverified.bundle)
     order = _require_signed(body.order, datasets)  # (3)

@@ -4,7 +4,7 @@ From then on this broker accepts no order, admits no launch, renews no lease and
 order, each raises:
 
   (1) as many of the release keys that this broker is measured with as a release needs have signed the revocation;
-  (2) it is the first of this release; a later one changes nothing.
+  (2) it is the first of this release; a later one changes nothing, but ends jobs that the first did not come to.
 
 Its running jobs are cancelled and their keys destroyed. Models that were made under it keep their keys, and can't be
 placed. A release that no order has named yet can be revoked as well, this broker's own, too: its data keys stay where
@@ -21,8 +21,9 @@ from common.messages.decision_log import LogSubjects
 from common.messages.signed import Signed
 from services.attestation.context import BrokerContext
 from services.attestation.decision_log import Decision
-from services.attestation.records import JobRecord, RevokedReleaseRecord, revoked_release_key
-from services.attestation.revocation import ended
+from services.attestation.lease_table import leases_end
+from services.attestation.records import JobRecord, Record, RevokedReleaseRecord, revoked_release_key
+from services.attestation.revocation import commit_endings, ended
 
 MAX_PARTIES: Final = 72
 """As many as an entry of the log names (common/messages/decision_log)."""
@@ -32,11 +33,13 @@ def revoke_release(broker: BrokerContext, body: RevokeRelease, at: int) -> Revok
     """Checks (1) and (2). Raises `AuthenticityError` (authenticity.signature) or `FormatError` (1)."""
     release = require_release_revocation(body.revocation, broker.platform.trust_settings).release  # (1)
     jobs = [job for job in broker.state.all(JobRecord) if job.order.release == release]
+    changes: list[Record] = [change for job in jobs if job.state == "running" for change in ended(job)]
     if broker.state.find(RevokedReleaseRecord, revoked_release_key(release)) is None:  # (2)
-        changes = (change for job in jobs if job.state == "running" for change in ended(job))
+        changes.insert(0, RevokedReleaseRecord(release=release, document=body.revocation))
+    if changes:
         decision = Decision("revoke-release", _subjects(broker, release, body.revocation, jobs))
-        broker.state.commit(decision, at, RevokedReleaseRecord(release=release, document=body.revocation), *changes)
-    ends = [broker.leases.end(job.job_id, at) for job in jobs]
+        commit_endings(broker, decision, at, changes)
+    ends = [leases_end(job, at) for job in jobs]
     return Revoked(identifier=release, leases_end=max(ends, default=at))
 
 

@@ -10,7 +10,8 @@ one. Members of a cancelled job learn it from the signed member list and get not
 from them only gains what is left of their leases, whose end the reply states.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Final
 
 from common.errors import FormatError, NotFoundError, PolicyError
 from common.identifiers import BundleId, DatasetId, GrantId, JobId, PartyKey
@@ -19,6 +20,7 @@ from common.messages.policy import Revocation
 from common.messages.signed import open_signed
 from services.attestation.context import BrokerContext
 from services.attestation.decision_log import Decision
+from services.attestation.lease_table import leases_end
 from services.attestation.log_subjects import of_revocation
 from services.attestation.records import (
     BundleRecord,
@@ -29,11 +31,14 @@ from services.attestation.records import (
     revoked_grant_key,
 )
 
+RECORDS_AT_ONCE: Final = 16
+"""A job's record is less than a MiB: its order, and 1024 launches at most."""
+
 _PREFIX = {"dataset": "data_", "bundle": "bundle_", "grant": "grant_", "job": "job_"}
 
 
 def revoke(broker: BrokerContext, body: Revoke, at: int) -> Revoked:
-    """Take a signed revocation; a second one of the same thing changes nothing.
+    """Take a signed revocation; a second one of the same thing ends only what the first did not come to.
 
     Raises `AuthenticityError`, `PolicyError` (policy.signer, policy.broker), `NotFoundError` or `FormatError`.
     """
@@ -45,9 +50,10 @@ def revoke(broker: BrokerContext, body: Revoke, at: int) -> Revoked:
         raise FormatError("format.identifier", expected=f"a {revocation.target}", seen=revocation.identifier)
     changes = _changes(broker, revocation)
     if changes:
-        subjects = of_revocation(broker, revocation, body.revocation.digest)
-        broker.state.commit(Decision("revoke", subjects), at, *changes)
-    ends = [broker.leases.end(job.job_id, at) for job in _holders(broker, revocation)]
+        commit_endings(
+            broker, Decision("revoke", of_revocation(broker, revocation, body.revocation.digest)), at, changes
+        )
+    ends = [leases_end(job, at) for job in _holders(broker, revocation)]
     return Revoked(identifier=revocation.identifier, leases_end=max(ends, default=at))
 
 
@@ -81,23 +87,32 @@ def _require_party(party: PartyKey, *entitled: PartyKey) -> None:
         raise PolicyError("policy.signer", expected=f"one of {entitled}", seen=party)
 
 
+def commit_endings(broker: BrokerContext, decision: Decision, at: int, changes: Sequence[Record]) -> None:
+    """What ends first, then the jobs that end with it, in entries that can be read back however many they are.
+
+    Between two of them nothing is released for a job that is still to end: what it needs is gone. If the broker dies
+    there, the same revocation again ends the rest.
+    """
+    for first in range(0, len(changes), RECORDS_AT_ONCE):
+        broker.state.commit(decision, at, *changes[first : first + RECORDS_AT_ONCE])
+
+
 def _destroy(broker: BrokerContext, record: DatasetRecord | BundleRecord) -> list[Record]:
-    if record.keys is None:
-        return []
+    destroyed = [] if record.keys is None else [record.model_copy(update={"keys": None})]
     used_by = [
         job
         for job in broker.state.all(JobRecord)
         if job.state == "running" and record.key in (*job.order.datasets, job.order.bundle)
     ]
-    return [record.model_copy(update={"keys": None}), *(change for job in used_by for change in ended(job))]
+    return [*destroyed, *(change for job in used_by for change in ended(job))]
 
 
 def ended(job: JobRecord) -> list[Record]:
-    """What ending a job changes: its keys are destroyed, and it is cancelled if it ran."""
+    """What ending a job changes: its keys are destroyed, it is cancelled if it ran, and no terms let it do anything."""
     if job.keys is None:
         return []
     state = "cancelled" if job.state == "running" else job.state
-    return [job.model_copy(update={"state": state, "keys": None})]
+    return [job.model_copy(update={"state": state, "keys": None, "policies": ()})]
 
 
 def _end_grant(broker: BrokerContext, grant_id: GrantId, party: PartyKey) -> list[Record]:

@@ -62,4 +62,4 @@ class AttestationSettings(HostSettings):
         try:
             return StartBroker(witnesses=self.witnesses, witness_quorum=self.witness_quorum)
         except ValidationError:
-            raise FormatError("format.message", expected="distinct witnesses and a quorum within them") from None
+            raise FormatError("format.message", expected="distinct witnesses, and more than half of them") from None

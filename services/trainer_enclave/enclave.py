@@ -13,7 +13,7 @@ from common.enclave.runtime import EnclaveRuntime, current_runtime
 from common.errors import ConflictError, PeerClosedError, Refusal
 from common.messages.training_door import StartTrainer, TrainerEnded
 from common.sandbox.probe import require_confinement
-from services.trainer_enclave.running import TrainerRun
+from services.trainer_enclave.running import LAST_SECONDS, TrainerRun
 
 
 class TrainerEnclave:
@@ -54,7 +54,7 @@ class TrainerEnclave:
             self.door.log("slot_ended", job_id=start.job_id, slot=start.slot, code=code)
             with contextlib.suppress(Refusal, TimeoutError):
                 ended = TrainerEnded(job_id=start.job_id, slot=start.slot, code=code)
-                self.door.call("ended", ended.encode())
+                self.door.call("ended", ended.encode(), seconds=LAST_SECONDS)
         except PeerClosedError:
             pass
         finally:

@@ -11,8 +11,11 @@ Holds: the launch's keys.  Reads: the broker's signed answers, frames, chunks.  
   (7) stay until the broker says that the job is over, in case the parameter server must begin anew.
 
 All the while the lease on the keys is renewed; when it is not, the slot ends, and with it the process that held them.
+Provider code may be at work then, with a deadline of its own that can be long, and a host may keep an answer that the
+slot waits for: after `LAST_SECONDS` the process ends with whatever is under way.
 """
 
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -54,6 +57,9 @@ LOOK_SECONDS: Final = 0.2
 LISTEN_SECONDS: Final = 0.01
 """How often it looks for the first frame; its clock is at most this much behind the parameter server's."""
 
+LAST_SECONDS: Final = 5.0
+"""From a lease's end: what the slot's own end takes."""
+
 T = TypeVar("T")
 
 
@@ -91,14 +97,15 @@ class TrainerRun:
         confine: Callable[[], None] = require_confinement,
         start_sandbox: SandboxStart = start_native,
         now: Now = time.monotonic,
+        end_process: Callable[[], None] = lambda: os._exit(0),
     ) -> None:
-        self._confine, self._start_sandbox = confine, start_sandbox
+        self._confine, self._start_sandbox, self._end_process = confine, start_sandbox, end_process
         self._door, self._runtime, self._start, self._now = door, runtime, start, now
         self._order = TrainingOrder.decode(start.order.payload)
         self._schedule = self._order.schedule
         self._channel = BrokerChannel(lambda raw: door.call("broker.ask", raw), self._order.broker)
         self._poll = MemberPoll(self._list, self._take_members)
-        self._over = threading.Event()
+        self._over, self._ended = threading.Event(), threading.Event()
         self._server: Endpoint | None = None
         self._own_attempt = 0
         self._superseded = False
@@ -123,6 +130,7 @@ class TrainerRun:
                 self._work(launch)
             finally:
                 lease.stop()
+                self._ended.set()
         except Refusal as refusal:
             return refusal.code
         except TimeoutError:
@@ -154,6 +162,8 @@ class TrainerRun:
         """Nothing of this launch's keys is used any more: its process ends. A job that is over is no lease's end."""
         self._lease_code = None if code == "conflict.job_state" else code
         self._over.set()
+        if not self._ended.wait(LAST_SECONDS):
+            self._end_process()
 
     def _data(self, launch: Launch) -> list[tuple[ObjectRef, SecretKey]]:
         return [

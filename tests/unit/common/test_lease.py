@@ -1,5 +1,6 @@
 """One launch's lease: from before the question, renewed, over for good."""
 
+import threading
 import time
 from collections.abc import Callable
 
@@ -54,10 +55,12 @@ def test_it_holds_for_its_time_and_no_longer(machine: Machine) -> None:
 
 
 def test_a_renewal_counts_from_before_the_question(machine: Machine) -> None:
-    """A host that delays the answer shortens the lease, it does not move it."""
+    """And from the one before the last: a host that delays the answer shortens the lease, it does not move it."""
     keeper = machine.keeper()
     machine.at += 10
-    machine.delay = 30
+    machine.delay = 10
+    assert keeper.step() == SECONDS / 4
+    machine.at += 10
     assert keeper.step() == SECONDS / 4
     machine.at += 29.9
     assert not over(keeper)
@@ -103,10 +106,33 @@ def test_the_thread_renews_and_ends_what_is_not_renewed(trouble: Exception) -> N
         raise trouble
 
     keeper = started(renew, ended.append)
-    keeper._thread.join(10)
-    assert not keeper._thread.is_alive()
+    keeper._watcher.join(10)
+    assert not keeper._watcher.is_alive()
     assert asked
     assert ended == [CODE]
+
+
+def test_an_answer_that_never_comes_holds_no_lease() -> None:
+    """The host keeps the answer to a renewal, or the quote for it: nobody else needs to ask for the lease to end."""
+    ended, kept = threading.Event(), threading.Event()
+    started(lambda: kept.wait(30) and SECONDS, lambda _: ended.set())
+    assert ended.wait(10)
+    kept.set()
+
+
+def test_an_answer_after_the_end_revives_nothing(machine: Machine) -> None:
+    keeper, machine.delay = machine.keeper(), SECONDS + 1
+    machine.at += SECONDS - 1
+    keeper.step()
+    assert over(keeper)
+    assert machine.ended == [CODE]
+
+
+def test_a_challenge_that_was_lost_is_asked_for_again(machine: Machine) -> None:
+    """The broker began anew between question and answer, or others drove the challenge out."""
+    keeper, machine.refusal = machine.keeper(), FreshnessError("freshness.challenge")
+    assert keeper.step() == RETRY_SECONDS
+    assert not over(keeper)
 
 
 def started(renew: Callable[[], int], on_end: Callable[[str], None]) -> LeaseKeeper:

@@ -61,6 +61,8 @@ def test_wrapped_value_opens_for_its_key_and_info_only() -> None:
 def test_a_malformed_public_key_is_a_format_error() -> None:
     with pytest.raises(FormatError):
         wrap(b"secret", b"\x00" * 12, b"info")
+    with pytest.raises(FormatError, match="format.message"):
+        wrap(b"secret", WrappingKey.generate().public[:-32] + bytes(32), b"info")  # X25519 of low order
 
 
 def test_key_ring_round_trip_and_canonical_form() -> None:

@@ -151,3 +151,13 @@ def test_usual_launches_go_on(world: BrokerWorld, job_id: JobId) -> None:
     world.launch(TRAINER, job_id, 0)
     world.launch(TRAINER, job_id, 1)
     assert world.finish(job_id)
+
+
+@pytest.mark.parametrize("name", ["tcb_info", "qe_identity"])
+def test_documents_that_are_nested_too_deeply_are_refused_like_others(
+    world: BrokerWorld, job_id: JobId, name: str
+) -> None:
+    """Nobody has signed them when they are read, and every answer of the broker is signed."""
+    deep = issued(world).model_copy(update={name: 50_000 * "["})
+    with pytest.raises(FormatError, match=r"format\.collateral"):
+        attest_and_fetch(Showing(world.runtime("trainer"), deep), world.channel(), TRAINER, job_id, 0)

@@ -5,11 +5,13 @@ from typing import Any
 
 import pytest
 
+from common.broker_channel import BrokerChannel
 from common.crypto.signing import SigningKey
 from common.errors import AppraisalError, ConflictError, FreshnessError, PolicyError, UnavailableError
 from common.identifiers import JobId, MrEnclave
 from common.key_retrieval import Launch, renew_lease
 from common.messages.attestation import Admission, Admit, Challenge, IssueChallenge, Leased, Registered, RenewLease
+from common.messages.decision_log import LogEntry
 from common.messages.signed import sign
 from common.messages.tcb_terms import TcbTerms
 from services.attestation.challenges import LIFETIME_SECONDS
@@ -69,8 +71,14 @@ def test_what_is_revoked_is_not_renewed(world: BrokerWorld, data: SealedData, jo
     assert revoked.leases_end == begun + 50 + LEASE_SECONDS
     with pytest.raises(ConflictError, match=r"conflict\.job_state"):
         renew(world, trainer)
-    world.time += LEASE_SECONDS + 1
-    assert world.revoke(data.owner, "dataset", data.dataset_id).leases_end == world.time, "by now nobody holds it"
+
+
+def test_a_clock_that_was_held_back_shortens_no_end(world: BrokerWorld, data: SealedData, job_id: JobId) -> None:
+    """The host grants under a clock that stands still, and sets it right before it lets the revocation through."""
+    trainer = world.launch(TRAINER, job_id)
+    renew(world, trainer)
+    world.time += 10 * LEASE_SECONDS
+    assert world.revoke(data.owner, "dataset", data.dataset_id).leases_end == world.time + LEASE_SECONDS
 
 
 def test_a_model_s_enclaves_lose_it_with_its_bundle(world: BrokerWorld) -> None:
@@ -165,6 +173,45 @@ def test_a_broker_with_an_older_state_renews_nothing_before_its_witness_has_spok
     world.restart(before)
     with pytest.raises(UnavailableError, match=r"unavailable\.frozen"):
         renew(world, launch)
+
+
+def test_a_broker_beside_its_successor_renews_nothing_that_its_witness_has_not_seen(tmp_path: Any) -> None:
+    """The host keeps the old one running, with all its confirmations, and shows the new one to everybody else."""
+    world = BrokerWorld(tmp_path, witnesses=1)
+    (witness,) = world.witnesses
+    world.confirm(witness)
+    data = world.register_data()
+    job_id = world.start_job(data)
+    with world.attended(witness):
+        launch = world.launch(TRAINER, job_id)
+        assert renew(world, launch) == LEASE_SECONDS
+        world.revoke(world.owner, "grant", "grant_" + 32 * "0")  # one more decision that the witness sees
+    old = world.core
+    kept = BrokerChannel(lambda raw: old.handle(raw, world.time), world.genesis.signing_public)
+    world.restart(world.store.copy())
+    world.confirm(witness)
+    with world.attended(witness):
+        world.revoke(data.owner, "dataset", data.dataset_id)
+    assert renew_lease(world.runtime(TRAINER), kept, launch) == LEASE_SECONDS, "counted from the question before"
+    for _ in range(3):
+        with pytest.raises(UnavailableError, match=r"unavailable\.frozen"):
+            renew_lease(world.runtime(TRAINER), kept, launch)
+    assert old._context.anchor.unconfirmed == 1, "and tries leave no more than one entry"
+
+
+def test_one_entry_serves_all_launches_until_they_renew_again(tmp_path: Any) -> None:
+    world = BrokerWorld(tmp_path, witnesses=1)
+    (witness,) = world.witnesses
+    world.confirm(witness)
+    job_id = world.start_job()
+    with world.attended(witness):
+        launches = [world.launch(PARAMSERVER, job_id), world.launch(TRAINER, job_id)]
+        size = world.head.size
+        for _ in range(10):
+            for launch in launches:
+                assert renew(world, launch) == LEASE_SECONDS
+        assert world.head.size == size + 10
+    assert LogEntry.decode(world.store.entries[-1]).decision == "renew-lease"
 
 
 def test_a_launch_that_was_told_another_challenge_s_attempt_stops(world: BrokerWorld, job_id: JobId) -> None:

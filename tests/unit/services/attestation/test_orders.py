@@ -174,3 +174,12 @@ def test_a_secret_for_another_order_does_not_open(world: BrokerWorld, data: Seal
 def test_each_data_set_once(world: BrokerWorld, data: SealedData, bundle: SealedBundle) -> None:
     with pytest.raises(Refusal, match="format.message"):
         world.accept(sign(world.order([data, data], bundle), world.owner.key))
+
+
+def test_a_report_key_to_which_nothing_can_be_sealed_changes_no_answer(
+    world: BrokerWorld, bundle: SealedBundle
+) -> None:
+    """Of low order: it parses, and fails when it is used. Every answer of the broker is signed all the same."""
+    data = world.register_data(report_key=world.owner.report_key[:-32] + bytes(32), max_jobs=0)
+    with pytest.raises(PolicyError, match="policy.jobs"):
+        world.accept(sign(world.order(data, bundle), world.owner.key))

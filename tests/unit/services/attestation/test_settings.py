@@ -33,6 +33,7 @@ def test_a_broker_is_started_with_its_witnesses(tmp_path: Path) -> None:
     start = read(tmp_path).start
     assert (start.witnesses, start.witness_quorum) == ((WITNESS,), 1)
     assert read(tmp_path, witnesses=[], witness_quorum=0).start.witnesses == ()
+    assert read(tmp_path, witnesses=[WITNESS, "cd" * 32, "ef" * 32], witness_quorum=2).start.witness_quorum == 2
 
 
 @pytest.mark.parametrize(
@@ -43,6 +44,8 @@ def test_a_broker_is_started_with_its_witnesses(tmp_path: Path) -> None:
         {"witnesses": []},
         {"witnesses": [WITNESS, WITNESS]},
         {"witness_quorum": -1},
+        {"witnesses": [WITNESS, "cd" * 32]},
+        {"witnesses": [WITNESS, "cd" * 32, "ef" * 32, "01" * 32], "witness_quorum": 2},
     ],
 )
 def test_a_quorum_that_means_nothing_is_refused(tmp_path: Path, changes: dict[str, Any]) -> None:
