@@ -49,7 +49,7 @@ class JsonLines:
         if isinstance(error, Refusal):
             fields |= {"code": error.code, "mender": error.mender, "mend": error.mend}
             fields |= {"expected": error.expected or "", "seen": error.seen or ""}
-        print(json.dumps(fields), flush=True)
+        print(json.dumps(fields, ensure_ascii=False, separators=(",", ":")), flush=True)
 
     def close(self) -> None:
         """Nothing is pending."""
