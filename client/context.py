@@ -83,6 +83,11 @@ class Party:
         Identity.generate(name, unsafe_simulation=unsafe_simulation).write(directory / "identity.json")
         return cls(directory)
 
+    @property
+    def made(self) -> bool:
+        """Whether there is a key file."""
+        return (self.directory / "identity.json").exists()
+
     @cached_property
     def identity(self) -> Identity:
         """The key file."""
@@ -96,8 +101,7 @@ class Party:
         """What is pinned."""
         raw = self._read("trust.json")
         if raw is None:
-            made = (self.directory / "identity.json").exists()
-            raise NotFoundError("not_found.pin" if made else "not_found.identity", expected=self.directory)
+            raise NotFoundError("not_found.pin" if self.made else "not_found.identity", expected=self.directory)
         return PinnedTrust.decode(raw)
 
     @property

@@ -124,7 +124,10 @@ class FileListed(Event):
 
 
 class FilesVerified(Event):
-    """A list of files leads to the measurement that a release states for this role."""
+    """A list of files leads to the measurement that a release states for this role.
+
+    `differing` and `own_environment` where it was compared with this checkout and its interpreter and packages.
+    """
 
     type: Literal["files-verified"] = "files-verified"
     role: str
@@ -132,6 +135,7 @@ class FilesVerified(Event):
     environment: Digest
     files: Count
     differing: Count | None = None
+    own_environment: Digest | None = None
 
 
 class Pinned(Event):

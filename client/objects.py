@@ -9,7 +9,7 @@ from pathlib import Path
 
 from common.crypto.digests import sha256_raw
 from common.crypto.merkle import merkle_root
-from common.errors import AuthenticityError, FormatError
+from common.errors import AuthenticityError, ConflictError, FormatError
 from common.messages.objects import ObjectRef
 
 REFERENCE_FILE = "object.json"
@@ -38,10 +38,10 @@ def read_leaves(directory: Path, reference: ObjectRef) -> Iterator[bytes]:
 
 
 def write_leaves(directory: Path, leaves: Iterable[bytes]) -> int:
-    """Write leaves as they come; returns their bytes. The directory must be new or empty (`FormatError`)."""
+    """Write leaves as they come; returns their bytes. The directory must be new or empty (`ConflictError`)."""
     directory.mkdir(parents=True, exist_ok=True)
     if any(directory.iterdir()):
-        raise FormatError("format.sealed_object", expected="a new or empty directory", seen=directory)
+        raise ConflictError("conflict.sealed_directory", expected="a new or empty directory", seen=directory)
     total = 0
     for number, leaf in enumerate(leaves):
         leaf_path(directory, number).write_bytes(leaf)

@@ -16,6 +16,7 @@ from client import events as e
 from client.broker import BrokerLink
 from client.context import Party
 from client.objects import require_intact
+from client.plain_arrays import UNREADABLE
 from client.policy_changes import next_policy, send_policy
 from client.policy_terms import NOBODY, PolicyTerms, sign_policy, wrap_policy
 from client.revoking import revocation_of
@@ -57,7 +58,7 @@ def seal(party: Party, source: Path, directory: Path) -> Iterator[e.Event]:
     try:
         with np.load(source, allow_pickle=False) as file:
             columns = {name: file[name] for name in file.files}
-    except (OSError, ValueError, AttributeError, TypeError) as cause:
+    except (*UNREADABLE, AttributeError, TypeError) as cause:
         raise FormatError("format.dataset", expected="an NPZ file of plain arrays", seen=source.name) from cause
     yield from seal_to_directory(party, encode_columns(columns), ObjectKind.DATASET, directory)
 

@@ -15,7 +15,7 @@ from client.context import Party
 from client.events import Event
 from client.policy_difference import compare
 from client.policy_file import PolicyFileError, read_policy_file
-from client.policy_terms import PolicyTerms, ProviderTerms
+from client.policy_terms import PolicyTerms, ProviderTerms, minimal_trust_level
 from client.policy_words import Assumed, bits_of, sentences
 from common.errors import NotFoundError
 from common.identifiers import DatasetId
@@ -62,7 +62,8 @@ def explained(subject: str, terms: PolicyTerms | ProviderTerms, assumed: Assumed
 
 def difference(party: Party, old: str, new: str) -> Iterator[Event]:
     """Say what changes from one policy to another. Ends with `PolicyCompared`."""
-    found = compare(find_terms(party, old), find_terms(party, new))
+    before, after = (_as_signed(party, find_terms(party, one)) for one in (old, new))
+    found = compare(before, after)
     yield p.PolicyCompared(
         old=old, new=new, becomes_possible=found.possible, stops=found.stops, otherwise=found.otherwise
     )
@@ -76,6 +77,13 @@ def find_terms(party: Party, source: str) -> PolicyTerms | ProviderTerms:
     if newest is None:
         raise NotFoundError("not_found.dataset", expected="a data set that was uploaded from this identity directory")
     return PolicyTerms.of(DataPolicy.decode(newest.payload))
+
+
+def _as_signed(party: Party, terms: PolicyTerms | ProviderTerms) -> PolicyTerms | ProviderTerms:
+    """With the trust level that this identity, if it is made already, would sign where the terms name none."""
+    if terms.minimal_trust_level is not None or not party.made:
+        return terms
+    return terms.model_copy(update={"minimal_trust_level": minimal_trust_level(party)})
 
 
 def _hints(terms: PolicyTerms | ProviderTerms, at: int) -> Iterator[str]:

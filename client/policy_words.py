@@ -84,9 +84,10 @@ def _whose(terms: ProviderTerms) -> Iterator[str]:
 
 
 def _where(terms: PartyTerms) -> Iterator[str]:
-    level = terms.minimal_trust_level or "a hardware TEE, unless the identity was made with --unsafe-simulation"
+    named = terms.minimal_trust_level
+    level = f"{named} or stronger" if named else "a hardware TEE; any, for an identity made with --unsafe-simulation"
     release = f"releases {_list(terms.releases)}" if terms.releases else "the release that is pinned when it is signed"
-    yield f"Machines: {level} or stronger. Code: {release}."
+    yield f"Machines: {level}. Code: {release}."
     if isinstance(terms, PolicyTerms) and terms.revoked_releases:
         yield f"Nothing goes on under the releases {_list(terms.revoked_releases)}: running jobs and models stop."
     if terms.measurements:

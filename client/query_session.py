@@ -21,7 +21,15 @@ from client.query_verification import QueryPins, VerifiedEnclave, verify_query_e
 from common.crypto.keys import SecretKey
 from common.crypto.labels import SESSION_OPEN
 from common.crypto.signing import SigningKey
-from common.errors import AuthenticityError, FreshnessError, PolicyError, Refusal, UnavailableError, refusal_of
+from common.errors import (
+    AuthenticityError,
+    FormatError,
+    FreshnessError,
+    PolicyError,
+    Refusal,
+    UnavailableError,
+    refusal_of,
+)
 from common.identifiers import SessionId
 from common.messages.attestation import QueryEnclaveProof
 from common.messages.policy import QueryGrant
@@ -145,15 +153,17 @@ class QuerySession:
     def ask_all(self, rows: NDArray[np.generic]) -> Answer:
         """The answers to any number of rows, in as many queries as it takes; costs one answer for each row.
 
-        Raises `PolicyError` (policy.budget) as soon as the grant is seen not to cover all rows: no answer of a
-        question that can't be finished is spent.
+        Raises `FormatError` (format.query) without rows, and `PolicyError` (policy.budget) as soon as the grant is seen
+        not to cover all of them: before anything is sent, or with the first answer, which says what is left.
         """
         step = self.profile.max_rows
+        if rows.ndim == 0 or not len(rows):
+            raise FormatError("format.query", expected="at least one row", seen=f"{rows.dtype} of shape {rows.shape}")
         _require_covered(self._user.terms.answers, len(rows))
         answers: list[Answer] = []
         for at in range(0, len(rows), step):
             if answers:
-                _require_covered(answers[-1].answers_left, len(rows) - at)
+                _require_covered(answers[-1].answers_left, len(rows) - at, answered=at)
             answers.append(self.ask(rows[at : at + step]))
         scores = [one.scores for one in answers if one.scores is not None]
         return Answer(
@@ -232,6 +242,7 @@ def _granted(reply: SessionReply, session_id: SessionId) -> tuple[QueryProfile, 
     return reply.profile, reply.detail
 
 
-def _require_covered(left: int, rows: int) -> None:
+def _require_covered(left: int, rows: int, answered: int = 0) -> None:
     if rows > left:
-        raise PolicyError("policy.budget", expected=f"at most {left} rows under this grant", seen=f"{rows} rows")
+        spent = f" after the {answered} that were answered" if answered else ""
+        raise PolicyError("policy.budget", expected=f"at most {left} rows under this grant{spent}", seen=f"{rows} rows")

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from client.events import Event, FileListed, FilesVerified
-from client.measuring import CODE_ROOT
+from client.measuring import CODE_ROOT, digest_cache
+from common.enclave.environment import Environment
 from common.enclave.file_lists import measured_role, measurement_of
 from common.enclave.measurement import listing, measured_content
 from common.enclave.roles import role_spec
@@ -30,7 +31,8 @@ def show_files(
 ) -> Iterator[Event]:
     """List a role's files once they are proven. Ends with `FilesVerified`.
 
-    With `compare_with`, only those that differ from what this checkout gives under these trust settings. Raises
+    With `compare_with`, only those that differ from what this checkout gives under these trust settings, and the digest
+    of interpreter and packages here, which another build differs in without a file of ours. Raises
     `AppraisalError` (appraisal.measurement) for a list that is not the release's, `NotFoundError` (not_found.role).
     """
     measured = measured_role(files, role)
@@ -38,15 +40,20 @@ def show_files(
     led_to = measurement_of(files, role)
     if led_to != stated:
         raise AppraisalError("appraisal.measurement", expected=stated, seen=led_to)
-    differing = None
+    differing = own_environment = None
     if compare_with is None:
         yield from (FileListed(name=name, sha256=digest) for name, digest in sorted(measured.files.items()))
     else:
         others = _differing(measured.files, listing(measured_content(role_spec(role), CODE_ROOT, compare_with)))
-        differing = len(others)
+        differing, own_environment = len(others), Environment.current().digest(digest_cache())
         yield from others
     yield FilesVerified(
-        role=role, mr_enclave=led_to, environment=files.environment, files=len(measured.files), differing=differing
+        role=role,
+        mr_enclave=led_to,
+        environment=files.environment,
+        files=len(measured.files),
+        differing=differing,
+        own_environment=own_environment,
     )
 
 

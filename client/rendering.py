@@ -49,7 +49,7 @@ class JsonLines:
         if isinstance(error, Refusal):
             fields |= {"code": error.code, "mender": error.mender, "mend": error.mend}
             fields |= {"expected": error.expected or "", "seen": error.seen or ""}
-        print(json.dumps(fields), flush=True)
+        print(json.dumps(fields, ensure_ascii=False, separators=(",", ":")), flush=True)
 
     def close(self) -> None:
         """Nothing is pending."""
@@ -228,6 +228,9 @@ class Terminal:
         self._line("", f"{event.files} files, environment {event.environment}")
         if event.differing is not None:
             self._line("differ", f"{event.differing} of them from this checkout", style="bold")
+        if event.own_environment not in {None, event.environment}:
+            words = f"the environment, too: interpreter and packages here are {event.own_environment}"
+            self._line("differs", words, style="bold")
 
     @show.register
     def _(self, event: e.Pinned) -> None:

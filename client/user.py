@@ -15,6 +15,7 @@ from client.broker import trust_floor
 from client.context import Party
 from client.events import Answered, Event, QuoteVerified
 from client.http_client import ServiceClient
+from client.plain_arrays import UNREADABLE
 from client.query_session import QueryPins, QuerySession, QueryUser
 from common.errors import AppraisalError, FormatError
 from common.messages.policy import QueryGrant
@@ -73,5 +74,5 @@ def read_rows(source: Path, column: str | None = None) -> NDArray[Any]:
                 raise FormatError("format.query", expected="`--column` with one of the file's columns", seen=names)
             rows: NDArray[Any] = loaded[names[0]]
             return rows
-    except (OSError, ValueError, KeyError) as cause:
+    except (*UNREADABLE, KeyError) as cause:
         raise FormatError("format.query", expected="an NPY or NPZ file of plain arrays", seen=source.name) from cause

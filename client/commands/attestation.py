@@ -9,9 +9,8 @@ import click
 
 from client.collateral import export_collateral, import_collateral, show_collateral
 from client.commands.options import PATH, Surroundings, party_command
+from client.commands.types import FILE
 from common.untrusted.collateral_cache import COLLATERAL_FOLDER, CollateralCache
-
-_READABLE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @click.group()
@@ -28,7 +27,7 @@ def _cache_options(function: Callable[..., None]) -> Callable[..., None]:
     """Where the cache is, and whom to believe about what enters it."""
     options = (
         click.option("--cache", type=PATH, help="Directory of the cache; by default that of the stack in the state."),
-        click.option("--trust-settings", type=_READABLE, help="Roots to believe; by default the stack's."),
+        click.option("--trust-settings", type=FILE, help="Roots to believe; by default the stack's."),
     )
     decorated: Callable[..., Any] = function
     for option in reversed(options):
@@ -42,7 +41,7 @@ def _cache(here: Surroundings, cache: Path | None, trust_settings: Path | None) 
 
 
 @collateral.command("import")
-@click.argument("source", metavar="FILE", type=_READABLE)
+@click.argument("source", metavar="FILE", type=FILE)
 @_cache_options
 @party_command("operator")
 def import_(here: Surroundings, source: Path, cache: Path | None, trust_settings: Path | None) -> None:

@@ -6,10 +6,8 @@ import click
 
 from client import audit as operations
 from client.commands.options import Surroundings, party_command
-from client.commands.types import DATASET, JOB, MODEL
+from client.commands.types import DATASET, FILE, JOB, MODEL
 from common.identifiers import DatasetId, JobId, ModelId
-
-_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @click.group()
@@ -26,8 +24,8 @@ def fetch(here: Surroundings, output: Path) -> None:
 
 
 @audit.command()
-@click.argument("source", metavar="FILE", type=_FILE)
-@click.option("--seen", multiple=True, type=_FILE, help="A witness's memory or another fetched log to hold it against.")
+@click.argument("source", metavar="FILE", type=FILE)
+@click.option("--seen", multiple=True, type=FILE, help="A witness's memory or another fetched log to hold it against.")
 @party_command("owner")
 def verify(here: Surroundings, source: Path, seen: tuple[Path, ...]) -> None:
     """Verify a fetched log, offline: its signed head, every leaf, and that it extends what was seen before."""
@@ -35,7 +33,7 @@ def verify(here: Surroundings, source: Path, seen: tuple[Path, ...]) -> None:
 
 
 @audit.command()
-@click.argument("source", metavar="[FILE]", required=False, type=_FILE)
+@click.argument("source", metavar="[FILE]", required=False, type=FILE)
 @click.option("--dataset", type=DATASET, help="Entries about a data set.")
 @click.option("--job", type=JOB, help="Entries about a job, and about what it uses.")
 @click.option("--model", type=MODEL, help="Entries about a model and the job that made it.")

@@ -55,7 +55,7 @@ def keygen(here: Surroundings, new_name: str, *, unsafe_simulation: bool) -> Non
     "--sig",
     "sigs",
     multiple=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=FILE,
     help="Read an SGX enclave's `.sig` file (Gramine's signer writes it) instead. May be given several times.",
 )
 @party_command("owner")

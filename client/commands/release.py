@@ -7,7 +7,7 @@ import click
 
 from client import releasing
 from client.commands.options import Surroundings, party_command
-from client.commands.types import FMSPC, PLATFORM, SIG_OF_ROLE
+from client.commands.types import FILE, FMSPC, PLATFORM, SIG_OF_ROLE
 from client.measuring import digest_cache
 from client.release_documents import ReleaseDocument
 from client.release_files import files_beside, show_files
@@ -18,12 +18,11 @@ from common.messages.measured_files import MeasuredFiles
 from common.messages.release import Release
 from common.messages.tcb_terms import TcbStatus, TcbTerms
 
-_FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 _NEW_FILE: Final = click.Path(dir_okay=False, path_type=Path)
 
 _trust_option = click.option(
     "--trust-settings",
-    type=_FILE,
+    type=FILE,
     help="Measured trust settings, which name the release keys; by default those of the stack in the state directory.",
 )
 _sig_option = click.option(
@@ -47,7 +46,7 @@ def release() -> None:
 @click.option("-o", "--output", type=_NEW_FILE, default=Path("release.json"), show_default=True)
 @_trust_option
 @_sig_option
-@click.option("--tcb", "tcb_file", type=_FILE, help="TCB terms over SGX platforms as JSON; the options below override.")
+@click.option("--tcb", "tcb_file", type=FILE, help="TCB terms over SGX platforms as JSON; the options below override.")
 @click.option(
     "--accept-status", "accepted_statuses", multiple=True, type=click.Choice([one.value for one in TcbStatus])
 )
@@ -78,7 +77,7 @@ def draft(
 
 
 @release.command()
-@click.argument("file", type=_FILE)
+@click.argument("file", type=FILE)
 @_trust_option
 @_sig_option
 @click.option(
@@ -99,7 +98,7 @@ def sign(
 
 
 @release.command()
-@click.argument("file", type=_FILE)
+@click.argument("file", type=FILE)
 @_trust_option
 @party_command("release")
 def show(here: Surroundings, file: Path, trust_settings: Path | None) -> None:
@@ -108,9 +107,9 @@ def show(here: Surroundings, file: Path, trust_settings: Path | None) -> None:
 
 
 @release.command()
-@click.argument("file", type=_FILE, required=False)
+@click.argument("file", type=FILE, required=False)
 @click.option("--role", type=click.Choice(sorted(ROLES)), required=True)
-@click.option("--list", "list_file", type=_FILE, help="The list of files (default: FILE's neighbour).")
+@click.option("--list", "list_file", type=FILE, help="The list of files (default: FILE's neighbour).")
 @click.option("--compare", is_flag=True, help="Show only the files that differ from this checkout's.")
 @_trust_option
 @party_command("owner")
@@ -132,8 +131,8 @@ def files(
 
 
 @release.command("draft-revocation")
-@click.argument("file", type=_FILE)
-@click.option("--successor", type=_FILE, help="The release to move to.")
+@click.argument("file", type=FILE)
+@click.option("--successor", type=FILE, help="The release to move to.")
 @click.option("-o", "--output", type=_NEW_FILE, default=Path("revocation.json"), show_default=True)
 @_trust_option
 @party_command("release")
@@ -145,7 +144,7 @@ def draft_revocation(
 
 
 @release.command()
-@click.argument("file", type=_FILE)
+@click.argument("file", type=FILE)
 @party_command("owner")
 def revoke(here: Surroundings, file: Path) -> None:
     """Bring a signed revocation to the pinned key broker: nothing gets keys under that release any more."""

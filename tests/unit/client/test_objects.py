@@ -7,7 +7,7 @@ import pytest
 from client.objects import leaf_path, read_reference, require_intact, write_leaves, write_reference
 from common.crypto.digests import sha256_raw
 from common.crypto.merkle import merkle_root
-from common.errors import AuthenticityError, FormatError
+from common.errors import AuthenticityError, ConflictError, FormatError
 from common.messages.objects import ObjectRef
 
 LEAVES = [b"header", b"first chunk", b"second chunk"]
@@ -48,5 +48,5 @@ def test_an_interrupted_sealing_is_no_object(sealed: Path) -> None:
 
 
 def test_a_used_directory_is_not_written_over(sealed: Path) -> None:
-    with pytest.raises(FormatError):
+    with pytest.raises(ConflictError, match="conflict.sealed_directory"):
         write_leaves(sealed, LEAVES)

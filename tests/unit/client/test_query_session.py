@@ -143,6 +143,9 @@ def test_wrong_rows_are_refused_before_anything_is_sent(world: QueryWorld) -> No
     for rows in (rows_of(ROWS + 1), rows_of(0), rows_of(1).astype(np.float64), rows_of(2)[:, :5], rows_of(2)[0]):
         with pytest.raises(FormatError, match="format.query"):
             session.ask(rows)
+    for rows in (rows_of(0), np.array(3)):
+        with pytest.raises(FormatError, match="format.query"):
+            session.ask_all(rows)
     assert len(launch.sent) == 1
 
 

@@ -8,7 +8,9 @@ import pytest
 from click.testing import CliRunner
 
 from client.cli import main
+from client.events import FilesVerified
 from client.measuring import digest_cache, list_own_files, own_references
+from client.rendering import Terminal
 from common.crypto.digests import sha256
 from common.enclave.measurement import TRUST_SETTINGS_FILE
 from common.enclave.trust_settings import TrustSettings
@@ -76,11 +78,24 @@ def test_nor_does_one_of_another_entry_or_environment(file: Path, built: Measure
 
 def test_a_build_that_differs_says_in_which_file(file: Path) -> None:
     (same,) = files(file, "--compare")
-    assert same["differing"] == 0
+    assert (same["differing"], same["own_environment"]) == (0, same["environment"])
     others = TRUST.model_copy(update={"release_keys": (USER,)})
     differing, verified = files(file, "--compare", trust=others)
     assert (differing["name"], differing["own"]) == (TRUST_SETTINGS_FILE, sha256(others.encode()))
     assert verified["differing"] == 1
+
+
+def test_a_build_with_other_packages_says_so(
+    file: Path, built: MeasuredFiles, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = built.model_copy(update={"environment": sha256(b"another")})
+    release = Release(name="test", tag="1", created=1, measurements=own_references(other, {}))
+    file.write_bytes(release.encode())
+    file.with_name("release.files.json").write_bytes(other.encode())
+    (verified,) = files(file, "--compare")
+    assert (verified["differing"], verified["own_environment"]) == (0, built.environment)
+    Terminal().show(FilesVerified.decode(json.dumps(verified).encode()))
+    assert built.environment in capsys.readouterr().out
 
 
 def test_a_missing_list_or_role_is_said(file: Path, built: MeasuredFiles) -> None:
