@@ -132,7 +132,10 @@ class ProcessGroup:
         """SIGKILL to its head alone; whether it still lived."""
         if start_times([self.pid]).get(self.pid) != self.started.get(self.pid):
             return False
-        os.kill(self.pid, signal.SIGKILL)
+        try:
+            os.kill(self.pid, signal.SIGKILL)
+        except ProcessLookupError:  # it ended in between
+            return False
         return True
 
     def left(self) -> list[str]:

@@ -170,6 +170,20 @@ def follow(registered: Registered, job_id: JobId) -> list[e.Event]:
     return list(ordering.watch(registered.party, job_id))
 
 
+def came_late(told: list[e.Event]) -> bool:
+    """Whether the machine was too busy for a job's schedule, so that not one round was done in time."""
+    return [event.report for event in told if isinstance(event, e.ReportOpened)][-1].codes == ("unavailable.rounds",)
+
+
+def train(registered: Registered, published: Published, wishes: ScheduleWishes) -> list[e.Event]:
+    """Order and follow a job, and again, twice at most, if it came late."""
+    for _ in range(2):
+        told = follow(registered, order(registered, published, wishes))
+        if not came_late(told):
+            return told
+    return follow(registered, order(registered, published, wishes))
+
+
 @dataclass(frozen=True)
 class Finished:
     """A job of full length that has sealed its model, and what its owner is told of it afterwards."""

@@ -19,7 +19,7 @@ from client import granting, user
 from client.digits import DigitsFiles
 from client.scheduling import ScheduleWishes
 from common.messages.signed import Signed
-from tests.e2e.conftest import MakeParty, RunningStack, follow, order, publish, register
+from tests.e2e.conftest import MakeParty, RunningStack, publish, register, train
 from tests.e2e.hidden_words import HiddenWords
 from tests.e2e.host_surfaces import Host, Surface
 from tests.security.canary import Hit, Scanner, planted
@@ -59,7 +59,7 @@ def _train_and_ask(words: HiddenWords, make_party: MakeParty, digits: DigitsFile
     """The scores of the marked query."""
     published = publish(make_party("provider"), words.write_bundle(home / "code"), home / "bundle")
     registered = register(make_party("owner"), published, words.write_data(digits, home / "data.npz"), home / "sealed")
-    told = follow(registered, order(registered, published, WISHES))
+    told = train(registered, published, WISHES)
     model = told[-1]
     assert isinstance(model, e.ModelSealed)
     assert model.outcome == "finished", told[-3:]

@@ -1,6 +1,7 @@
 """The README's commands, one after the other, as a program would call them."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,9 @@ def test_the_readmes_commands_in_their_order(stack: RunningStack, digits: Digits
     ended = run("owner", "grant", "--user", keys["user"], "--model", model, "--answers", 30, "-o", grant)[-1][
         "grant_id"
     ]
-    assert run("owner", "revoke-grant", ended)[-1] == {"type": "ended", "identifier": ended, "state": "revoked"}
+    told = run("owner", "revoke-grant", ended)[-1]
+    assert (told["type"], told["identifier"], told["state"]) == ("ended", ended, "revoked")
+    assert told["leases_end"] > time.time()
     assert run.refused("user", "query", "--grant", grant, rows)["code"] == "policy.revoked"
 
     assert run("verify", "quote")[0]["type"] == "quote-verified"
