@@ -81,9 +81,9 @@ def test_the_readmes_commands_in_their_order(stack: RunningStack, digits: Digits
     ended = run("owner", "grant", "--user", keys["user"], "--model", model, "--answers", 30, "-o", grant)[-1][
         "grant_id"
     ]
-    told = run("owner", "revoke-grant", ended)[-1]
-    assert (told["type"], told["identifier"], told["state"]) == ("ended", ended, "revoked")
-    assert told["leases_end"] > time.time()
+    over = run("owner", "revoke-grant", ended)[-1]
+    assert (over["type"], over["identifier"], over["state"]) == ("ended", ended, "revoked")
+    assert over["leases_end"] > time.time()
     assert run.refused("user", "query", "--grant", grant, rows)["code"] == "policy.revoked"
 
     assert run("verify", "quote")[0]["type"] == "quote-verified"
