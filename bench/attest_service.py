@@ -135,18 +135,21 @@ def _site(stack: EmbeddedStack, owner: Party, training: ordering.Training) -> Si
 def _revocation_seconds(stack: EmbeddedStack, owner: Party, training: ordering.Training) -> float:
     """Order a long job, revoke its data while it trains, and wait for its enclaves to be gone."""
     e.outcome(ordering.train(owner, replace(training, wishes=_LONG_JOB)), e.OrderAccepted)
-    while len(_holders(stack)) < training.trainers:
-        time.sleep(_LOOK_SECONDS)
+    _await_holders(stack, training.trainers)
     time.sleep(_TRAINING_SECONDS)
     begun = time.monotonic()
     e.outcome(operations.delete(owner, training.dataset_id), e.Ended)
-    while _holders(stack):
-        time.sleep(_LOOK_SECONDS)
+    _await_holders(stack, 0)
     return time.monotonic() - begun
 
 
-def _holders(stack: EmbeddedStack) -> list[int]:
-    return VICTIMS["trainer enclave"].find(stack.status())
+def _await_holders(stack: EmbeddedStack, count: int) -> None:
+    """Wait until so many trainer enclaves live. Raises `TimeoutError` after two leases."""
+    give_up = time.monotonic() + 2 * LEASE_SECONDS
+    while len(VICTIMS["trainer enclave"].find(stack.status())) != count:
+        if time.monotonic() > give_up:
+            raise TimeoutError(f"there were never {count} trainer enclaves")
+        time.sleep(_LOOK_SECONDS)
 
 
 @dataclass(frozen=True)
