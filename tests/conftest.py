@@ -16,6 +16,7 @@ pytest_plugins = ["tests.budgets"]
 
 _TESTS = Path(__file__).parent
 _SUITES = ("unit", "security", "integration", "e2e")
+_KILLS = ("e2e", "kills")
 _END_SECONDS = 5.0
 
 
@@ -24,8 +25,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         parts = item.path.relative_to(_TESTS).parts
         if parts[0] in _SUITES:
             item.add_marker(parts[0])
-        if parts[-1].startswith("test_kills"):
+        if parts[:2] == _KILLS:
             item.add_marker("kills")
+    items.sort(key=lambda item: item.get_closest_marker("kills") is not None)  # the stack is not the same after them
 
 
 @pytest.fixture(scope="session", autouse=True)

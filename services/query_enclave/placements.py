@@ -3,10 +3,12 @@
 The registry says which models there are; a Celery task only makes this look sooner. A model is served by one worker at
 a time, the holder of its lease in Redis: sessions live in one launch, so two would split them. A launch that ended is
 placed again after a pause that doubles; one whose placement is about to expire is replaced. A model that the broker
-refuses by a party's terms (revoked, expired) is not missing: it takes no place, and is tried again much later. One that
-does not come up for another reason (a damaged object, say) is waited for `WAITED_SECONDS`; after that the worker counts
-as ready without it, names it in /readyz, and goes on trying. When there are more models than places, those that users
-asked for lately come first, and put out one that nobody asks for.
+refuses by a party's terms (revoked, expired) takes no place, and is tried again much later.
+
+Models that users asked for lately come first, and where there are more models than places, put out one that nobody asks
+for. A worker is ready when those are placed; the others come up meanwhile. One that does not come up (a damaged object,
+say) is waited for `WAITED_SECONDS`; after that the worker counts as ready without it, names it in /readyz, and goes on
+trying.
 """
 
 import contextlib
@@ -65,6 +67,11 @@ class _Place:
     pause: float = FIRST_PAUSE_SECONDS
     try_at: float = 0.0
 
+    @property
+    def is_due(self) -> bool:
+        """Whether it is empty, and its next try is now."""
+        return self.launched is None and time.monotonic() >= self.try_at
+
 
 class Placements:
     """Keeps every known model placed. `run` until `stop`, on a thread that lives as long as the worker."""
@@ -73,21 +80,23 @@ class Placements:
         self._models, self._launch, self._leases, self._capacity = models, launch, leases, capacity
         self._places: dict[ModelId, _Place] = {}
         self._refused_until: dict[ModelId, float] = {}
+        self._asked: list[ModelId] = []
         self._wake, self._stopped = threading.Event(), threading.Event()
         self._looked = False
 
     @property
     def settled(self) -> bool:
-        """Whether all that can be served here is served, as far as was found out within `WAITED_SECONDS`."""
+        """Whether all is served here that is asked for and can be, as far as was found out within `WAITED_SECONDS`."""
         return self._looked and not self.missing
 
     @property
     def missing(self) -> tuple[ModelId, ...]:
-        """Models that are waited for."""
+        """Models that are asked for and waited for."""
         patience_ends = time.monotonic() - WAITED_SECONDS
+        asked = [(name, place) for name in self._asked if (place := self._places.get(name)) is not None]
         return tuple(
             name
-            for name, place in list(self._places.items())
+            for name, place in asked
             if place.launched is None and (place.failure is None or place.empty_since > patience_ends)
         )
 
@@ -118,44 +127,52 @@ class Placements:
         self._wake.set()
 
     def reconcile(self) -> None:
-        """One look: what should be placed here, and is not, gets placed; what should not, is ended."""
+        """What should be placed here, and is not, gets placed, with a look before each; what should not, is ended."""
+        while (due := self._look()) is not None and not self._stopped.is_set():
+            self._place(*due)
+
+    def _look(self) -> tuple[ModelId, JobId] | None:
+        """End what is not wanted; the first model that has room here and whose launch is due."""
         wanted = {name: job for name, job in self._models().items() if not self._is_refused(name)}
         for model_id in self._places.keys() - wanted.keys():
             self._drop(model_id)
-        asked = [model_id for model_id in self._leases.asked() if model_id in wanted]
-        for model_id in dict.fromkeys((*asked, *wanted)):
-            if self._has_room(model_id, asked):
-                self._keep(model_id, wanted[model_id])
-        self._looked = True
+        self._asked = [model_id for model_id in self._leases.asked() if model_id in wanted]
+        due = next((one for one in dict.fromkeys((*self._asked, *wanted)) if self._is_due(one)), None)
+        self._looked |= due not in self._asked
+        return None if due is None else (due, wanted[due])
+
+    def _is_due(self, model_id: ModelId) -> bool:
+        return self._has_room(model_id) and self._keep(model_id) and self._places[model_id].is_due
 
     def _is_refused(self, model_id: ModelId) -> bool:
         return time.monotonic() < self._refused_until.get(model_id, 0.0)
 
-    def _has_room(self, model_id: ModelId, asked: list[ModelId]) -> bool:
+    def _has_room(self, model_id: ModelId) -> bool:
         """Whether it has a place or may take one; one that is asked for may put out one that is not."""
         if model_id in self._places or len(self._places) < self._capacity:
             return True
-        idle = [name for name in self._places if name not in asked]
-        if model_id not in asked or not idle or not self._leases.hold(model_id):  # another worker may serve it
+        idle = [name for name in self._places if name not in self._asked]
+        if model_id not in self._asked or not idle or not self._leases.hold(model_id):  # another worker may serve it
             return False
-        self._drop(idle[0])
+        self._drop(min(idle, key=lambda name: self._places[name].launched is not None))
         return True
 
-    def _keep(self, model_id: ModelId, job_id: JobId) -> None:
+    def _keep(self, model_id: ModelId) -> bool:
+        """Whether it has its place here; a launch that is no good any more is ended."""
         if not self._leases.hold(model_id):
             self._drop(model_id)
-            return
+            return False
         place = self._places.setdefault(model_id, _Place())
         if place.launched is not None and not self._is_good(place.launched):
             self._end(place)
             self._leases.withdraw(model_id)
-        if place.launched is None and time.monotonic() >= place.try_at:
-            self._place(model_id, job_id, place)
+        return True
 
     def _is_good(self, launched: Launched) -> bool:
         return launched.alive and time.time() < launched.not_after - RENEW_BEFORE_SECONDS
 
-    def _place(self, model_id: ModelId, job_id: JobId, place: _Place) -> None:
+    def _place(self, model_id: ModelId, job_id: JobId) -> None:
+        place = self._places[model_id]
         try:
             place.launched = self._launch(model_id, job_id, self.nudge)
             place.pause, place.failure = FIRST_PAUSE_SECONDS, None

@@ -110,6 +110,8 @@ def test_each_names_what_it_waits_for(stack: RunningStack, finished: Finished, l
         for pid in [pid for name in names for pid in VICTIMS[name].find(stack.stack.status())]:
             os.kill(pid, signal.SIGKILL)
 
+    proof = f"{stack.stack.url('query')}/v1/models/{finished.model.model_id}/proof"
+    assert httpx.get(proof, trust_env=False).status_code in (200, 503)  # a model that nobody asks for is not waited for
     listener.await_ready()
     listener.heard.clear()
     with nothing_comes_back(stack):

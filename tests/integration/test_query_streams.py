@@ -306,7 +306,7 @@ def test_placements_follow_the_registry(redis: Redis, model_id: ModelId) -> None
     assert leases.hold(model_id)
 
 
-def test_a_launch_that_fails_is_tried_again_later(redis: Redis, model_id: ModelId) -> None:
+def test_a_launch_that_fails_is_tried_again_later(redis_server: Broker, redis: Redis, model_id: ModelId) -> None:
     tries: list[int] = []
 
     def fail(*_of: object) -> Launch:
@@ -314,6 +314,8 @@ def test_a_launch_that_fails_is_tried_again_later(redis: Redis, model_id: ModelI
         raise UnavailableError("unavailable.broker")
 
     placements = Placements(lambda: {model_id: JobId.new()}, fail, Leases(redis, "a"), capacity=4)
+    with pytest.raises(UnavailableError):  # it is waited for, because somebody asks for it
+        with_desk(redis_server.url, lambda desk: desk.proof(model_id))
     placements.reconcile()
     placements.reconcile()
     assert len(tries) == 1

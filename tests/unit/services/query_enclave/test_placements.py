@@ -69,10 +69,12 @@ class Worker:
         self.broken: set[ModelId] = set()
         self.damaged: set[ModelId] = set()
         self.missing_at_launch: tuple[ModelId, ...] = ()
+        self.asked_at_launch: list[ModelId] = []
         self.placements = Placements(lambda: self.known, self._launch, self.leases, capacity=2)
 
     def _launch(self, model_id: ModelId, _job: JobId, _on_exit: Callable[[], None]) -> Placed:
         self.missing_at_launch = self.placements.missing
+        self.leases.names += self.asked_at_launch
         if model_id in self.revoked:
             raise PolicyError("policy.revoked")
         if model_id in self.broken:
@@ -136,7 +138,7 @@ def test_a_revoked_model_is_not_missing_and_takes_no_place() -> None:
 def test_a_model_whose_enclave_fails_is_missing() -> None:
     worker = Worker(2)
     worker.broken.add(MODELS[0])
-    assert worker.look() == {MODELS[1]}
+    assert worker.look(MODELS[0]) == {MODELS[1]}
     assert worker.placements.missing == (MODELS[0],)
 
 
@@ -144,7 +146,7 @@ def test_a_damaged_model_is_waited_for_a_while_then_named_and_tried_again(monkey
     worker = Worker(2)
     worker.damaged.add(MODELS[0])
     assert not worker.placements.settled
-    assert worker.look() == {MODELS[1]}
+    assert worker.look(MODELS[0]) == {MODELS[1]}
     assert not worker.placements.settled
     monkeypatch.setattr("services.query_enclave.placements.WAITED_SECONDS", 0.0)
     assert worker.placements.settled
@@ -158,9 +160,22 @@ def test_a_damaged_model_is_waited_for_a_while_then_named_and_tried_again(monkey
 def test_a_model_that_was_not_tried_yet_is_waited_for_however_long_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("services.query_enclave.placements.WAITED_SECONDS", 0.0)
     worker = Worker(1)
-    worker.look()
+    worker.look(MODELS[0])
     assert worker.missing_at_launch == (MODELS[0],)
     assert worker.placements.settled
+
+
+def test_a_model_that_nobody_asks_for_is_not_waited_for() -> None:
+    worker = Worker(2)
+    worker.broken.update(MODELS[:2])
+    worker.look(MODELS[1])
+    assert worker.placements.missing == (MODELS[1],)
+
+
+def test_who_is_asked_for_while_others_start_is_next() -> None:
+    worker = Worker(4)
+    worker.asked_at_launch = [MODELS[2]]
+    assert worker.look() == {MODELS[0], MODELS[2]}
 
 
 class Probe(EnclaveProbe):
