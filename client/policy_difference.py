@@ -11,6 +11,7 @@ from client.policy_terms import PolicyTerms, ProviderTerms
 from client.policy_words import day_words
 from common.errors import FormatError
 from common.messages.evidence import TrustLevel
+from common.messages.sandbox_bounds import SandboxBounds
 from common.messages.tcb_terms import TcbTerms, TcbTolerance
 
 Terms = PolicyTerms | ProviderTerms
@@ -119,6 +120,11 @@ def _tcb(name: str, old: TcbTerms, new: TcbTerms) -> Iterator[Change]:
         yield from kind(f"{name}.{field}", getattr(old, field), getattr(new, field))
 
 
+def _bounds(name: str, old: SandboxBounds, new: SandboxBounds) -> Iterator[Change]:
+    for field in SandboxBounds.model_fields:
+        yield from _most(f"{name}.{field}", getattr(old, field), getattr(new, field))
+
+
 TCB_KINDS: Final[dict[str, Kind]] = {
     "accepted_statuses": _named,
     "tolerances": _tolerances,
@@ -144,6 +150,7 @@ KINDS: Final[dict[str, Kind]] = {
     "measurements": _any_if_empty,
     "tcb": _tcb,
     "sandboxes": _named,
+    "sandbox_bounds": _bounds,
     "min_trainers": _least,
     "max_trainers": _most,
     "not_after": _end,

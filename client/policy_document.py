@@ -16,6 +16,7 @@ from common.bundle import ColumnName
 from common.identifiers import Digest, PartyKey
 from common.messages.base import Count, Message
 from common.messages.policy import MAX_APPROVERS, AnswerDetail, CodeMeasurement, TrustLevelName
+from common.messages.sandbox_bounds import LEAST_MEMORY_BYTES, LEAST_THREADS, SandboxBounds
 
 Sandboxes = Annotated[tuple[Literal["native", "wasm"], ...], Field(min_length=1, max_length=2)]
 Purposes = Annotated[tuple[Literal["training", "refining"], ...], Field(min_length=1, max_length=2)]
@@ -33,11 +34,31 @@ class Where(Message):
     tcb: Tcb = Tcb()
 
 
+class Limits(Message):
+    """What provider code may use up, at most: tighter than the sandbox's own limits, or it changes nothing."""
+
+    memory_mib: Annotated[int, Field(ge=LEAST_MEMORY_BYTES >> 20, le=1 << 24)] | None = None
+    scratch_mib: Annotated[int, Field(ge=1, le=1 << 24)] | None = None
+    threads: Annotated[int, Field(ge=LEAST_THREADS, le=1 << 16)] | None = None
+    cpu_seconds: Annotated[int, Field(ge=60, le=1 << 32)] | None = None
+
+    @property
+    def bounds(self) -> SandboxBounds:
+        """The same in bytes."""
+        return SandboxBounds(
+            memory_bytes=None if self.memory_mib is None else self.memory_mib << 20,
+            file_bytes=None if self.scratch_mib is None else self.scratch_mib << 20,
+            threads=self.threads,
+            cpu_seconds=self.cpu_seconds,
+        )
+
+
 class TrainingWhere(Where):
     """A data set's conditions also say how provider code is confined, and on how many trainers it runs."""
 
     revoked_releases: Annotated[tuple[Digest, ...], Few] = ()
     sandboxes: Sandboxes = ("native",)
+    limits: Limits = Limits()
     min_trainers: Annotated[int, Field(ge=1, le=1024)] = 1
     max_trainers: Annotated[int, Field(ge=1, le=1024)] = 8
 
@@ -124,6 +145,7 @@ class DataPolicyDocument(Message):
             measurements=self.where.measurements,
             tcb=self.where.tcb.terms,
             sandboxes=self.where.sandboxes,
+            sandbox_bounds=self.where.limits.bounds,
             min_trainers=self.where.min_trainers,
             max_trainers=self.where.max_trainers,
             not_after=self.until,

@@ -17,6 +17,7 @@ from common.identifiers import Digest, PartyKey
 from common.key_binding import policy_info
 from common.messages.base import Count, Message, Seconds
 from common.messages.policy import AnswerDetail, CodeMeasurement, DataPolicy, TrustLevelName
+from common.messages.sandbox_bounds import SandboxBounds
 from common.messages.signed import Signed, open_signed, sign
 from common.messages.tcb_terms import TcbTerms
 
@@ -52,6 +53,7 @@ class PolicyTerms(PartyTerms):
     revoked_releases: tuple[Digest, ...] = ()
     purposes: tuple[Literal["training", "refining"], ...] = ("training",)
     sandboxes: tuple[Literal["native", "wasm"], ...] = ("native",)
+    sandbox_bounds: SandboxBounds = SandboxBounds()
     max_jobs: Count = 1
     max_attempts: Annotated[int, Field(ge=1, le=64)] = 8
     min_trainers: Annotated[int, Field(ge=1, le=1024)] = 1

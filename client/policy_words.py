@@ -77,6 +77,8 @@ def _who(terms: PolicyTerms) -> Iterator[str]:
         f"At most {terms.max_jobs} jobs, of {terms.min_trainers} to {terms.max_trainers} trainers, "
         f"each started at most {terms.max_attempts} times in a job. Confined by: {_list(terms.sandboxes)}."
     )
+    if bounds := terms.sandbox_bounds.model_dump(exclude_none=True):
+        yield f"Provider code may use at most {_list(f'{most:,} {name}' for name, most in bounds.items())}."
 
 
 def _whose(terms: ProviderTerms) -> Iterator[str]:

@@ -28,6 +28,7 @@ from common.messages.base import Count, Message, Seconds
 from common.messages.evidence import Evidence
 from common.messages.objects import BundlePublication, DatasetManifest
 from common.messages.policy import AnswerDetail, PublicKey, TrustLevelName
+from common.messages.sandbox_bounds import SandboxBounds, tightest
 from common.messages.signed import Signed
 
 Nonce = Annotated[bytes, Field(min_length=32, max_length=32)]
@@ -367,13 +368,15 @@ class Challenge(Message):
 class DatasetTerms(Message):
     """What a member reads of one data set: its objects and the owner that reports are sealed to.
 
-    `columns` None: all of them. A trainer drops others as soon as it has opened the data.
+    `columns` None: all of them. A trainer drops others as soon as it has opened the data. Provider code that meets the
+    data, or a model of it, is kept within `sandbox_bounds`.
     """
 
     dataset_id: DatasetId
     manifest: DatasetManifest
     report_key: PublicKey
     columns: tuple[ColumnName, ...] | None = None
+    sandbox_bounds: SandboxBounds = SandboxBounds()
 
 
 class LaunchTerms(Message):
@@ -395,6 +398,11 @@ class LaunchTerms(Message):
     mr_enclaves: dict[str, MrEnclave]
     model_manifest: Signed | None = None
     lease_seconds: Count
+
+    @property
+    def sandbox_bounds(self) -> SandboxBounds:
+        """What provider code may use up under all owners' terms."""
+        return tightest(data.sandbox_bounds for data in self.datasets)
 
 
 class Admission(Message):

@@ -11,6 +11,7 @@ from common.bundle import ColumnName
 from common.crypto.wrapping import WRAPPING_PUBLIC_BYTES
 from common.identifiers import Digest, JobId, ModelId, PartyKey
 from common.messages.base import Count, Message, Seconds
+from common.messages.sandbox_bounds import SandboxBounds
 from common.messages.tcb_terms import TcbTerms
 
 TrustLevelName = Literal["simulation", "tpm-ima", "sgx", "tdx", "sev-snp"]
@@ -52,6 +53,7 @@ class DataPolicy(Message):
     minimal_trust_level: TrustLevelName
     tcb: TcbTerms = TcbTerms()
     sandboxes: Annotated[tuple[Literal["native", "wasm"], ...], Field(max_length=2)]
+    sandbox_bounds: SandboxBounds = SandboxBounds()
     purposes: Annotated[tuple[Literal["training", "refining"], ...], Field(max_length=2)] = ("training",)
     not_after: Seconds
     max_jobs: Count

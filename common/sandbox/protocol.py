@@ -9,12 +9,14 @@ also waits for another. What provider code *says* about itself (a status, a loss
 own provider and the data's owner read.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Final, Protocol
+from typing import Final, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
+
+from common.messages.sandbox_bounds import SandboxBounds
 
 StateP = NDArray[np.float32]
 Rows = dict[str, NDArray[np.generic]]
@@ -41,6 +43,11 @@ class SandboxLimits:
     """CPU time of one process (RLIMIT_CPU)."""
     compute_threads: int = 1
     """Threads that torch computes with while training; a query has one."""
+
+    def within(self, bounds: SandboxBounds) -> Self:
+        """These, and no more than owners allow."""
+        stated = bounds.model_dump(exclude_none=True)
+        return replace(self, **{name: min(getattr(self, name), most) for name, most in stated.items()})
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from common.key_binding import key_grant_info
 from common.messages.attestation import Admission, DatasetTerms, LaunchBinding, LaunchTerms, Placement
 from common.messages.evidence import TrustLevel
 from common.messages.reference_values import SgxReferenceValue
+from common.messages.sandbox_bounds import tightest
 from common.messages.signed import Signed, sign
 from services.attestation.challenges import OpenChallenge
 from services.attestation.context import BrokerContext
@@ -70,6 +71,7 @@ def _terms(broker: BrokerContext, job: JobRecord, challenge: OpenChallenge, laun
                 manifest=data.manifest,
                 report_key=data.policy.report_key,
                 columns=allowed_columns((accepted, data.policy)),
+                sandbox_bounds=tightest(policy.sandbox_bounds for policy in (accepted, data.policy)),
             )
             for data, accepted in zip(broker.datasets_of(job), job.accepted_policies, strict=True)
         ),

@@ -24,7 +24,7 @@ from common.lease import LeaseKeeper
 from common.messages.attestation import BudgetBlock, DrawBudget, Placement, QueryEnclaveProof
 from common.messages.query import PlaceModel, QueryEnclaveStatus, QueryProfile
 from common.messages.signed import Signed, open_signed
-from common.sandbox.native import NativeQuerySandbox
+from common.sandbox.native import DEFAULT_LIMITS, NativeQuerySandbox
 from common.sandbox.probe import require_confinement
 from services.query_enclave.answering import Answering, Timing
 from services.query_enclave.grants import GrantBudgets, Placed
@@ -156,7 +156,8 @@ def _placed(launch: Launch, channel: BrokerChannel) -> Placed:
 def _serve(launch: Launch, channel: BrokerChannel, placed: Placed, model: OpenedModel, lease: LeaseKeeper) -> Serving:
     profile = QueryProfile.of(model.contents.manifest)
     clock = LowerBoundClock()
-    sandbox = NativeQuerySandbox.start(model.contents, model.state_P, seed=secrets.randbits(63))
+    limits = DEFAULT_LIMITS.within(launch.terms.sandbox_bounds)
+    sandbox = NativeQuerySandbox.start(model.contents, model.state_P, seed=secrets.randbits(63), limits=limits)
     sessions = SessionTable(placed, launch.wrapping_key, profile, clock.now)
     size = AnswerSize(math.prod(profile.answer.shape), profile.answer.row_bytes)
     budgets = GrantBudgets(BrokerBudgets(channel, launch, placed.model_id, size))

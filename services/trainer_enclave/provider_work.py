@@ -10,18 +10,20 @@ from common.crypto.labels import SEED_INITIAL, SEED_STREAM
 from common.dataset_payload import read_columns
 from common.errors import FormatError, UnavailableError
 from common.key_retrieval import Launch
-from common.sandbox.native import NativeTrainingSandbox
-from common.sandbox.protocol import Rows, SandboxSeeds, TrainingSandbox
+from common.sandbox.native import DEFAULT_LIMITS, NativeTrainingSandbox
+from common.sandbox.protocol import Rows, SandboxLimits, SandboxSeeds, TrainingSandbox
 from services.trainer_enclave.dataset import RoundRows, join_columns, restrict_columns
 from services.trainer_enclave.reading import ChunkReads
 
-SandboxStart = Callable[[BundleContents, int, SandboxSeeds], TrainingSandbox]
-"""Starts provider code confined: contents, rows per round, seeds. Raises `ConfinementError`."""
+SandboxStart = Callable[[BundleContents, int, SandboxSeeds, SandboxLimits], TrainingSandbox]
+"""Starts provider code confined: contents, rows per round, seeds, limits. Raises `ConfinementError`."""
 
 
-def start_native(contents: BundleContents, rows_per_round: int, seeds: SandboxSeeds) -> TrainingSandbox:
-    """The `native` sandbox, with its standard limits."""
-    return NativeTrainingSandbox.start(contents, rows_per_round=rows_per_round, seeds=seeds)
+def start_native(
+    contents: BundleContents, rows_per_round: int, seeds: SandboxSeeds, limits: SandboxLimits
+) -> TrainingSandbox:
+    """The `native` sandbox."""
+    return NativeTrainingSandbox.start(contents, rows_per_round=rows_per_round, seeds=seeds, limits=limits)
 
 
 class ProviderWork:
@@ -45,7 +47,8 @@ class ProviderWork:
             self._contents = BundleContents.parse(self._bundle)
         except FormatError as cause:
             raise FormatError("format.bundle") from cause
-        return self._start(self._contents, self._rows_per_round, seeds_of(self._launch))
+        limits = DEFAULT_LIMITS.within(self._launch.terms.sandbox_bounds)
+        return self._start(self._contents, self._rows_per_round, seeds_of(self._launch), limits)
 
     def rows_of_round(self, number: int) -> Rows:
         """The rows of a round, of the columns that the bundle reads and the owners allow. Raises `FormatError`."""

@@ -20,4 +20,6 @@ NAMES = (
     "fill_scratch",
     "early_completion",
     "environment",
+    "measure_memory",
+    "count_threads",
 )

@@ -7,6 +7,7 @@ A bundle for tests. The state is 64 numbers, in which it reports; the answer to 
 
 import os
 import sys
+import threading
 import time
 from typing import Any
 
@@ -79,6 +80,31 @@ def sleep(model: Hostile, argument: int) -> list[float]:
 def eat_memory(model: Hostile, argument: int) -> list[float]:
     while True:
         model.memory.append(torch.ones(4 << 20))
+
+
+def measure_memory(model: Hostile, argument: int) -> list[float]:
+    """How many MiB it gets until it is refused more."""
+    held = []
+    try:
+        while True:
+            held.append(torch.ones(1 << 18))
+    except (MemoryError, RuntimeError):
+        return [float(len(held))]
+
+
+def count_threads(model: Hostile, argument: int) -> list[float]:
+    """How many threads it can start at once."""
+    end, started = threading.Event(), []
+    try:
+        while len(started) < 1000:
+            started.append(threading.Thread(target=end.wait))
+            started[-1].start()
+    except RuntimeError:
+        started.pop()
+    end.set()
+    for thread in started:
+        thread.join()
+    return [float(len(started))]
 
 
 def spread(model: Hostile, argument: int) -> list[float]:

@@ -8,6 +8,7 @@ from client.policy_difference import KINDS, TCB_KINDS, compare
 from client.policy_terms import PolicyTerms, ProviderTerms
 from common.errors import FormatError
 from common.identifiers import Digest, Fmspc, PartyKey
+from common.messages.sandbox_bounds import SandboxBounds
 from common.messages.tcb_terms import TcbStatus, TcbTerms, TcbTolerance
 
 A, B = PartyKey("a" * 64), PartyKey("b" * 64)
@@ -32,6 +33,8 @@ def test_every_field_is_compared() -> None:
         ({"releases": (D,)}, {"releases": (D, Digest("e" * 64))}),
         ({"measurements": ("e" * 64,)}, {}),
         ({"sandboxes": ("native",)}, {"sandboxes": ("native", "wasm")}),
+        ({"sandbox_bounds": SandboxBounds(memory_bytes=1 << 30)}, {}),
+        ({"sandbox_bounds": SandboxBounds(threads=8)}, {"sandbox_bounds": SandboxBounds(threads=9)}),
         ({"min_trainers": 2}, {}),
         ({"max_trainers": 2}, {}),
         ({"not_after": 1}, {"not_after": 2}),

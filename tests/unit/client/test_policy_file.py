@@ -7,6 +7,7 @@ import pytest
 from client.policy_file import PolicyFileError, parse_policy, read_policy_file
 from client.policy_terms import PolicyTerms, ProviderTerms
 from common.messages.policy import BundleTerms, DataPolicy
+from common.messages.sandbox_bounds import SandboxBounds
 from common.messages.tcb_terms import TcbStatus
 
 KEY, OTHER = "a" * 64, "1" * 64
@@ -23,6 +24,7 @@ where:
     tolerances: [{{status: SWHardeningNeeded, until: 2027-01-31}}]
     smt: no
   sandboxes: [native, wasm]
+  limits: {{memory_mib: 1024, scratch_mib: 8, threads: 8, cpu_seconds: 600}}
   min_trainers: 2
   max_trainers: 4
 until: 2027-06-30
@@ -46,6 +48,8 @@ def test_every_field_is_read() -> None:
     assert terms.tcb.tolerances[0].status is TcbStatus.SW_HARDENING_NEEDED
     assert (terms.tcb.tolerances[0].until, terms.not_after) == (1_801_439_999, 1_814_399_999)
     assert not terms.tcb.smt
+    expected = SandboxBounds(memory_bytes=1 << 30, file_bytes=8 << 20, threads=8, cpu_seconds=600)
+    assert terms.sandbox_bounds == expected
 
 
 def test_a_limit_is_the_end_of_its_day_and_a_tcb_date_the_beginning() -> None:
@@ -95,13 +99,13 @@ def test_defaults_allow_nobody_anything() -> None:
         ),
         (11, "    accepted_statuses: [Revoked]", (11, 5), "where.tcb", "a revoked TCB is never accepted"),
         (12, "    smt: perhaps", (12, 10), "where.tcb.smt", "yes or no"),
-        (14, "  min_trainers: 9", (6, 3), "where", "min_trainers at most max_trainers"),
-        (16, "until: soon", (16, 8), "until", "a day as 2027-06-30"),
-        (17, "at_most: {jobs: many}", (17, 17), "at_most.jobs", "a whole number"),
-        (17, "at_most: {attempts: 65}", (17, 21), "at_most.attempts", "less than or equal to 64"),
-        (18, "answering: 5", (18, 12), "answering", "fields"),
-        (18, "answering: {users: }", (18, 19), "answering.users", "a list"),
-        (19, "changing: {approvals: 1}", (19, 11), "changing", "at most as many approvals"),
+        (15, "  min_trainers: 9", (6, 3), "where", "min_trainers at most max_trainers"),
+        (17, "until: soon", (17, 8), "until", "a day as 2027-06-30"),
+        (18, "at_most: {jobs: many}", (18, 17), "at_most.jobs", "a whole number"),
+        (18, "at_most: {attempts: 65}", (18, 21), "at_most.attempts", "less than or equal to 64"),
+        (19, "answering: 5", (19, 12), "answering", "fields"),
+        (19, "answering: {users: }", (19, 19), "answering.users", "a list"),
+        (20, "changing: {approvals: 1}", (20, 11), "changing", "at most as many approvals"),
         (1, "policy: model", (1, 9), "policy", "`policy: data` or `policy: bundle`"),
     ],
 )

@@ -6,7 +6,9 @@ import pytest
 
 from common.errors import PolicyError
 from common.messages.attestation import Registered
+from common.messages.sandbox_bounds import SandboxBounds
 from common.messages.signed import sign
+from common.sandbox.protocol import SandboxLimits
 from services.attestation.policy import allowed_columns
 from tests.fakes.broker_world import MEASUREMENTS, PARAMSERVER, QUERY, SCHEDULE, TRAINER, BrokerWorld, Party, SealedData
 from tests.unit.services.attestation.test_budget import Served
@@ -79,6 +81,17 @@ def test_trainers_are_told_the_columns_that_may_be_read(world: BrokerWorld) -> N
     every, some = world.start_job(), world.start_job(world.register_data(columns=("image", "label")))
     assert world.launch(TRAINER, every).terms.datasets[0].columns is None
     assert world.launch(TRAINER, some).terms.datasets[0].columns == ("image", "label")
+
+
+def test_members_are_told_the_tightest_bounds_of_provider_code(world: BrokerWorld) -> None:
+    data = world.register_data(sandbox_bounds=SandboxBounds(memory_bytes=1 << 30, threads=32))
+    job_id = world.start_job(data)
+    update(world, data, sandbox_bounds=SandboxBounds(memory_bytes=2 << 30, cpu_seconds=60))
+    bounds = SandboxBounds(memory_bytes=1 << 30, threads=32, cpu_seconds=60)
+    assert world.launch(TRAINER, job_id).terms.sandbox_bounds == bounds
+    world.finish(job_id)
+    assert world.launch(QUERY, job_id).terms.sandbox_bounds == bounds
+    assert SandboxLimits().within(bounds) == SandboxLimits(memory_bytes=1 << 30, cpu_seconds=60)  # never more than that
 
 
 def test_columns_of_two_versions_leave_what_both_allow(world: BrokerWorld) -> None:
