@@ -171,7 +171,7 @@ def test_one_changed_byte_of_code_is_not_the_broker_and_opens_no_state(
     with running(installation.settings(), tmp_path / "broker") as relay:
         describe(relay, installation)
     root = installation.copy_of_code(BROKER, tmp_path / "code")
-    source = root / "services/attestation/policy.py"
+    source = root / "common/policy_rules.py"
     source.write_bytes(source.read_bytes().replace(b"What the parties", b"what the parties", 1))
     changed = installation.settings(code_root=root)
     with running(changed, tmp_path / "fresh") as relay, pytest.raises(AppraisalError, match="appraisal.measurement"):

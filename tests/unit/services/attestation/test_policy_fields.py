@@ -7,7 +7,7 @@ import pytest
 from common.errors import PolicyError
 from common.messages.attestation import Registered
 from common.messages.signed import sign
-from services.attestation.policy import allowed_columns
+from common.policy_rules import allowed_columns
 from tests.fakes.broker_world import MEASUREMENTS, PARAMSERVER, QUERY, SCHEDULE, TRAINER, BrokerWorld, Party, SealedData
 from tests.unit.services.attestation.test_budget import Served
 from tests.unit.services.attestation.test_registration import next_policy
