@@ -50,9 +50,10 @@ class OrderFacts:
 
 @dataclass(frozen=True)
 class Rule:
-    """One question: `check(terms, *facts)` raises a refusal. `field` of the terms answers it; `facts` are named."""
+    """One question: `check(terms, *facts)` raises a refusal of one of these codes. `field` of the terms answers it."""
 
     field: str
+    codes: tuple[str, ...]
     facts: tuple[str, ...]
     check: Callable[..., None]
 
@@ -241,24 +242,24 @@ def _require_all(rules: Sequence[Rule], terms: DataPolicy | BundleTerms, facts: 
 
 
 OWNER_ORDER_RULES: Final = (
-    Rule("not_after", ("at",), require_unexpired),
-    Rule("providers", ("provider",), _require_provider),
-    Rule("bundles", ("bundle_root",), _require_bundle),
-    Rule("releases", ("release",), _require_release),
-    Rule("revoked_releases", ("release",), require_release_kept),
-    Rule("purposes", ("purpose",), _require_purpose),
-    Rule("sandboxes", ("sandbox",), _require_sandbox),
-    Rule("min_trainers", ("trainers",), _require_min_trainers),
-    Rule("max_trainers", ("trainers",), _require_max_trainers),
-    Rule("max_state_class", ("state_class",), _require_size),
-    Rule("minimal_trust_level", ("trust_level",), require_level),
+    Rule("not_after", ("policy.expired",), ("at",), require_unexpired),
+    Rule("providers", ("policy.provider",), ("provider",), _require_provider),
+    Rule("bundles", ("policy.bundle",), ("bundle_root",), _require_bundle),
+    Rule("releases", ("policy.release",), ("release",), _require_release),
+    Rule("revoked_releases", ("policy.release",), ("release",), require_release_kept),
+    Rule("purposes", ("policy.purpose",), ("purpose",), _require_purpose),
+    Rule("sandboxes", ("policy.sandbox",), ("sandbox",), _require_sandbox),
+    Rule("min_trainers", ("policy.slots",), ("trainers",), _require_min_trainers),
+    Rule("max_trainers", ("policy.slots",), ("trainers",), _require_max_trainers),
+    Rule("max_state_class", ("policy.size",), ("state_class",), _require_size),
+    Rule("minimal_trust_level", ("policy.trust_level",), ("trust_level",), require_level),
 )
 """Of an owner's policy about an order, in the order in which they are asked; its counters come after them."""
 
 PROVIDER_ORDER_RULES: Final = (
-    Rule("not_after", ("at",), require_terms_unexpired),
-    Rule("owners", ("owners",), _require_owners),
-    Rule("releases", ("release",), _require_release),
-    Rule("minimal_trust_level", ("trust_level",), require_level),
+    Rule("not_after", ("policy.provider_terms",), ("at",), require_terms_unexpired),
+    Rule("owners", ("policy.provider_terms",), ("owners",), _require_owners),
+    Rule("releases", ("policy.provider_terms",), ("release",), _require_release),
+    Rule("minimal_trust_level", ("policy.trust_level",), ("trust_level",), require_level),
 )
 """Of a provider's terms about an order."""
