@@ -1,6 +1,7 @@
 """Signed HTTP requests (RFC 9421) to one service; its refusals come back as our errors (side: owner)."""
 
 import time
+from collections.abc import Callable
 from typing import Final
 
 import httpx
@@ -25,8 +26,10 @@ class ServiceClient:
     something else than documented. Redirects are not followed: a signature is for one address.
     """
 
-    def __init__(self, base_url: str, key: SigningKey | None = None) -> None:
-        self._base_url, self._key = base_url.rstrip("/"), key
+    def __init__(
+        self, base_url: str, key: SigningKey | None = None, *, pause: Callable[[float], None] = time.sleep
+    ) -> None:
+        self._base_url, self._key, self._pause = base_url.rstrip("/"), key, pause
         self._http = httpx.Client(timeout=TIMEOUT, follow_redirects=False, trust_env=False)
 
     def get(self, path: str) -> bytes:
@@ -47,11 +50,12 @@ class ServiceClient:
 
     def _request(self, method: str, path: str, body: bytes, media_type: str) -> bytes:
         """What is over this identity's quota of requests was not looked at, so it is sent again when there is room."""
-        for _ in range(PATIENT_TIMES):
-            answer = self._send(method, path, body, media_type)
+        answer = self._send(method, path, body, media_type)
+        for _ in range(PATIENT_TIMES - 1):
             if answer.status_code != httpx.codes.TOO_MANY_REQUESTS:
                 break
-            time.sleep(_seconds_to_wait(answer))
+            self._pause(_seconds_to_wait(answer))
+            answer = self._send(method, path, body, media_type)
         if answer.is_success:
             return answer.content
         raise _refusal(answer)

@@ -17,18 +17,46 @@ from typing import Final
 from common.errors import AuthenticityError, Refusal
 from common.identifiers import PartyKey
 from common.messages.attestation import (
+    AcceptOrder,
     Admit,
+    AppraiseEvidence,
     AwaitHead,
     BrokerRequest,
     CompleteJob,
     ConfirmHead,
+    DescribeBroker,
     DrawBudget,
     IssueChallenge,
+    IssueToken,
+    ListMembers,
+    ReadLedger,
+    RegisterBundle,
+    RegisterDataset,
     RenewLease,
+    Revoke,
+    RevokeRelease,
+    ShowTokenKey,
+    SignHead,
+    UpdatePolicy,
 )
 from common.untrusted.http_identity import Enrolled
 from common.untrusted.request_quota import RequestQuota
 
+OF_ALL: Final = (
+    DescribeBroker,
+    RegisterDataset,
+    UpdatePolicy,
+    RegisterBundle,
+    AcceptOrder,
+    ListMembers,
+    Revoke,
+    RevokeRelease,
+    ReadLedger,
+    SignHead,
+    IssueToken,
+    AppraiseEvidence,
+    ShowTokenKey,
+)
 OF_SERVICES: Final = (IssueChallenge, Admit, RenewLease, CompleteJob, DrawBudget)
 OF_WITNESSES: Final = (ConfirmHead, AwaitHead)
 
@@ -84,8 +112,6 @@ class Callers:
             body = BrokerRequest.decode(raw).body
         except Refusal:
             return
-        for kinds, keys in ((OF_SERVICES, self._services), (OF_WITNESSES, self._witnesses)):
-            if isinstance(body, kinds) and party not in keys:
-                raise AuthenticityError(
-                    "authenticity.http_role", expected=f"a key that may send {body.type}", seen=party
-                )
+        kept = ((OF_SERVICES, self._services), (OF_WITNESSES, self._witnesses))
+        if not isinstance(body, OF_ALL) and not any(isinstance(body, kinds) and party in keys for kinds, keys in kept):
+            raise AuthenticityError("authenticity.http_role", expected=f"who may send {body.type}", seen=party)

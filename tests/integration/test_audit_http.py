@@ -174,6 +174,15 @@ def test_others_verify_the_same_log_and_read_nothing_of_it(service: Service, tmp
     assert dataset_id.encode() not in (tmp_path / "log").read_bytes()
 
 
+def test_a_stranger_does_not_say_himself_whose_allowance_he_uses(service: Service) -> None:
+    with httpx.Client(trust_env=False) as http:
+        answers = (
+            http.get(f"{service.url}/v1/log/head", headers={"x-forwarded-for": f"203.0.113.{number % 256}"})
+            for number in range(2_000)
+        )
+        assert any(answer.status_code == httpx.codes.TOO_MANY_REQUESTS for answer in answers)
+
+
 def test_a_log_that_was_changed_on_disk_is_caught(service: Service, tmp_path: Path) -> None:
     owner = service.party(tmp_path, "owner")
     register(owner)
