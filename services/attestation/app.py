@@ -44,8 +44,10 @@ HTTP_THREADS: Final = 192
 def build(settings: AttestationSettings, relay: BrokerRelay) -> FastAPI:
     """The application in front of a relay, whose enclave lives as long as the application is served."""
     database = Database(settings.database_url)
-    callers, strangers = settings.callers(Registry(database)), settings.strangers()
-    gate, open_to_all = RequestGate(callers, callers.charge), [Depends(strangers.admit)]
+    callers = settings.callers(Registry(database))
+    gate = RequestGate(callers, callers.charge)
+    strangers = settings.strangers(gate)
+    open_to_all = [Depends(strangers.admit)]
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

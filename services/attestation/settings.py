@@ -12,7 +12,7 @@ from common.identifiers import PartyKey
 from common.messages.broker_door import StartBroker
 from common.untrusted.collateral_cache import COLLATERAL_FOLDER, CollateralCache
 from common.untrusted.collateral_service import DAY_SECONDS, CollateralLimits, CollateralService
-from common.untrusted.http_identity import Enrolled
+from common.untrusted.http_identity import Enrolled, RequestGate
 from common.untrusted.pcs_client import PcsClient
 from common.untrusted.request_quota import RequestQuota
 from common.untrusted.settings import HostSettings
@@ -77,9 +77,9 @@ class AttestationSettings(HostSettings):
         quota = RequestQuota(self.requests_per_second, self.request_burst)
         return Callers(registry, quota, services=self.services, witnesses=self.witnesses)
 
-    def strangers(self) -> Strangers:
-        """How often others may ask what is open to all."""
-        return Strangers(RequestQuota(self.open_requests_per_second, self.open_request_burst))
+    def strangers(self, gate: RequestGate) -> Strangers:
+        """How often those who do not sign may ask what is open to all."""
+        return Strangers(RequestQuota(self.open_requests_per_second, self.open_request_burst), gate)
 
     @property
     def start(self) -> StartBroker:

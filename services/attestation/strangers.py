@@ -15,6 +15,7 @@ from fastapi import Request
 from common.errors import AuthenticityError, Refusal, UnavailableError
 from common.messages.attestation import BrokerRequest, DescribeBroker
 from common.untrusted.http_bodies import read_body
+from common.untrusted.http_identity import RequestGate, is_signed
 from common.untrusted.request_quota import RequestQuota
 
 MAX_INSIDE: Final = 32
@@ -27,20 +28,24 @@ MAX_BODY_BYTES: Final = 4096
 class Strangers:
     """Lets unsigned requests in, within bounds. To be used from one event loop."""
 
-    def __init__(self, quota: RequestQuota) -> None:
-        self._quota, self._inside = quota, 0
+    def __init__(self, quota: RequestQuota, gate: RequestGate) -> None:
+        self._quota, self._gate, self._inside = quota, gate, 0
 
     async def admit(self, request: Request) -> AsyncIterator[None]:
-        """A dependency of routes that nobody signs.
+        """A dependency of routes that are open to all; who signs is judged and counted as anywhere else.
 
         Raises `QuotaError` (quota.requests) for an address that asks too often, `UnavailableError` (unavailable.full).
         """
-        async with self.inside(request):
+        if is_signed(request):
+            await self._gate.admit(request)
             yield
+        else:
+            async with self.inside(request):
+                yield
 
     @contextlib.asynccontextmanager
     async def inside(self, request: Request) -> AsyncIterator[None]:
-        """While one request is answered; raises as `admit`."""
+        """While one unsigned request is answered; raises as `admit`."""
         self._quota.charge(_address(request))
         if self._inside >= MAX_INSIDE:
             raise UnavailableError("unavailable.full")

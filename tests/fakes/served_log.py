@@ -8,7 +8,7 @@ from fastapi.testclient import TestClient
 
 from common.errors import refusal_of
 from common.identifiers import PartyKey
-from common.untrusted.http_identity import Enrolled, RequestGate
+from common.untrusted.http_identity import RequestGate
 from common.untrusted.http_refusals import answer_refusals
 from common.untrusted.request_quota import RequestQuota
 from services.attestation.log_routes import log_router
@@ -38,9 +38,10 @@ class AllEnrolled:
         return True
 
 
-def log_service(world: BrokerWorld, enrolled: Enrolled | None = None) -> TestClient:
+def log_service(world: BrokerWorld) -> TestClient:
     """A service that has just started: it has read nothing of the log yet."""
-    gate, strangers = RequestGate(enrolled or AllEnrolled()), Strangers(RequestQuota(1000, 1000))
+    gate = RequestGate(AllEnrolled())
+    strangers = Strangers(RequestQuota(1000, 1000), gate)
     app = FastAPI()
     answer_refusals(app)
     app.include_router(log_router(world.handle, LogStore(LogFiles(world)), gate, strangers))

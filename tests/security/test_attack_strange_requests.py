@@ -229,4 +229,6 @@ def test_strangers_of_one_address_share_an_allowance_and_parties_do_not_need_it(
     assert site.ask(None, DescribeBroker()) == "quota.requests"
     assert site.relay.reached == reached
     assert site.ask(site.owner, DescribeBroker()) == "broker-description"
+    assert [site.send(site.owner, "GET", path).status_code for path in OPEN] == [200] * len(OPEN)
+    assert {site.send(SigningKey.generate(), "GET", path).status_code for path in OPEN} == {403}
     assert site.send(None, "GET", "/healthz").status_code == 200

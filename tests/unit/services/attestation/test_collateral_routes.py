@@ -18,6 +18,7 @@ from common.messages.collateral import CollateralName
 from common.messages.evidence import AllowedRoot, Collateral
 from common.untrusted.collateral_cache import CollateralCache
 from common.untrusted.collateral_service import CollateralLimits, CollateralService
+from common.untrusted.http_identity import RequestGate
 from common.untrusted.http_refusals import answer_refusals
 from common.untrusted.pcs_client import PcsClient
 from common.untrusted.request_quota import RequestQuota
@@ -26,6 +27,7 @@ from services.attestation.settings import AttestationSettings
 from services.attestation.strangers import Strangers
 from tests.fakes.broker_world import BrokerWorld
 from tests.fakes.pcs_server import PcsDouble, serving
+from tests.fakes.served_log import AllEnrolled
 
 PKI = SimulatedPki.generate(datetime.now(UTC))
 PIECES = PKI.collateral(datetime.now(UTC))
@@ -36,7 +38,7 @@ PATH = "/v1/collateral/sgx/c0ffee000000/platform"
 def application(service: CollateralService | None) -> FastAPI:
     app = FastAPI()
     answer_refusals(app)
-    app.include_router(collateral_router(service, Strangers(RequestQuota(1000, 1000))))
+    app.include_router(collateral_router(service, Strangers(RequestQuota(1000, 1000), RequestGate(AllEnrolled()))))
     return app
 
 

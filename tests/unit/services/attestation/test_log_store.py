@@ -72,6 +72,7 @@ def test_only_its_party_reads_an_entry(world: BrokerWorld, service: TestClient) 
     def told(page: LogPage) -> list[int]:
         return [number for number, item in enumerate(page.items) if item.entry is not None]
 
+    assert service.get("/v1/log/entries").status_code == 403
     assert told(entries_for(service, world.owner)) == [0, 1, 2, 3, 4, 5, 6]
     assert told(entries_for(service, world.provider)) == [0, 1, 7]
     assert told(entries_for(service, Party())) == [0, 1]

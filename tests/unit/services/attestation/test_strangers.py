@@ -7,8 +7,10 @@ import pytest
 from fastapi import Request
 
 from common.errors import QuotaError, UnavailableError
+from common.untrusted.http_identity import RequestGate
 from common.untrusted.request_quota import RequestQuota
 from services.attestation.strangers import MAX_INSIDE, Strangers
+from tests.fakes.served_log import AllEnrolled
 
 
 def request_from(host: str | None) -> Request:
@@ -41,13 +43,13 @@ def let_in(strangers: Strangers, host: str | None) -> bool:
     ],
 )
 def test_whose_allowance_it_is(first: str | None, second: str | None, together: bool) -> None:
-    strangers = Strangers(RequestQuota(0.001, 1))
+    strangers = Strangers(RequestQuota(0.001, 1), RequestGate(AllEnrolled()))
     assert let_in(strangers, first)
     assert let_in(strangers, second) != together
 
 
 def test_a_few_at_once_and_one_more_when_one_is_done() -> None:
-    strangers = Strangers(RequestQuota(1.0, 1_000))
+    strangers = Strangers(RequestQuota(1.0, 1_000), RequestGate(AllEnrolled()))
 
     async def crowd() -> None:
         async with contextlib.AsyncExitStack() as inside:
