@@ -23,6 +23,7 @@ from client.broker import BrokerLink
 from client.context import Party
 from client.scheduling import ScheduleWishes, plan_schedule
 from common.broker_channel import BrokerChannel
+from common.crypto.key_file import Identity
 from common.enclave.simulated_platform import SimulatedPlatform
 from common.errors import CloisterError
 from common.identifiers import JobId, MrEnclave, PartyKey, RoleName
@@ -162,7 +163,8 @@ class _Host:
     @classmethod
     def of(cls, site: Site) -> "_Host":
         runtime = _Runtime(SimulatedPlatform.open(site.state / "platform"), site.measurement)
-        return cls(runtime, BrokerClient(site.attestation_url))
+        operator = Identity.read(site.state / "credentials" / "operator.json").signing_key
+        return cls(runtime, BrokerClient(site.attestation_url, operator))
 
 
 def _launch(site: Site, slot: int, host: _Host) -> float:

@@ -81,11 +81,16 @@ def verify(party: Party, source: Path, others: Sequence[Path] = ()) -> Iterator[
 
 def show(party: Party, about: About, source: Path | None = None) -> Iterator[Event]:
     """The entries about a thing, of a stored log or of one that is fetched now; the log is verified first."""
-    seen = _seen(party)
-    log, event = _verified(party, _fetched(party) if source is None else _read(source), seen)
+    log, event = read_log(party, source)
     yield event
     for entry in about.chosen(log.entries):
         yield LogEntryTold(entry=entry)
+
+
+def read_log(party: Party, source: Path | None = None) -> tuple[VerifiedLog, LogVerified]:
+    """A stored log, or one that is fetched now, verified; raises as `verify` does."""
+    seen = _seen(party)
+    return _verified(party, _fetched(party) if source is None else _read(source), seen)
 
 
 def _fetched(party: Party) -> AuditBundle:

@@ -13,6 +13,7 @@ from client.events import QuoteVerified
 from client.http_client import ServiceClient
 from common.broker_channel import NONCE_BYTES, Ask, BrokerChannel, require_not_older
 from common.broker_verification import VerifiedBroker, verify_broker
+from common.crypto.signing import SigningKey
 from common.dcap.collateral_name import name_of_quote
 from common.enclave.trust_settings import TrustSettings
 from common.errors import AppraisalError
@@ -27,11 +28,18 @@ BROKER_PATH = "/v1/broker"
 
 
 def describe_broker(
-    endpoints: Endpoints, trust_settings: TrustSettings, release: Release, floor: TrustLevel
+    endpoints: Endpoints,
+    trust_settings: TrustSettings,
+    release: Release,
+    floor: TrustLevel,
+    key: SigningKey | None = None,
 ) -> VerifiedBroker:
-    """Ask the broker for a fresh quote and verify it. Raises what `verify_broker` raises."""
+    """Ask the broker for a fresh quote and verify it. Raises what `verify_broker` raises.
+
+    Without the `key` of an enrolled identity it counts against what an address may ask.
+    """
     request = BrokerRequest(nonce=secrets.token_bytes(NONCE_BYTES), body=DescribeBroker()).encode()
-    http = ServiceClient(endpoints.attestation)
+    http = ServiceClient(endpoints.attestation, key)
     raw = http.post(BROKER_PATH, request)
     collateral = _collateral_for(raw, http)
     return verify_broker(raw, request, trust_settings, release, int(time.time()), floor=floor, collateral=collateral)
@@ -57,7 +65,7 @@ class BrokerLink:
     def __init__(self, party: Party, via: Ask | None = None) -> None:
         """`via` carries requests another way than straight to the attestation service."""
         self._party, self._trust = party, party.trust
-        http = ServiceClient(party.endpoints.attestation)
+        http = ServiceClient(party.endpoints.attestation, party.identity.signing_key)
         self._channel = BrokerChannel(
             via or (lambda raw: http.post(BROKER_PATH, raw)), self._trust.broker.signing_public, head=party.log_head
         )
@@ -70,8 +78,13 @@ class BrokerLink:
         `FreshnessError` when its log (freshness.state) or its collateral (freshness.collateral) is older than what this
         party has seen.
         """
-        release = self._trust.open_release()
-        verified = describe_broker(self._party.endpoints, self._trust.trust_settings, release, trust_floor(self._party))
+        verified = describe_broker(
+            self._party.endpoints,
+            self._trust.trust_settings,
+            self._trust.open_release(),
+            trust_floor(self._party),
+            self._party.identity.signing_key,
+        )
         if verified.genesis.digest != self._trust.broker.digest:
             raise AppraisalError("appraisal.pin", expected=self._trust.broker.digest, seen=verified.genesis.digest)
         require_not_older(verified.head, self._party.log_head)

@@ -1,5 +1,7 @@
 """Signed HTTP requests (RFC 9421) to one service; its refusals come back as our errors (side: owner)."""
 
+import time
+from collections.abc import Callable
 from typing import Final
 
 import httpx
@@ -12,6 +14,10 @@ from common.json_text import read_json
 TIMEOUT: Final = httpx.Timeout(60.0, connect=5.0)
 OCTETS: Final = "application/octet-stream"
 
+PATIENT_TIMES: Final = 5
+LONGEST_WAIT_SECONDS: Final = 5
+"""How often a request is sent while the service says that it is over quota, and how long is waited in between."""
+
 
 class ServiceClient:
     """One service at `base_url`. Requests are signed when a key is given.
@@ -20,8 +26,10 @@ class ServiceClient:
     something else than documented. Redirects are not followed: a signature is for one address.
     """
 
-    def __init__(self, base_url: str, key: SigningKey | None = None) -> None:
-        self._base_url, self._key = base_url.rstrip("/"), key
+    def __init__(
+        self, base_url: str, key: SigningKey | None = None, *, pause: Callable[[float], None] = time.sleep
+    ) -> None:
+        self._base_url, self._key, self._pause = base_url.rstrip("/"), key, pause
         self._http = httpx.Client(timeout=TIMEOUT, follow_redirects=False, trust_env=False)
 
     def get(self, path: str) -> bytes:
@@ -41,19 +49,34 @@ class ServiceClient:
         return self._request("DELETE", path, b"", "")
 
     def _request(self, method: str, path: str, body: bytes, media_type: str) -> bytes:
+        """What is over this identity's quota of requests was not looked at, so it is sent again when there is room."""
+        answer = self._send(method, path, body, media_type)
+        for _ in range(PATIENT_TIMES - 1):
+            if answer.status_code != httpx.codes.TOO_MANY_REQUESTS:
+                break
+            self._pause(_seconds_to_wait(answer))
+            answer = self._send(method, path, body, media_type)
+        if answer.is_success:
+            return answer.content
+        raise _refusal(answer)
+
+    def _send(self, method: str, path: str, body: bytes, media_type: str) -> httpx.Response:
         url = self._base_url + path
         headers = {"content-type": media_type} if body else {}
         if self._key is not None:
             headers |= sign_request(self._key, method, url, body)
         try:
-            answer = self._http.request(method, url, content=body, headers=headers)
+            return self._http.request(method, url, content=body, headers=headers)
         except httpx.HTTPError as cause:
             raise UnavailableError(
                 "unavailable.service", expected=f"an answer of {url}", seen=type(cause).__name__
             ) from cause
-        if answer.is_success:
-            return answer.content
-        raise _refusal(answer)
+
+
+def _seconds_to_wait(answer: httpx.Response) -> int:
+    """What the service asks for, within reason: it is not trusted."""
+    stated = answer.headers.get("retry-after", "")
+    return min(int(stated), LONGEST_WAIT_SECONDS) if stated.isdecimal() else 1
 
 
 def _refusal(answer: httpx.Response) -> Refusal:

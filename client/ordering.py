@@ -56,12 +56,13 @@ class Training:
 def fetch_publication(party: Party, bundle_id: BundleId) -> BundlePublication:
     """A bundle's publication: its identifier is the digest of what its provider signed, so it can't be another.
 
-    Raises `AuthenticityError` (authenticity.signature).
+    It is kept: a log names the bundle alone. Raises `AuthenticityError` (authenticity.signature).
     """
     signed = IngestService.of(party).publication(bundle_id)
     publication = open_signed(signed, BundlePublication, [signed.unverified_signer])
     if BundleId.of(signed.digest) != bundle_id or publication.provider != signed.unverified_signer:
         raise AuthenticityError("authenticity.signature", expected=bundle_id, seen=BundleId.of(signed.digest))
+    party.keep_document("publications", bundle_id, signed)
     return publication
 
 

@@ -18,7 +18,7 @@ from client.context import Party
 from client.objects import require_intact
 from client.plain_arrays import UNREADABLE
 from client.policy_changes import next_policy, send_policy
-from client.policy_terms import NOBODY, PolicyTerms, sign_policy, wrap_policy
+from client.policy_terms import NOBODY, PolicyTerms, keep_policy, sign_policy, wrap_policy
 from client.revoking import revocation_of
 from client.sealing import seal_to_directory
 from client.services import IngestService
@@ -86,7 +86,7 @@ def upload(party: Party, directory: Path, quorum: Quorum = NO_QUORUM) -> Iterato
     body = RegisterDataset(manifest=manifest, policy=wrap_policy(party, policy), data_key=data_key)
     link.ask(body, Registered)
     dataset_id = DatasetId.of(manifest.digest)
-    party.keep_document("policies", dataset_id, policy)
+    keep_policy(party, dataset_id, policy)
     yield e.DatasetRegistered(dataset_id=dataset_id, policy=policy.digest, bytes_sent=sent)
 
 

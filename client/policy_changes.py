@@ -12,7 +12,7 @@ from client.broker import BrokerLink
 from client.context import Party
 from client.policies import explained
 from client.policy_events import PolicyToApprove
-from client.policy_terms import PolicyTerms, policy_version, sign_policy, wrap_policy
+from client.policy_terms import PolicyTerms, keep_policy, policy_version, sign_policy, wrap_policy
 from client.policy_words import Assumed
 from common.errors import ConflictError, NotFoundError
 from common.identifiers import DatasetId
@@ -36,7 +36,7 @@ def send_policy(party: Party, dataset_id: DatasetId, policy: Signed) -> Iterator
     yield link.verify()
     update = UpdatePolicy(dataset_id=dataset_id, digest=policy.digest, policy=wrap_policy(party, policy))
     link.ask(update, Registered)
-    party.keep_document("policies", dataset_id, policy)
+    keep_policy(party, dataset_id, policy)
     yield e.PolicySigned(dataset_id=dataset_id, digest=policy.digest, policy_version=policy_version(policy))
 
 

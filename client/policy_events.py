@@ -1,11 +1,14 @@
-"""Events of policies: what was checked, what a policy says, what a change changes, what has left (side: owner)."""
+"""Events of policies: what was checked, what it says, what a change changes or would have, what left (side: owner)."""
 
 from typing import Literal
 
 from client.events import Event
-from common.identifiers import DatasetId, Digest, PartyKey
-from common.messages.base import Count
+from common.identifiers import BundleId, DatasetId, Digest, PartyKey
+from common.messages.base import Count, Message
+from common.messages.decision_log import LogEntry
 from common.messages.ledger import Ledger
+
+Verdict = Literal["same", "refused", "allowed", "unjudged"]
 
 
 class LedgerRead(Event):
@@ -60,6 +63,43 @@ class PolicyCompared(Event):
     becomes_possible: tuple[str, ...]
     stops: tuple[str, ...]
     otherwise: tuple[str, ...]
+
+
+class TrialReason(Message):
+    """Why tried terms refuse: the code, and the field of the terms that says so."""
+
+    code: str
+    field: str
+    expected: str | None
+    seen: str | None
+
+
+class DecisionTried(Event):
+    """A past decision that would differ, or that can't be judged (client/policy_trial).
+
+    `after`: number of the entry of the order or launch without which there would have been nothing to decide on;
+    `missing`: what is not held.
+    """
+
+    type: Literal["decision-tried"] = "decision-tried"
+    verdict: Verdict
+    entry: LogEntry
+    reasons: tuple[TrialReason, ...]
+    after: Count | None
+    missing: tuple[str, ...]
+
+
+class PolicyTried(Event):
+    """How many past decisions would differ; `missing` counts the decisions that each thing which is not held leaves."""
+
+    type: Literal["policy-tried"] = "policy-tried"
+    policy: str
+    subject: DatasetId | BundleId
+    same: Count
+    refused: Count
+    allowed: Count
+    unjudged: Count
+    missing: dict[str, Count]
 
 
 class PolicyToApprove(Event):

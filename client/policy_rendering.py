@@ -3,8 +3,12 @@
 from collections.abc import Iterator
 
 from client import policy_events as p
+from client.log_words import entry_summary
 
-PolicyTold = p.LedgerRead | p.PolicyProblem | p.PolicyChecked | p.PolicyExplained | p.PolicyCompared | p.PolicyToApprove
+PolicyTold = (
+    p.LedgerRead | p.PolicyProblem | p.PolicyChecked | p.PolicyExplained | p.PolicyCompared
+    | p.DecisionTried | p.PolicyTried | p.PolicyToApprove
+)  # fmt: skip
 Line = tuple[str, str, str]
 
 
@@ -24,6 +28,10 @@ def policy_lines(event: PolicyTold) -> Iterator[Line]:
             yield from (("", sentence, "") for sentence in event.sentences)
         case p.PolicyCompared():
             yield from _compared(event)
+        case p.DecisionTried():
+            yield from _tried(event)
+        case p.PolicyTried():
+            yield from _trial(event)
         case p.PolicyToApprove():
             yield "to approve", f"version {event.policy_version}, {event.digest}: {event.path}", "bold"
             yield from (("signed by", signer, "") for signer in event.signers)
@@ -43,3 +51,23 @@ def _compared(event: p.PolicyCompared) -> Iterator[Line]:
     yield from (("possible", text, "bold red") for text in event.becomes_possible)
     yield from (("stops", text, "green") for text in event.stops)
     yield from (("changes", text, "") for text in event.otherwise)
+
+
+def _tried(event: p.DecisionTried) -> Iterator[Line]:
+    style = {"refused": "green", "allowed": "bold red"}.get(event.verdict, "yellow")
+    yield event.verdict, entry_summary(event.entry), style
+    for one in event.reasons:
+        yield "", f"{one.code}, by {one.field}: expected {one.expected}, seen {one.seen}", "dim"
+    if event.after is not None:
+        yield "", f"it would not have come to this: entry {event.after} of the log would have been refused", "dim"
+    if event.verdict == "unjudged":
+        yield "", f"not held: {', '.join(event.missing)}", "dim"
+
+
+def _trial(event: p.PolicyTried) -> Iterator[Line]:
+    differ = event.refused + event.allowed
+    yield "tried", f"{event.policy} on {event.subject}: {differ} decisions would differ, {event.same} would not", "bold"
+    yield "", f"{event.refused} would be refused; {event.allowed} would not be refused by it any longer", ""
+    if event.unjudged:
+        yield "unjudged", f"{event.unjudged} decisions, for what is not held here", "yellow"
+    yield from (("", f"{name}: {count} decisions", "dim") for name, count in event.missing.items())

@@ -13,7 +13,7 @@ from pydantic import Field
 from client.context import Party
 from common.bundle import ColumnName
 from common.crypto.wrapping import wrap
-from common.identifiers import Digest, PartyKey
+from common.identifiers import DatasetId, Digest, PartyKey
 from common.key_binding import policy_info
 from common.messages.base import Count, Message, Seconds
 from common.messages.policy import AnswerDetail, CodeMeasurement, DataPolicy, TrustLevelName
@@ -92,9 +92,14 @@ def minimal_trust_level(party: Party) -> TrustLevelName:
 
 def sign_policy(party: Party, terms: PolicyTerms, previous: Signed | None = None) -> Signed:
     """The next version of a policy, chained to `previous`; version 1 when there is none."""
+    return sign(policy_of(party, terms, previous), party.identity.signing_key)
+
+
+def policy_of(party: Party, terms: PolicyTerms, previous: Signed | None = None) -> DataPolicy:
+    """What `sign_policy` signs."""
     before = None if previous is None else open_signed(previous, DataPolicy, [party.identity.signing_key.party])
     chosen = {name: getattr(terms, name) for name in type(terms).model_fields}
-    policy = DataPolicy(
+    return DataPolicy(
         **{name: value for name, value in chosen.items() if name not in {"days", "minimal_trust_level", "not_after"}},
         policy_version=1 if before is None else before.policy_version + 1,
         previous=None if previous is None else previous.digest,
@@ -104,7 +109,12 @@ def sign_policy(party: Party, terms: PolicyTerms, previous: Signed | None = None
         minimal_trust_level=terms.minimal_trust_level or minimal_trust_level(party),
         not_after=terms.end(terms.days),
     )
-    return sign(policy, party.identity.signing_key)
+
+
+def keep_policy(party: Party, dataset_id: DatasetId, policy: Signed) -> None:
+    """Store a version that is in force: as the data set's newest, and under its digest, as the log names it."""
+    party.keep_document("versions", policy.digest, policy)
+    party.keep_document("policies", dataset_id, policy)
 
 
 def policy_version(policy: Signed) -> int:

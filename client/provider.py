@@ -81,8 +81,19 @@ def _registration(party: Party, reference: ObjectRef, terms: Signed, publication
 
 def signed_terms(party: Party, reference: ObjectRef, terms: ProviderTerms, release: Digest) -> Signed:
     """These terms, signed; the stored ones if they say the same, so that what was interrupted can be repeated."""
+    wanted = terms_of_bundle(party, terms, release)
+    stored = party.document("policies", reference.root)
+    if stored is not None and _says_the_same(BundleTerms.decode(stored.payload), wanted):
+        return stored
+    signed = sign(wanted, party.identity.signing_key)
+    party.keep_document("policies", reference.root, signed)
+    return signed
+
+
+def terms_of_bundle(party: Party, terms: ProviderTerms, release: Digest) -> BundleTerms:
+    """What `signed_terms` signs."""
     own = party.identity
-    wanted = BundleTerms(
+    return BundleTerms(
         provider=own.signing_key.party,
         report_key=own.report_key.public,
         unsafe_simulation=own.unsafe_simulation,
@@ -96,12 +107,6 @@ def signed_terms(party: Party, reference: ObjectRef, terms: ProviderTerms, relea
         detail=terms.detail,
         not_after=terms.end(terms.days),
     )
-    stored = party.document("policies", reference.root)
-    if stored is not None and _says_the_same(BundleTerms.decode(stored.payload), wanted):
-        return stored
-    signed = sign(wanted, own.signing_key)
-    party.keep_document("policies", reference.root, signed)
-    return signed
 
 
 def _says_the_same(stored: BundleTerms, wanted: BundleTerms) -> bool:

@@ -66,10 +66,11 @@ def build(settings: WitnessSettings) -> Witness:
         trust = TrustSettings.decode(settings.trust_settings_file.read_bytes())
     except OSError:
         raise FormatError("format.message", expected="a trust settings file") from None
+    identity = Identity.read(settings.identity)
     return Witness(
-        Identity.read(settings.identity),
+        identity,
         trust,
-        ServiceClient(settings.attestation_url),
+        ServiceClient(settings.attestation_url, identity.signing_key),
         settings.state_directory / "witness.json",
     )
 

@@ -30,6 +30,10 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
         "sender",
         "sign the request (RFC 9421) with an identity that this service knows: `pin` enrols yours",
     ),
+    "authenticity.http_role": (
+        "operator",
+        "name the key of this service or witness in the attestation service's settings: no party asks this",
+    ),
     "authenticity.sealed_object": ("sender", "upload the object anew: a chunk is not the one that was sealed"),
     "authenticity.wrapped_key": ("sender", "wrap the key anew to the key broker that the order names"),
     "authenticity.quote": ("operator", "run the enclave on a genuine platform under an accepted root"),
@@ -111,6 +115,7 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     # -- quota, existence, conflicts
     "quota.bytes": ("operator", "raise this identity's quota, or delete objects that are no longer needed"),
     "quota.window": ("owner", "order data sets of at most 4 GiB together"),
+    "quota.requests": ("sender", "ask less often: wait as many seconds as `Retry-After` says"),
     "quota.identities": ("operator", "enrol this identity"),
     "not_found.identity": ("sender", "make an identity with `cloister keygen NAME`"),
     "not_found.endpoints": ("sender", "start a stack with `cloister up`, or name its file with `--endpoints`"),

@@ -1,17 +1,18 @@
-"""`cloister policy check|explain|diff|approve` (side: owner)."""
+"""`cloister policy check|explain|diff|try|approve` (side: owner)."""
 
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from client import policies, policy_changes
+from client import policies, policy_changes, policy_trial
 from client.commands.options import Surroundings, party_command
-from client.commands.types import FILE
+from client.commands.types import BUNDLE, DATASET, FILE
 from client.policy_file import read_policy_file
 from client.policy_terms import PolicyTerms, ProviderTerms
 from client.policy_words import Assumed
 from common.errors import FormatError
+from common.identifiers import BundleId, DatasetId
 
 TermsT = TypeVar("TermsT", PolicyTerms, ProviderTerms)
 
@@ -61,6 +62,19 @@ def explain(here: Surroundings, source: str, classes: int | None, ticks: int | N
 def diff(here: Surroundings, old: str, new: str) -> None:
     """Say what becomes possible and what stops when NEW follows OLD; each is a file or a data set."""
     here.run(policies.difference(here.party, old, new))
+
+
+@policy.command("try")
+@click.argument("source", metavar="FILE|DATASET")
+@click.option("--against", "log", type=FILE, help="A fetched log (default: the newest, fetched now).")
+@click.option("--dataset", type=DATASET, help="The data set, where the log tells of several of yours.")
+@click.option("--bundle", type=BUNDLE, help="The bundle, for a provider's terms.")
+@party_command("owner")
+def try_(here: Surroundings, source: str, log: Path | None, dataset: DatasetId | None, bundle: BundleId | None) -> None:
+    """Say which past decisions of the key broker would differ under these terms."""
+    if dataset is not None and bundle is not None:
+        raise click.UsageError("name one of --dataset and --bundle")
+    here.run(policy_trial.try_policy(here.party, source, log, dataset or bundle))
 
 
 @policy.command()

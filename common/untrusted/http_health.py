@@ -14,7 +14,7 @@ HEALTH_PATHS: Final = frozenset({"/healthz", "/readyz", "/carried"})
 
 
 def health_router(readiness: Readiness, carried: Carried) -> APIRouter:
-    """The three paths; the only ones that nobody signs."""
+    """The three paths; nobody signs them, and nobody counts them."""
     router = APIRouter()
 
     @router.get("/healthz")

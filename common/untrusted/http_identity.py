@@ -1,8 +1,9 @@
 """Who sends an HTTP request: signature, enrolment, replay, and a bounded body, before any handler runs (side: host).
 
 `RequestGate.admit` in this order, each step raises: (1) the signature is of our form, fresh and genuine; (2) the party
-is enrolled, where that is asked; (3) the nonce is new; (4) the body is not larger than its limit, judged by its length
-before it is read and again while it is; (5) the body is the one that was signed.
+is enrolled, where that is asked; (3) the nonce is new, and the party has a request left, where requests are counted;
+(4) the body is not larger than its limit, judged by its length before it is read and again while it is; (5) the body is
+the one that was signed. By (3) nobody is charged for what others repeat, and what is over quota takes no memory.
 """
 
 import threading
@@ -21,6 +22,10 @@ from common.messages.base import MAX_MESSAGE_BYTES
 
 MAX_REMEMBERED: Final = 500_000
 """Nonces kept; when so many requests came within the window, further ones are asked to come later."""
+
+
+Charge = Callable[[PartyKey], None]
+"""Counts one request of a party. Raises `QuotaError` (quota.requests)."""
 
 
 class Enrolled(Protocol):
@@ -49,8 +54,11 @@ class ReplayGuard:
         self._began = int(now())
         self._expires: dict[tuple[PartyKey, str], float] = {}
 
-    def spend(self, party: PartyKey, nonce: str, created: int) -> None:
-        """Raise `FreshnessError` (freshness.request) when this nonce was spent, or may have been."""
+    def spend(self, party: PartyKey, nonce: str, created: int, charge: Charge | None = None) -> None:
+        """Raise `FreshnessError` (freshness.request) when this nonce was spent, or may have been.
+
+        What `charge` raises for a new one leaves it unspent.
+        """
         now = self._now()
         with self._lock:
             if created < self._began or (party, nonce) in self._expires:
@@ -59,14 +67,18 @@ class ReplayGuard:
                 self._expires = {key: end for key, end in self._expires.items() if end >= now}
             if len(self._expires) >= MAX_REMEMBERED:
                 raise UnavailableError("unavailable.full")
+            if charge is not None:
+                charge(party)
             self._expires[party, nonce] = now + 2 * WINDOW_SECONDS
 
 
 class RequestGate:
     """Admits signed requests. `admit` and `admit_anybody` are FastAPI dependencies; `limited` makes others."""
 
-    def __init__(self, enrolled: Enrolled, *, now: Callable[[], float] = time.time) -> None:
-        self._enrolled, self._now, self._replays = enrolled, now, ReplayGuard(now=now)
+    def __init__(
+        self, enrolled: Enrolled, charge: Charge | None = None, *, now: Callable[[], float] = time.time
+    ) -> None:
+        self._enrolled, self._charge, self._now, self._replays = enrolled, charge, now, ReplayGuard(now=now)
 
     async def admit(self, request: Request) -> PartyRequest:
         """An enrolled party's request with a body of one message."""
@@ -88,10 +100,15 @@ class RequestGate:
         signed = verify_request(_target(request), _single_headers(request), self._now())  # (1)
         if must_be_enrolled and not await run_in_threadpool(self._enrolled.is_enrolled, signed.party):  # (2)
             raise AuthenticityError("authenticity.http_signature", expected="an enrolled identity")
-        self._replays.spend(signed.party, signed.nonce, signed.created)  # (3)
+        self._replays.spend(signed.party, signed.nonce, signed.created, self._charge)  # (3)
         body = await _read_bounded(request, limit)  # (4)
         signed.require_content(body)  # (5)
         return PartyRequest(signed.party, body)
+
+
+def is_signed(request: Request) -> bool:
+    """Whether it claims to be signed; only `RequestGate` says that it is."""
+    return "signature-input" in request.headers or "signature" in request.headers
 
 
 def _target(request: Request) -> Target:

@@ -17,15 +17,21 @@ from common.messages.service import RefusalBody
 
 _log = logging.getLogger("http")
 
-TOO_LARGE: Final = 413
+_STATUS: Final = {"format.too_large": 413, "quota.requests": 429}
+"""Of codes whose status is not that of their class."""
+
+RETRY_AFTER_SECONDS: Final = 1
+"""After which a quota of requests has an allowance again."""
+
 JSON: Final = "application/json"
 OCTETS: Final = "application/octet-stream"
 
 
 def refusal_response(refusal: Refusal) -> Response:
     """The answer to a request that is refused."""
-    status = TOO_LARGE if refusal.code == "format.too_large" else refusal.http_status
-    return Response(RefusalBody.of(refusal).encode(), status, media_type=JSON)
+    status = _STATUS.get(refusal.code, refusal.http_status)
+    headers = {"retry-after": str(RETRY_AFTER_SECONDS)} if refusal.code == "quota.requests" else None
+    return Response(RefusalBody.of(refusal).encode(), status, headers, media_type=JSON)
 
 
 def answer_refusals(app: FastAPI) -> None:

@@ -39,10 +39,16 @@ def whole_stack(state: StateDirectory) -> list[ServiceSpec]:
         own = {"state_directory": str(state.folder(name)), "worker_name": f"{name}-1"}
         return python_service(state, name, module, {**common, **own, **more}, depends_on)
 
-    witness = _witness(state)
+    witness = _party(state, "witness")
     return [
         *brokers(state),
-        service("attestation", "services.attestation.app", witnesses=[witness], witness_quorum=1),
+        service(
+            "attestation",
+            "services.attestation.app",
+            witnesses=[witness],
+            witness_quorum=1,
+            services=[_party(state, "operator")],
+        ),
         service("witness", "client.witness", identity=str(_witness_file(state)), poll_seconds=0.5),
         service("ingest", "services.ingest.app", open_enrolment=True),
         service("trainer", "services.trainer_enclave.worker", capacity=TRAINER_SLOTS),
@@ -79,5 +85,5 @@ def _witness_file(state: StateDirectory) -> Path:
     return _identity_file(state, "witness")
 
 
-def _witness(state: StateDirectory) -> PartyKey:
-    return Identity.read(_witness_file(state)).signing_key.party
+def _party(state: StateDirectory, name: str) -> PartyKey:
+    return Identity.read(_identity_file(state, name)).signing_key.party

@@ -4,7 +4,8 @@ Role: appraises launches, holds the parties' keys, releases them to attested mem
 Reads: signed documents, quotes. Holds: broker keys, data keys, bundle keys, job keys, model keys, all of them sealed in
 its state. Sends: signed replies; keys wrapped to one launch each.
 
-    app             host     POST /v1/broker, GET /v1/release, health; it only carries bytes
+    app             host     GET /v1/release, health;  broker_routes: POST /v1/broker; they only carry bytes
+    callers         host     who may ask what over HTTP, and how often;  strangers: what is open to all
     relay           host     the enclave's door; starts it again when it ends
     *_routes        host     collateral for clients, kept current in the background;  attestation results as tokens;
                              GET /v1/log/...: the decision log to whoever may read it (log_store: pages and proofs)
@@ -18,7 +19,6 @@ its state. Sends: signed replies; keys wrapped to one launch each.
     collateral      enclave  no older collateral than was accepted before
     tokens          enclave  attestation results in the EAR form;  trust_vector: the numbers in them
     verifier        enclave  evidence to appraised claims;  challenges: single-use nonces
-    policy          enclave  what the parties' terms say, one question per function
     members         enclave  who holds which slot, fencing
     records, state  enclave  what is remembered, sealed and chained;  decision_log: its Merkle log
     log_subjects    enclave  what an entry says;  refusal_log: which refusals enter it;  attribution: whom one concerns

@@ -27,6 +27,15 @@ from common.identifiers import Digest, RoleName
 from common.messages.attestation import Admission, Admit, AppraiseEvidence, Challenge, IssueChallenge, LaunchBinding
 from common.messages.evidence import Evidence
 from common.messages.policy import BundleTerms, DataPolicy
+from common.policy_rules import (
+    require_attempt_left,
+    require_level,
+    require_measurement,
+    require_release_kept,
+    require_sound_pair,
+    require_terms_unexpired,
+    require_unexpired,
+)
 from services.attestation.challenges import OpenChallenge
 from services.attestation.collateral import require_not_older
 from services.attestation.context import BrokerContext
@@ -36,15 +45,6 @@ from services.attestation.key_grants import grant_keys
 from services.attestation.ledger import charged_attempt, require_attempt_bits
 from services.attestation.log_subjects import of_launch
 from services.attestation.members import QUERY, TRAINER, next_attempt, require_next, require_slot, with_launch
-from services.attestation.policy import (
-    require_attempt_left,
-    require_level,
-    require_measurement,
-    require_release_kept,
-    require_sound_pair,
-    require_terms_unexpired,
-    require_unexpired,
-)
 from services.attestation.records import AppraisedMachine, CollateralRecord, JobRecord, LaunchRecord
 from services.attestation.verifier import measurement_of, verify_launch
 

@@ -1,10 +1,10 @@
 """HTTP rim of the attestation service (side: host): `python -m services.attestation.app --settings PATH`.
 
-POST /v1/broker    encoded BrokerRequest -> encoded Signed(BrokerReply); 200 whenever the enclave answered: refusals
-                   are inside and signed. Who asks is no question of HTTP: each document names and proves its party.
+POST /v1/broker    the key broker (`broker_routes`)
 GET  /v1/release   the Signed release of this installation; its list of measured files: /v1/release/files
 GET  /v1/log/...   the decision log (`log_routes`)
 ...                collateral for clients (`collateral_routes`), attestation results (`token_routes`)
+Who may ask: `callers`, and `strangers` what is open to all.
 /healthz /readyz /carried   ready once the enclave answers; that it may still be frozen, its witness's /readyz tells
 """
 
@@ -16,15 +16,18 @@ from typing import Final
 
 import uvicorn
 from anyio import to_thread
-from fastapi import FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Response
 from fastapi.concurrency import run_in_threadpool
 
 from common.errors import NotFoundError, UnavailableError
 from common.event_log import configure_host_logging
+from common.untrusted.database import Database
 from common.untrusted.health import Readiness
-from common.untrusted.http_bodies import read_body
 from common.untrusted.http_health import count_bodies, health_router
-from common.untrusted.http_refusals import JSON, OCTETS, answer_refusals
+from common.untrusted.http_identity import RequestGate
+from common.untrusted.http_refusals import JSON, answer_refusals
+from common.untrusted.registry import Registry
+from services.attestation.broker_routes import broker_router
 from services.attestation.collateral_routes import collateral_router
 from services.attestation.log_routes import log_router
 from services.attestation.relay import BrokerRelay
@@ -40,6 +43,11 @@ HTTP_THREADS: Final = 192
 
 def build(settings: AttestationSettings, relay: BrokerRelay) -> FastAPI:
     """The application in front of a relay, whose enclave lives as long as the application is served."""
+    database = Database(settings.database_url)
+    callers = settings.callers(Registry(database))
+    gate = RequestGate(callers, callers.charge)
+    strangers = settings.strangers(gate)
+    open_to_all = [Depends(strangers.admit)]
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -47,25 +55,26 @@ def build(settings: AttestationSettings, relay: BrokerRelay) -> FastAPI:
         relay.start()
         yield
         await run_in_threadpool(relay.stop)
+        database.close()
 
     app = FastAPI(title="cloister attestation", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     answer_refusals(app)
-    checks = {"sealed_state": lambda: relay.refused is None, "enclave": lambda: relay.ready}
+    checks = {
+        "registry": database.is_alive,
+        "sealed_state": lambda: relay.refused is None,
+        "enclave": lambda: relay.ready,
+    }
     app.include_router(health_router(Readiness(checks), {"attestation": count_bodies(app)}))
-    app.include_router(log_router(relay.ask, relay.log))
-    app.include_router(collateral_router(relay.collateral))
-    app.include_router(token_router(relay))
+    app.include_router(broker_router(relay.ask, gate, callers, strangers))
+    app.include_router(log_router(relay.ask, relay.log, gate, strangers))
+    app.include_router(collateral_router(relay.collateral, strangers))
+    app.include_router(token_router(relay, gate, strangers))
 
-    @app.post("/v1/broker")
-    async def broker(request: Request) -> Response:
-        raw = await read_body(request)
-        return Response(await run_in_threadpool(relay.ask, raw), media_type=OCTETS)
-
-    @app.get("/v1/release")
+    @app.get("/v1/release", dependencies=open_to_all)
     def release() -> Response:
         return Response(_read_public(settings.release_file), media_type=JSON)
 
-    @app.get("/v1/release/files")
+    @app.get("/v1/release/files", dependencies=open_to_all)
     def release_files() -> Response:
         return Response(_read_public(settings.measured_files), media_type=JSON)
 
@@ -96,6 +105,7 @@ def main() -> None:
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # whose allowance a request takes is not for the sender to say
     )
 
 

@@ -23,13 +23,7 @@ from common.leakage import AnswerSize
 from common.messages.attestation import BudgetBlock, DrawBudget
 from common.messages.policy import QueryGrant
 from common.messages.signed import open_signed
-from services.attestation.context import BrokerContext
-from services.attestation.decision_log import Decision
-from services.attestation.entitlement import entitled
-from services.attestation.ledger import ANSWERS, answers_in_bits, charged_answers, tally_of
-from services.attestation.log_subjects import of_draw
-from services.attestation.members import QUERY
-from services.attestation.policy import (
+from common.policy_rules import (
     require_grant_names,
     require_owner_admits,
     require_provider_admits,
@@ -38,6 +32,12 @@ from services.attestation.policy import (
     require_unexpired,
     weakest_detail,
 )
+from services.attestation.context import BrokerContext
+from services.attestation.decision_log import Decision
+from services.attestation.entitlement import entitled
+from services.attestation.ledger import ANSWERS, answers_in_bits, charged_answers, tally_of
+from services.attestation.log_subjects import of_draw
+from services.attestation.members import QUERY
 from services.attestation.records import (
     BundleRecord,
     DatasetRecord,

@@ -8,16 +8,17 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Literal
 
-from fastapi import APIRouter, FastAPI, Response
+from fastapi import APIRouter, Depends, FastAPI, Response
 from fastapi.concurrency import run_in_threadpool
 
 from common.identifiers import Fmspc
 from common.messages.collateral import CollateralName, PckCa
 from common.untrusted.collateral_service import CollateralService
 from common.untrusted.http_refusals import JSON
+from services.attestation.strangers import Strangers
 
 
-def collateral_router(service: CollateralService | None) -> APIRouter:
+def collateral_router(service: CollateralService | None, strangers: Strangers) -> APIRouter:
     """The route; refreshes in the background while the application is served. Nothing without a service."""
     if service is None:
         return APIRouter()
@@ -33,7 +34,7 @@ def collateral_router(service: CollateralService | None) -> APIRouter:
 
     router = APIRouter(lifespan=refreshing)
 
-    @router.get("/v1/collateral/{tee}/{fmspc}/{ca}")
+    @router.get("/v1/collateral/{tee}/{fmspc}/{ca}", dependencies=[Depends(strangers.admit)])
     def collateral(tee: Literal["sgx", "tdx"], fmspc: str, ca: PckCa) -> Response:
         found = service.get(CollateralName(tee=tee, fmspc=Fmspc(fmspc), ca=ca))
         return Response(found.encode(), media_type=JSON)

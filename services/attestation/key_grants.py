@@ -17,10 +17,10 @@ from common.messages.evidence import TrustLevel
 from common.messages.reference_values import SgxReferenceValue
 from common.messages.sandbox_bounds import tightest
 from common.messages.signed import Signed, sign
+from common.policy_rules import allowed_columns
 from services.attestation.challenges import OpenChallenge
 from services.attestation.context import BrokerContext
 from services.attestation.members import QUERY, TRAINER
-from services.attestation.policy import allowed_columns
 from services.attestation.records import JobRecord, LaunchRecord
 
 

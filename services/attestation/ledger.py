@@ -19,6 +19,7 @@ from common.messages.attestation import LedgerReply, ReadLedger
 from common.messages.ledger import Ledger, LedgerRequest
 from common.messages.policy import AnswerDetail, DataPolicy
 from common.messages.signed import open_signed
+from common.policy_rules import require_bits_left
 from services.attestation.context import BrokerContext
 from services.attestation.entitlement import entitled
 from services.attestation.records import DatasetRecord, JobRecord, TallyRecord
@@ -33,20 +34,15 @@ def tally_of(what: str, dataset_id: DatasetId) -> str:
     return f"{what} {dataset_id}"
 
 
-def bits_left(broker: BrokerContext, dataset_id: DatasetId, policy: DataPolicy) -> int | None:
-    """What this policy still allows; None without a limit."""
-    if policy.max_bits is None:
-        return None
-    spent = sum(broker.state.tally(tally_of(what, dataset_id)) for what in (ATTEMPT_BITS, ANSWER_BITS))
-    return max(0, policy.max_bits - spent)
+def bits_spent(broker: BrokerContext, dataset_id: DatasetId) -> int:
+    """What a data set was charged so far."""
+    return sum(broker.state.tally(tally_of(what, dataset_id)) for what in (ATTEMPT_BITS, ANSWER_BITS))
 
 
 def require_bits(broker: BrokerContext, dataset_id: DatasetId, policy: DataPolicy, bits: int) -> None:
     """The policy covers `bits` more. Raises `PolicyError` (policy.bits), for its owner to read."""
-    left = bits_left(broker, dataset_id, policy)
-    if left is not None and bits > left:
-        with entitled(policy):
-            raise PolicyError("policy.bits", expected=f"at most {left} of {policy.max_bits} bits", seen=bits)
+    with entitled(policy):
+        require_bits_left(policy, bits_spent(broker, dataset_id), bits)
 
 
 def require_attempt_bits(broker: BrokerContext, job: JobRecord, attempts: int = 1) -> None:
@@ -71,9 +67,8 @@ def answers_in_bits(
     each, found = answer_bits(size, detail), dict[DatasetId, int]()
     for data in datasets:
         require_bits(broker, data.dataset_id, data.policy, each)
-        left = bits_left(broker, data.dataset_id, data.policy)
-        if left is not None:
-            found[data.dataset_id] = left // each
+        if data.policy.max_bits is not None:
+            found[data.dataset_id] = (data.policy.max_bits - bits_spent(broker, data.dataset_id)) // each
     return found
 
 

@@ -1,7 +1,7 @@
 """HTTP routes of the decision log (side: host).
 
 GET /v1/log/head                               -> Signed TreeHead, made by the enclave now
-GET /v1/log/entries?first=N                    -> LogPage; signed requests get the entries that concern their party
+GET /v1/log/entries?first=N                    -> LogPage, with the entries that concern the enrolled party that signed
 GET /v1/log/inclusion?number=N&size=N          -> InclusionProof
 GET /v1/log/consistency?earlier=N&size=N       -> ConsistencyProof
 """
@@ -10,48 +10,38 @@ import secrets
 from collections.abc import Callable
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Query, Request, Response
-from fastapi.concurrency import run_in_threadpool
+from fastapi import APIRouter, Depends, Query, Response
 
 from common.errors import FormatError, refusal_of
-from common.identifiers import PartyKey
 from common.messages.attestation import BrokerReply, BrokerRequest, HeadSigned, Refused, SignHead
 from common.messages.base import Message
 from common.messages.signed import Signed
-from common.untrusted.http_identity import RequestGate
+from common.untrusted.http_identity import PartyRequest, RequestGate
 from common.untrusted.http_refusals import JSON
 from services.attestation.log_store import LogStore
+from services.attestation.strangers import Strangers
 
 NONCE_BYTES: Final = 32
 Number = Annotated[int, Query(ge=0, le=1 << 48)]
 
 
-class _Nobody:
-    """This service knows no identities: whom an entry concerns, the entry says."""
-
-    def is_enrolled(self, party: PartyKey) -> bool:  # noqa: ARG002 - the answer is the same for all
-        return False
-
-
-def log_router(ask: Callable[[bytes], bytes], store: LogStore) -> APIRouter:
+def log_router(ask: Callable[[bytes], bytes], store: LogStore, gate: RequestGate, strangers: Strangers) -> APIRouter:
     """The routes; `ask` carries a request to the enclave."""
-    router, gate = APIRouter(prefix="/v1/log"), RequestGate(_Nobody())
+    router, open_to_all = APIRouter(prefix="/v1/log"), [Depends(strangers.admit)]
 
-    @router.get("/head")
+    @router.get("/head", dependencies=open_to_all)
     def head() -> Response:
         return _json(signed_head(ask))
 
     @router.get("/entries")
-    async def entries(request: Request, first: Number = 0) -> Response:
-        signed = "signature-input" in request.headers
-        reader = (await gate.admit_anybody(request)).party if signed else None
-        return _json(await run_in_threadpool(store.page, first, reader))
+    def entries(request: Annotated[PartyRequest, Depends(gate.admit)], first: Number = 0) -> Response:
+        return _json(store.page(first, request.party))
 
-    @router.get("/inclusion")
+    @router.get("/inclusion", dependencies=open_to_all)
     def inclusion(number: Number, size: Number) -> Response:
         return _json(store.inclusion(number, size))
 
-    @router.get("/consistency")
+    @router.get("/consistency", dependencies=open_to_all)
     def consistency(earlier: Number, size: Number) -> Response:
         return _json(store.consistency(earlier, size))
 

@@ -29,12 +29,12 @@ from common.messages.order import OrderSecret, TrainingOrder
 from common.messages.reference_values import SgxReferenceValue
 from common.messages.release import Release
 from common.messages.signed import Signed, open_signed
+from common.policy_rules import OrderFacts, require_owner_allows, require_provider_allows
 from services.attestation.context import BrokerContext
 from services.attestation.decision_log import Decision
 from services.attestation.entitlement import entitled, judge_each
 from services.attestation.ledger import JOBS, require_bits, tally_of
 from services.attestation.log_subjects import of_order
-from services.attestation.policy import OrderFacts, require_owner_allows, require_provider_allows
 from services.attestation.records import (
     BundleRecord,
     DatasetRecord,
@@ -127,7 +127,7 @@ def _require_addressed(broker: BrokerContext, order: TrainingOrder, release_docu
 def _require_allowed(
     broker: BrokerContext, order: TrainingOrder, datasets: tuple[DatasetRecord, ...], bundle: BundleRecord, at: int
 ) -> None:
-    facts = OrderFacts(order, bundle.publication, broker.platform.trust_level, at)
+    facts = OrderFacts.of(order, bundle.publication, broker.platform.trust_level, at)
     bits, terms = order.trainers * attempt_bits(order.schedule), bundle.terms
 
     def judge_owner(data: DatasetRecord) -> None:

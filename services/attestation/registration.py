@@ -21,11 +21,11 @@ from common.messages.attestation import RegisterBundle, RegisterDataset, Registe
 from common.messages.objects import BundlePublication, DatasetManifest
 from common.messages.policy import BundleTerms, DataPolicy
 from common.messages.signed import Signed, open_signed
+from common.policy_rules import require_document_fits
 from services.attestation.context import BrokerContext
 from services.attestation.decision_log import Decision
 from services.attestation.entitlement import entitled
 from services.attestation.log_subjects import of_bundle, of_dataset
-from services.attestation.policy import require_document_fits
 from services.attestation.records import BundleRecord, DatasetRecord
 
 DATA_KEY = "data"

@@ -12,14 +12,24 @@ from common.identifiers import PartyKey
 from common.messages.broker_door import StartBroker
 from common.untrusted.collateral_cache import COLLATERAL_FOLDER, CollateralCache
 from common.untrusted.collateral_service import DAY_SECONDS, CollateralLimits, CollateralService
+from common.untrusted.http_identity import Enrolled, RequestGate
 from common.untrusted.pcs_client import PcsClient
+from common.untrusted.request_quota import RequestQuota
 from common.untrusted.settings import HostSettings
+from services.attestation.callers import Callers
+from services.attestation.strangers import Strangers
+
+PerSecond = Annotated[float, Field(ge=1, le=1e6)]
+Burst = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
 class AttestationSettings(HostSettings):
     """A JSON file. `witnesses` and `witness_quorum` enter the genesis of a new broker, which owners pin.
 
     `measured_files` lists the files of the release's enclaves, where it is published.
+    `database_url` is the registry's: whom ingest enrolled may ask. `services` are the keys of this operator's services,
+    whose relays carry what enclaves ask. The other four bound the requests of one identity, and of one address that
+    signs nothing.
     `pcs_url`: a PCS or PCCS; without one, collateral is what was imported.
     """
 
@@ -29,6 +39,12 @@ class AttestationSettings(HostSettings):
     launcher: Path
     release_file: Path
     measured_files: Path | None = None
+    database_url: str
+    services: tuple[PartyKey, ...] = ()
+    requests_per_second: PerSecond = 20.0
+    request_burst: Burst = 400
+    open_requests_per_second: PerSecond = 20.0
+    open_request_burst: Burst = 400
     witnesses: tuple[PartyKey, ...] = ()
     witness_quorum: int = 0
     trust_settings_file: Path | None = None
@@ -55,6 +71,15 @@ class AttestationSettings(HostSettings):
                 "format.message", expected="limits of collateral and trust settings", seen=cause
             ) from None
         return CollateralService(CollateralCache(self.state_directory / COLLATERAL_FOLDER, roots), source, limits)
+
+    def callers(self, registry: Enrolled) -> Callers:
+        """Who may ask, and how often."""
+        quota = RequestQuota(self.requests_per_second, self.request_burst)
+        return Callers(registry, quota, services=self.services, witnesses=self.witnesses)
+
+    def strangers(self, gate: RequestGate) -> Strangers:
+        """How often those who do not sign may ask what is open to all."""
+        return Strangers(RequestQuota(self.open_requests_per_second, self.open_request_burst), gate)
 
     @property
     def start(self) -> StartBroker:

@@ -1,6 +1,7 @@
 """Attestation results over HTTP, for readers who know JWT and not us (side: host).
 
-POST /v1/attestation-results   BrokerRequest with `issue-token` or `appraise-evidence` -> the token, application/eat+jwt
+POST /v1/attestation-results   BrokerRequest with `issue-token` or `appraise-evidence`, signed by an enrolled identity
+                               -> the token, application/eat+jwt
 GET  /v1/jwks.json             the key set (RFC 7517); `cloister_certificate` is the broker's signed word for the key
 
 A host can withhold these, or put a key of its own into the set: whoever does not check the certificate against a
@@ -8,10 +9,9 @@ broker that he pinned trusts the host.
 """
 
 import secrets
-from typing import Any, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
-from fastapi import APIRouter, Request, Response
-from fastapi.concurrency import run_in_threadpool
+from fastapi import APIRouter, Depends, Response
 from fastapi.responses import JSONResponse
 
 from common.crypto.jws import ALGORITHM, base64url, public_jwk, thumbprint
@@ -28,8 +28,9 @@ from common.messages.attestation import (
 )
 from common.messages.signed import Signed
 from common.untrusted.broker_client import reply_of
-from common.untrusted.http_bodies import read_body
+from common.untrusted.http_identity import PartyRequest, RequestGate
 from services.attestation.relay import BrokerRelay
+from services.attestation.strangers import Strangers
 
 EAT_JWT: Final = "application/eat+jwt"
 JWK_SET: Final = "application/jwk-set+json"
@@ -38,20 +39,19 @@ _NONCE_BYTES: Final = 32
 AnswerT = TypeVar("AnswerT", AttestationToken, TokenKeyShown)
 
 
-def token_router(relay: BrokerRelay) -> APIRouter:
+def token_router(relay: BrokerRelay, gate: RequestGate, strangers: Strangers) -> APIRouter:
     """The two routes."""
     router = APIRouter()
 
     @router.post("/v1/attestation-results")
-    async def attestation_results(request: Request) -> Response:
-        raw = await read_body(request)
-        asked = BrokerRequest.decode(raw).body
+    def attestation_results(request: Annotated[PartyRequest, Depends(gate.admit)]) -> Response:
+        asked = BrokerRequest.decode(request.body).body
         if not isinstance(asked, IssueToken | AppraiseEvidence):
             raise FormatError("format.message", expected="issue-token or appraise-evidence", seen=asked.type)
-        answer = _expect(reply_of(await run_in_threadpool(relay.ask, raw)), AttestationToken)
+        answer = _expect(reply_of(relay.ask(request.body)), AttestationToken)
         return Response(answer.token, media_type=EAT_JWT)
 
-    @router.get("/v1/jwks.json")
+    @router.get("/v1/jwks.json", dependencies=[Depends(strangers.admit)])
     def jwks() -> Response:
         request = BrokerRequest(nonce=secrets.token_bytes(_NONCE_BYTES), body=ShowTokenKey())
         shown = _expect(reply_of(relay.ask(request.encode())), TokenKeyShown)

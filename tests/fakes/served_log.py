@@ -7,9 +7,13 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from common.errors import refusal_of
+from common.identifiers import PartyKey
+from common.untrusted.http_identity import RequestGate
 from common.untrusted.http_refusals import answer_refusals
+from common.untrusted.request_quota import RequestQuota
 from services.attestation.log_routes import log_router
 from services.attestation.log_store import LogStore
+from services.attestation.strangers import Strangers
 from tests.fakes.broker_world import BrokerWorld
 
 
@@ -27,11 +31,20 @@ class LogFiles:
         return self._world.store.read_entry(number)
 
 
+class AllEnrolled:
+    """A registry in which everybody is enrolled."""
+
+    def is_enrolled(self, party: PartyKey) -> bool:  # noqa: ARG002
+        return True
+
+
 def log_service(world: BrokerWorld) -> TestClient:
     """A service that has just started: it has read nothing of the log yet."""
+    gate = RequestGate(AllEnrolled())
+    strangers = Strangers(RequestQuota(1000, 1000), gate)
     app = FastAPI()
     answer_refusals(app)
-    app.include_router(log_router(world.handle, LogStore(LogFiles(world))))
+    app.include_router(log_router(world.handle, LogStore(LogFiles(world)), gate, strangers))
     return TestClient(app)
 
 

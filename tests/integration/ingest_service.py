@@ -11,6 +11,7 @@ import httpx
 import uvicorn
 from fastapi import FastAPI
 
+from common.crypto.key_file import Identity
 from common.messages.signed import Signed
 from services.attestation.app import build as build_attestation
 from services.attestation.log_store import LogStore
@@ -66,12 +67,34 @@ class CoreRelay:
         return self._world.handle(raw)
 
 
-@contextlib.contextmanager
-def attestation_service(directory: Path, world: BrokerWorld) -> Iterator[str]:
-    """The attestation service's HTTP rim in front of the core."""
+def registry_url(directory: Path) -> str:
+    """The address of the registry of a test's services."""
+    return f"sqlite:///{directory}/registry.sqlite"
+
+
+def operator_identity(directory: Path) -> Path:
+    """The key file with which a test's services sign, made at first use."""
+    path = directory / "operator.json"
+    if not path.exists():
+        Identity.generate("operator", unsafe_simulation=True).write(path)
+    return path
+
+
+def attestation_settings(directory: Path, world: BrokerWorld, **more: Any) -> AttestationSettings:
+    """Of a service that knows the test's operator and registry."""
     release = directory / "release.json"
     release.write_bytes(world.release.encode())
-    settings = AttestationSettings(state_directory=directory, listen_port=0, launcher=directory, release_file=release)
+    operator = Identity.read(operator_identity(directory)).signing_key.party
+    return AttestationSettings(
+        state_directory=directory, listen_port=0, launcher=directory, release_file=release,
+        database_url=registry_url(directory), services=(operator,), **more,
+    )  # fmt: skip
+
+
+@contextlib.contextmanager
+def attestation_service(directory: Path, world: BrokerWorld, **more: Any) -> Iterator[str]:
+    """The attestation service's HTTP rim in front of the core."""
+    settings = attestation_settings(directory, world, **more)
     with served(build_attestation(settings, CoreRelay(world))) as url:  # type: ignore[arg-type]
         yield url
 
@@ -83,10 +106,11 @@ class IngestService:
         self.world = world
         self.settings = IngestSettings(
             listen_port=0,
-            database_url=f"sqlite:///{directory}/registry.sqlite",
+            database_url=registry_url(directory),
             object_directory=directory / "objects",
             amqp_url=amqp_url,
             attestation_url=attestation_url,
+            operator_identity=operator_identity(directory),
             open_enrolment=True,
         )
         self.url, self.ingest = "", build(self.settings)

@@ -34,9 +34,11 @@ from common.messages.attestation import RegisterDataset, Registered, UpdatePolic
 from common.messages.evidence import TrustLevel
 from common.messages.objects import DatasetManifest, ObjectRef
 from common.messages.signed import Signed, sign
+from common.untrusted.database import Database
+from common.untrusted.registry import Registry
 from services.attestation.settings import AttestationSettings
 from tests.fakes.installation import Installation
-from tests.integration.ingest_service import SECONDS, eventually
+from tests.integration.ingest_service import SECONDS, eventually, registry_url
 
 ROOT: Final = Path(__file__).parents[2]
 
@@ -49,10 +51,11 @@ class Service:
         with socket.create_server(("127.0.0.1", 0)) as probe:
             self.port = probe.getsockname()[1]
         self.url, self.state = f"http://127.0.0.1:{self.port}", directory / "state"
+        self.registry = Registry(Database(registry_url(directory)))
         self._file, self._log = directory / "settings.json", directory / "log"
         settings = AttestationSettings(
             state_directory=self.state, listen_port=self.port, launcher=self.installation.settings(),
-            release_file=self.installation.state / "release" / "release.json",
+            release_file=self.installation.state / "release" / "release.json", database_url=registry_url(directory),
         )  # fmt: skip
         with os.fdopen(os.open(self._file, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
             file.write(settings.model_dump_json())
@@ -83,6 +86,7 @@ class Service:
         trust = self.installation.trust
         broker = describe_broker(endpoints, trust, self.installation.release, TrustLevel.SIMULATION)
         party.pin(PinnedTrust(endpoints=endpoints, trust_settings=trust, release=release, broker=broker.genesis))
+        self.registry.enrol(party.identity.signing_key.party, 0)
         return party
 
 
@@ -168,6 +172,15 @@ def test_others_verify_the_same_log_and_read_nothing_of_it(service: Service, tmp
     assert verified["untold"] > 0
     assert [one["type"] for one in cloister(auditor, "show", "--dataset", dataset_id)] == ["log-verified"]
     assert dataset_id.encode() not in (tmp_path / "log").read_bytes()
+
+
+def test_a_stranger_does_not_say_himself_whose_allowance_he_uses(service: Service) -> None:
+    with httpx.Client(trust_env=False) as http:
+        answers = (
+            http.get(f"{service.url}/v1/log/head", headers={"x-forwarded-for": f"203.0.113.{number % 256}"})
+            for number in range(2_000)
+        )
+        assert any(answer.status_code == httpx.codes.TOO_MANY_REQUESTS for answer in answers)
 
 
 def test_a_log_that_was_changed_on_disk_is_caught(service: Service, tmp_path: Path) -> None:

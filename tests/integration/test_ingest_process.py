@@ -19,7 +19,7 @@ from services.ingest.settings import IngestSettings
 from tests.conftest import Broker
 from tests.fakes.broker_world import BrokerWorld, Party
 from tests.fakes.ingest_world import PartyClient, register_bundle, register_dataset, sealed_bytes, signed_order
-from tests.integration.ingest_service import SECONDS, attestation_service, eventually
+from tests.integration.ingest_service import SECONDS, attestation_service, eventually, operator_identity, registry_url
 
 ROOT = Path(__file__).parents[2]
 MARKER = b"CANARY-unlikely-to-be-said"
@@ -35,10 +35,11 @@ class Process:
         self._settings = directory / "settings.json"
         settings = IngestSettings(
             listen_port=self.port,
-            database_url=f"sqlite:///{directory}/registry.sqlite",
+            database_url=registry_url(directory),
             object_directory=directory / "objects",
             amqp_url=amqp_url,
             attestation_url=attestation_url,
+            operator_identity=operator_identity(directory),
             open_enrolment=True,
         )
         with os.fdopen(os.open(self._settings, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:

@@ -19,10 +19,10 @@ from common.errors import AppraisalError, AuthenticityError, NotFoundError
 from common.messages.measured_files import MeasuredFiles
 from common.messages.release import Release, ReleaseRevocation
 from common.messages.signed import Signed, sign
-from services.attestation.app import build
-from services.attestation.settings import AttestationSettings
+from common.untrusted.database import Database
+from common.untrusted.registry import Registry
 from tests.fakes.broker_world import QUERY, BrokerWorld
-from tests.integration.ingest_service import CoreRelay, served
+from tests.integration.ingest_service import attestation_service, registry_url
 
 pytestmark = pytest.mark.integration
 
@@ -41,19 +41,15 @@ def files(world: BrokerWorld) -> MeasuredFiles:
 @pytest.fixture
 def endpoints(tmp_path: Path, world: BrokerWorld, files: MeasuredFiles) -> Iterator[Endpoints]:
     """The attestation service with that list."""
-    (tmp_path / "release.json").write_bytes(world.release.encode())
     (tmp_path / "files.json").write_bytes(files.encode())
-    settings = AttestationSettings(
-        state_directory=tmp_path, listen_port=0, launcher=tmp_path, release_file=tmp_path / "release.json",
-        measured_files=tmp_path / "files.json",
-    )  # fmt: skip
-    with served(build(settings, CoreRelay(world))) as url:  # type: ignore[arg-type]
+    with attestation_service(tmp_path, world, measured_files=tmp_path / "files.json") as url:
         yield Endpoints(attestation=url, ingest=url, query=url)
 
 
 def pinned(directory: Path, world: BrokerWorld, endpoints: Endpoints, release: Signed) -> OwnParty:
     party = OwnParty.create(directory / "home" / "owner", "owner", unsafe_simulation=True)
     party.pin(PinnedTrust(endpoints=endpoints, trust_settings=world.trust, release=release, broker=world.genesis))
+    Registry(Database(registry_url(directory))).enrol(party.identity.signing_key.party, 0)
     return party
 
 
@@ -80,16 +76,13 @@ def test_a_host_that_publishes_another_list_is_refused(
 
 
 def test_where_no_list_is_published_there_is_none(tmp_path: Path, world: BrokerWorld) -> None:
-    settings = AttestationSettings(
-        state_directory=tmp_path, listen_port=0, launcher=tmp_path, release_file=tmp_path / "release.json"
-    )
-    with served(build(settings, CoreRelay(world))) as url:  # type: ignore[arg-type]
+    with attestation_service(tmp_path, world) as url:
         service = AttestationService(Endpoints(attestation=url, ingest=url, query=url))
         with pytest.raises(NotFoundError, match=r"not_found\.path"):
             service.measured_files()
 
 
-def test_anybody_brings_a_revocation_that_enough_release_keys_signed(
+def test_any_identity_brings_a_revocation_that_enough_release_keys_signed(
     tmp_path: Path, world: BrokerWorld, endpoints: Endpoints
 ) -> None:
     party = pinned(tmp_path, world, endpoints, world.release)

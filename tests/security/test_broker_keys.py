@@ -16,7 +16,7 @@ from common.key_retrieval import Launch, attest_and_fetch
 from common.messages.attestation import Admission, BrokerReply, Registered
 from common.messages.evidence import Collateral, TrustLevel
 from common.messages.signed import Signed, sign
-from services.attestation.policy import require_document_fits
+from common.policy_rules import require_document_fits
 from tests.fakes.broker_world import PARAMSERVER, QUERY, TRAINER, BrokerWorld, MemoryStore, Party
 from tests.security.canary import Scanner
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 from fastapi.testclient import TestClient
@@ -20,9 +21,11 @@ from client.witnessing import Witness
 from common.broker_channel import open_reply
 from common.broker_verification import VerifiedBroker, broker_binding, verify_broker
 from common.crypto.key_file import Identity
+from common.crypto.signing import SigningKey
 from common.enclave.roles import ROLES
 from common.enclave.simulated_platform import SimulatedPlatform
 from common.errors import AppraisalError, FreshnessError, UnavailableError
+from common.http_signatures import sign_request
 from common.identifiers import ChallengeId, JobId, MrEnclave
 from common.messages.attestation import (
     Admit,
@@ -110,30 +113,40 @@ def test_it_comes_back_after_a_kill_as_the_same_broker_in_a_new_epoch(
 def test_over_http_every_answer_is_the_enclaves_and_nothing_too_large_reaches_it(
     installation: Installation, tmp_path: Path
 ) -> None:
+    operator = SigningKey.generate()
     settings = AttestationSettings(
         state_directory=tmp_path, listen_port=0, launcher=installation.settings(),
         release_file=installation.state / "release" / "release.json",
+        database_url=f"sqlite:///{tmp_path}/registry.sqlite", services=(operator.party,),
     )  # fmt: skip
     with running(settings.launcher, tmp_path / "broker", settings.start) as relay:
         http = TestClient(build(settings, relay))
+
+        def post(path: str, content: bytes) -> httpx.Response:
+            headers = sign_request(operator, "POST", f"http://testserver{path}", content)
+            answer: httpx.Response = http.post(path, content=content, headers=headers)
+            return answer
+
         request = BrokerRequest(nonce=secrets.token_bytes(32), body=DescribeBroker()).encode()
         raw = http.post("/v1/broker", content=request).content
         verified = verify_broker(raw, request, installation.trust, installation.release, int(time.time()))
-        malformed = http.post("/v1/broker", content=b"not a request")
+        malformed = post("/v1/broker", b"not a request")
         assert malformed.status_code == 200
         reply = BrokerReply.decode(Signed.decode(malformed.content).payload)
         assert reply.body == Refused(code="format.message")
-        too_large = http.post("/v1/broker", content=b" " * (MAX_MESSAGE_BYTES + 1))
+        too_large = post("/v1/broker", b" " * (MAX_MESSAGE_BYTES + 1))
         assert (too_large.status_code, too_large.json()["code"]) == (413, "format.too_large")
         assert Signed.decode(http.get("/v1/release").content).digest
         assert http.get("/readyz").json() == {"ready": True, "waiting_for": []}
-        require_token_routes(http, verified)
+        require_token_routes(http, post, verified)
         assert verified.genesis.witnesses == ()
     assert http.get("/readyz").json() == {"ready": False, "waiting_for": ["enclave"]}
     assert http.post("/v1/broker", content=request).json()["code"] == "unavailable.broker"
 
 
-def require_token_routes(http: TestClient, verified: VerifiedBroker) -> None:
+def require_token_routes(
+    http: TestClient, post: Callable[[str, bytes], httpx.Response], verified: VerifiedBroker
+) -> None:
     """The key set is certified by the key that was quoted; what is refused is refused as JSON, and alike."""
     (key,) = http.get("/v1/jwks.json").json()["keys"]
     certificate = Signed.decode(base64.urlsafe_b64decode(key["cloister_certificate"] + "=="))
@@ -143,9 +156,9 @@ def require_token_routes(http: TestClient, verified: VerifiedBroker) -> None:
     unknown = IssueToken(job_id=JobId("job_" + "0" * 32), launch=certified.key)
     for body, status, code in ((unknown, 404, "not_found.job"), (DescribeBroker(), 400, "format.message")):
         request = BrokerRequest(nonce=secrets.token_bytes(32), body=body).encode()
-        answer = http.post("/v1/attestation-results", content=request)
+        answer = post("/v1/attestation-results", request)
         assert (answer.status_code, answer.json()["code"]) == (status, code)
-    assert http.post("/v1/attestation-results", content=b"{").status_code == 400
+    assert post("/v1/attestation-results", b"{").status_code == 400
 
 
 def test_collateral_is_laid_beside_a_request_that_stays_as_it_is(installation: Installation, tmp_path: Path) -> None:
@@ -171,7 +184,7 @@ def test_one_changed_byte_of_code_is_not_the_broker_and_opens_no_state(
     with running(installation.settings(), tmp_path / "broker") as relay:
         describe(relay, installation)
     root = installation.copy_of_code(BROKER, tmp_path / "code")
-    source = root / "services/attestation/policy.py"
+    source = root / "common/policy_rules.py"
     source.write_bytes(source.read_bytes().replace(b"What the parties", b"what the parties", 1))
     changed = installation.settings(code_root=root)
     with running(changed, tmp_path / "fresh") as relay, pytest.raises(AppraisalError, match="appraisal.measurement"):
@@ -181,7 +194,13 @@ def test_one_changed_byte_of_code_is_not_the_broker_and_opens_no_state(
     try:
         wait_until(lambda: relay.refused is not None)
         assert relay.refused == "authenticity.sealed_state"
-        settings = AttestationSettings(state_directory=tmp_path, listen_port=0, launcher=changed, release_file=tmp_path)
+        settings = AttestationSettings(
+            state_directory=tmp_path,
+            listen_port=0,
+            launcher=changed,
+            release_file=tmp_path,
+            database_url=f"sqlite:///{tmp_path}/registry.sqlite",
+        )
         ready = TestClient(build(settings, relay)).get("/readyz")
         assert (ready.status_code, ready.json()["waiting_for"]) == (503, ["sealed_state", "enclave"])
         with pytest.raises(UnavailableError, match="unavailable.broker"):

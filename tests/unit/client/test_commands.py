@@ -23,6 +23,7 @@ COMMANDS = [
     "policy check",
     "policy explain",
     "policy diff",
+    "policy try",
     "policy approve",
     "owner train",
     "owner watch",

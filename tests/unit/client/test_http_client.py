@@ -6,11 +6,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from client.http_client import ServiceClient
+from client.http_client import PATIENT_TIMES, ServiceClient
 from common.crypto import SigningKey
 from common.errors import QuotaError, UnavailableError
 from common.http_signatures import SignedRequest, Target, verify_request
 
+BUSY: list[SignedRequest] = []
 SEEN: list[tuple[SignedRequest, bytes]] = []
 
 
@@ -27,16 +28,28 @@ class _Service(BaseHTTPRequestHandler):
         self._answer(200, b"done")
 
     def do_GET(self) -> None:
+        if self.path == "/busy":
+            self._answer_at_last()
+            return
         status, body = {
+            "/flood": (429, b'{"code":"quota.requests","mender":"sender","mend":"..."}'),
             "/quota": (413, b'{"code":"quota.bytes","mender":"operator","mend":"..."}'),
             "/prose": (500, b"<html>oops</html>"),
             "/moved": (302, b""),
         }[self.path]
         self._answer(status, body)
 
+    def _answer_at_last(self) -> None:
+        """The third of three requests, each signed anew, is answered."""
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        target = Target.of("GET", f"http://{self.headers['host']}{self.path}")
+        BUSY.append(verify_request(target, headers, now=_now()))
+        self._answer(*((200, b"done") if len(BUSY) == 3 else (429, b"{}")))
+
     def _answer(self, status: int, body: bytes) -> None:
         self.send_response(status)
         self.send_header("location", "/elsewhere")
+        self.send_header("retry-after", "3600")
         self.send_header("content-length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -73,6 +86,17 @@ def test_a_request_is_signed_by_its_party_over_its_body(address: str) -> None:
 def test_a_services_refusal_is_raised_as_what_it_is(address: str) -> None:
     with pytest.raises(QuotaError, match="quota.bytes"):
         ServiceClient(address).get("/quota")
+
+
+def test_what_is_over_quota_is_sent_again_after_a_while(address: str) -> None:
+    waited: list[float] = []
+    client = ServiceClient(address, SigningKey.generate(), pause=waited.append)
+    assert client.get("/busy") == b"done"
+    assert len({request.nonce for request in BUSY}) == 3
+    assert waited == [5, 5]  # the service asked for an hour
+    with pytest.raises(QuotaError, match="quota.requests"):
+        client.get("/flood")
+    assert len(waited) == 2 + PATIENT_TIMES - 1
 
 
 @pytest.mark.parametrize("path", ["/prose", "/moved"])

@@ -18,12 +18,16 @@ from common.messages.collateral import CollateralName
 from common.messages.evidence import AllowedRoot, Collateral
 from common.untrusted.collateral_cache import CollateralCache
 from common.untrusted.collateral_service import CollateralLimits, CollateralService
+from common.untrusted.http_identity import RequestGate
 from common.untrusted.http_refusals import answer_refusals
 from common.untrusted.pcs_client import PcsClient
+from common.untrusted.request_quota import RequestQuota
 from services.attestation.collateral_routes import collateral_router
 from services.attestation.settings import AttestationSettings
+from services.attestation.strangers import Strangers
 from tests.fakes.broker_world import BrokerWorld
 from tests.fakes.pcs_server import PcsDouble, serving
+from tests.fakes.served_log import AllEnrolled
 
 PKI = SimulatedPki.generate(datetime.now(UTC))
 PIECES = PKI.collateral(datetime.now(UTC))
@@ -34,7 +38,7 @@ PATH = "/v1/collateral/sgx/c0ffee000000/platform"
 def application(service: CollateralService | None) -> FastAPI:
     app = FastAPI()
     answer_refusals(app)
-    app.include_router(collateral_router(service))
+    app.include_router(collateral_router(service, Strangers(RequestQuota(1000, 1000), RequestGate(AllEnrolled()))))
     return app
 
 
@@ -110,7 +114,13 @@ def test_strangers_who_ask_for_the_unknown_do_not_hold_up_more_than_a_few_thread
 
 
 def settings(directory: Path, **changes: Any) -> AttestationSettings:
-    fields = {"state_directory": str(directory), "listen_port": 1, "launcher": "/l", "release_file": "/r"}
+    fields = {
+        "state_directory": str(directory),
+        "listen_port": 1,
+        "launcher": "/l",
+        "release_file": "/r",
+        "database_url": "sqlite://",
+    }
     path = directory / "settings.json"
     path.write_text(json.dumps(fields | changes))
     path.chmod(0o600)

@@ -8,8 +8,8 @@ from common.errors import PolicyError
 from common.messages.attestation import Registered
 from common.messages.sandbox_bounds import SandboxBounds
 from common.messages.signed import sign
+from common.policy_rules import allowed_columns
 from common.sandbox.protocol import SandboxLimits
-from services.attestation.policy import allowed_columns
 from tests.fakes.broker_world import MEASUREMENTS, PARAMSERVER, QUERY, SCHEDULE, TRAINER, BrokerWorld, Party, SealedData
 from tests.unit.services.attestation.test_budget import Served
 from tests.unit.services.attestation.test_registration import next_policy

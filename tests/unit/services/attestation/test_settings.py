@@ -10,7 +10,7 @@ from services.attestation.settings import AttestationSettings
 WITNESS = "ab" * 32
 GOOD = {
     "state_directory": "/s", "listen_port": 1, "launcher": "/l", "release_file": "/r", "witnesses": [WITNESS],
-    "witness_quorum": 1, "redis_url": "of another service",
+    "witness_quorum": 1, "redis_url": "of another service", "database_url": "sqlite://",
 }  # fmt: skip
 
 

@@ -1,0 +1,81 @@
+"""What a data set or bundle was charged before a decision, as far as a log tells (side: owner).
+
+Kept twice: as it was, and as it would have been. A log says how many answers a block had, not how many bits each
+carried, and of what was refused it can't say what would have followed: such counts have bounds.
+"""
+
+import math
+from collections import defaultdict
+from typing import Final
+
+from client.past_facts import Counted, Facts, NotHeld
+from common.identifiers import ModelId
+from common.messages.decision_log import LogEntry
+
+COUNTED: Final = frozenset({"max_jobs", "max_bits", "answers_total"})
+"""Fields of terms that these counts are held against."""
+
+_NO_JOBS: Final = Counted("how many jobs came before it", 0, 0)
+_NO_BITS: Final = Counted("how many bits left before it", 0, 0)
+_NO_ANSWERS: Final = Counted("how many answers came before it", 0, 0)
+_FOLLOWED: Final = "what would have followed a decision that would have been allowed"
+
+
+class Counts:
+    """Of one data set, whose answers count together, or of one bundle, whose answers count by model."""
+
+    def __init__(self, *, by_model: bool) -> None:
+        self._by_model, self._jobs, self._bits = by_model, _NO_JOBS, _NO_BITS
+        self._answers = defaultdict[ModelId | None, Counted](lambda: _NO_ANSWERS)
+        self._unknown = 0.0
+
+    @property
+    def left_open(self) -> bool:
+        """Whether more may have come about than the log tells."""
+        return self._unknown > 0
+
+    def facts(self, entry: LogEntry, known: Facts) -> Facts:
+        """The counters before this entry, and what it asks for."""
+        asked = {
+            "accept-order": known["order_bits"],
+            "admit-launch": known["attempt_bits"],
+            "draw-budget": Counted("how many bits an answer carries", 0, math.inf),
+        }
+        return {
+            "jobs_before": self._jobs,
+            "bits_spent": self._bits,
+            "bits_asked": asked.get(entry.decision, 0),
+            "answers_given": _opened(self._answers[self._model(entry)], self._unknown),
+            "answers_asked": entry.subjects.answers or 1,
+        }
+
+    def charge(self, entry: LogEntry, known: Facts, *, surely: bool, answers: int = 0) -> None:
+        """Charge for a decision that came about, or may have. `answers` of a block, not all that it asked for."""
+        certain = 1 if surely else 0
+        if entry.decision == "accept-order":
+            self._jobs = _grown(self._jobs, certain, 1)
+        elif entry.decision == "admit-launch" and entry.subjects.role == "trainer":
+            bits = known["attempt_bits"]
+            least, most = (0, math.inf) if isinstance(bits, NotHeld) else (bits, bits)
+            self._bits = _grown(self._bits, certain * least, most)
+        elif entry.decision == "draw-budget" and answers:
+            self._bits = _grown(self._bits, 0, math.inf)
+            model = self._model(entry)
+            self._answers[model] = _grown(self._answers[model], certain * answers, answers)
+
+    def leave_open(self, entry: LogEntry) -> None:
+        """A decision would have been allowed, and nobody knows what would have followed."""
+        if entry.decision == "accept-order":
+            self._jobs = _opened(self._jobs, 1)
+        self._bits, self._unknown = _opened(self._bits, math.inf), math.inf
+
+    def _model(self, entry: LogEntry) -> ModelId | None:
+        return entry.subjects.model if self._by_model else None
+
+
+def _opened(counted: Counted, most: float) -> Counted:
+    return Counted(_FOLLOWED, counted.least, counted.most + most) if most else counted
+
+
+def _grown(counted: Counted, least: float, most: float) -> Counted:
+    return Counted(counted.what, counted.least + least, counted.most + most)

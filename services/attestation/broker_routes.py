@@ -1,0 +1,35 @@
+"""The key broker over HTTP (side: host).
+
+POST /v1/broker    encoded BrokerRequest -> encoded Signed(BrokerReply); 200 whenever the enclave answered: refusals
+                   are inside and signed. The request is signed (common/http_signatures) by one of `callers`;
+                   `describe-broker` alone needs no signature.
+"""
+
+from collections.abc import Callable
+
+from fastapi import APIRouter, Request, Response
+from fastapi.concurrency import run_in_threadpool
+
+from common.untrusted.http_identity import RequestGate, is_signed
+from common.untrusted.http_refusals import OCTETS
+from services.attestation.callers import Callers
+from services.attestation.strangers import Strangers, read_description_request
+
+
+def broker_router(
+    ask: Callable[[bytes], bytes], gate: RequestGate, callers: Callers, strangers: Strangers
+) -> APIRouter:
+    """The route; `ask` carries a request to the enclave."""
+    router = APIRouter()
+
+    @router.post("/v1/broker")
+    async def broker(request: Request) -> Response:
+        if not is_signed(request):
+            async with strangers.inside(request):
+                raw = await read_description_request(request)
+                return Response(await run_in_threadpool(ask, raw), media_type=OCTETS)
+        admitted = await gate.admit(request)
+        callers.require_may_ask(admitted.party, admitted.body)
+        return Response(await run_in_threadpool(ask, admitted.body), media_type=OCTETS)
+
+    return router

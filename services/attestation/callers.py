@@ -1,0 +1,117 @@
+"""Who may ask the key broker what, over HTTP, and how often (side: host).
+
+    identities   whoever is enrolled in the registry, as with ingest: documents, revocations, ledgers, tokens, the log
+    services     this operator's own, by key: also what the relays of enclaves carry
+    witnesses    by key, those of the broker's genesis: also to wait for a head and confirm it
+    strangers    nobody's signature: what `strangers` lets in
+
+That opens nothing: inside, every document proves its party, and every enclave itself. It keeps strangers from driving
+out challenges and from filling the broker's state.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Collection
+from typing import Final
+
+from common.errors import AuthenticityError, Refusal
+from common.identifiers import PartyKey
+from common.messages.attestation import (
+    AcceptOrder,
+    Admit,
+    AppraiseEvidence,
+    AwaitHead,
+    BrokerRequest,
+    CompleteJob,
+    ConfirmHead,
+    DescribeBroker,
+    DrawBudget,
+    IssueChallenge,
+    IssueToken,
+    ListMembers,
+    ReadLedger,
+    RegisterBundle,
+    RegisterDataset,
+    RenewLease,
+    Revoke,
+    RevokeRelease,
+    ShowTokenKey,
+    SignHead,
+    UpdatePolicy,
+)
+from common.untrusted.http_identity import Enrolled
+from common.untrusted.request_quota import RequestQuota
+
+OF_ALL: Final = (
+    DescribeBroker,
+    RegisterDataset,
+    UpdatePolicy,
+    RegisterBundle,
+    AcceptOrder,
+    ListMembers,
+    Revoke,
+    RevokeRelease,
+    ReadLedger,
+    SignHead,
+    IssueToken,
+    AppraiseEvidence,
+    ShowTokenKey,
+)
+OF_SERVICES: Final = (IssueChallenge, Admit, RenewLease, CompleteJob, DrawBudget)
+OF_WITNESSES: Final = (ConfirmHead, AwaitHead)
+
+SERVICE_REQUESTS_PER_SECOND: Final = 2_000
+SERVICE_BURST: Final = 8_000
+"""Of each service or witness: far more than one broker answers."""
+
+REMEMBERED_SECONDS: Final = 60.0
+"""How long an identity counts as enrolled without asking the registry again; nobody is ever struck off."""
+
+MAX_REMEMBERED: Final = 100_000
+
+
+class Callers:
+    """`Enrolled` of this service. Thread-safe."""
+
+    def __init__(
+        self,
+        registry: Enrolled,
+        quota: RequestQuota,
+        *,
+        services: Collection[PartyKey] = (),
+        witnesses: Collection[PartyKey] = (),
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._registry, self._services, self._witnesses = registry, frozenset(services), frozenset(witnesses)
+        self._quota, self._own_quota = quota, RequestQuota(SERVICE_REQUESTS_PER_SECOND, SERVICE_BURST)
+        self._now, self._lock, self._known = now, threading.Lock(), dict[PartyKey, float]()
+
+    def is_enrolled(self, party: PartyKey) -> bool:
+        """Whether this party may ask anything."""
+        if party in self._services | self._witnesses or self._known.get(party, 0.0) > self._now():
+            return True
+        if not self._registry.is_enrolled(party):
+            return False
+        with self._lock:
+            if len(self._known) >= MAX_REMEMBERED:
+                self._known.clear()
+            self._known[party] = self._now() + REMEMBERED_SECONDS
+        return True
+
+    def charge(self, party: PartyKey) -> None:
+        """Count one request of this party. Raises `QuotaError` (quota.requests)."""
+        own = party in self._services | self._witnesses
+        (self._own_quota if own else self._quota).charge(party)
+
+    def require_may_ask(self, party: PartyKey, raw: bytes) -> None:
+        """Raise `AuthenticityError` (authenticity.http_role) for what is another's to ask.
+
+        What is no request the enclave refuses itself, with its signature.
+        """
+        try:
+            body = BrokerRequest.decode(raw).body
+        except Refusal:
+            return
+        kept = ((OF_SERVICES, self._services), (OF_WITNESSES, self._witnesses))
+        if not isinstance(body, OF_ALL) and not any(isinstance(body, kinds) and party in keys for kinds, keys in kept):
+            raise AuthenticityError("authenticity.http_role", expected=f"who may send {body.type}", seen=party)

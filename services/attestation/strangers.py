@@ -1,0 +1,84 @@
+"""What is answered without a signature, and how much of it (side: host).
+
+Whoever is about to enrol must see first whom to trust: the broker's description with its quote, release, collateral,
+the key set of tokens; and heads and proofs of the log are anybody's to check. Each address has an allowance, and all
+strangers together hold few of the service's threads, so that they hold up nobody who is enrolled.
+"""
+
+import contextlib
+import ipaddress
+from collections.abc import AsyncIterator
+from typing import Final
+
+from fastapi import Request
+
+from common.errors import AuthenticityError, Refusal, UnavailableError
+from common.messages.attestation import BrokerRequest, DescribeBroker
+from common.untrusted.http_bodies import read_body
+from common.untrusted.http_identity import RequestGate, is_signed
+from common.untrusted.request_quota import RequestQuota
+
+MAX_INSIDE: Final = 32
+"""Requests of strangers that are answered at once."""
+
+MAX_BODY_BYTES: Final = 4096
+"""`describe-broker` with its nonce takes a tenth of it."""
+
+
+class Strangers:
+    """Lets unsigned requests in, within bounds. To be used from one event loop."""
+
+    def __init__(self, quota: RequestQuota, gate: RequestGate) -> None:
+        self._quota, self._gate, self._inside = quota, gate, 0
+
+    async def admit(self, request: Request) -> AsyncIterator[None]:
+        """A dependency of routes that are open to all; who signs is judged and counted as anywhere else.
+
+        Raises `QuotaError` (quota.requests) for an address that asks too often, `UnavailableError` (unavailable.full).
+        """
+        if is_signed(request):
+            await self._gate.admit(request)
+            yield
+        else:
+            async with self.inside(request):
+                yield
+
+    @contextlib.asynccontextmanager
+    async def inside(self, request: Request) -> AsyncIterator[None]:
+        """While one unsigned request is answered; raises as `admit`."""
+        self._quota.charge(_address(request))
+        if self._inside >= MAX_INSIDE:
+            raise UnavailableError("unavailable.full")
+        self._inside += 1
+        try:
+            yield
+        finally:
+            self._inside -= 1
+
+
+async def read_description_request(request: Request) -> bytes:
+    """The body of an unsigned request to the broker.
+
+    Raises `FormatError` (format.too_large), `AuthenticityError` (authenticity.http_signature) unless it is
+    `describe-broker`.
+    """
+    raw = await read_body(request, MAX_BODY_BYTES)
+    try:
+        open_to_all = isinstance(BrokerRequest.decode(raw).body, DescribeBroker)
+    except Refusal:
+        open_to_all = False
+    if not open_to_all:
+        raise AuthenticityError("authenticity.http_signature", expected="a signed request, or describe-broker")
+    return raw
+
+
+def _address(request: Request) -> str:
+    """Whose allowance it is: the connection's address, of IPv6 the first 64 bits, which one host has for itself."""
+    host = "" if request.client is None else request.client.host
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is None:
+        return str(ipaddress.ip_network((address, 64), strict=False))
+    return str(address)
