@@ -49,6 +49,7 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     "freshness.challenge": ("operator", "let the enclave ask for a new challenge"),
     "freshness.order": ("owner", "sign a new order: this one was used or its time is over"),
     "freshness.grant": ("owner", "issue a new grant with `cloister owner grant`"),
+    "freshness.recovery": ("sender", "nothing: this identity was revoked or replaced already, and that is final"),
     "freshness.policy": ("owner", "sign the newest policy version with `cloister owner policy`"),
     "freshness.attempt": ("operator", "nothing: a newer attempt holds this slot"),
     "freshness.lease": ("operator", "let the enclave reach the attestation service: its lease was not renewed"),
@@ -80,6 +81,10 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     "appraisal.floor": ("sender", "use real hardware, or an identity made by `cloister keygen --unsafe-simulation`"),
     "appraisal.trust_level": ("operator", "use a platform of the demanded trust level"),
     # -- policy
+    "policy.identity": (
+        "sender",
+        "sign with the identity that replaced this one (`cloister identity replace`), or with one that is in force",
+    ),
     "policy.signer": ("owner", "let the party that the policy names sign it"),
     "policy.broker": ("owner", "sign it for this key broker (`cloister owner pin`)"),
     "policy.provider": ("owner", "name the provider in the policy (`cloister owner policy`)"),
@@ -125,6 +130,10 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     "not_found.launch": ("sender", "name a launch of the broker's member list that holds its slot or placement"),
     "not_found.path": ("sender", "use a documented method and path (docs/formats.md)"),
     "not_found.file": ("sender", "name a file or directory that is there and that you may read"),
+    "not_found.recovery_key": (
+        "sender",
+        "name a recovery key whose identity this key broker knows; else revoke data sets, jobs and grants one by one",
+    ),
     "not_found.grant": (
         "sender",
         "name a grant that is there: `cloister owner grant` makes one, for the user to be handed",
@@ -133,6 +142,10 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     "conflict.object": ("sender", "upload the bytes that the manifest states"),
     "conflict.incomplete": ("sender", "send the missing leaves, then complete the upload"),
     "conflict.identity": ("sender", "choose another name: a key file is never overwritten"),
+    "conflict.identity_card": (
+        "sender",
+        "use another identity: this one became known with another recovery key, or none, and only that key changes it",
+    ),
     "conflict.sealed_directory": ("sender", "name a new directory (`-o`): what was sealed is never overwritten"),
     "conflict.release_file": ("sender", "name another file: a release is drafted once, and signed where it lies"),
     "conflict.registered": ("sender", "nothing: it is registered already under other terms"),

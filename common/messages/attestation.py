@@ -26,6 +26,7 @@ from common.identifiers import (
 )
 from common.messages.base import Count, Message, Seconds
 from common.messages.evidence import Evidence
+from common.messages.identity import BindIdentity, IdentityBound, RecoverIdentity
 from common.messages.objects import BundlePublication, DatasetManifest
 from common.messages.policy import AnswerDetail, PublicKey, TrustLevelName
 from common.messages.signed import Signed
@@ -300,6 +301,8 @@ RequestBody = Annotated[
     | DrawBudget
     | Revoke
     | RevokeRelease
+    | BindIdentity
+    | RecoverIdentity
     | ReadLedger
     | ConfirmHead
     | SignHead
@@ -367,13 +370,20 @@ class Challenge(Message):
 class DatasetTerms(Message):
     """What a member reads of one data set: its objects and the owner that reports are sealed to.
 
-    `columns` None: all of them. A trainer drops others as soon as it has opened the data.
+    `columns` None: all of them. A trainer drops others as soon as it has opened the data. `successors` are the keys
+    that the owner's identity has had since the manifest was signed, in order.
     """
 
     dataset_id: DatasetId
     manifest: DatasetManifest
     report_key: PublicKey
     columns: tuple[ColumnName, ...] | None = None
+    successors: tuple[PartyKey, ...] = ()
+
+    @property
+    def owner_keys(self) -> tuple[PartyKey, ...]:
+        """All keys of the owner's identity; the last is whom reports are sealed to."""
+        return (self.manifest.owner, *self.successors)
 
 
 class LaunchTerms(Message):
@@ -555,6 +565,7 @@ ReplyBody = Annotated[
     | Completed
     | BudgetBlock
     | Revoked
+    | IdentityBound
     | LedgerReply
     | Confirmed
     | HeadSigned

@@ -3,7 +3,7 @@
 Pure: documents whose signatures were checked, public facts and a time in; nothing out, or `PolicyError`.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from common.errors import ConfinementError, FreshnessError, PolicyError
@@ -12,6 +12,9 @@ from common.messages.evidence import TrustLevel
 from common.messages.objects import BundlePublication
 from common.messages.order import TrainingOrder
 from common.messages.policy import AnswerDetail, BundleTerms, DataPolicy, QueryGrant
+
+Names = Callable[[PartyKey], Collection[PartyKey]]
+"""Every key by which a party is or was known: terms that name one of them mean that party."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,7 @@ class OrderFacts:
     publication: BundlePublication
     trust_level: TrustLevel
     at: int
+    names: Names
 
 
 def require_document_fits(terms: DataPolicy | BundleTerms, level: TrustLevel, *, production: bool) -> None:
@@ -64,7 +68,7 @@ def require_owner_allows(policy: DataPolicy, facts: OrderFacts, jobs_before: int
     """All that one data set's policy says about an order. `jobs_before` counts the jobs that used it already."""
     order, publication = facts.order, facts.publication
     require_unexpired(policy, facts.at)
-    _require_named(publication.provider, policy.providers, "policy.provider")
+    _require_party(publication.provider, policy.providers, facts.names, "policy.provider")
     if policy.bundles:
         _require_named(publication.object.root, policy.bundles, "policy.bundle")
     _require_named(order.release, policy.releases, "policy.release")
@@ -84,8 +88,9 @@ def require_owner_allows(policy: DataPolicy, facts: OrderFacts, jobs_before: int
 def require_provider_allows(terms: BundleTerms, facts: OrderFacts) -> None:
     """All that a provider's terms say about an order."""
     require_terms_unexpired(terms, facts.at)
-    if terms.owners and not set(facts.order.owners) <= set(terms.owners):
-        raise PolicyError("policy.provider_terms", expected="owners that the terms name", seen=facts.order.owners)
+    if terms.owners:
+        for owner in facts.order.owners:
+            _require_party(owner, terms.owners, facts.names, "policy.provider_terms")
     _require_named(facts.order.release, terms.releases, "policy.provider_terms")
     require_level(terms, facts.trust_level)
 
@@ -128,23 +133,28 @@ def require_grant_names(grant: QueryGrant, *, manifest: Digest, broker: PartyKey
         raise FreshnessError("freshness.grant", expected=f"valid at {at}", seen=f"until {grant.not_after}")
 
 
-def require_owner_admits(grant: QueryGrant, policy: DataPolicy, provider: PartyKey) -> None:
+def require_owner_admits(grant: QueryGrant, policy: DataPolicy, provider: PartyKey, names: Names) -> None:
     """The policy names the user, if it names any; the model's provider itself asks only where it says so."""
     if policy.users:
-        _require_named(grant.user, policy.users, "policy.user")
-    if grant.user == provider and not policy.grants_to_provider:
+        _require_party(grant.user, policy.users, names, "policy.user")
+    if grant.user in names(provider) and not policy.grants_to_provider:
         raise PolicyError("policy.grant", expected="a user who is not the model's provider", seen=grant.user)
 
 
-def require_provider_admits(grant: QueryGrant, terms: BundleTerms) -> None:
+def require_provider_admits(grant: QueryGrant, terms: BundleTerms, names: Names) -> None:
     """The provider's terms name the user, if they name any."""
     if terms.users:
-        _require_named(grant.user, terms.users, "policy.provider_terms")
+        _require_party(grant.user, terms.users, names, "policy.provider_terms")
 
 
 def weakest_detail(*details: AnswerDetail) -> AnswerDetail:
     """What an answer may tell where each of these must allow it."""
     return "label" if "label" in details else "scores"
+
+
+def _require_party(party: PartyKey, allowed: Collection[PartyKey], names: Names, code: str) -> None:
+    if not set(names(party)).intersection(allowed):
+        raise PolicyError(code, expected=f"one of {sorted(allowed)}", seen=party)
 
 
 def _require_named(seen: object, allowed: Collection[object], code: str) -> None:
