@@ -88,9 +88,9 @@ def require_owner_allows(policy: DataPolicy, facts: OrderFacts, jobs_before: int
 def require_provider_allows(terms: BundleTerms, facts: OrderFacts) -> None:
     """All that a provider's terms say about an order."""
     require_terms_unexpired(terms, facts.at)
-    if terms.owners:
-        for owner in facts.order.owners:
-            _require_party(owner, terms.owners, facts.names, "policy.provider_terms")
+    unnamed = [owner for owner in facts.order.owners if not set(facts.names(owner)).intersection(terms.owners)]
+    if terms.owners and unnamed:
+        raise PolicyError("policy.provider_terms", expected="owners that the terms name", seen=unnamed)
     _require_named(facts.order.release, terms.releases, "policy.provider_terms")
     require_level(terms, facts.trust_level)
 
