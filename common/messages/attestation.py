@@ -437,12 +437,16 @@ class Member(Message):
 
 
 class Members(Message):
-    """The live launches of a job, newest attempt of each slot only; a superseded one is fenced from then on."""
+    """The live launches of a job, newest attempt of each slot only; a superseded one is fenced from then on.
+
+    `model_revoked`: it has made a model, whose key is destroyed.
+    """
 
     type: Literal["members"] = "members"
     job_id: JobId
     state: Literal["running", "finished", "failed", "cancelled"]
     members: tuple[Member, ...]
+    model_revoked: bool = False
 
 
 class Completed(Message):

@@ -29,21 +29,25 @@ class OrderFacts:
 
 
 def require_document_fits(terms: DataPolicy | BundleTerms, level: TrustLevel, *, production: bool) -> None:
-    """A document is taken only on a platform that its party accepts (policy.trust_level):
+    """A document is taken only on a platform that its party accepts; the code names who mends it.
 
-    real hardware refuses identities made for simulation; simulation needs one; nobody's minimum is undercut.
+    Real hardware refuses identities made for simulation; simulation needs one; nobody's minimum is undercut.
     """
     if production and terms.unsafe_simulation:
-        raise PolicyError("policy.trust_level", expected="an identity for production", seen="unsafe_simulation")
+        raise PolicyError(_level_code(terms), expected="an identity for production", seen="unsafe_simulation")
     if level is TrustLevel.SIMULATION and not terms.unsafe_simulation:
-        raise PolicyError("policy.trust_level", expected="an identity with unsafe_simulation", seen=level)
+        raise PolicyError(_level_code(terms), expected="an identity with unsafe_simulation", seen=level)
     require_level(terms, level)
 
 
 def require_level(terms: DataPolicy | BundleTerms, level: TrustLevel) -> None:
     """The platform is at least what these terms demand."""
     if level.rank < TrustLevel(terms.minimal_trust_level).rank:
-        raise PolicyError("policy.trust_level", expected=f"{terms.minimal_trust_level} or stronger", seen=level)
+        raise PolicyError(_level_code(terms), expected=f"{terms.minimal_trust_level} or stronger", seen=level)
+
+
+def _level_code(terms: DataPolicy | BundleTerms) -> str:
+    return "policy.trust_level" if isinstance(terms, DataPolicy) else "policy.provider_terms"
 
 
 def require_unexpired(policy: DataPolicy, at: int) -> None:

@@ -197,14 +197,15 @@ def test_strangers_write_nothing(world: BrokerWorld) -> None:
 def test_a_known_partys_refused_registration_is_entered_once(world: BrokerWorld) -> None:
     world.register_data()
     world.register_bundle()
-    for body, party in (
-        (world.dataset_registration(world.seal_data(minimal_trust_level="sgx")), world.owner),
-        (world.bundle_registration(world.seal_bundle(minimal_trust_level="sgx")), world.provider),
+    data, bundle = world.seal_data(minimal_trust_level="sgx"), world.seal_bundle(minimal_trust_level="sgx")
+    for body, party, code in (
+        (world.dataset_registration(data), world.owner, "policy.trust_level"),
+        (world.bundle_registration(bundle), world.provider, "policy.provider_terms"),
     ):
         for _ in range(3):
-            assert refused(world, body) == "policy.trust_level"
+            assert refused(world, body) == code
         entry = newest(world)
-        assert (entry.decision, entry.code) == (body.type, "policy.trust_level")
+        assert (entry.decision, entry.code) == (body.type, code)
         assert entry.subjects.parties == entry.subjects.signers == (party.party,)
         assert entry.number == world.head.size - 1
     assert [one.outcome for one in entries(world)].count("refused") == 2
