@@ -5,6 +5,7 @@ party pins that broker; what it has learned first, it keeps. The recovery key is
 or replace an identity whose key is lost or in other hands. Nothing but its own file and a pinned broker is needed then.
 """
 
+import contextlib
 import secrets
 import shutil
 import time
@@ -14,11 +15,14 @@ from pathlib import Path
 from client import events as e
 from client.broker import BrokerLink
 from client.context import Party
+from client.ledger import read_ledger
+from client.policy_changes import return_to_version
+from client.policy_events import LedgerRead
 from client.services import IngestService
 from common.crypto.key_file import Identity
 from common.crypto.recovery_key import RecoveryKey
-from common.errors import ConflictError, FormatError, UnavailableError
-from common.identifiers import PartyKey
+from common.errors import ConflictError, FormatError, NotFoundError, UnavailableError
+from common.identifiers import DatasetId, PartyKey
 from common.messages.attestation import Revoked
 from common.messages.identity import BindIdentity, IdentityBound, IdentityCard, RecoverIdentity, RecoveryStatement
 from common.messages.signed import Signature, Signed, sign
@@ -108,12 +112,15 @@ def replace(old: Party, key: RecoveryKey, successor: Party, void_from: int | Non
     signed = _signed(statement, key, sign(statement, successor.identity.signing_key).signatures[0])
     revoked = _bring(successor, signed)
     successor.keep_document("statements", key.party, signed)
+    carried = carry_over(old, successor)
+    if void_from is not None:
+        yield from _return_to_standing_policies(successor)
     yield e.IdentityReplaced(
         party=key.party,
         successor=successor.identity.signing_key.party,
         void_from=void_from,
         leases_end=revoked.leases_end,
-        carried=carry_over(old, successor),
+        carried=carried,
     )
 
 
@@ -134,6 +141,17 @@ def carry_over(old: Party, new: Party) -> int:
             new.keep_key(root, old.object_key(root))
             count += 1
     return count
+
+
+def _return_to_standing_policies(party: Party) -> Iterator[e.Event]:
+    """The next version of each policy is chained to the newest that still stands, which the broker's ledger names."""
+    for name in party.documents("policies"):
+        with contextlib.suppress(FormatError, NotFoundError):  # another document, or another broker's data set
+            dataset_id = DatasetId(name)
+            version = e.outcome(read_ledger(party, dataset_id), LedgerRead).ledger.policy_version
+            if not return_to_version(party, dataset_id, version):
+                words = f"{dataset_id} is under policy version {version} again, which is not in this directory"
+                yield e.Noted(text=words, warning=True)
 
 
 def _card(identity: Identity, recovery: PartyKey | None) -> Signed:

@@ -36,8 +36,31 @@ def send_policy(party: Party, dataset_id: DatasetId, policy: Signed) -> Iterator
     yield link.verify()
     update = UpdatePolicy(dataset_id=dataset_id, digest=policy.digest, policy=wrap_policy(party, policy))
     link.ask(update, Registered)
-    party.keep_document("policies", dataset_id, policy)
+    _keep_newest(party, dataset_id, policy)
     yield e.PolicySigned(dataset_id=dataset_id, digest=policy.digest, policy_version=policy_version(policy))
+
+
+def return_to_version(party: Party, dataset_id: DatasetId, version: int) -> bool:
+    """The stored policy is this version again, because later ones are void at the broker; whether it is known here."""
+    newest = party.document("policies", dataset_id)
+    if newest is None or policy_version(newest) == version:
+        return newest is not None
+    earlier = party.document("policies", _version_name(dataset_id, version))
+    if earlier is not None:
+        party.keep_document("policies", dataset_id, earlier)
+    return earlier is not None
+
+
+def _keep_newest(party: Party, dataset_id: DatasetId, policy: Signed) -> None:
+    """Under the data set's name; the one before stays, under its number."""
+    before = party.document("policies", dataset_id)
+    if before is not None and before.digest != policy.digest:
+        party.keep_document("policies", _version_name(dataset_id, policy_version(before)), before)
+    party.keep_document("policies", dataset_id, policy)
+
+
+def _version_name(dataset_id: DatasetId, version: int) -> str:
+    return f"{dataset_id}.{version}"
 
 
 def propose(party: Party, dataset_id: DatasetId, terms: PolicyTerms, destination: Path) -> Iterator[e.Event]:

@@ -112,6 +112,20 @@ def test_stolen_and_replaced(here: Installation) -> None:
     assert here.told("owner", "policy", dataset, "--max-jobs", "2", "--as", "mended")["policy_version"] == 3
 
 
+def test_ones_own_versions_since_the_theft_are_void_too_and_the_next_follows_what_stands(here: Installation) -> None:
+    here.make("owner")
+    dataset = upload(here)
+    stolen = here.log_size
+    for jobs in ("4", "5"):
+        here.told("owner", "policy", dataset, "--max-jobs", jobs)
+    here.make("mended", pinned=False)
+    words = ["--recovery-key", here.recovery_key, "--new", "mended", "--stolen-since", stolen]
+    here.told("identity", "replace", *words)
+    assert here.world.context.dataset(dataset).policy.max_jobs == 3
+    assert here.told("owner", "policy", dataset, "--max-jobs", "6", "--as", "mended")["policy_version"] == 3
+    assert here.world.context.dataset(dataset).policy.max_jobs == 6
+
+
 def test_lost_and_replaced_the_owner_goes_on(here: Installation) -> None:
     old = here.make("owner")
     dataset = upload(here)
