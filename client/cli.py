@@ -5,6 +5,8 @@ import click
 from client.commands.attestation import attestation
 from client.commands.audit import audit
 from client.commands.demo import demo
+from client.commands.enrolment import enrolment
+from client.commands.identity import identity
 from client.commands.keys import explain, keygen, measure
 from client.commands.owner import owner
 from client.commands.policy import policy
@@ -25,7 +27,7 @@ def main() -> None:
 
 for _command in (demo, up, status, down, clean, keygen, measure, explain):
     main.add_command(_command)
-for _command in (policy, provider, owner, user, verify, audit, attestation, witness, release):
+for _command in (policy, provider, owner, user, verify, audit, attestation, witness, release, identity, enrolment):
     main.add_command(_command)
 
 

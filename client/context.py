@@ -1,13 +1,15 @@
 """A party's identity directory: its keys, what it has pinned, and what it has made so far (side: owner).
 
     identity.json          the key file (common/crypto/key_file)
+    card.json              the identity's signed card, which names its recovery key
     trust.json             PinnedTrust: release document, trust settings, broker genesis, addresses of the services
     head.json              newest log head of that broker that this party has seen
     collateral.json        how new the collateral of that broker's quotes has been
     audit.json             newest one whose whole log this party has verified
     keys/ROOT.key          the key of one sealed object, wrapped to this party's own report key
     documents/KIND/NAME    signed documents that this party made or was given: orders, grants, publications; a
-                           data set's newest policy, and all `versions` by digest
+                           data set's newest policy, and all `versions` by digest; statements by which this
+                           identity replaced others (by their key)
 
 Directories have mode 0700, files 0600. Written by replacement, so a crash leaves the old file or the new one.
 """
@@ -25,7 +27,7 @@ from common.crypto.wrapping import wrap_ring
 from common.dcap.collateral_memory import CollateralMemory, marks_of
 from common.enclave.trust_settings import TrustSettings, require_release
 from common.errors import NotFoundError
-from common.identifiers import Digest
+from common.identifiers import Digest, PartyKey
 from common.messages.attestation import Genesis, LogHead
 from common.messages.base import Message
 from common.messages.collateral import SeenCollateral
@@ -36,7 +38,7 @@ from common.messages.signed import Signed
 OBJECT_KEY: Final = "object"
 """Name of the one key in a stored ring."""
 
-DocumentKind = Literal["policies", "versions", "publications", "manifests", "orders", "grants", "models"]
+DocumentKind = Literal["policies", "versions", "publications", "manifests", "orders", "grants", "models", "statements"]
 
 
 class Endpoints(Message):
@@ -96,6 +98,26 @@ class Party:
         if not path.exists():
             raise NotFoundError("not_found.identity", expected=path)
         return Identity.read(path)
+
+    @property
+    def card(self) -> Signed | None:
+        """The identity's card, if one was made (`client.identity`)."""
+        raw = self._read("card.json")
+        return None if raw is None else Signed.decode(raw)
+
+    @property
+    def own_keys(self) -> tuple[PartyKey, ...]:
+        """This identity's key, and those of identities that it has replaced."""
+        return (self.identity.signing_key.party, *map(PartyKey, self.documents("statements")))
+
+    def keep_card(self, card: Signed) -> None:
+        """Store the card; it is made once."""
+        self._write("card.json", card.encode())
+
+    @property
+    def pinned(self) -> bool:
+        """Whether something is pinned."""
+        return (self.directory / "trust.json").exists()
 
     @property
     def trust(self) -> PinnedTrust:
@@ -162,6 +184,10 @@ class Party:
             raise NotFoundError("not_found.key", expected=self.directory / "keys" / f"{root}.key")
         return self.identity.report_key.open_ring(wrapped, _own_key_info(root))[OBJECT_KEY]
 
+    def key_roots(self) -> list[Digest]:
+        """Which objects' keys are stored."""
+        return sorted(Digest(path.stem) for path in (self.directory / "keys").glob("*.key"))
+
     def keep_document(self, kind: DocumentKind, name: str, document: Signed) -> None:
         """Store a signed document under a name."""
         self._write(f"documents/{kind}/{name}", document.encode())
@@ -175,6 +201,10 @@ class Party:
         """Names of the stored documents of a kind, oldest first."""
         directory = self.directory / "documents" / kind
         return [path.name for path in sorted(directory.iterdir(), key=_written_at)] if directory.is_dir() else []
+
+    def document_files(self) -> list[Path]:
+        """The files of all stored documents."""
+        return sorted(path for path in (self.directory / "documents").glob("*/*") if not path.name.startswith("."))
 
     def _read(self, name: str) -> bytes | None:
         path = self.directory / name

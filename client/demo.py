@@ -14,7 +14,7 @@ from typing import Final, TypeVar, cast
 import numpy as np
 
 from client import events as e
-from client import granting, ordering, owner, provider, user
+from client import granting, identity, ordering, owner, provider, user
 from client.context import Endpoints, Party
 from client.digits import DigitsFiles, write_digits
 from client.measuring import CODE_ROOT, measure_roles
@@ -105,10 +105,8 @@ def calibrated(plain: e.PlainTwinTrained) -> ScheduleWishes:
 def _meet(places: DemoPlaces) -> Stage:
     measured = tuple(measure_roles(places.trust_settings, places.cache))
     for name in PARTIES:
-        party = Party.create(places.party(name).directory, name, unsafe_simulation=True)
-        yield e.IdentityMade(
-            name=name, party=party.identity.signing_key.party, directory=str(party.directory), unsafe_simulation=True
-        )
+        directory = places.party(name).directory
+        yield from identity.make(directory, name, directory.with_suffix(".recovery"), unsafe_simulation=True)
     for name in PARTIES:
         events = pin(places.party(name), places.endpoints, places.trust_settings, measured=measured)
         yield from events if name == "owner" else _without_repetition(events)

@@ -16,11 +16,12 @@ from client.context import Party
 from client.events import Ended, Event, GrantSigned
 from client.policy_terms import SECONDS_PER_DAY
 from client.revoking import revocation_of
-from common.errors import NotFoundError, refusal_of
+from common.errors import ConflictError, NotFoundError, PolicyError, refusal_of
 from common.identifiers import GrantId, ModelId, PartyKey
-from common.messages.attestation import Revoke, Revoked
+from common.messages.attestation import ListMembers, Members, Revoke, Revoked
+from common.messages.objects import ModelManifest
 from common.messages.policy import QueryGrant
-from common.messages.signed import sign
+from common.messages.signed import Signed, sign
 
 
 @dataclass(frozen=True)
@@ -33,13 +34,17 @@ class GrantTerms:
 
 
 def grant(party: Party, user: PartyKey, model_id: ModelId, terms: GrantTerms, destination: Path) -> Iterator[Event]:
-    """Sign a grant for a model of this owner and write it. Ends with `GrantSigned`.
+    """Sign a grant for a model of this owner and write it to a new file. Ends with `GrantSigned`.
 
-    Raises `NotFoundError` (not_found.model) unless the model's manifest was verified here before (`owner watch`).
+    Raises `NotFoundError` (not_found.model) unless the model's manifest was verified here before (`owner watch`),
+    `ConflictError` (conflict.grant_file) where there is a file, `PolicyError` (policy.revoked) for a revoked model.
     """
+    if destination.exists():
+        raise ConflictError("conflict.grant_file", expected="a new file", seen=destination)
     manifest = party.document("models", model_id)
     if manifest is None:
         raise NotFoundError("not_found.model", expected="a model that `cloister owner watch` has seen sealed")
+    _require_kept(party, manifest)
     trust = party.trust
     signed = sign(
         QueryGrant(
@@ -56,10 +61,18 @@ def grant(party: Party, user: PartyKey, model_id: ModelId, terms: GrantTerms, de
         party.identity.signing_key,
     )
     party.keep_document("grants", GrantId.of(signed.digest), signed)
-    destination.write_bytes(signed.encode())
+    with destination.open("xb") as file:
+        file.write(signed.encode())
     yield GrantSigned(
         grant_id=GrantId.of(signed.digest), user=user, model_id=model_id, answers=terms.answers, path=str(destination)
     )
+
+
+def _require_kept(party: Party, manifest: Signed) -> None:
+    """The broker still has the model's key: else the grant would be for nothing, and its user the first to learn it."""
+    job_id = ModelManifest.decode(manifest.payload).job_id
+    if BrokerLink(party).ask(ListMembers(job_id=job_id), Members).model_revoked:
+        raise PolicyError("policy.revoked", expected="a model that was not revoked", seen=job_id)
 
 
 def revoke(party: Party, grant_id: GrantId) -> Iterator[Event]:

@@ -15,6 +15,7 @@ import numpy as np
 from client import events as e
 from client.broker import BrokerLink
 from client.context import Party
+from client.identity import make_known
 from client.objects import require_intact
 from client.plain_arrays import UNREADABLE
 from client.policy_changes import next_policy, send_policy
@@ -78,6 +79,7 @@ def upload(party: Party, directory: Path, quorum: Quorum = NO_QUORUM) -> Iterato
     manifest = _manifest(party, reference, policy)
     link = BrokerLink(party, IngestService.of(party).register_dataset)
     yield link.verify()
+    make_known(party)
     ring = KeyRing({DATA_KEY: party.object_key(reference.root)})
     broker, own = party.trust.broker, party.identity.signing_key.party
     data_key = wrap_ring(
@@ -95,8 +97,8 @@ def _first_policy(party: Party, reference: ObjectRef, quorum: Quorum) -> Signed:
 
     Raises `ConflictError` for another quorum than it has bound.
     """
-    stored = party.document("policies", reference.root)
-    if stored is None:
+    stored, own = party.document("policies", reference.root), party.identity.signing_key.party
+    if stored is None or DataPolicy.decode(stored.payload).owner != own:
         terms = {"approvers": quorum.approvers, "approvals_needed": quorum.approvals_needed}
         stored = sign_policy(party, NOBODY.model_copy(update=terms))
         party.keep_document("policies", reference.root, stored)

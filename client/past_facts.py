@@ -11,7 +11,7 @@ from typing import Any, NoReturn, TypeVar
 
 from client.context import DocumentKind, Party
 from common.errors import CloisterError
-from common.identifiers import BundleId, Digest, GrantId, JobId, RoleName
+from common.identifiers import BundleId, Digest, GrantId, JobId, PartyKey, RoleName
 from common.leakage import attempt_bits
 from common.messages.decision_log import LogEntry, LogSubjects
 from common.messages.objects import BundlePublication
@@ -37,7 +37,7 @@ class NotHeld:
     def __eq__(self, _: object) -> NoReturn:
         raise NotHeldError(self._name)
 
-    __lt__ = __le__ = __gt__ = __ge__ = __getattr__ = __eq__
+    __lt__ = __le__ = __gt__ = __ge__ = __getattr__ = __call__ = __eq__
 
     def __hash__(self) -> NoReturn:
         raise NotHeldError(self._name)
@@ -61,11 +61,14 @@ class PastFacts:
         self._party = party
         self._orders = {entry.subjects.job: entry for entry in entries if _is_accepted_order(entry)}
         self._released = [entry for entry in entries if entry.outcome == "released"]
+        replaced = any(entry.decision == "recover-identity" for entry in entries)
+        self._names: Any = NotHeld("whose keys were replaced") if replaced else _itself
 
     def of(self, entry: LogEntry) -> Facts:
         """All facts but counters."""
         subjects = entry.subjects
         facts = {"at": entry.time, "release": subjects.release, "trust_level": self._level(subjects)}
+        facts["names"] = self._names
         facts |= self._of_order(entry)
         return facts | {
             "attempt": self._attempt(entry),
@@ -155,6 +158,11 @@ def held_terms(party: Party, digest: Digest | None, kind: type[TermsT]) -> Terms
     documents = [party.document("versions", digest)]
     documents += [party.document("policies", name) for name in party.documents("policies")]
     return next((kind.decode(one.payload) for one in documents if one is not None and one.digest == digest), None)
+
+
+def _itself(key: PartyKey) -> tuple[PartyKey, ...]:
+    """The keys of a party whose identity was never replaced."""
+    return (key,)
 
 
 def _is_accepted_order(entry: LogEntry) -> bool:

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from client.broker import describe_broker, trust_floor
 from client.context import Endpoints, Party, PinnedTrust
 from client.events import Event, Noted, Pinned, QuoteVerified, RoleMeasured
+from client.identity import bind_if_awake
 from client.services import AttestationService, IngestService
 from common.broker_channel import require_not_older
 from common.dcap.roots import INTEL_ROOT_KEY_SHA256
@@ -32,7 +33,7 @@ def pin(
     expect: Digest | None = None,
     measured: tuple[RoleMeasured, ...] | None = None,
 ) -> Iterator[Event]:
-    """Fetch release and broker, check them (1 to 5), store them, enrol this identity. Ends with `Pinned`.
+    """Fetch release and broker, check them (1 to 5), store them, make this identity known. Ends with `Pinned`.
 
     Raises `AppraisalError` and whatever quote verification raises.
     """
@@ -54,6 +55,7 @@ def pin(
         require_not_older(broker.head, party.log_head)
         party.remember_head(broker.head)
         IngestService(endpoints, party).enrol()
+        yield from bind_if_awake(party)
     if not broker.genesis.witnesses:
         yield Noted(
             text="This broker has no witness: revocations, budgets and single-use orders hold only until it restarts.",

@@ -40,6 +40,18 @@ def send_policy(party: Party, dataset_id: DatasetId, policy: Signed) -> Iterator
     yield e.PolicySigned(dataset_id=dataset_id, digest=policy.digest, policy_version=policy_version(policy))
 
 
+def return_to_version(party: Party, dataset_id: DatasetId, version: int) -> bool:
+    """The stored policy is this version again, because later ones are void at the broker; whether it is known here."""
+    held = party.document("policies", dataset_id)
+    while held is not None and policy_version(held) > version:
+        previous = DataPolicy.decode(held.payload).previous
+        held = None if previous is None else party.document("versions", previous)
+    if held is None or policy_version(held) != version:
+        return False
+    party.keep_document("policies", dataset_id, held)
+    return True
+
+
 def propose(party: Party, dataset_id: DatasetId, terms: PolicyTerms, destination: Path) -> Iterator[e.Event]:
     """Write the next version for its approvers. Ends with `PolicyToApprove`; nothing is in force."""
     policy = next_policy(party, dataset_id, terms)

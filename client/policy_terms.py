@@ -16,7 +16,7 @@ from common.crypto.wrapping import wrap
 from common.identifiers import DatasetId, Digest, PartyKey
 from common.key_binding import policy_info
 from common.messages.base import Count, Message, Seconds
-from common.messages.policy import AnswerDetail, CodeMeasurement, DataPolicy, TrustLevelName
+from common.messages.policy import AnswerDetail, BundleTerms, CodeMeasurement, DataPolicy, TrustLevelName
 from common.messages.sandbox_bounds import SandboxBounds
 from common.messages.signed import Signed, open_signed, sign
 from common.messages.tcb_terms import TcbTerms
@@ -96,14 +96,16 @@ def sign_policy(party: Party, terms: PolicyTerms, previous: Signed | None = None
 
 
 def policy_of(party: Party, terms: PolicyTerms, previous: Signed | None = None) -> DataPolicy:
-    """What `sign_policy` signs."""
-    before = None if previous is None else open_signed(previous, DataPolicy, [party.identity.signing_key.party])
+    """What `sign_policy` signs. `previous` may be that of an identity that this one has replaced: the data set keeps
+    the name of its first owner.
+    """
+    before = None if previous is None else open_signed(previous, DataPolicy, party.own_keys)
     chosen = {name: getattr(terms, name) for name in type(terms).model_fields}
     return DataPolicy(
         **{name: value for name, value in chosen.items() if name not in {"days", "minimal_trust_level", "not_after"}},
         policy_version=1 if before is None else before.policy_version + 1,
         previous=None if previous is None else previous.digest,
-        owner=party.identity.signing_key.party,
+        owner=party.identity.signing_key.party if before is None else before.owner,
         report_key=party.identity.report_key.public,
         unsafe_simulation=party.identity.unsafe_simulation,
         minimal_trust_level=terms.minimal_trust_level or minimal_trust_level(party),
@@ -122,12 +124,19 @@ def policy_version(policy: Signed) -> int:
     return DataPolicy.decode(policy.payload).policy_version
 
 
+def _named_party(terms: Signed) -> PartyKey:
+    """Whose terms they are: the name that they are wrapped under."""
+    if terms.payload_type == "data-policy":
+        return DataPolicy.decode(terms.payload).owner
+    return BundleTerms.decode(terms.payload).provider
+
+
 def wrap_policy(party: Party, policy: Signed) -> bytes:
     """The signed policy, or a provider's terms, for the pinned broker alone; the host sees digest and size class.
 
     The padding is spaces, which JSON ignores.
     """
     broker, plain = party.trust.broker, policy.encode()
-    info = policy_info(party.identity.signing_key.party, policy.digest, broker.digest)
+    info = policy_info(_named_party(policy), policy.digest, broker.digest)
     classes = -(-len(plain) // TERMS_CLASS_BYTES)
     return wrap(plain.ljust(classes * TERMS_CLASS_BYTES), broker.wrapping_public, info)

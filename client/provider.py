@@ -10,6 +10,7 @@ from pathlib import Path
 from client import events as e
 from client.broker import BrokerLink
 from client.context import Party
+from client.identity import make_known
 from client.objects import leaf_path, require_intact
 from client.policy_terms import SECONDS_PER_DAY, ProviderTerms, minimal_trust_level, wrap_policy
 from client.sealing import seal_to_directory
@@ -56,6 +57,7 @@ def publish(party: Party, directory: Path, terms: ProviderTerms) -> Iterator[e.E
     publication = _publication(party, directory, reference, agreed)
     link = BrokerLink(party, IngestService.of(party).register_bundle)
     yield link.verify()
+    make_known(party)
     link.ask(_registration(party, reference, agreed, publication), Registered)
     bundle_id = BundleId.of(publication.digest)
     party.keep_document("publications", bundle_id, publication)

@@ -134,37 +134,35 @@ class QuerySession:
         """Shape, type and number of rows that the model takes, and what it gives."""
         return self._channel.profile
 
-    def ask(self, rows: NDArray[np.generic]) -> Answer:
-        """The model's answer to 1 to `profile.max_rows` rows.
+    def ask(self, rows: NDArray[np.generic], wanted: int | None = None) -> Answer:
+        """The model's answer to 1 to `profile.max_rows` rows, if the grant covers all that are `wanted`, with these.
 
         Raises `FormatError` (format.query) before anything is sent, or the refusal that the enclave sealed for us.
         """
-        return self._repeat(lambda: self._ask_here_or_anew(rows), lambda refusal: refusal.code in NOT_CHARGED)
+        return self._repeat(lambda: self._ask_here_or_anew(rows, wanted), lambda refusal: refusal.code in NOT_CHARGED)
 
-    def _ask_here_or_anew(self, rows: NDArray[np.generic]) -> Answer:
+    def _ask_here_or_anew(self, rows: NDArray[np.generic], wanted: int | None) -> Answer:
         try:
-            return self._ask(rows)
+            return self._ask(rows, wanted)
         except FreshnessError as refusal:
             if refusal.code != "freshness.session":
                 raise
             self._channel = self._connect()
-            return self._ask(rows)
+            return self._ask(rows, wanted)
 
     def ask_all(self, rows: NDArray[np.generic]) -> Answer:
         """The answers to any number of rows, in as many queries as it takes; costs one answer for each row.
 
-        Raises `FormatError` (format.query) without rows, and `PolicyError` (policy.budget) as soon as the grant is seen
-        not to cover all of them: before anything is sent, or with the first answer, which says what is left.
+        Raises `FormatError` (format.query) without rows, and `PolicyError` (policy.budget) if the grant does not cover
+        all of them: then the enclave answers none, and none is charged.
         """
         step = self.profile.max_rows
         if rows.ndim == 0 or not len(rows):
             raise FormatError("format.query", expected="at least one row", seen=f"{rows.dtype} of shape {rows.shape}")
-        _require_covered(self._user.terms.answers, len(rows))
-        answers: list[Answer] = []
-        for at in range(0, len(rows), step):
-            if answers:
-                _require_covered(answers[-1].answers_left, len(rows) - at, answered=at)
-            answers.append(self.ask(rows[at : at + step]))
+        granted = self._user.terms.answers
+        if len(rows) > granted:  # before anything is sent
+            raise PolicyError("policy.budget", expected=f"at most {granted} rows", seen=f"{len(rows)} rows")
+        answers = [self.ask(rows[at : at + step], len(rows) - at) for at in range(0, len(rows), step)]
         scores = [one.scores for one in answers if one.scores is not None]
         return Answer(
             np.concatenate([one.labels for one in answers]),
@@ -172,9 +170,9 @@ class QuerySession:
             answers[-1].answers_left,
         )
 
-    def _ask(self, rows: NDArray[np.generic]) -> Answer:
+    def _ask(self, rows: NDArray[np.generic], wanted: int | None) -> Answer:
         channel = self._channel
-        query = channel.cipher.seal_query(next(self._counters), encode_question(rows, channel.profile))
+        query = channel.cipher.seal_query(next(self._counters), encode_question(rows, channel.profile, wanted))
         answer = self._post("/queries", query)
         if len(answer) != channel.profile.answer_bytes:
             raise AuthenticityError(
@@ -240,9 +238,3 @@ def _granted(reply: SessionReply, session_id: SessionId) -> tuple[QueryProfile, 
     if reply.profile is None or reply.detail is None or reply.session_id != session_id:
         raise AuthenticityError("authenticity.query", expected=f"a reply about {session_id}")
     return reply.profile, reply.detail
-
-
-def _require_covered(left: int, rows: int, answered: int = 0) -> None:
-    if rows > left:
-        spent = f" after the {answered} that were answered" if answered else ""
-        raise PolicyError("policy.budget", expected=f"at most {left} rows under this grant{spent}", seen=f"{rows} rows")

@@ -5,7 +5,6 @@ release that differs from one's own build says in which file, instead of only th
 """
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from client.events import Event, FileListed, FilesVerified
 from client.measuring import CODE_ROOT, digest_cache
@@ -19,11 +18,6 @@ from common.identifiers import Digest
 from common.messages.evidence import TrustLevel
 from common.messages.measured_files import MeasuredFiles
 from common.messages.release import Release
-
-
-def files_beside(release_file: Path) -> Path:
-    """Where the list of a release lies: `release.json` has `release.files.json`."""
-    return release_file.with_suffix(".files.json")
 
 
 def show_files(

@@ -29,8 +29,8 @@ from client.events import (
 )
 from client.measuring import References, list_own_files, own_references
 from client.release_documents import ReleaseDocument, draft_of
-from client.release_files import files_beside
 from common.crypto.signing import SigningKey
+from common.enclave.file_lists import files_beside
 from common.enclave.trust_settings import TrustSettings, require_release_revocation
 from common.errors import AppraisalError, FormatError, PolicyError
 from common.identifiers import MrEnclave
@@ -67,11 +67,11 @@ def sign(
 ) -> Iterator[Event]:
     """Checks (1) to (3), then one more signature in the same file. Without `measured`, (3) is left to faith.
 
-    Raises `FormatError`, `AuthenticityError` (1), `PolicyError` (policy.signer) (2), `AppraisalError` (3).
+    Raises `FormatError`, `AuthenticityError` (1), `PolicyError` (policy.release_key) (2), `AppraisalError` (3).
     """
     document = ReleaseDocument.read(file)  # (1)
     if key.party not in trust.release_keys:  # (2)
-        raise PolicyError("policy.signer", expected=f"one of {trust.release_keys}", seen=key.party)
+        raise PolicyError("policy.release_key", expected=f"one of {trust.release_keys}", seen=key.party)
     if isinstance(document.message, Release) and measured:  # (3)
         own = own_references(list_own_files(trust, cache), sigs)
         yield from (

@@ -166,6 +166,23 @@ class Terminal:
                 "Production key brokers refuse it.",
                 style="bold white on red",
             )
+        if event.recovery_key is None:
+            self._line("warning", "no recovery key: nobody ends this identity when its key is stolen", style="red")
+        else:
+            self._line("recovery", f"{event.recovery_key}: move it to a medium that stays offline, now", style="bold")
+            self._line("", "it revokes or replaces this identity, and does nothing else; daily work never needs it")
+
+    @show.register
+    def _(self, event: e.IdentityKnown) -> None:
+        words = "without a recovery key, for good" if event.recovery is None else f"recovery key {event.recovery}"
+        self._line("known", f"the key broker knows {event.party[:16]}...: {words}")
+
+    @show.register
+    def _(self, event: e.IdentityReplaced) -> None:
+        self._line("replaced", f"{event.party} by {event.successor}")
+        void = "all that it signed stands" if event.void_from is None else f"void from log entry {event.void_from} on"
+        self._line("", f"{void}; {event.carried} documents and keys came along")
+        self._line("", "name the new identity with --as from now on; sign grants anew")
 
     @show.register
     def _(self, event: e.RoleMeasured) -> None:

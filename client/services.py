@@ -55,6 +55,10 @@ class IngestService:
         """Make this identity known; repeating it changes nothing."""
         return IdentityView.decode(self._http.post("/v1/identities", EnrolIdentity(party=self._party).encode()))
 
+    def recover(self, request: bytes) -> bytes:
+        """Carry a RecoverIdentity request to the broker, and have the enrolment follow; the broker's signed reply."""
+        return self._http.post("/v1/identities/recover", request)
+
     def begin_upload(self, header: bytes, chunk_digests: bytes) -> UploadState:
         """Begin an upload, or find out where an earlier one stands."""
         body = BeginUpload(header=header, chunk_digests=chunk_digests)

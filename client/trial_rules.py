@@ -49,6 +49,7 @@ _TCB_CODES: Final = (
     "appraisal.advisory",
 )
 _LEVEL: Final = Rule("minimal_trust_level", ("policy.trust_level",), ("trust_level",), require_level)
+_TERMS_LEVEL: Final = Rule("minimal_trust_level", ("policy.provider_terms",), ("trust_level",), require_level)
 _MACHINE: Final = Rule("tcb", _TCB_CODES, ("machine", "at"), _require_machine)
 _ANSWERS: Final = Rule("answers_total", ("policy.budget",), ("answers_given", "answers_asked"), _require_answers)
 _ATTEMPT: Final = Rule("max_attempts", ("policy.attempts",), ("attempt",), require_attempt_left)
@@ -67,19 +68,23 @@ _RENEWAL: Final = (
 )
 _DRAW: Final = (
     *_VALID,
-    Rule("users", ("policy.user",), ("user",), require_user),
-    Rule("grants_to_provider", ("policy.grant",), ("user", "provider"), require_not_provider),
+    Rule("users", ("policy.user",), ("user", "names"), require_user),
+    Rule("grants_to_provider", ("policy.grant",), ("user", "provider", "names"), require_not_provider),
     _ANSWERS,
     _BITS,
 )
 _TERMS_VALID: Final = Rule("not_after", ("policy.provider_terms",), ("at",), require_terms_unexpired)
 _TERMS_ON_LAUNCH: Final = (
     _TERMS_VALID,
-    _LEVEL,
+    _TERMS_LEVEL,
     _MACHINE,
     Rule("measurements", ("policy.provider_terms",), ("measurement",), require_measurement),
 )
-_TERMS_ON_DRAW: Final = (_TERMS_VALID, Rule("users", ("policy.provider_terms",), ("user",), require_user), _ANSWERS)
+_TERMS_ON_DRAW: Final = (
+    _TERMS_VALID,
+    Rule("users", ("policy.provider_terms",), ("user", "names"), require_user),
+    _ANSWERS,
+)
 
 
 _PROVIDER: Final[dict[str, tuple[Rule, ...]]] = {

@@ -149,7 +149,7 @@ def _require_order(terms: LaunchTerms, binding: LaunchBinding, channel: BrokerCh
     _require((JobId.of(terms.order.digest), order.broker), (terms.job_id, channel.broker), "appraisal.binding")  # (3)
     named = (tuple(data.dataset_id for data in terms.datasets), terms.bundle_id, terms.bundle.state_class)
     _require(named, (order.datasets, order.bundle, order.schedule.state_class), "appraisal.binding")  # (4)
-    foreign = {data.manifest.owner for data in terms.datasets} - set(order.owners)
+    foreign = {data.manifest.owner for data in terms.datasets if not set(data.owner_keys) & set(order.owners)}
     _require(foreign, set(), "appraisal.binding")
     if binding.role != QUERY:
         _require(terms.order.digest, binding.subject, "appraisal.binding")

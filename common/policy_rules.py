@@ -15,6 +15,9 @@ from common.messages.objects import BundlePublication
 from common.messages.order import TrainingOrder
 from common.messages.policy import AnswerDetail, BundleTerms, DataPolicy, QueryGrant
 
+Names = Callable[[PartyKey], Collection[PartyKey]]
+"""Every key by which a party is or was known: terms that name one of them mean that party."""
+
 
 @dataclass(frozen=True)
 class OrderFacts:
@@ -30,9 +33,12 @@ class OrderFacts:
     trainers: int
     trust_level: TrustLevel
     at: int
+    names: Names
 
     @classmethod
-    def of(cls, order: TrainingOrder, publication: BundlePublication, trust_level: TrustLevel, at: int) -> Self:
+    def of(
+        cls, order: TrainingOrder, publication: BundlePublication, trust_level: TrustLevel, at: int, names: Names
+    ) -> Self:
         """Those of an order over a published bundle."""
         return cls(
             owners=order.owners,
@@ -45,6 +51,7 @@ class OrderFacts:
             trainers=order.trainers,
             trust_level=trust_level,
             at=at,
+            names=names,
         )
 
 
@@ -59,21 +66,25 @@ class Rule:
 
 
 def require_document_fits(terms: DataPolicy | BundleTerms, level: TrustLevel, *, production: bool) -> None:
-    """A document is taken only on a platform that its party accepts (policy.trust_level):
+    """A document is taken only on a platform that its party accepts; the code names who mends it.
 
-    real hardware refuses identities made for simulation; simulation needs one; nobody's minimum is undercut.
+    Real hardware refuses identities made for simulation; simulation needs one; nobody's minimum is undercut.
     """
     if production and terms.unsafe_simulation:
-        raise PolicyError("policy.trust_level", expected="an identity for production", seen="unsafe_simulation")
+        raise PolicyError(_level_code(terms), expected="an identity for production", seen="unsafe_simulation")
     if level is TrustLevel.SIMULATION and not terms.unsafe_simulation:
-        raise PolicyError("policy.trust_level", expected="an identity with unsafe_simulation", seen=level)
+        raise PolicyError(_level_code(terms), expected="an identity with unsafe_simulation", seen=level)
     require_level(terms, level)
 
 
 def require_level(terms: DataPolicy | BundleTerms, level: TrustLevel) -> None:
     """The platform is at least what these terms demand."""
     if level.rank < TrustLevel(terms.minimal_trust_level).rank:
-        raise PolicyError("policy.trust_level", expected=f"{terms.minimal_trust_level} or stronger", seen=level)
+        raise PolicyError(_level_code(terms), expected=f"{terms.minimal_trust_level} or stronger", seen=level)
+
+
+def _level_code(terms: DataPolicy | BundleTerms) -> str:
+    return "policy.trust_level" if isinstance(terms, DataPolicy) else "policy.provider_terms"
 
 
 def require_unexpired(policy: DataPolicy, at: int) -> None:
@@ -156,27 +167,27 @@ def require_grant_names(grant: QueryGrant, *, manifest: Digest, broker: PartyKey
         raise FreshnessError("freshness.grant", expected=f"valid at {at}", seen=f"until {grant.not_after}")
 
 
-def require_owner_admits(grant: QueryGrant, policy: DataPolicy, provider: PartyKey) -> None:
+def require_owner_admits(grant: QueryGrant, policy: DataPolicy, provider: PartyKey, names: Names) -> None:
     """The policy names the user, if it names any; the model's provider itself asks only where it says so."""
-    require_user(policy, grant.user)
-    require_not_provider(policy, grant.user, provider)
+    require_user(policy, grant.user, names)
+    require_not_provider(policy, grant.user, provider, names)
 
 
-def require_provider_admits(grant: QueryGrant, terms: BundleTerms) -> None:
+def require_provider_admits(grant: QueryGrant, terms: BundleTerms, names: Names) -> None:
     """The provider's terms name the user, if they name any."""
-    require_user(terms, grant.user)
+    require_user(terms, grant.user, names)
 
 
-def require_user(terms: DataPolicy | BundleTerms, user: PartyKey) -> None:
+def require_user(terms: DataPolicy | BundleTerms, user: PartyKey, names: Names) -> None:
     """These terms name the user, if they name any."""
     if terms.users:
         code = "policy.user" if isinstance(terms, DataPolicy) else "policy.provider_terms"
-        _require_named(user, terms.users, code)
+        _require_party(user, terms.users, names, code)
 
 
-def require_not_provider(policy: DataPolicy, user: PartyKey, provider: PartyKey) -> None:
+def require_not_provider(policy: DataPolicy, user: PartyKey, provider: PartyKey, names: Names) -> None:
     """The model's provider itself asks only where the policy says so."""
-    if user == provider and not policy.grants_to_provider:
+    if user in names(provider) and not policy.grants_to_provider:
         raise PolicyError("policy.grant", expected="a user who is not the model's provider", seen=user)
 
 
@@ -185,8 +196,8 @@ def weakest_detail(*details: AnswerDetail) -> AnswerDetail:
     return "label" if "label" in details else "scores"
 
 
-def _require_provider(policy: DataPolicy, provider: PartyKey) -> None:
-    _require_named(provider, policy.providers, "policy.provider")
+def _require_provider(policy: DataPolicy, provider: PartyKey, names: Names) -> None:
+    _require_party(provider, policy.providers, names, "policy.provider")
 
 
 def _require_bundle(policy: DataPolicy, bundle_root: Digest) -> None:
@@ -226,9 +237,15 @@ def _require_size(policy: DataPolicy, state_class: int) -> None:
         raise PolicyError("policy.size", expected=f"at most {policy.max_state_class}", seen=state_class)
 
 
-def _require_owners(terms: BundleTerms, owners: tuple[PartyKey, ...]) -> None:
-    if terms.owners and not set(owners) <= set(terms.owners):
-        raise PolicyError("policy.provider_terms", expected="owners that the terms name", seen=owners)
+def _require_owners(terms: BundleTerms, owners: tuple[PartyKey, ...], names: Names) -> None:
+    unnamed = [owner for owner in owners if not set(names(owner)).intersection(terms.owners)]
+    if terms.owners and unnamed:
+        raise PolicyError("policy.provider_terms", expected="owners that the terms name", seen=unnamed)
+
+
+def _require_party(party: PartyKey, allowed: Collection[PartyKey], names: Names, code: str) -> None:
+    if not set(names(party)).intersection(allowed):
+        raise PolicyError(code, expected=f"one of {sorted(allowed)}", seen=party)
 
 
 def _require_named(seen: object, allowed: Collection[object], code: str) -> None:
@@ -243,7 +260,7 @@ def _require_all(rules: Sequence[Rule], terms: DataPolicy | BundleTerms, facts: 
 
 OWNER_ORDER_RULES: Final = (
     Rule("not_after", ("policy.expired",), ("at",), require_unexpired),
-    Rule("providers", ("policy.provider",), ("provider",), _require_provider),
+    Rule("providers", ("policy.provider",), ("provider", "names"), _require_provider),
     Rule("bundles", ("policy.bundle",), ("bundle_root",), _require_bundle),
     Rule("releases", ("policy.release",), ("release",), _require_release),
     Rule("revoked_releases", ("policy.release",), ("release",), require_release_kept),
@@ -258,8 +275,8 @@ OWNER_ORDER_RULES: Final = (
 
 PROVIDER_ORDER_RULES: Final = (
     Rule("not_after", ("policy.provider_terms",), ("at",), require_terms_unexpired),
-    Rule("owners", ("policy.provider_terms",), ("owners",), _require_owners),
+    Rule("owners", ("policy.provider_terms",), ("owners", "names"), _require_owners),
     Rule("releases", ("policy.provider_terms",), ("release",), _require_release),
-    Rule("minimal_trust_level", ("policy.trust_level",), ("trust_level",), require_level),
+    Rule("minimal_trust_level", ("policy.provider_terms",), ("trust_level",), require_level),
 )
 """Of a provider's terms about an order."""

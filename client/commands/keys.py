@@ -6,16 +6,18 @@ from typing import Final
 
 import click
 
-from client.commands.options import Surroundings, party_command
+from client import identity
+from client.commands.options import PATH, Surroundings, party_command
 from client.commands.types import FILE
-from client.context import Party
-from client.events import Explained, IdentityMade
+from client.events import Explained
 from client.measuring import digest_cache, measure_roles, read_sigstruct
-from common.errors import ConflictError, FormatError
+from common.errors import FormatError
 from common.refusals import REFUSALS
 
 NAME_PATTERN: Final = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}"
 """An identity's name is the name of its directory."""
+
+RECOVERY_SUFFIX: Final = ".recovery"
 
 
 @click.command()
@@ -25,26 +27,22 @@ NAME_PATTERN: Final = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}"
     is_flag=True,
     help="UNSAFE: accept simulated platforms, whose host can read everything. For trying out.",
 )
+@click.option(
+    "--recovery-key",
+    "recovery_file",
+    type=PATH,
+    help="New file for the recovery key (default: NAME.recovery beside the identity's directory).",
+)
+@click.option("--no-recovery-key", is_flag=True, help="Make none: then nobody ends this identity if it is stolen.")
 @party_command("owner")
-def keygen(here: Surroundings, new_name: str, *, unsafe_simulation: bool) -> None:
-    """Make an identity: a signing key and a report key, on this machine."""
+def keygen(
+    here: Surroundings, new_name: str, recovery_file: Path | None, *, unsafe_simulation: bool, no_recovery_key: bool
+) -> None:
+    """Make an identity: a signing key and a report key, on this machine, and a recovery key to be kept offline."""
     if re.fullmatch(NAME_PATTERN, new_name) is None:
         raise FormatError("format.identifier", expected=f"a name matching {NAME_PATTERN}", seen=new_name)
-    directory = here.home / new_name
-    try:
-        party = Party.create(directory, new_name, unsafe_simulation=unsafe_simulation)
-    except FileExistsError:
-        raise ConflictError("conflict.identity", expected="a new name", seen=directory) from None
-    here.run(
-        [
-            IdentityMade(
-                name=new_name,
-                party=party.identity.signing_key.party,
-                directory=str(directory),
-                unsafe_simulation=unsafe_simulation,
-            )
-        ]
-    )
+    recovery = None if no_recovery_key else recovery_file or here.home / f"{new_name}{RECOVERY_SUFFIX}"
+    here.run(identity.make(here.home / new_name, new_name, recovery, unsafe_simulation=unsafe_simulation))
 
 
 @click.command()

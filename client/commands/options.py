@@ -34,7 +34,11 @@ class Surroundings:
     @property
     def party(self) -> Party:
         """The party that acts."""
-        return Party(self.home / self.name, self._known_endpoints())
+        return self.other_party(self.name)
+
+    def other_party(self, name: str) -> Party:
+        """Another identity of this machine."""
+        return Party(self.home / name, self._known_endpoints())
 
     def _known_endpoints(self) -> Endpoints | None:
         path = self.endpoints_file or self.state / ENDPOINTS_FILE

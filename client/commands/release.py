@@ -10,8 +10,9 @@ from client.commands.options import Surroundings, party_command
 from client.commands.types import FILE, FMSPC, PLATFORM, SIG_OF_ROLE
 from client.measuring import digest_cache
 from client.release_documents import ReleaseDocument
-from client.release_files import files_beside, show_files
+from client.release_files import show_files
 from client.services import AttestationService
+from common.enclave.file_lists import files_beside
 from common.enclave.roles import ROLES
 from common.errors import FormatError
 from common.messages.measured_files import MeasuredFiles

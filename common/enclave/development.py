@@ -7,7 +7,7 @@ production trust settings can never come out of here, and clients that trust it 
   STATE/release/key.json              development release key (identity file, 0600)
   STATE/release/trust_settings.json   names that key and the simulated root
   STATE/release/release.json          the signed release
-  STATE/release/measured_files.json   the files of each of its enclaves, for whoever wants to compare
+  STATE/release/release.files.json   the files of each of its enclaves, for whoever wants to compare
   STATE/snapshots/                    enclave code, bytecode, memory of environment digests
 """
 
@@ -20,7 +20,7 @@ from typing import Final
 
 from common.crypto.key_file import Identity
 from common.enclave.environment import Environment
-from common.enclave.file_lists import list_files, measurement_of
+from common.enclave.file_lists import files_beside, list_files, measurement_of
 from common.enclave.launcher import LauncherSettings
 from common.enclave.roles import ROLES, RoleSpec
 from common.enclave.simulated_platform import SimulatedPlatform
@@ -74,7 +74,7 @@ def make_development_release(
     trust, place = development_trust_settings(state), state / "release"
     _write(place / "trust_settings.json", trust.encode())
     files = _list_roles(state, specs, code_root)
-    _write(place / "measured_files.json", files.encode())
+    _write(files_beside(place / "release.json"), files.encode())
     measurements = _references(files)
     stored = read_development_release(state)
     if stored is not None and Release.decode(stored.payload).measurements == measurements:

@@ -11,6 +11,11 @@ from common.identifiers import Digest, MrEnclave, RoleName
 from common.messages.measured_files import MeasuredFiles, MeasuredRole
 
 
+def files_beside(release_file: Path) -> Path:
+    """Where the list of a release lies: `release.json` has `release.files.json`."""
+    return release_file.with_suffix(".files.json")
+
+
 def list_files(specs: Iterable[RoleSpec], code_root: Path, trust: TrustSettings, environment: Digest) -> MeasuredFiles:
     """What enclaves of these roles consist of if they were launched from `code_root` now."""
     return MeasuredFiles(

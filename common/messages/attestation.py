@@ -26,6 +26,7 @@ from common.identifiers import (
 )
 from common.messages.base import Count, Message, Seconds
 from common.messages.evidence import Evidence
+from common.messages.identity import BindIdentity, IdentityBound, RecoverIdentity
 from common.messages.objects import BundlePublication, DatasetManifest
 from common.messages.policy import AnswerDetail, PublicKey, TrustLevelName
 from common.messages.sandbox_bounds import SandboxBounds, tightest
@@ -301,6 +302,8 @@ RequestBody = Annotated[
     | DrawBudget
     | Revoke
     | RevokeRelease
+    | BindIdentity
+    | RecoverIdentity
     | ReadLedger
     | ConfirmHead
     | SignHead
@@ -369,7 +372,8 @@ class DatasetTerms(Message):
     """What a member reads of one data set: its objects and the owner that reports are sealed to.
 
     `columns` None: all of them. A trainer drops others as soon as it has opened the data. Provider code that meets the
-    data, or a model of it, is kept within `sandbox_bounds`.
+    data, or a model of it, is kept within `sandbox_bounds`. `successors` are the keys that the owner's identity has had
+    since the manifest was signed, in order.
     """
 
     dataset_id: DatasetId
@@ -377,6 +381,12 @@ class DatasetTerms(Message):
     report_key: PublicKey
     columns: tuple[ColumnName, ...] | None = None
     sandbox_bounds: SandboxBounds = SandboxBounds()
+    successors: tuple[PartyKey, ...] = ()
+
+    @property
+    def owner_keys(self) -> tuple[PartyKey, ...]:
+        """All keys of the owner's identity; the last is whom reports are sealed to."""
+        return (self.manifest.owner, *self.successors)
 
 
 class LaunchTerms(Message):
@@ -435,12 +445,16 @@ class Member(Message):
 
 
 class Members(Message):
-    """The live launches of a job, newest attempt of each slot only; a superseded one is fenced from then on."""
+    """The live launches of a job, newest attempt of each slot only; a superseded one is fenced from then on.
+
+    `model_revoked`: it has made a model, whose key is destroyed.
+    """
 
     type: Literal["members"] = "members"
     job_id: JobId
     state: Literal["running", "finished", "failed", "cancelled"]
     members: tuple[Member, ...]
+    model_revoked: bool = False
 
 
 class Completed(Message):
@@ -563,6 +577,7 @@ ReplyBody = Annotated[
     | Completed
     | BudgetBlock
     | Revoked
+    | IdentityBound
     | LedgerReply
     | Confirmed
     | HeadSigned

@@ -28,6 +28,8 @@ DecisionName = Literal[
     "draw-budget",
     "revoke",
     "revoke-release",
+    "bind-identity",
+    "recover-identity",
 ]
 """`renew-lease` is refused, or recorded where nothing else told the witnesses since the launch's last lease."""
 Outcome = Literal["recorded", "released", "revoked", "refused"]

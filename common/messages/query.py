@@ -9,7 +9,8 @@ model alone, so the host sees one size of query and one size of answer, whatever
   answer         header (32) | blob over the padded outcome
 
   header         magic (4: `CLQY` or `CLAN`), version 01, zeros (3), session id (16), counter (8)
-  question       dtype code (1), dimensions (1), zeros (2), rows (4), row shape (8 x 4), rows in C order, little-endian
+  question       dtype code (1), dimensions (1), zeros (2), rows (4), row shape (8 x 4), rows wanted in all, with those
+                 of queries that follow (4), rows in C order, little-endian
   outcome        kind (1: 0 refusal, 1 labels, 2 scores), zeros (3), rows (4), answers left (8), body;
                  labels: rows x uint32, scores: rows of the model's answer type, both in C order, little-endian;
                  refusal: code, expected, seen, each behind its length (2)
@@ -47,7 +48,7 @@ SESSION_OPEN_BYTES: Final = len(SESSION_MAGIC) + WRAPPED_SESSION_BYTES + OPENING
 SESSION_REPLY_BYTES: Final = REPLY_BYTES + BLOB_OVERHEAD
 
 MAX_DIMENSIONS: Final = 8
-QUESTION_HEAD: Final = 8 + 4 * MAX_DIMENSIONS
+QUESTION_HEAD: Final = 8 + 4 * MAX_DIMENSIONS + 4
 OUTCOME_HEAD: Final = 16
 _REFUSAL_BYTES: Final = 1024 - OUTCOME_HEAD
 _SMALLEST_CLASS: Final = 1024

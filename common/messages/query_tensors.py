@@ -17,28 +17,41 @@ from common.messages.query import MAX_DIMENSIONS, OUTCOME_HEAD, QUESTION_HEAD, Q
 DTYPES: Final = ("bool", "uint8", "int8", "int16", "int32", "int64", "float32", "float64")
 """Element types of a question; the code of each is its place, from 1."""
 
+_SIDES_END: Final = 8 + 4 * MAX_DIMENSIONS
+
 _REFUSAL_TEXT: Final = 320
 """Most bytes of a refusal's code, expected and seen, each."""
 
 
-def encode_question(rows: NDArray[np.generic], profile: QueryProfile) -> bytes:
-    """The padded question. `rows` has shape (rows, *input shape) in the profile's dtype; else `FormatError`."""
+def encode_question(rows: NDArray[np.generic], profile: QueryProfile, wanted: int | None = None) -> bytes:
+    """The padded question. `rows` has shape (rows, *input shape) in the profile's dtype; else `FormatError`.
+
+    `wanted`: how many rows are to be answered in all, with those of later queries; none without them.
+    """
     require_question(rows.dtype.name, rows.shape, profile)
     sides = b"".join(side.to_bytes(4, "big") for side in profile.input.shape).ljust(4 * MAX_DIMENSIONS, b"\0")
     head = bytes([1 + DTYPES.index(rows.dtype.name), len(profile.input.shape), 0, 0])
-    return (head + len(rows).to_bytes(4, "big") + sides + _raw(rows)).ljust(profile.question_bytes, b"\0")
+    head += len(rows).to_bytes(4, "big") + sides + (wanted or len(rows)).to_bytes(4, "big")
+    return (head + _raw(rows)).ljust(profile.question_bytes, b"\0")
 
 
 def decode_question(padded: bytes, profile: QueryProfile) -> NDArray[np.generic]:
     """The rows, of the profile's shape and type; anything else is a `FormatError` (format.query)."""
     code, dimensions, count = padded[0], padded[1], int.from_bytes(padded[4:8], "big")
-    sides = tuple(int.from_bytes(padded[at : at + 4], "big") for at in range(8, QUESTION_HEAD, 4))
+    sides = tuple(int.from_bytes(padded[at : at + 4], "big") for at in range(8, _SIDES_END, 4))
     dtype = DTYPES[code - 1] if 0 < code <= len(DTYPES) else "unknown type"
     require_question(dtype, (count, *sides[:dimensions]), profile)
+    if rows_wanted(padded) < count:
+        raise FormatError("format.query", expected="as many rows wanted as are asked", seen=rows_wanted(padded))
     end = QUESTION_HEAD + count * profile.input.row_bytes
     if any(padded[2:4]) or any(sides[dimensions:]) or padded[end:].count(0) != len(padded) - end:
         raise FormatError("format.query", expected="reserved bytes and padding of zeros")
     return _rows(padded[QUESTION_HEAD:end], count, profile.input)
+
+
+def rows_wanted(padded: bytes) -> int:
+    """How many answers its user wants in all, with those to later questions."""
+    return int.from_bytes(padded[_SIDES_END:QUESTION_HEAD], "big")
 
 
 def require_question(dtype: str, shape: tuple[int, ...], profile: QueryProfile) -> None:

@@ -17,7 +17,7 @@ from common.identifiers import Digest, PartyKey, UploadId
 from common.messages.objects import ObjectRef
 from common.sealed_object.layout import ObjectHeader, ObjectKind
 from common.untrusted.database import Database
-from common.untrusted.tables import identities, objects, uploads
+from common.untrusted.tables import identities, objects, uploads, withdrawn
 
 
 @dataclass(frozen=True)
@@ -74,9 +74,11 @@ class Registry:
                 )
 
     def is_enrolled(self, party: PartyKey) -> bool:
-        """Whether this party is known."""
+        """Whether this party is known, and its enrolment not withdrawn (`enrolment`)."""
+        known = select(identities).where(identities.c.party == party)
+        over = select(withdrawn.c.party).where(withdrawn.c.party == party)
         with self._database.reading() as connection:
-            return connection.execute(select(identities).where(identities.c.party == party)).first() is not None
+            return connection.execute(known.where(~over.exists())).first() is not None
 
     def usage(self, party: PartyKey) -> Usage:
         """What this party may and does store. Raises `NotFoundError` (not_found.identity)."""

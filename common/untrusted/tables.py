@@ -115,6 +115,14 @@ identities = Table(
     Column("quota_bytes", _Number, nullable=False),
 )
 
+withdrawn = Table(
+    "withdrawn_identities",
+    METADATA,
+    Column("party", _Name, ForeignKey("identities.party"), primary_key=True),
+    Column("final", Boolean, nullable=False),
+    Column("withdrawn_at", Float, nullable=False),
+)
+
 uploads = Table(
     "uploads",
     METADATA,

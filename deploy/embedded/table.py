@@ -8,6 +8,7 @@ from pathlib import Path
 
 from common.crypto.key_file import Identity
 from common.enclave.development import launcher_settings, make_development_release
+from common.enclave.file_lists import files_beside
 from common.identifiers import PartyKey
 from deploy.embedded.rabbitmq import amqp_url, rabbitmq_services
 from deploy.embedded.redis_server import redis_services, redis_url
@@ -63,12 +64,12 @@ def _make_installation(state: StateDirectory) -> dict[str, object]:
     make_development_release(state.root)
     launcher = state.settings / "launcher.json"
     write_private(launcher, launcher_settings(state.root).encode())
-    release = state.root / "release"
+    release = state.root / "release" / "release.json"
     return {
         "launcher": str(launcher),
-        "release_file": str(release / "release.json"),
-        "measured_files": str(release / "measured_files.json"),
-        "trust_settings_file": str(release / "trust_settings.json"),
+        "release_file": str(release),
+        "measured_files": str(files_beside(release)),
+        "trust_settings_file": str(release.with_name("trust_settings.json")),
         "operator_identity": str(_identity_file(state, "operator")),
     }
 

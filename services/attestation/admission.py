@@ -4,7 +4,7 @@ Keys leave only after these checks, in this order; each raises and none can be s
 
   (1) the challenge was issued here, is fresh, and is spent by this call;
   (2) the job runs (for a query enclave: it has made a model), and neither its release nor anything that the role gets
-      a key of is revoked;
+      a key of is revoked, nor the identity of one of its parties;
   (3) the attempt is still the slot's next, and within every owner's limits (attempts, bits);
   (4) the quote binds this launch, is authentic, and meets the release (`verifier`); no document of its collateral is
       older than one that was accepted before (`collateral`);
@@ -139,6 +139,8 @@ def require_admissible(broker: BrokerContext, job: JobRecord, role: RoleName, at
     """Check (2); what a launch of this role is about: the order's digest, or the model manifest's."""
     bundle = broker.bundle(job.order.bundle)
     broker.require_in_force(job.order.release)
+    owners = [data.manifest.owner for data in broker.datasets_of(job)]
+    broker.parties.require_held(*owners, bundle.publication.provider)
     for policy in _policies(broker, job, role):
         with entitled(policy):
             require_unexpired(policy, at)

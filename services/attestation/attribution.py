@@ -11,7 +11,10 @@ None is the answer unless
     completion   the job's parameter server signed it
     draw         a launch that is placed for the model signed it
 
-Registrations are never anybody's: whoever registers is not known before.
+    registration the owner (provider) signed the manifest (publication), and its identity was known here before
+
+A party is told what was tried with a key that it no longer has, too: such an attempt concerns who holds its identity.
+Strangers' registrations are nobody's, and so are requests for tokens, which decide about nobody's things.
 """
 
 from common.broker_statements import complete_job_parts
@@ -26,12 +29,16 @@ from common.messages.attestation import (
     CompleteJob,
     DrawBudget,
     IssueChallenge,
+    RegisterBundle,
+    RegisterDataset,
     RenewLease,
     RequestBody,
     Revoke,
     UpdatePolicy,
 )
+from common.messages.base import Message
 from common.messages.decision_log import DecisionName, LogSubjects
+from common.messages.objects import BundlePublication, DatasetManifest
 from common.messages.order import TrainingOrder
 from common.messages.policy import DataPolicy, QueryGrant, Revocation
 from common.messages.signed import Signed, open_signed
@@ -80,6 +87,13 @@ class Attribution:
                 return Decision("complete-job", _completion(broker, body), code)
             case DrawBudget():
                 return Decision("draw-budget", _draw(broker, body, self._nonce), code)
+            case RegisterDataset():
+                owner = DatasetManifest.decode(body.manifest.payload).owner
+                return Decision("register-dataset", _registration(broker, body.manifest, DatasetManifest, owner), code)
+            case RegisterBundle():
+                provider = BundlePublication.decode(body.publication.payload).provider
+                subjects = _registration(broker, body.publication, BundlePublication, provider)
+                return Decision("register-bundle", subjects, code)
             case _:
                 return None
 
@@ -93,17 +107,24 @@ class Attribution:
 def _order(broker: BrokerContext, body: AcceptOrder) -> LogSubjects:
     unverified = TrainingOrder.decode(body.order.payload)
     datasets = [broker.dataset(one) for one in dict.fromkeys(unverified.datasets)]
-    owners = {data.manifest.owner for data in datasets}
-    order = open_signed(body.order, TrainingOrder, owners, threshold=len(owners))
-    return of_order(body.order, datasets, broker.bundle(order.bundle))
+    order = broker.parties.open_attempt(body.order, TrainingOrder, {data.manifest.owner for data in datasets})
+    return of_order(broker, body.order, datasets, broker.bundle(order.bundle))
+
+
+def _registration(broker: BrokerContext, document: Signed, kind: type[Message], party: PartyKey) -> LogSubjects:
+    if broker.parties.find(party) is None:
+        raise NotFoundError("not_found.identity", expected="an identity that is known here", seen=party)
+    open_signed(document, kind, [party])
+    holder = broker.parties.holder(party)
+    return LogSubjects(parties=(holder,), signers=(holder,), document=document.digest)
 
 
 def _policy(broker: BrokerContext, body: UpdatePolicy) -> LogSubjects:
     data = broker.dataset(body.dataset_id)
     owner = data.manifest.owner
     document = Signed.decode(broker.wrapping_key.open(body.policy, policy_info(owner, body.digest, broker.broker)))
-    open_signed(document, DataPolicy, [owner])
-    return of_dataset(data, document=document.digest)
+    broker.parties.open_attempt(document, DataPolicy, [owner])
+    return of_dataset(broker, data, document=document.digest)
 
 
 def _revocation(broker: BrokerContext, body: Revoke) -> LogSubjects:
@@ -117,7 +138,7 @@ def _revocation(broker: BrokerContext, body: Revoke) -> LogSubjects:
 def _require_at_home(broker: BrokerContext, party: PartyKey) -> None:
     owners = {data.manifest.owner for data in broker.state.all(DatasetRecord)}
     providers = {bundle.publication.provider for bundle in broker.state.all(BundleRecord)}
-    if party not in owners | providers:
+    if not broker.parties.names(party) & (owners | providers):
         raise NotFoundError("not_found.identity", expected="a party with a data set or bundle", seen=party)
 
 
@@ -138,9 +159,8 @@ def _draw(broker: BrokerContext, body: DrawBudget, nonce: bytes) -> LogSubjects:
     if job is None:
         raise NotFoundError("not_found.model", seen=body.model_id)
     require_placed(job, body, nonce, at=0)  # also one whose placement is over
-    owners = set(job.order.owners)
     try:
-        grant = open_signed(body.grant, QueryGrant, owners, threshold=len(owners))
+        grant = broker.parties.open_attempt(body.grant, QueryGrant, job.order.owners)
     except Refusal:
         grant = None
     return of_draw(broker, job, body, grant)

@@ -5,7 +5,8 @@ In this order, each raises:
 
   (1) the model exists, and the asking launch is one that is placed for it and signed this very request;
   (2) the grant is signed by every owner of the model's data, is for this model, broker and release, and is not over;
-  (3) neither grant, bundle nor release is revoked, and every party's newest terms are valid;
+  (3) neither grant, bundle, release, nor the identity of provider or user is revoked, and every party's newest terms
+      are valid;
   (4) every policy and the provider's terms admit the user, who is not the provider unless every owner allows that;
   (5) answers are left: the least of what the grant, each data set's policy and the bundle's terms still allow;
   (6) bits are left: each answer is charged to each data set for as much as it can say (`ledger`).
@@ -22,7 +23,6 @@ from common.identifiers import GrantId, ModelId
 from common.leakage import AnswerSize
 from common.messages.attestation import BudgetBlock, DrawBudget
 from common.messages.policy import QueryGrant
-from common.messages.signed import open_signed
 from common.policy_rules import (
     require_grant_names,
     require_owner_admits,
@@ -52,15 +52,16 @@ def draw_budget(broker: BrokerContext, body: DrawBudget, nonce: bytes, at: int) 
     """Checks (1) to (6), then at most `answers` of what is left. Raises the refusal of the first that fails."""
     job = _job_of_model(broker, body.model_id)
     require_placed(job, body, nonce, at)  # (1)
-    grant = open_signed(body.grant, QueryGrant, job.order.owners, threshold=len(set(job.order.owners)))  # (2)
+    grant = broker.parties.open_word(body.grant, QueryGrant, job.order.owners)  # (2)
     _require_for_model(broker, job, grant, body.model_id, at)
     datasets, bundle = broker.datasets_of(job), broker.bundle(job.order.bundle)
     grant_id = GrantId.of(body.grant.digest)
-    if any(broker.state.find(RevokedGrantRecord, revoked_grant_key(grant_id, one)) for one in job.order.owners):  # (3)
-        raise PolicyError("policy.revoked", seen=grant_id)
+    _require_not_ended(broker, job, grant_id)  # (3)
+    broker.parties.require_in_force(grant.user)
+    broker.parties.require_held(bundle.publication.provider)
     broker.require_unrevoked([bundle])
     broker.require_in_force(job.order.release)
-    _require_valid_terms(datasets, bundle, grant, at)  # (3), (4)
+    _require_valid_terms(broker, datasets, bundle, grant, at)  # (3), (4)
     left = _left(broker, job, grant, grant_id)
     if min(left.values()) < 1:  # (5)
         raise PolicyError("policy.budget", expected="answers left", seen=0)
@@ -103,16 +104,25 @@ def _require_for_model(broker: BrokerContext, job: JobRecord, grant: QueryGrant,
     )
 
 
-def _require_valid_terms(datasets: tuple[DatasetRecord, ...], bundle: BundleRecord, grant: QueryGrant, at: int) -> None:
-    terms = bundle.terms
+def _require_not_ended(broker: BrokerContext, job: JobRecord, grant_id: GrantId) -> None:
+    """No owner has ended the grant, by whichever key it had then."""
+    owners = [name for owner in job.order.owners for name in broker.parties.names(owner)]
+    if any(broker.state.find(RevokedGrantRecord, revoked_grant_key(grant_id, one)) for one in owners):
+        raise PolicyError("policy.revoked", seen=grant_id)
+
+
+def _require_valid_terms(
+    broker: BrokerContext, datasets: tuple[DatasetRecord, ...], bundle: BundleRecord, grant: QueryGrant, at: int
+) -> None:
+    terms, names = bundle.terms, broker.parties.names
     for policy in (data.policy for data in datasets):
         with entitled(policy):
             require_unexpired(policy, at)
             require_release_kept(policy, grant.release)
-            require_owner_admits(grant, policy, terms.provider)
+            require_owner_admits(grant, policy, terms.provider, names)
     with entitled(terms):
         require_terms_unexpired(terms, at)
-        require_provider_admits(grant, terms)
+        require_provider_admits(grant, terms, names)
 
 
 def _left(broker: BrokerContext, job: JobRecord, grant: QueryGrant, grant_id: GrantId) -> dict[str, int]:

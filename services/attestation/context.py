@@ -19,6 +19,7 @@ from common.messages.signed import read_document
 from services.attestation.challenges import Challenges
 from services.attestation.decision_log import Decision, DecisionLog
 from services.attestation.lease_table import LeaseTable
+from services.attestation.parties import Parties
 from services.attestation.records import (
     BundleRecord,
     DatasetRecord,
@@ -112,6 +113,11 @@ class BrokerContext:
     def broker(self) -> Digest:
         """Its digest: the broker's name in bindings."""
         return self.genesis.digest
+
+    @property
+    def parties(self) -> Parties:
+        """Whose word counts for whom."""
+        return Parties(self.state)
 
     def dataset(self, dataset_id: DatasetId) -> DatasetRecord:
         """A registered data set, revoked or not. Raises `NotFoundError`."""

@@ -30,6 +30,11 @@ class EntitledRefusal(CloisterError):
         super().__init__(str(refusal))
         self.refusal, self.told, self.others = refusal, told, others
 
+    @property
+    def all_told(self) -> tuple[Told, ...]:
+        """Whose refusal it is, then the others."""
+        return (self.told, *self.others)
+
 
 @contextmanager
 def entitled(terms: DataPolicy | BundleTerms) -> Iterator[None]:

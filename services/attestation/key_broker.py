@@ -55,6 +55,7 @@ from common.messages.attestation import (
 )
 from common.messages.decision_log import TreeHead
 from common.messages.evidence import Collateral
+from common.messages.identity import BindIdentity, RecoverIdentity
 from common.messages.signed import sign
 from services.attestation.admission import admit, issue_challenge
 from services.attestation.attribution import Attribution
@@ -63,6 +64,7 @@ from services.attestation.collateral import with_offered
 from services.attestation.completion import complete_job
 from services.attestation.context import BrokerContext
 from services.attestation.entitlement import EntitledRefusal, Told
+from services.attestation.identity_replacement import bind_identity, recover_identity
 from services.attestation.leases import issue_renewal, renew_lease
 from services.attestation.ledger import read_ledger
 from services.attestation.members import members_of
@@ -77,7 +79,16 @@ NO_NONCE: Final = bytes(32)
 """In the reply to bytes that are no request."""
 
 _FREE_WHILE_FROZEN: Final = (DescribeBroker, ShowTokenKey, ListMembers, ConfirmHead, SignHead, AwaitHead)
-_CONFIRMED_FIRST: Final = (Admit, RenewLease, DrawBudget, Revoke, RevokeRelease, UpdatePolicy)
+_CONFIRMED_FIRST: Final = (
+    Admit,
+    RenewLease,
+    DrawBudget,
+    Revoke,
+    RevokeRelease,
+    UpdatePolicy,
+    BindIdentity,
+    RecoverIdentity,
+)
 
 CONFIRM_SECONDS: Final = 8.0
 """How long a reply waits for the witnesses: several of their polls, and less than its asker waits (10 s)."""
@@ -114,7 +125,7 @@ class KeyBroker:
                 body = self._answer(with_offered(request.body, offered), nonce, at)
                 self._require_confirmed(request.body)
             except EntitledRefusal as cause:
-                body = _refused(cause, sha256(raw))
+                body = self._refused(cause, sha256(raw))
             except Refusal as refusal:
                 body = Refused(code=refusal.code)
             except ValidationError:  # of an answer or a record that is longer, or counts further, than any may
@@ -185,6 +196,10 @@ class KeyBroker:
                 return revoke(self._context, body, at)
             case RevokeRelease():
                 return revoke_release(self._context, body, at)
+            case BindIdentity():
+                return bind_identity(self._context, body, at)
+            case RecoverIdentity():
+                return recover_identity(self._context, body, at)
             case ReadLedger():
                 return read_ledger(self._context, body, at)
             case _:
@@ -238,14 +253,15 @@ class KeyBroker:
             boot_nonce=context.anchor.boot_nonce,
         )
 
+    def _refused(self, cause: EntitledRefusal, request: Digest) -> Refused:
+        code, details = cause.refusal.code, [self._detail(told, cause.refusal.code, request) for told in cause.all_told]
+        return Refused(code=code, detail=details[0], others=tuple(one or b"" for one in details[1:]))
 
-def _refused(cause: EntitledRefusal, request: Digest) -> Refused:
-    code = cause.refusal.code
-    return Refused(
-        code=code,
-        detail=_detail(cause.told, code, request),
-        others=tuple(_detail(one, code, request) or b"" for one in cause.others),
-    )
+    def _detail(self, told: Told, public: str, request: Digest) -> bytes | None:
+        """For whoever holds the party's identity now."""
+        parties = self._context.parties
+        holder, key = parties.holder(told.party), parties.report_key(told.party, told.report_key)
+        return _detail(Told(holder, key, told.refusal), public, request)
 
 
 def _detail(told: Told, public: str, request: Digest) -> bytes | None:

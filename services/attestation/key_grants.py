@@ -69,7 +69,8 @@ def _terms(broker: BrokerContext, job: JobRecord, challenge: OpenChallenge, laun
             DatasetTerms(
                 dataset_id=data.dataset_id,
                 manifest=data.manifest,
-                report_key=data.policy.report_key,
+                report_key=broker.parties.report_key(data.manifest.owner, data.policy.report_key),
+                successors=broker.parties.successors(data.manifest.owner),
                 columns=allowed_columns((accepted, data.policy)),
                 sandbox_bounds=tightest(policy.sandbox_bounds for policy in (accepted, data.policy)),
             )
@@ -96,7 +97,7 @@ def _placement(
         manifest=binding.subject,
         launch=binding.signing_public,
         report_data=binding.report_data(),
-        grant_authorities=tuple(sorted(set(job.order.owners))),
+        grant_authorities=tuple(sorted(broker.parties.holders(job.order.owners))),
         release=job.order.release,
         trust_level=level.value,
         witnessed=broker.anchor.witnessed,

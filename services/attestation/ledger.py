@@ -84,14 +84,16 @@ def charged_answers(
 def read_ledger(broker: BrokerContext, body: ReadLedger, at: int) -> LedgerReply:
     """Raises `AuthenticityError`, `PolicyError` (policy.broker) or `NotFoundError`, also for another owner's data."""
     party = LedgerRequest.decode(body.request.payload).party
+    broker.parties.require_in_force(party)
     request = open_signed(body.request, LedgerRequest, [party])
     if request.broker != broker.signing_key.party:
         raise PolicyError("policy.broker", expected=broker.signing_key.party, seen=request.broker)
     data = broker.dataset(request.dataset_id)
-    if data.manifest.owner != party:
+    if broker.parties.holder(data.manifest.owner) != party:
         raise NotFoundError("not_found.dataset", seen=request.dataset_id)
     plain = _ledger(broker, data, at).encode().ljust(LEDGER_BYTES)
-    return LedgerReply(sealed=wrap(plain, data.policy.report_key, ledger_info(body.request.digest, party)))
+    report_key = broker.parties.report_key(data.manifest.owner, data.policy.report_key)
+    return LedgerReply(sealed=wrap(plain, report_key, ledger_info(body.request.digest, party)))
 
 
 def _ledger(broker: BrokerContext, data: DatasetRecord, at: int) -> Ledger:

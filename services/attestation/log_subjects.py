@@ -1,6 +1,7 @@
 """What an entry of the decision log says of data sets, bundles, orders, jobs and launches (side: enclave).
 
 Only what travels through the host in the clear: identifiers, keys and digests. Of a sealed policy that is its digest.
+Parties are named by the keys that they have now, so that an identity's successor reads on and a thief does not.
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,26 +20,28 @@ from services.attestation.members import QUERY
 from services.attestation.records import BundleRecord, DatasetRecord, JobRecord
 
 
-def of_dataset(data: DatasetRecord, **more: Any) -> LogSubjects:
+def of_dataset(broker: BrokerContext, data: DatasetRecord, **more: Any) -> LogSubjects:
     """A data set under its newest policy, which its owner signed."""
-    owner, policy = data.manifest.owner, data.policy_document.digest
+    owner, policy = broker.parties.holder(data.manifest.owner), data.policy_document.digest
     known = LogSubjects(parties=(owner,), signers=(owner,), datasets=(data.dataset_id,), policies=(policy,))
     return known.model_copy(update=more)
 
 
-def of_bundle(bundle: BundleRecord, **more: Any) -> LogSubjects:
+def of_bundle(broker: BrokerContext, bundle: BundleRecord, **more: Any) -> LogSubjects:
     """A bundle under its provider's terms."""
-    provider, terms = bundle.publication.provider, bundle.terms_document.digest
+    provider, terms = broker.parties.holder(bundle.publication.provider), bundle.terms_document.digest
     known = LogSubjects(parties=(provider,), signers=(provider,), bundle=bundle.bundle_id, terms=terms)
     return known.model_copy(update=more)
 
 
-def of_order(document: Signed, datasets: Sequence[DatasetRecord], bundle: BundleRecord, **more: Any) -> LogSubjects:
+def of_order(
+    broker: BrokerContext, document: Signed, datasets: Sequence[DatasetRecord], bundle: BundleRecord, **more: Any
+) -> LogSubjects:
     """An order whose signatures were checked, and the terms under which it is judged."""
     order = TrainingOrder.decode(document.payload)
-    owners = tuple(sorted({data.manifest.owner for data in datasets}))
+    owners = tuple(sorted(broker.parties.holders([data.manifest.owner for data in datasets])))
     known = LogSubjects(
-        parties=_distinct([*owners, bundle.publication.provider]),
+        parties=_distinct([*owners, broker.parties.holder(bundle.publication.provider)]),
         signers=owners,
         document=document.digest,
         datasets=tuple(data.dataset_id for data in datasets),
@@ -53,7 +56,7 @@ def of_order(document: Signed, datasets: Sequence[DatasetRecord], bundle: Bundle
 def of_job(broker: BrokerContext, job: JobRecord, **more: Any) -> LogSubjects:
     """A job of an accepted order, under the terms that its parties have now. Nobody's signature asked for it."""
     bundle = broker.bundle(job.order.bundle)
-    known = of_order(job.order_document, broker.datasets_of(job), bundle, job=job.job_id, model=job.model_id)
+    known = of_order(broker, job.order_document, broker.datasets_of(job), bundle, job=job.job_id, model=job.model_id)
     return known.model_copy(update={"signers": (), "document": None} | more)
 
 
@@ -79,7 +82,7 @@ def of_draw(
     """Answers for a placed query enclave. `grant` is the one that the owners signed; None if they did not."""
     known = of_job(broker, job, launch=body.launch, role=QUERY)
     if grant is not None:
-        owners = tuple(sorted(set(job.order.owners)))
+        owners = tuple(sorted(broker.parties.holders(job.order.owners)))
         more |= {"signers": owners, "parties": _distinct([*known.parties, grant.user])}
     named = {"document": body.grant.digest, "grant": GrantId.of(body.grant.digest)}
     return known.model_copy(update=named | more)
@@ -90,9 +93,9 @@ def of_revocation(broker: BrokerContext, revocation: Revocation, document: Diges
     name, more = revocation.identifier, {"signers": (revocation.party,), "document": document}
     match revocation.target:
         case "dataset":
-            return of_dataset(broker.dataset(DatasetId(name)), **more)
+            return of_dataset(broker, broker.dataset(DatasetId(name)), **more)
         case "bundle":
-            return of_bundle(broker.bundle(BundleId(name)), **more)
+            return of_bundle(broker, broker.bundle(BundleId(name)), **more)
         case "job":
             return of_job(broker, broker.job(JobId(name)), **more)
         case "grant":

@@ -69,6 +69,7 @@ def members_of(job: JobRecord) -> Members:
             for launch in sorted(job.launches, key=lambda one: (one.role, one.slot))
             if launch.role != QUERY
         ),
+        model_revoked=job.manifest_document is not None and job.keys is None,
     )
 
 

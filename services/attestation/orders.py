@@ -4,7 +4,7 @@ In this order, each raises:
 
   (1) the very same order was accepted before: the same answer;
   (2) its data sets and bundle are registered and not revoked;
-  (3) all owners of all its data sets, and only they, signed it;
+  (3) all owners of all its data sets, and only they, signed it; the bundle's provider is in force;
   (4) it names this broker, and a release that enough pinned release keys signed, that is not revoked, and that names
       this broker's code;
   (5) it is neither expired nor is its nonce used;
@@ -28,7 +28,7 @@ from common.messages.attestation import AcceptOrder, OrderAccepted
 from common.messages.order import OrderSecret, TrainingOrder
 from common.messages.reference_values import SgxReferenceValue
 from common.messages.release import Release
-from common.messages.signed import Signed, open_signed
+from common.messages.signed import Signed
 from common.policy_rules import OrderFacts, require_owner_allows, require_provider_allows
 from services.attestation.context import BrokerContext
 from services.attestation.decision_log import Decision
@@ -43,6 +43,7 @@ from services.attestation.records import (
     UsedNonceRecord,
     used_nonce_key,
 )
+from services.attestation.void_words import accepted
 
 BROKER_ROLE = "broker"
 
@@ -59,7 +60,8 @@ def accept_order(broker: BrokerContext, body: AcceptOrder, at: int) -> OrderAcce
     unverified = TrainingOrder.decode(body.order.payload, limit=MAX_ORDER_BYTES)
     datasets = tuple(broker.dataset(dataset_id) for dataset_id in unverified.datasets)  # (2)
     bundle = broker.bundle(unverified.bundle)
-    order = _require_signed(body.order, datasets)  # (3)
+    order = _require_signed(broker, body.order, datasets)  # (3)
+    broker.parties.require_held(bundle.publication.provider)
     with entitled(datasets[0].policy):
         broker.require_unrevoked([*datasets, bundle])
         release = _require_addressed(broker, order, body.release)  # (4)
@@ -85,9 +87,10 @@ def accept_order(broker: BrokerContext, body: AcceptOrder, at: int) -> OrderAcce
         manifest_document=None,
     )
     broker.state.commit(
-        Decision("accept-order", of_order(body.order, datasets, bundle, job=job_id, model=job.model_id)),
+        Decision("accept-order", of_order(broker, body.order, datasets, bundle, job=job_id, model=job.model_id)),
         at,
         job,
+        accepted(broker, job_id),
         ReleaseRecord(document=body.release),
         UsedNonceRecord(owner=order.owners[0], nonce=order.nonce),
         *(broker.state.tally_after(tally_of(JOBS, data.dataset_id), 1) for data in datasets),
@@ -99,10 +102,10 @@ def _accepted(job: JobRecord) -> OrderAccepted:
     return OrderAccepted(job_id=job.job_id, trainers=job.order.trainers, trust_level=job.trust_level.value)
 
 
-def _require_signed(signed: Signed, datasets: tuple[DatasetRecord, ...]) -> TrainingOrder:
-    """Check (3); duplicates among data sets are refused with it."""
-    owners = {data.manifest.owner for data in datasets}
-    order = open_signed(signed, TrainingOrder, owners, threshold=len(owners))
+def _require_signed(broker: BrokerContext, signed: Signed, datasets: tuple[DatasetRecord, ...]) -> TrainingOrder:
+    """Check (3), of those who hold the owners' identities now; duplicates among data sets are refused with it."""
+    owners = broker.parties.holders([data.manifest.owner for data in datasets])
+    order = broker.parties.open_word(signed, TrainingOrder, owners)
     if set(order.owners) != owners:
         raise PolicyError("policy.signer", expected=sorted(owners), seen=sorted(order.owners))
     if len(set(order.datasets)) != len(order.datasets):
@@ -127,7 +130,7 @@ def _require_addressed(broker: BrokerContext, order: TrainingOrder, release_docu
 def _require_allowed(
     broker: BrokerContext, order: TrainingOrder, datasets: tuple[DatasetRecord, ...], bundle: BundleRecord, at: int
 ) -> None:
-    facts = OrderFacts.of(order, bundle.publication, broker.platform.trust_level, at)
+    facts = OrderFacts.of(order, bundle.publication, broker.platform.trust_level, at, broker.parties.names)
     bits, terms = order.trainers * attempt_bits(order.schedule), bundle.terms
 
     def judge_owner(data: DatasetRecord) -> None:

@@ -18,6 +18,7 @@ from common.messages.order import TrainingOrder
 from common.messages.policy import BundleTerms, DataPolicy
 from common.messages.signed import Signed, read_document
 from common.messages.tcb_terms import TcbStatus
+from services.attestation.party_records import AcceptedRecord, PartyRecord, RecoveryKeyRecord
 
 SealedKeys = Annotated[bytes, Field(max_length=4096)]
 """A key ring under the platform's sealing key."""
@@ -235,7 +236,10 @@ Record = Annotated[
     | TallyRecord
     | RevokedGrantRecord
     | RevokedReleaseRecord
-    | CollateralRecord,
+    | CollateralRecord
+    | PartyRecord
+    | RecoveryKeyRecord
+    | AcceptedRecord,
     Field(discriminator="type"),
 ]
 

@@ -25,8 +25,10 @@ from common.policy_rules import require_document_fits
 from services.attestation.context import BrokerContext
 from services.attestation.decision_log import Decision
 from services.attestation.entitlement import entitled
+from services.attestation.identity_replacement import first_appearance
 from services.attestation.log_subjects import of_bundle, of_dataset
 from services.attestation.records import BundleRecord, DatasetRecord
+from services.attestation.void_words import accepted, version_name
 
 DATA_KEY = "data"
 BUNDLE_KEY = "bundle"
@@ -37,6 +39,7 @@ TermsT = TypeVar("TermsT", DataPolicy, BundleTerms)
 def register_dataset(broker: BrokerContext, body: RegisterDataset, at: int) -> Registered:
     """Checks (1) to (5). Raises `AuthenticityError` (1, 2, 4), `PolicyError` (2, 3) or `ConflictError` (5)."""
     owner = DatasetManifest.decode(body.manifest.payload).owner
+    broker.parties.require_in_force(owner)
     manifest = open_signed(body.manifest, DatasetManifest, [owner])  # (1)
     document, policy = _open_terms(broker, body.policy, owner, manifest.policy, DataPolicy)  # (2)
     dataset_id = DatasetId.of(body.manifest.digest)
@@ -56,14 +59,16 @@ def register_dataset(broker: BrokerContext, body: RegisterDataset, at: int) -> R
         policy_document=document,
         keys=broker.state.keys.seal_ring(dataset_id, data=key),
     )
-    subjects = of_dataset(record, document=body.manifest.digest)
-    broker.state.commit(Decision("register-dataset", subjects), at, record)
+    subjects = of_dataset(broker, record, document=body.manifest.digest)
+    version, party = accepted(broker, version_name(record), document), first_appearance(broker, owner)
+    broker.state.commit(Decision("register-dataset", subjects), at, record, version, *party)
     return Registered(dataset_id=dataset_id)
 
 
 def register_bundle(broker: BrokerContext, body: RegisterBundle, at: int) -> Registered:
     """Checks (1) to (5). Raises `AuthenticityError` (1, 2, 4), `PolicyError` (2, 3) or `ConflictError` (5)."""
     provider = BundlePublication.decode(body.publication.payload).provider
+    broker.parties.require_in_force(provider)
     publication = open_signed(body.publication, BundlePublication, [provider])  # (1)
     document, terms = _open_terms(broker, body.terms, provider, publication.terms, BundleTerms)  # (2)
     bundle_id = BundleId.of(body.publication.digest)
@@ -83,8 +88,9 @@ def register_bundle(broker: BrokerContext, body: RegisterBundle, at: int) -> Reg
         terms_document=document,
         keys=broker.state.keys.seal_ring(bundle_id, bundle=key),
     )
-    subjects = of_bundle(record, document=body.publication.digest)
-    broker.state.commit(Decision("register-bundle", subjects), at, record)
+    subjects = of_bundle(broker, record, document=body.publication.digest)
+    publication_taken, party = accepted(broker, bundle_id), first_appearance(broker, provider)
+    broker.state.commit(Decision("register-bundle", subjects), at, record, publication_taken, *party)
     return Registered(bundle_id=bundle_id)
 
 
@@ -106,29 +112,32 @@ def update_policy(broker: BrokerContext, body: UpdatePolicy, at: int) -> Registe
         expected = (newest.policy_version + 1, record.policy_document.digest)
         if (policy.policy_version, policy.previous) != expected:
             raise FreshnessError("freshness.policy", expected=expected, seen=(policy.policy_version, policy.previous))
-        _require_approved(document, newest)
+        _require_approved(broker, document, newest)
         _require_fitting(broker, policy)
     changed = record.model_copy(update={"policy_document": document})
-    broker.state.commit(Decision("update-policy", of_dataset(changed, document=document.digest)), at, changed)
+    version = accepted(broker, version_name(changed), document)
+    subjects = of_dataset(broker, changed, document=document.digest)
+    broker.state.commit(Decision("update-policy", subjects), at, changed, version)
     return Registered(dataset_id=body.dataset_id)
 
 
 def _open_terms(
     broker: BrokerContext, wrapped: bytes, party: PartyKey, digest: Digest, kind: type[TermsT]
 ) -> tuple[Signed, TermsT]:
-    """The document that `party` signed and wrapped to this broker, with exactly this digest."""
+    """The document that `party`, or who holds that identity now, signed and wrapped here, with exactly this digest."""
     document = Signed.decode(broker.wrapping_key.open(wrapped, policy_info(party, digest, broker.broker)))
-    terms = open_signed(document, kind, [party])
+    terms = broker.parties.open_word(document, kind, [party])
     if document.digest != digest:
         raise FormatError("format.message", expected=f"terms with digest {digest}", seen=document.digest)
     return document, terms
 
 
-def _require_approved(document: Signed, newest: DataPolicy) -> None:
-    """Enough approvers of `newest` signed; `open_signed` has found every signature right."""
-    approvals = {one.signer for one in document.signatures} & set(newest.approvers)
+def _require_approved(broker: BrokerContext, document: Signed, newest: DataPolicy) -> None:
+    """Enough approvers of `newest` signed, or their successors; every signature was found right, and in force."""
+    approvers = broker.parties.holders(newest.approvers) - {broker.parties.holder(newest.owner)}
+    approvals = {one.signer for one in document.signatures} & approvers
     if len(approvals) < newest.approvals_needed:
-        expected = f"signatures of {newest.approvals_needed} of {sorted(newest.approvers)}"
+        expected = f"signatures of {newest.approvals_needed} of {sorted(approvers)}"
         raise PolicyError("policy.approvals", expected=expected, seen=sorted(approvals))
 
 

@@ -50,7 +50,8 @@ def _subjects(broker: BrokerContext, release: Digest, revocation: Signed, jobs: 
     )
     parties: dict[PartyKey, None] = dict.fromkeys(signers)
     for job in jobs:
-        parties |= dict.fromkeys((*job.order.owners, broker.bundle(job.order.bundle).publication.provider))
+        concerned = (*job.order.owners, broker.bundle(job.order.bundle).publication.provider)
+        parties |= dict.fromkeys(map(broker.parties.holder, concerned))
     return LogSubjects(
         parties=tuple(parties)[:MAX_PARTIES], signers=signers, document=revocation.digest, release=release
     )

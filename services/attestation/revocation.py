@@ -43,6 +43,7 @@ def revoke(broker: BrokerContext, body: Revoke, at: int) -> Revoked:
     Raises `AuthenticityError`, `PolicyError` (policy.signer, policy.broker), `NotFoundError` or `FormatError`.
     """
     party = Revocation.decode(body.revocation.payload).party
+    broker.parties.require_in_force(party)
     revocation = open_signed(body.revocation, Revocation, [party])
     if revocation.broker != broker.signing_key.party:
         raise PolicyError("policy.broker", expected=broker.signing_key.party, seen=revocation.broker)
@@ -60,8 +61,8 @@ def revoke(broker: BrokerContext, body: Revoke, at: int) -> Revoked:
 def _holders(broker: BrokerContext, revocation: Revocation) -> Iterator[JobRecord]:
     """Jobs whose launches may still hold what is over; a grant's answers are drawn by enclaves of its owners' jobs."""
     for job in broker.state.all(JobRecord):
-        named = {*job.order.datasets, job.order.bundle, job.job_id}
-        if revocation.identifier in named or (revocation.target == "grant" and revocation.party in job.order.owners):
+        named, owners = {*job.order.datasets, job.order.bundle, job.job_id}, broker.parties.holders(job.order.owners)
+        if revocation.identifier in named or (revocation.target == "grant" and revocation.party in owners):
             yield job
 
 
@@ -69,22 +70,23 @@ def _changes(broker: BrokerContext, revocation: Revocation) -> list[Record]:
     name, party = revocation.identifier, revocation.party
     if revocation.target == "dataset":
         data = broker.dataset(DatasetId(name))
-        _require_party(party, data.manifest.owner)
-        return _destroy(broker, data)
+        _require_party(broker, party, data.manifest.owner)
+        return destroyed(broker, data)
     if revocation.target == "bundle":
         bundle = broker.bundle(BundleId(name))
-        _require_party(party, bundle.publication.provider)
-        return _destroy(broker, bundle)
+        _require_party(broker, party, bundle.publication.provider)
+        return destroyed(broker, bundle)
     if revocation.target == "job":
         job = broker.job(JobId(name))
-        _require_party(party, *job.order.owners)
+        _require_party(broker, party, *job.order.owners)
         return ended(job)
     return _end_grant(broker, GrantId(name), party)
 
 
-def _require_party(party: PartyKey, *entitled: PartyKey) -> None:
-    if party not in entitled:
-        raise PolicyError("policy.signer", expected=f"one of {entitled}", seen=party)
+def _require_party(broker: BrokerContext, party: PartyKey, *entitled: PartyKey) -> None:
+    holders = broker.parties.holders(entitled)
+    if party not in holders:
+        raise PolicyError("policy.signer", expected=f"one of {sorted(holders)}", seen=party)
 
 
 def commit_endings(broker: BrokerContext, decision: Decision, at: int, changes: Sequence[Record]) -> None:
@@ -97,14 +99,15 @@ def commit_endings(broker: BrokerContext, decision: Decision, at: int, changes: 
         broker.state.commit(decision, at, *changes[first : first + RECORDS_AT_ONCE])
 
 
-def _destroy(broker: BrokerContext, record: DatasetRecord | BundleRecord) -> list[Record]:
-    destroyed = [] if record.keys is None else [record.model_copy(update={"keys": None})]
+def destroyed(broker: BrokerContext, record: DatasetRecord | BundleRecord) -> list[Record]:
+    """What revoking a data set or bundle changes: its key is destroyed, and running jobs that use it are cancelled."""
+    keyless = [] if record.keys is None else [record.model_copy(update={"keys": None})]
     used_by = [
         job
         for job in broker.state.all(JobRecord)
         if job.state == "running" and record.key in (*job.order.datasets, job.order.bundle)
     ]
-    return [*destroyed, *(change for job in used_by for change in ended(job))]
+    return [*keyless, *(change for job in used_by for change in ended(job))]
 
 
 def ended(job: JobRecord) -> list[Record]:
@@ -120,7 +123,7 @@ def _end_grant(broker: BrokerContext, grant_id: GrantId, party: PartyKey) -> lis
 
     That counts for models of this party's data alone (`budget`): nobody ends another's grants.
     """
-    if not any(data.manifest.owner == party for data in broker.state.all(DatasetRecord)):
+    if not any(broker.parties.holder(data.manifest.owner) == party for data in broker.state.all(DatasetRecord)):
         raise NotFoundError("not_found.dataset", expected="a party with a registered data set", seen=party)
     if broker.state.find(RevokedGrantRecord, revoked_grant_key(grant_id, party)) is not None:
         return []

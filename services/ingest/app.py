@@ -16,6 +16,7 @@ from common.event_log import configure_host_logging
 from common.untrusted.blobs import BlobStore
 from common.untrusted.broker_client import BrokerClient, BrokerRoute
 from common.untrusted.database import Database
+from common.untrusted.enrolment import Enrolments
 from common.untrusted.health import Readiness
 from common.untrusted.http_health import count_bodies, health_router
 from common.untrusted.http_identity import RequestGate
@@ -73,7 +74,7 @@ def build(settings: IngestSettings, *, broker: BrokerRoute | None = None) -> Ing
     desks = Desks(
         registry=registry,
         intake=intake,
-        publishing=Publishing(registry, publications, intake, broker),
+        publishing=Publishing(registry, Enrolments(database), publications, intake, broker),
         submission=submission,
         jobs=JobDesk(board),
         open_quota_bytes=settings.default_quota_bytes if settings.open_enrolment else None,

@@ -1,4 +1,4 @@
-"""Publishing: data sets and bundles are registered with the key broker, and entered here when it agrees (side: host).
+"""Publishing: what parties bring to the key broker through here is entered here when it agrees (side: host).
 
 A request goes to the broker as the party made it, and its signed reply goes back untouched: the party checks it. Before
 that, this service only sees to it that the objects are there and are the party's own.
@@ -11,12 +11,15 @@ from common.errors import FormatError, PolicyError, Refusal, UnavailableError
 from common.event_log import log_event
 from common.identifiers import BundleId, DatasetId, Digest, PartyKey
 from common.messages.attestation import BrokerRequest, RegisterBundle, RegisterDataset, Registered, Revoke, Revoked
+from common.messages.base import Message
+from common.messages.identity import IdentityCard, RecoverIdentity, RecoveryStatement
 from common.messages.objects import BundlePublication, DatasetManifest
 from common.messages.policy import Revocation
 from common.messages.service import BundleView, DatasetView
 from common.messages.signed import Signed, open_signed
 from common.sealed_object.layout import ObjectKind
 from common.untrusted.broker_client import BrokerRoute, reply_of
+from common.untrusted.enrolment import Enrolments
 from common.untrusted.publications import Bundle, Dataset, Publications
 from common.untrusted.registry import Registry
 from services.ingest.intake import Intake
@@ -30,8 +33,16 @@ LISTED: Final = 1000
 class Publishing:
     """Data sets and bundles of all parties."""
 
-    def __init__(self, registry: Registry, publications: Publications, intake: Intake, broker: BrokerRoute) -> None:
-        self._registry, self._publications, self._intake, self._broker = registry, publications, intake, broker
+    def __init__(
+        self,
+        registry: Registry,
+        enrolments: Enrolments,
+        publications: Publications,
+        intake: Intake,
+        broker: BrokerRoute,
+    ) -> None:
+        self._registry, self._enrolments, self._publications = registry, enrolments, publications
+        self._intake, self._broker = intake, broker
 
     def register_dataset(self, party: PartyKey, raw: bytes) -> bytes:
         """Carry a RegisterDataset request; the broker's encoded reply, also when it refuses.
@@ -65,6 +76,22 @@ class Publishing:
             bundle_id = BundleId.of(body.publication.digest)
             self._publications.add_bundle(bundle_id, party, body.publication, reply)
             log_event(_log, "bundle_registered", bundle_id=bundle_id)
+        return reply
+
+    def recover(self, raw: bytes) -> bytes:
+        """Carry a RecoverIdentity request, from anybody: its statement speaks for itself. The broker's encoded reply.
+
+        Where the broker agrees, the old identity's requests are refused from now on, and its successor is enrolled.
+        """
+        body = BrokerRequest.decode(raw).body
+        if not isinstance(body, RecoverIdentity):
+            raise FormatError("format.message", expected="recover-identity", seen=body.type)
+        statement = RecoveryStatement.decode(body.statement.payload)
+        card = None if statement.successor is None else IdentityCard.decode(statement.successor.payload)
+        reply = self._broker.ask(raw)
+        if _agrees(reply, Revoked):
+            self._enrolments.end(statement.party, None if card is None else card.party)
+            log_event(_log, "identity_ended", party=statement.party)
         return reply
 
     def datasets(self, party: PartyKey) -> list[DatasetView]:
@@ -124,10 +151,10 @@ def _require_own(named: PartyKey, party: PartyKey) -> None:
         raise PolicyError("policy.signer", expected=named, seen=party)
 
 
-def _agrees(reply: bytes) -> bool:
-    """Whether the broker registered it; a refusal is in the reply, for the party to read."""
+def _agrees(reply: bytes, kind: type[Message] = Registered) -> bool:
+    """Whether the broker took it; a refusal is in the reply, for the party to read."""
     try:
-        return isinstance(reply_of(reply), Registered)
+        return isinstance(reply_of(reply), kind)
     except UnavailableError as error:
         if error.code == "unavailable.broker":
             raise

@@ -14,7 +14,7 @@ from common.errors import AuthenticityError, QuotaError
 from common.identifiers import JobId, ModelId
 from common.messages.service import EnrolIdentity, IdentityView, JobEvents, JobList, JobReports, OrderReceipt
 from common.untrusted.http_identity import PartyRequest, RequestGate
-from common.untrusted.http_refusals import JSON
+from common.untrusted.http_refusals import JSON, OCTETS
 from common.untrusted.registry import Registry
 from services.ingest.intake import Intake
 from services.ingest.job_desk import JobDesk
@@ -67,9 +67,13 @@ def _identities(desks: Desks, gate: RequestGate) -> APIRouter:
             raise AuthenticityError("authenticity.http_signature", expected="a signature by the new identity itself")
         if desks.open_quota_bytes is not None:
             desks.registry.enrol(request.party, desks.open_quota_bytes)
-        elif not desks.registry.is_enrolled(request.party):
+        if not desks.registry.is_enrolled(request.party):
             raise QuotaError("quota.identities")
         return view(request)
+
+    @router.post("/recover")
+    def recover(request: Annotated[PartyRequest, Depends(gate.admit_anybody)]) -> Response:
+        return Response(desks.publishing.recover(request.body), media_type=OCTETS)
 
     router.get("/self")(_admitting(gate, view))
     return router

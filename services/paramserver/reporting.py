@@ -31,7 +31,7 @@ class ReportReaders:
         """From the terms of a launch; an owner of several data sets reads with the key of the first."""
         keys: dict[PartyKey, bytes] = {}
         for terms in datasets:
-            keys.setdefault(terms.manifest.owner, terms.report_key)
+            keys.setdefault(terms.owner_keys[-1], terms.report_key)
         return cls(order, keys)
 
     def seal(self, job_id: JobId, report: JobReport) -> list[SealedReport]:

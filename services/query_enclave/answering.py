@@ -6,7 +6,8 @@ In this order, and none can be skipped:
   (3) the query is authentic under that session's key, with its header and the model's manifest digest;
   (4) the session has not seen this counter, else what it answered is answered again;
   (5) the question has the model's shape and type;
-  (6) the launch's lease and the grant's time are not over, and its budget is charged, one answer for each row;
+  (6) the launch's lease and the grant's time are not over, and its budget covers all rows that are wanted and is
+      charged, one answer for each row of this question;
   (7) provider code answers in a process of its own, within its deadline;
   (8) the outcome is sealed at one size;
   (9) it leaves at the next multiple of the quantum after the query arrived.
@@ -27,7 +28,7 @@ from typing import Final
 from common.crypto.digests import sha256
 from common.errors import FormatError, Refusal, UnavailableError, refusal_of
 from common.messages.query import QUERY_MAGIC, Header, QueryProfile
-from common.messages.query_tensors import decode_question, encode_answer, encode_refusal
+from common.messages.query_tensors import decode_question, encode_answer, encode_refusal, rows_wanted
 from common.sandbox.protocol import QuerySandbox
 from services.query_enclave.grants import GrantBudgets, Now, require_current
 from services.query_enclave.sessions import Session, SessionTable
@@ -98,7 +99,7 @@ class Answering:
             rows = decode_question(padded, self._profile)  # (5)
             self._require_lease()  # (6)
             require_current(session.terms, self._now())
-            charge = self._budgets.take(session.grant, len(rows))
+            charge = self._budgets.take(session.grant, len(rows), rows_wanted(padded))
             with self._turn:
                 outcome = self._sandbox.answer(rows, self._timing.deadline_seconds)  # (7)
             if outcome.answer_NA is None:

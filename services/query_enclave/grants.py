@@ -12,6 +12,7 @@ charged before provider code sees the row, and stays charged if that code fails:
 says how much its answers may tell: the grant's detail, or less where a policy or the provider's terms allow less.
 """
 
+import contextlib
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -95,18 +96,20 @@ class GrantBudgets:
         self._lock = threading.Lock()
         self._accounts: dict[GrantId, _Account] = {}
 
-    def take(self, grant: Signed, rows: int) -> Charge:
-        """Charge `rows` answers, or keep what is left.
+    def take(self, grant: Signed, rows: int, wanted: int) -> Charge:
+        """Charge `rows` answers, or keep what is left: also where it does not cover the `wanted` ones, with these.
 
         Raises `PolicyError` (policy.budget) or the broker's refusal.
         """
         account = self._account(grant)
         with account.lock:
             if account.held < rows:
-                block = self._source.draw(grant, max(rows, BLOCK_ANSWERS))
-                account.add(block)
-            if account.held < rows:
-                raise PolicyError("policy.budget", expected=f"at most {account.left} rows", seen=f"{rows} rows")
+                account.add(self._source.draw(grant, max(rows, BLOCK_ANSWERS)))
+            elif account.left < wanted and account.held < BLOCK_ANSWERS:
+                with contextlib.suppress(PolicyError):  # more may have been allowed since the last block
+                    account.add(self._source.draw(grant, BLOCK_ANSWERS))
+            if account.held < rows or account.left < wanted:
+                raise PolicyError("policy.budget", expected=f"at most {account.left} rows", seen=f"{wanted} rows")
             account.held -= rows
             return Charge(account.left, account.detail)
 

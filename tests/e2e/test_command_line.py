@@ -78,9 +78,10 @@ def test_the_readmes_commands_in_their_order(stack: RunningStack, digits: Digits
     answered = run("user", "query", "--grant", grant, rows)[-1]
     assert (answered["rows"], len(answered["labels"]), answered["answers_left"]) == (20, 20, 10)
     assert run.refused("user", "query", "--grant", grant, rows)["code"] == "policy.budget"
-    ended = run("owner", "grant", "--user", keys["user"], "--model", model, "--answers", 30, "-o", grant)[-1][
-        "grant_id"
-    ]
+    more = ("owner", "grant", "--user", keys["user"], "--model", model, "--answers", 30, "-o")
+    assert run.refused(*more, grant)["code"] == "conflict.grant_file"
+    grant = tmp_path / "second.json"
+    ended = run(*more, grant)[-1]["grant_id"]
     over = run("owner", "revoke-grant", ended)[-1]
     assert (over["type"], over["identifier"], over["state"]) == ("ended", ended, "revoked")
     assert over["leases_end"] > time.time()
@@ -91,6 +92,7 @@ def test_the_readmes_commands_in_their_order(stack: RunningStack, digits: Digits
     assert dataset in " ".join(run("verify", "model", model)[-1]["checks"])
     ended = run("owner", "cancel", ordered["job_id"])[-1]
     assert (ended["identifier"], ended["state"]) == (model, "model revoked")
+    assert run.refused(*more, tmp_path / "third.json")["code"] == "policy.revoked"
     assert run("owner", "delete", dataset)[-1]["state"] == "deleted"
     assert run.refused("owner", "train", dataset, bundle["bundle_id"], *tiny)["code"] in {
         "policy.revoked",

@@ -281,7 +281,7 @@ class BrokerWorld:
 
     # -- documents ---------------------------------------------------------------------------------------------------
 
-    def policy_terms(self, owner: Party, **changes: Any) -> DataPolicy:
+    def policy_terms(self, owner: Party, /, **changes: Any) -> DataPolicy:
         fields: dict[str, Any] = {
             "owner": owner.party, "report_key": owner.report_key, "unsafe_simulation": True,
             "providers": (self.provider.party,), "releases": (self.release.digest,),

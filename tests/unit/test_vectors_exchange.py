@@ -18,7 +18,7 @@ from common.leakage import AnswerSize
 from common.messages.attestation import LogHead
 from common.messages.evidence import AllowedRoot, Collateral, SgxDcapEvidence
 from common.messages.query import QueryProfile, pad_document, unpad_document
-from common.messages.query_tensors import decode_outcome, decode_question, encode_answer, encode_question
+from common.messages.query_tensors import decode_outcome, decode_question, encode_answer, encode_question, rows_wanted
 from common.query_sealing import session_signed_parts
 from tests.vectors.each_vector import each_vector
 from tests.vectors.vector_file import OPENS, read_vectors
@@ -68,7 +68,8 @@ def test_questions(vector: Vector) -> None:
     if vector["outcome"] == OPENS:
         rows = decode_question(padded, profile)
         assert rows.tolist() == vector["rows"]
-        assert encode_question(np.array(vector["rows"], profile.input.dtype), profile) == padded
+        assert rows_wanted(padded) == vector["wanted"]
+        assert encode_question(np.array(vector["rows"], profile.input.dtype), profile, vector["wanted"]) == padded
     else:
         with pytest.raises(Refusal, match=vector["outcome"]):
             decode_question(padded, profile)

@@ -66,10 +66,12 @@ def _payloads() -> VectorFile:
     return file
 
 
-def question(rows: list[list[int]], *, dtype: int = 4, sides: tuple[int, ...] = (2,), zeros: bytes = b"\0\0") -> bytes:
+def question(
+    rows: list[list[int]], *, dtype: int = 4, sides: tuple[int, ...] = (2,), zeros: bytes = b"\0\0", wanted: int = 7
+) -> bytes:
     """A padded question of int16 rows."""
     head = bytes([dtype, len(sides)]) + zeros + struct.pack(">I", len(rows))
-    head += b"".join(struct.pack(">I", side) for side in sides).ljust(32, b"\0")
+    head += b"".join(struct.pack(">I", side) for side in sides).ljust(32, b"\0") + struct.pack(">I", wanted)
     return (head + b"".join(struct.pack("<h", value) for row in rows for value in row)).ljust(_SIZE, b"\0")
 
 
@@ -77,14 +79,15 @@ def _questions() -> VectorFile:
     file = VectorFile("query/questions.json", "questions", 16)
     rows = [[1, -2], [300, 4]]
     good = question(rows)
-    file.add("two rows", profile=PROFILE, question=good, rows=rows)
-    file.add("one row", profile=PROFILE, question=question(rows[:1]), rows=rows[:1])
+    file.add("two rows", profile=PROFILE, question=good, rows=rows, wanted=7)
+    file.add("one row", profile=PROFILE, question=question(rows[:1], wanted=1), rows=rows[:1], wanted=1)
     refused = {
         "no rows": question([]),
         "too many rows": question([[0, 0]] * 3),
         "another shape": question(rows, sides=(1, 2)),
         "another type": question(rows, dtype=7),
         "unknown type": question(rows, dtype=9),
+        "fewer wanted than asked": question(rows, wanted=1),
         "reserved bytes": question(rows, zeros=b"\0\1"),
         "a side too many": good[:12] + b"\0\0\0\1" + good[16:],
         "padding of others": good[:-1] + b"\1",

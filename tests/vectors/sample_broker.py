@@ -5,6 +5,7 @@ from typing import Final
 from common.identifiers import ChallengeId, GrantId, RoleName
 from common.messages import attestation as a
 from common.messages import decision_log as d
+from common.messages import identity as i
 from common.messages.base import Message
 from common.messages.broker_door import OfferedCollateral, StartBroker
 from common.messages.collateral import CollateralMark
@@ -12,9 +13,11 @@ from common.messages.evidence import TrustLevel
 from common.messages.signed import Signed, sign
 from common.messages.tcb_terms import TcbStatus
 from common.transparency import log_leaf
+from services.attestation import party_records as p
 from services.attestation import records as r
 from tests.vectors.sample_documents import (
     BUNDLE,
+    CARD,
     COLLATERAL,
     DATASET,
     EVIDENCE,
@@ -35,6 +38,7 @@ from tests.vectors.sample_documents import (
     RELEASE,
     RELEASE_REVOCATION,
     REVOCATION,
+    STATEMENT,
     TERMS,
     TIME,
     USER,
@@ -108,6 +112,8 @@ def request_bodies() -> list[a.RequestBody]:
         ),
         a.Revoke(revocation=sign(REVOCATION, KEY)),
         a.RevokeRelease(revocation=sign(RELEASE_REVOCATION, KEY)),
+        i.BindIdentity(card=sign(CARD, KEY)),
+        i.RecoverIdentity(statement=sign(STATEMENT, KEY)),
         a.ReadLedger(request=sign(LEDGER_REQUEST, KEY)),
         a.ConfirmHead(witness=USER, boot_nonce=NONCE32, head=HEAD, signature=WORD),
         a.SignHead(),
@@ -132,6 +138,7 @@ def reply_bodies() -> list[a.ReplyBody]:
         a.Completed(job_id=JOB, model_id=MODEL),
         a.BudgetBlock(grant_id=GrantId.of(C), answers=16, remaining=84, detail="label"),
         a.Revoked(identifier=JOB, leases_end=TIME),
+        i.IdentityBound(party=PARTY, recovery=USER),
         a.LedgerReply(sealed=b"wrapped"),
         a.Confirmed(frozen=False),
         a.HeadSigned(head=sign(TREE_HEAD, KEY)),
@@ -188,6 +195,10 @@ def state_entries() -> list[Message]:
         r.RevokedGrantRecord(grant_id=GrantId.of(C), party=PARTY),
         r.RevokedReleaseRecord(release=B, document=sign(RELEASE_REVOCATION, KEY)),
         r.CollateralRecord(mark=MARK),
+        p.PartyRecord(party=PARTY, card=sign(CARD, KEY), state="replaced", successor=USER,
+                      statement=sign(STATEMENT, KEY)),
+        p.RecoveryKeyRecord(recovery=USER),
+        p.AcceptedRecord(name=f"{DATASET} 1", number=4, document=sign(POLICY, KEY)),
     ]  # fmt: skip
     identity = r.IdentityRecord(genesis=GENESIS, signing_seed=b"blob", wrapping_seed=b"blob")
     return [

@@ -22,6 +22,7 @@ from common.identifiers import (
 )
 from common.messages.base import Message
 from common.messages.evidence import AllowedRoot, Collateral, DcapQuote, SgxDcapEvidence, TdxDcapEvidence, TrustLevel
+from common.messages.identity import IdentityCard, RecoveryStatement
 from common.messages.ledger import Ledger, LedgerRequest
 from common.messages.measured_files import MeasuredFiles, MeasuredRole
 from common.messages.objects import BundlePublication, DatasetManifest, ModelManifest, ObjectRef, SlotRecord
@@ -88,6 +89,11 @@ GRANT: Final = QueryGrant(
 REVOCATION: Final = Revocation(
     nonce=NONCE, party=PARTY, target="job", identifier=JOB, broker=USER, created=TIME
 )  # fmt: skip
+CARD: Final = IdentityCard(party=PARTY, report_key=PUBLIC, recovery=USER, unsafe_simulation=True, created=TIME)
+STATEMENT: Final = RecoveryStatement(
+    nonce=NONCE, party=PARTY, successor=sign(CARD.model_copy(update={"party": OTHER_KEY.party}), OTHER_KEY),
+    void_from=7, broker=USER, created=TIME,
+)  # fmt: skip
 LEDGER_REQUEST: Final = LedgerRequest(nonce=NONCE, party=PARTY, dataset_id=DATASET, broker=USER)
 LEDGER: Final = Ledger(
     dataset_id=DATASET, time=TIME, policy_version=2, jobs=1, max_jobs=3, attempts=2, attempt_bits=74, answers=64,
@@ -117,7 +123,7 @@ def documents() -> list[Message]:
     """Signed, sealed and measured documents."""
     return [
         SIGNED, MANIFEST, PUBLICATION, MODEL_MANIFEST, ORDER, POLICY, TERMS, GRANT, REVOCATION, RELEASE, TRUST,
-        RELEASE_REVOCATION, LEDGER_REQUEST, LEDGER, BUNDLE_MANIFEST, EVIDENCE,
+        RELEASE_REVOCATION, CARD, STATEMENT, LEDGER_REQUEST, LEDGER, BUNDLE_MANIFEST, EVIDENCE,
         TdxDcapEvidence(quote=b"a quote", collateral=COLLATERAL),
         DcapQuote(quote=b"a quote"),
         SgxReferenceValue(mr_enclave=MEASURED, tcb=TCB_TERMS),

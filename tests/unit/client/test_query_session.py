@@ -23,6 +23,7 @@ from common.messages.evidence import TrustLevel
 from common.messages.objects import ModelManifest
 from common.messages.policy import QueryGrant
 from common.messages.signed import sign
+from services.query_enclave.grants import BLOCK_ANSWERS
 from tests.fakes.query_world import PROFILE, ROWS, WEIGHTS_CF, Launch, QueryWorld, rows_of
 
 
@@ -157,10 +158,8 @@ def test_many_rows_go_in_several_queries(world: QueryWorld) -> None:
     assert launch.model.calls == 3
 
 
-@pytest.mark.parametrize(("granted", "spent", "calls"), [(9, 0, 0), (12, 5, 1)])
-def test_rows_that_the_grant_does_not_cover_cost_at_most_one_query(
-    world: QueryWorld, granted: int, spent: int, calls: int
-) -> None:
+@pytest.mark.parametrize(("granted", "spent"), [(9, 0), (12, 5), (9 + BLOCK_ANSWERS, BLOCK_ANSWERS)])
+def test_rows_that_the_grant_does_not_cover_cost_nothing(world: QueryWorld, granted: int, spent: int) -> None:
     launch = world.launch()
     session = QuerySession.open(launch, QueryUser(world.user, world.grant(answers=granted), world.pins))
     for _ in range(spent):
@@ -169,7 +168,9 @@ def test_rows_that_the_grant_does_not_cover_cost_at_most_one_query(
     with pytest.raises(PolicyError, match="policy.budget") as refusal:
         session.ask_all(rows_of(10))
     assert refusal.value.seen is not None
-    assert launch.model.calls == calls
+    assert launch.model.calls == 0
+    left = granted - spent
+    assert session.ask_all(rows_of(left)).answers_left == 0
 
 
 class Stumbling:

@@ -1,6 +1,7 @@
 """A list of measured files is proven by the measurement that it leads to, and says in which file a build differs."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ from client.events import FilesVerified
 from client.measuring import digest_cache, list_own_files, own_references
 from client.rendering import Terminal
 from common.crypto.digests import sha256
+from common.enclave.development import make_development_release
 from common.enclave.measurement import TRUST_SETTINGS_FILE
+from common.enclave.roles import role_spec
 from common.enclave.trust_settings import TrustSettings
 from common.messages.measured_files import MeasuredFiles
 from common.messages.release import Release
@@ -41,6 +44,14 @@ def files(file: Path, *options: str, trust: TrustSettings = TRUST, status: int =
     result = CliRunner().invoke(main, words)
     assert result.exit_code == status, result.output
     return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+def test_the_stacks_own_release_has_its_list_where_it_is_looked_for(tmp_path: Path, built: MeasuredFiles) -> None:
+    (tmp_path / "snapshots").mkdir()
+    shutil.copy(digest_cache(), tmp_path / "snapshots" / "environment.cache")
+    make_development_release(tmp_path, specs=(role_spec(TRAINER),))
+    *listed, verified = files(tmp_path / "release" / "release.json")
+    assert (verified["type"], len(listed)) == ("files-verified", len(built.roles[TRAINER].files))
 
 
 def spoil(file: Path, **changes: Any) -> None:

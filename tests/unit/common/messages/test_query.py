@@ -57,7 +57,8 @@ def test_big_endian_rows_are_sent_little_endian() -> None:
 
 
 @pytest.mark.parametrize(
-    ("at", "value"), [(0, 0), (0, 9), (0, 7), (1, 1), (1, 3), (2, 1), (7, 0), (7, 6), (11, 3), (19, 1), (70, 1)]
+    ("at", "value"),
+    [(0, 0), (0, 9), (0, 7), (1, 1), (1, 3), (2, 1), (7, 0), (7, 6), (11, 3), (19, 1), (43, 4), (80, 1)],
 )
 def test_a_question_of_another_layout_is_refused(at: int, value: int) -> None:
     padded = bytearray(encode_question(np.ones((5, 2, 3), np.uint8), IMAGES))

@@ -185,13 +185,30 @@ def test_strangers_write_nothing(world: BrokerWorld) -> None:
         Revoke(revocation=sign(revocation, stranger.key)),
         IssueChallenge(role=TRAINER, job_id=job_id, slot=99),
         world.policy_update(data, sign(world.policy_terms(stranger), stranger.key)),
-        world.dataset_registration(world.seal_data(minimal_trust_level="sgx")),
+        world.dataset_registration(world.seal_data(stranger, minimal_trust_level="sgx")),
     ]
     for body in unwanted:
         assert refused(world, body)
     world.handle(b"malformed")
     assert world.head == before
     assert tree_head(world).refusals_counted == counted + len(unwanted) + 1
+
+
+def test_a_known_partys_refused_registration_is_entered_once(world: BrokerWorld) -> None:
+    world.register_data()
+    world.register_bundle()
+    data, bundle = world.seal_data(minimal_trust_level="sgx"), world.seal_bundle(minimal_trust_level="sgx")
+    for body, party, code in (
+        (world.dataset_registration(data), world.owner, "policy.trust_level"),
+        (world.bundle_registration(bundle), world.provider, "policy.provider_terms"),
+    ):
+        for _ in range(3):
+            assert refused(world, body) == code
+        entry = newest(world)
+        assert (entry.decision, entry.code) == (body.type, code)
+        assert entry.subjects.parties == entry.subjects.signers == (party.party,)
+        assert entry.number == world.head.size - 1
+    assert [one.outcome for one in entries(world)].count("refused") == 2
 
 
 def test_another_partys_attempt_is_told_to_whom_it_concerns_and_not_to_who_made_it(world: BrokerWorld) -> None:

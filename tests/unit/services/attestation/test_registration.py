@@ -99,7 +99,7 @@ def test_simulation_takes_only_parties_that_asked_for_it(
     with pytest.raises(PolicyError, match="policy.trust_level"):
         register(world, world.dataset_registration(data))
     bundle = world.seal_bundle(unsafe_simulation=unsafe_simulation, minimal_trust_level=minimal)
-    with pytest.raises(PolicyError, match="policy.trust_level"):
+    with pytest.raises(PolicyError, match="policy.provider_terms"):
         world.channel().ask(world.bundle_registration(bundle), Registered)
 
 

@@ -1,0 +1,135 @@
+"""Identities become known, and their recovery keys end them: for good, or in favour of another (side: enclave).
+
+An identity is bound to its card at its first appearance here: by the card itself, or, when it comes with a data set or
+bundle first, without one, and then it has no recovery key and gets none. A thief of the identity's key can change
+neither. A recovery statement is taken after these checks, in this order; each raises:
+
+  (1) the party is known here, with a recovery key, and that key signed the statement; so did the successor, if any;
+  (2) it is for this broker;
+  (3) the party is in force, or revoked and now replaced; the very same statement again is answered alike, an older one
+      is refused;
+  (4) the successor's card is its own, does not contradict what is known of it, and the successor is in force.
+
+From then on the old key signs nothing: no policy, order, grant, revocation, approval or request. What it signed before
+that stands, or not, as the statement says:
+
+    revoked                  all things of the party stand still: no admission, no renewal, no answers
+    replaced, all stands     the successor's word counts for them; jobs run on, grants have to be signed anew
+    replaced, void from N    besides, what the broker decided in entry N or later on the old key's word counts no more:
+                             policies fall back to the version before, running jobs end, data sets and bundles are
+                             revoked; models stay, under grants that the successor has to sign
+
+What was revoked, spent or handed out meanwhile is not undone.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from common.errors import AuthenticityError, ConflictError, FormatError, FreshnessError, NotFoundError, PolicyError
+from common.identifiers import PartyKey
+from common.messages.attestation import Revoked
+from common.messages.decision_log import LogSubjects
+from common.messages.identity import BindIdentity, IdentityBound, IdentityCard, RecoverIdentity, RecoveryStatement
+from common.messages.signed import Signed, open_signed
+from services.attestation.context import BrokerContext
+from services.attestation.decision_log import Decision
+from services.attestation.lease_table import leases_end
+from services.attestation.party_records import MAX_PREDECESSORS, PartyRecord, RecoveryKeyRecord
+from services.attestation.records import Record
+from services.attestation.revocation import commit_endings
+from services.attestation.void_words import jobs_of, void_words
+
+
+def bind_identity(broker: BrokerContext, body: BindIdentity, at: int) -> IdentityBound:
+    """Know this identity by its card. Raises `ConflictError` (conflict.identity_card) if it is known otherwise."""
+    card = _open_card(broker, body.card)
+    known = broker.parties.find(card.party)
+    if known is None:
+        records = _card_records(broker, body.card, card)
+        subjects = LogSubjects(parties=(card.party,), signers=(card.party,), document=body.card.digest)
+        broker.state.commit(Decision("bind-identity", subjects), at, *records)
+    return IdentityBound(party=card.party, recovery=card.recovery)
+
+
+def first_appearance(broker: BrokerContext, party: PartyKey) -> list[Record]:
+    """The record of an identity that comes with a thing of its own before it came with its card."""
+    return [] if broker.parties.find(party) is not None else [PartyRecord(party=party, card=None)]
+
+
+def recover_identity(broker: BrokerContext, body: RecoverIdentity, at: int) -> Revoked:
+    """Checks (1) to (4), then the end of the old key.
+
+    Raises `NotFoundError`, `AuthenticityError` (1), `PolicyError` (2, 4), `FreshnessError` (3) or `ConflictError` (4).
+    """
+    signed = body.statement
+    unverified = RecoveryStatement.decode(signed.payload)
+    record = broker.parties.find(unverified.party)
+    if record is None or record.recovery is None:
+        raise NotFoundError("not_found.recovery_key", expected="an identity with a recovery key", seen=unverified.party)
+    card = None if unverified.successor is None else IdentityCard.decode(unverified.successor.payload)
+    signers = [record.recovery] if card is None else [record.recovery, card.party]
+    statement = open_signed(signed, RecoveryStatement, signers, threshold=len(signers))  # (1)
+    if statement.broker != broker.signing_key.party:  # (2)
+        raise PolicyError("policy.broker", expected=broker.signing_key.party, seen=statement.broker)
+    if record.statement is not None and record.statement.digest == signed.digest:  # (3)
+        changes: list[Record] = []
+    elif record.state == "replaced" or (record.state == "revoked" and statement.successor is None):
+        raise FreshnessError("freshness.recovery", expected="an identity that is not over yet", seen=record.state)
+    else:
+        changes = _new_state(broker, record, signed, statement)  # (4)
+    changes += void_words(broker, signed, statement)
+    ends = [leases_end(job, at) for job in jobs_of(broker, record.party)]
+    if changes:
+        commit_endings(broker, Decision("recover-identity", _subjects(statement, signed, card)), at, changes)
+    return Revoked(identifier=record.party, leases_end=max(ends, default=at))
+
+
+def _new_state(
+    broker: BrokerContext, record: PartyRecord, signed: Signed, statement: RecoveryStatement
+) -> list[Record]:
+    """What becomes of the identity and of its successor."""
+    if statement.successor is None:
+        return [record.model_copy(update={"state": "revoked", "statement": signed})]
+    card = _open_card(broker, statement.successor)
+    if card.party == record.party:
+        raise FormatError("format.message", expected="a successor with a key of its own")
+    new, *others = _card_records(broker, statement.successor, card)
+    held = broker.parties.find(card.party) or new
+    if not isinstance(held, PartyRecord):
+        raise TypeError(type(held))
+    predecessors = (*held.predecessors, *record.predecessors, record.party)
+    if len(predecessors) > MAX_PREDECESSORS:
+        raise ConflictError("conflict.identity_card", expected=f"at most {MAX_PREDECESSORS} identities before this one")
+    replaced = {"state": "replaced", "successor": card.party, "statement": signed}
+    return [record.model_copy(update=replaced), held.model_copy(update={"predecessors": predecessors}), *others]
+
+
+def _open_card(broker: BrokerContext, signed: Signed) -> IdentityCard:
+    """A card that its own party signed, and that is the one which is known of it, if any is."""
+    party = IdentityCard.decode(signed.payload).party
+    broker.parties.require_in_force(party)
+    card = open_signed(signed, IdentityCard, [party])
+    if card.unsafe_simulation and broker.platform.trust_settings.production:
+        raise PolicyError("policy.trust_level", expected="an identity for production", seen="unsafe_simulation")
+    known = broker.parties.find(party)
+    if known is not None and (known.card is None or known.card.digest != signed.digest):
+        raise ConflictError("conflict.identity_card", expected="the card by which this identity became known")
+    return card
+
+
+def _card_records(broker: BrokerContext, signed: Signed, card: IdentityCard) -> Sequence[Record]:
+    if card.recovery is None:
+        return [PartyRecord(party=card.party, card=signed)]
+    if broker.parties.find(card.recovery) is not None:
+        raise AuthenticityError("authenticity.signature", expected="a recovery key that is nobody's identity")
+    return [PartyRecord(party=card.party, card=signed), RecoveryKeyRecord(recovery=card.recovery)]
+
+
+def _subjects(statement: RecoveryStatement, signed: Signed, card: IdentityCard | None) -> LogSubjects:
+    """The old identity and the new one may read that one ended, and by which statement."""
+    return LogSubjects(parties=tuple(_both(statement, card)), document=signed.digest)
+
+
+def _both(statement: RecoveryStatement, card: IdentityCard | None) -> Iterator[PartyKey]:
+    yield statement.party
+    if card is not None:
+        yield card.party
