@@ -39,6 +39,7 @@ from common.messages.attestation import (
     SignHead,
     UpdatePolicy,
 )
+from common.messages.identity import BindIdentity, RecoverIdentity
 from common.untrusted.http_identity import Enrolled
 from common.untrusted.request_quota import RequestQuota
 
@@ -56,6 +57,8 @@ OF_ALL: Final = (
     IssueToken,
     AppraiseEvidence,
     ShowTokenKey,
+    BindIdentity,
+    RecoverIdentity,
 )
 OF_SERVICES: Final = (IssueChallenge, Admit, RenewLease, CompleteJob, DrawBudget)
 OF_WITNESSES: Final = (ConfirmHead, AwaitHead)
@@ -65,7 +68,7 @@ SERVICE_BURST: Final = 8_000
 """Of each service or witness: far more than one broker answers."""
 
 REMEMBERED_SECONDS: Final = 60.0
-"""How long an identity counts as enrolled without asking the registry again; nobody is ever struck off."""
+"""How long an identity counts as enrolled without asking the registry again; one that was withdrawn, that much longer."""
 
 MAX_REMEMBERED: Final = 100_000
 
