@@ -9,6 +9,7 @@ in bench/attest_kill_verdict. Keys of the JSON file: `seed`, `kills` by victim, 
 
 import json
 import secrets
+import shutil
 import tempfile
 import time
 from collections import Counter
@@ -97,10 +98,13 @@ def attest_kill(kills: int, seed: int | None, json_file: Path | None) -> None:
     """Kill the key broker while enclaves fetch keys, and see that no key is lost or released twice."""
     chosen = secrets.randbits(32) if seed is None else seed
     click.echo(f"seed {chosen}")
-    with tempfile.TemporaryDirectory(prefix="cloister-attest-kill-") as directory:
-        endured = endure(Path(directory), kills, chosen, JOBS, lambda line: click.echo(f"  {line}"))
+    directory = Path(tempfile.mkdtemp(prefix="cloister-attest-kill-"))
+    endured = endure(directory, kills, chosen, JOBS, lambda line: click.echo(f"  {line}"))
     if json_file is not None:
         json_file.write_text(json.dumps(asdict(endured), indent=2) + "\n")
     for name, value in asdict(endured).items():
         click.echo(f"{name:>20}  {value}")
-    raise SystemExit(1 if endured.problems else 0)
+    if endured.problems:
+        click.echo(f"did not hold, with --seed {chosen}; logs in {directory}/state/logs")
+        raise SystemExit(1)
+    shutil.rmtree(directory)
