@@ -68,7 +68,7 @@ def endure(directory: Path, kills: int, seed: int, jobs: int, say: Callable[[str
         seed, dict(Counter(one.victim for one in planned)), len(told.attempts),
         _released(entries, "admit-launch") - len(told.attempts) - 2,  # a parameter server and a query enclave
         sum(one.subjects.answers or 0 for one in entries if one.outcome == "released") - sum(told.answers.values()),
-        told.repeated, len(load.jobs) + 1, entries[-1].number + 1, len(told.heads), tuple(problems + more),
+        told.repeated, len(load.jobs) + 1, max(told.heads), len(told.heads), tuple(problems + more),
         round(time.monotonic() - begun, 1),
     )  # fmt: skip
 

@@ -35,11 +35,12 @@ class Planned:
 
 
 def draw(kills: int, seed: int) -> Iterator[Planned]:
-    """So many, the same ones for the same seed."""
+    """So many, the same ones for the same seed: each kind once, then any."""
     chance, died = random.Random(f"{seed}: attest"), dict.fromkeys(RESTARTED_BY_SUPERVISOR, 0)
+    each = chance.sample((*RESTARTED_INSIDE, *RESTARTED_BY_SUPERVISOR), 4)
     for _ in range(kills):
         kinds = [*RESTARTED_INSIDE, *(name for name, count in died.items() if count < MOST_OF_A_SERVICE)]
-        victim = chance.choice(kinds)
+        victim = each.pop() if each else chance.choice(kinds)
         if victim in died:
             died[victim] += 1
         yield Planned(victim, chance.uniform(0.0, LONGEST_PAUSE_SECONDS), chance.random() < _WHEN_READY)

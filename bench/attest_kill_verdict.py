@@ -15,14 +15,18 @@ from bench.attest_kill_load import ANSWERS, ATTEMPTS, Load, Told
 from client import audit
 from client import events as e
 from common.crypto.merkle import MerkleTree
+from common.errors import CloisterError
 from common.messages.decision_log import MAX_BUNDLE_BYTES, AuditBundle, LogEntry
 from tests.fakes.log_keeping import NOWHERE, identity_directory
 
 
 def problems_of(load: Load, directory: Path, attestation_url: str) -> tuple[list[str], list[LogEntry]]:
     """What did not hold of (1) to (6), and the log's entries as the owner reads them."""
-    leaves, entries = _audited(load, directory, attestation_url)
     told = load.told
+    try:
+        leaves, entries = _audited(load, directory, attestation_url)
+    except CloisterError as error:
+        return [*told.refusals, f"the log was not verified: {error}"], []
     problems = [*told.refusals, *_of_keys(told), *_of_attempts(told, entries)]
     problems += [*_of_jobs(load, entries), *_of_answers(told, entries), *_of_heads(told, leaves)]
     return problems, entries

@@ -34,6 +34,7 @@ def drawn(answers: int) -> LogEntry:
 
 def test_a_seed_draws_the_same_victims_and_no_service_is_given_up() -> None:
     assert list(draw(50, 7)) == list(draw(50, 7)) != list(draw(50, 8))
+    assert len({one.victim for one in list(draw(50, 7))[:4]}) == 4
     died = Counter(one.victim for one in draw(500, 7))
     assert {died[name] for name in RESTARTED_BY_SUPERVISOR} == {MOST_OF_A_SERVICE}
     assert len(died) == 4
