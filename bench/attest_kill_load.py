@@ -7,6 +7,7 @@ and again.
 """
 
 import functools
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -38,7 +39,7 @@ _PASSES: Final = frozenset({"freshness.challenge"})
 """Beside what is unavailable: a challenge dies with the broker that issued it."""
 
 PATIENCE_SECONDS: Final = 60.0
-"""How long anybody waits for one thing, whatever dies meanwhile."""
+"""How long anybody waits for one thing once nothing dies any more."""
 
 T = TypeVar("T")
 
@@ -70,7 +71,7 @@ class Load:
         )
         self._bundle = world.register_bundle(answers_total=1_000_000)
         self._more = threading.Condition()
-        self._needed = 1
+        self._needed, self._calm_at = 1, math.inf
         self._model, self._serving = self._served()
         self._threads = ThreadPoolExecutor(ENCLAVES + 2, thread_name_prefix="load")
         self._running = [self._threads.submit(self._order)]
@@ -84,6 +85,7 @@ class Load:
         """Nobody begins anything more. Then, with nothing dying any more: all jobs that are left are ordered, and every
         enclave fetches its keys for the last one. Who does not get what it should, in words.
         """
+        self._calm_at = time.monotonic()
         self._stopped.set()
         with self._more:
             self._more.notify_all()
@@ -169,7 +171,7 @@ class Load:
 
     def _insist(self, action: Callable[[], T], limit: str) -> T | None:
         """What `action` gives, done again after whatever passes; None when `limit` is reached, or for a problem."""
-        give_up, pause = time.monotonic() + PATIENCE_SECONDS, _FIRST_PAUSE_SECONDS
+        begun, pause = time.monotonic(), _FIRST_PAUSE_SECONDS
         while True:
             try:
                 return action()
@@ -177,7 +179,8 @@ class Load:
                 if refusal.code == limit:
                     return None
                 passes = isinstance(refusal, UnavailableError) or refusal.code in _PASSES
-                if not passes or time.monotonic() > give_up:
+                waited = time.monotonic() - max(begun, self._calm_at)
+                if not passes or waited > PATIENCE_SECONDS:
                     self._note(f"{refusal.code} instead of an answer")
                     return None
             with self._lock:
