@@ -3,7 +3,8 @@
 Keys of the JSON file: `vectors_right` of `vectors_total`, `mutations_accepted` of `mutations_total`, `verify_ratio`
 (full appraisals per CPU second against the bare engine's, in turn, medians), `verify_per_second`;
 `attest_and_key_p50_ms` and `_p95_ms` (one client on loopback, from the challenge to keys in hand, the witness's word
-included), `attest_per_second` (64 launches at once, `attest_errors` of them without keys), `revocation_seconds`.
+included), `attest_per_second` (64 launches at once, `attest_errors` of them without keys), `revocation_seconds`;
+`rollback_accepted` of `rollback_tried` older things, `rollback_by_kind` (bench/rollback).
 """
 
 import json
@@ -17,25 +18,27 @@ import click
 from bench.attest_evidence import measure_evidence
 from bench.attest_service import measure_service
 from bench.reference_vectors import VECTORS, all_vectors
+from bench.rollback import measure_rollback
 
 
 @click.command()
 @click.option("--seed", type=int, help="Of all changed positions; drawn and printed when it is not given.")
 @click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures there.")
 def attest(seed: int | None, json_file: Path | None) -> None:
-    """Judge real and forged quotes, and time the verification."""
+    """Judge real and forged quotes, time verification and key release, and show services what is old."""
     if not all_vectors():
         raise click.ClickException(f"no reference vectors in {VECTORS}: name their folder in CLOISTER_VECTORS")
     chosen = secrets.randbits(32) if seed is None else seed
-    found = measure_evidence(chosen)
+    found, rolled_back = measure_evidence(chosen), measure_rollback()
     with tempfile.TemporaryDirectory(prefix="cloister-attest-") as directory:
         served = measure_service(Path(directory))
-    figures = {"seed": chosen, **asdict(found), **asdict(served)}
+    figures = {"seed": chosen, **asdict(found), **asdict(served), **asdict(rolled_back)}
     if json_file is not None:
         json_file.write_text(json.dumps(figures, indent=2) + "\n")
     for name, value in figures.items():
-        if name != "problems":
+        if not name.endswith("problems"):
             click.echo(f"{name:>20}  {value}")
-    for problem in found.problems:
+    problems = (*found.problems, *rolled_back.rollback_problems)
+    for problem in problems:
         click.echo(f"wrong: {problem}")
-    raise SystemExit(1 if found.problems or served.attest_errors else 0)
+    raise SystemExit(1 if problems or served.attest_errors else 0)

@@ -3,6 +3,7 @@
 import click
 
 from bench.attest import attest
+from bench.attest_kill import attest_kill
 from bench.kill import kill
 
 
@@ -12,4 +13,5 @@ def main() -> None:
 
 
 main.add_command(attest)
+main.add_command(attest_kill)
 main.add_command(kill)

@@ -143,11 +143,11 @@ def _checked_collateral(crl_chain: str, *signer_chains: str) -> tuple[Mapping[st
 
 def _require_one_root(roots: list[Certificate]) -> Chains:
     keys = {root_key_sha256(root) for root in roots}
-    if len(keys) != 1:
+    if len(keys) != 1:  # (e)
         raise FormatError("format.collateral", expected="one root in all chains", seen=sorted(keys))
     return Chains(
         roots[0].public_bytes(Encoding.DER),
-        keys.pop(),
+        root_key_sha256(roots[0]),
         max(root.not_valid_before_utc.timestamp() for root in roots),
         min(root.not_valid_after_utc.timestamp() for root in roots),
     )

@@ -47,7 +47,7 @@ def verify_quote(evidence: SgxDcapEvidence | TdxDcapEvidence, roots: Collection[
     """
     collateral = evidence.collateral
     quote = parse_quote(evidence.quote)  # (1)
-    if quote.tee != _TEE_OF[evidence.type]:
+    if quote.tee != _TEE_OF[evidence.type]:  # (1)
         raise FormatError("format.quote", expected=evidence.type, seen=quote.tee)
     _require_closed(quote)  # (2)
     chains = require_chains(pck_chain_pem(evidence.quote), collateral, at)  # (3)

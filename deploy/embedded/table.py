@@ -4,6 +4,7 @@ Before the first service starts, an installation is made: simulated platform, de
 launcher settings, the witness's key. They lie in the state directory and last until `clean`.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 from common.crypto.key_file import Identity
@@ -24,39 +25,49 @@ def brokers(state: StateDirectory) -> list[ServiceSpec]:
     return [*rabbitmq_services(state), *redis_services(state)]
 
 
+def attesting(state: StateDirectory) -> list[ServiceSpec]:
+    """The attestation service and its witness alone: all that attests launches and releases keys."""
+    return _attesting(state, _maker(state))
+
+
 def whole_stack(state: StateDirectory) -> list[ServiceSpec]:
     """Everything: one witness, one of each service, a trainer worker with two slots, the query service in two parts."""
-    installation = _make_installation(state)
-    common = {
-        "database_url": f"sqlite:///{state.folder('registry') / 'registry.sqlite'}",
-        "amqp_url": amqp_url(state),
-        "redis_url": redis_url(state),
-        "object_directory": str(state.folder("objects")),
-        "attestation_url": f"http://127.0.0.1:{state.port('attestation')}",
-        **installation,
-    }
-
-    def service(name: str, module: str, *depends_on: str, **more: object) -> ServiceSpec:
-        own = {"state_directory": str(state.folder(name)), "worker_name": f"{name}-1"}
-        return python_service(state, name, module, {**common, **own, **more}, depends_on)
-
-    witness = _party(state, "witness")
+    service = _maker(state)
     return [
         *brokers(state),
-        service(
-            "attestation",
-            "services.attestation.app",
-            witnesses=[witness],
-            witness_quorum=1,
-            services=[_party(state, "operator")],
-        ),
-        service("witness", "client.witness", identity=str(_witness_file(state)), poll_seconds=0.5),
+        *_attesting(state, service),
         service("ingest", "services.ingest.app", open_enrolment=True),
         service("trainer", "services.trainer_enclave.worker", capacity=TRAINER_SLOTS),
         service("paramserver", "services.paramserver.worker"),
         service("query", "services.query_enclave.app"),
         service("query-worker", "services.query_enclave.worker"),
     ]
+
+
+def _attesting(state: StateDirectory, service: Callable[..., ServiceSpec]) -> list[ServiceSpec]:
+    keys = {"witnesses": [_party(state, "witness")], "services": [_party(state, "operator")]}
+    return [
+        service("attestation", "services.attestation.app", witness_quorum=1, **keys),
+        service("witness", "client.witness", identity=str(_witness_file(state)), poll_seconds=0.5),
+    ]
+
+
+def _maker(state: StateDirectory) -> Callable[..., ServiceSpec]:
+    """Makes a service that is told about the installation, which is made now, and about all the others."""
+    common = {
+        "database_url": f"sqlite:///{state.folder('registry') / 'registry.sqlite'}",
+        "amqp_url": amqp_url(state),
+        "redis_url": redis_url(state),
+        "object_directory": str(state.folder("objects")),
+        "attestation_url": f"http://127.0.0.1:{state.port('attestation')}",
+        **_make_installation(state),
+    }
+
+    def service(name: str, module: str, *depends_on: str, **more: object) -> ServiceSpec:
+        own = {"state_directory": str(state.folder(name)), "worker_name": f"{name}-1"}
+        return python_service(state, name, module, {**common, **own, **more}, depends_on)
+
+    return service
 
 
 def _make_installation(state: StateDirectory) -> dict[str, object]:

@@ -68,7 +68,7 @@ SERVICE_BURST: Final = 8_000
 """Of each service or witness: far more than one broker answers."""
 
 REMEMBERED_SECONDS: Final = 60.0
-"""How long an identity counts as enrolled without asking the registry again; one that was withdrawn, that much longer."""
+"""How long an identity counts as enrolled without asking the registry again, so one that was withdrawn, too."""
 
 MAX_REMEMBERED: Final = 100_000
 

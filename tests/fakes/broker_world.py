@@ -424,7 +424,7 @@ class BrokerWorld:
 
     def draw(
         self, enclave: Launch, grant: Signed, answers: int = 64, *, signer: SigningKey | None = None,
-        size: AnswerSize = ANSWER,
+        size: AnswerSize = ANSWER, channel: BrokerChannel | None = None,
     ) -> BudgetBlock:  # fmt: skip
         """A query enclave's draw, as services/query_enclave makes it."""
         assert enclave.terms.model_manifest is not None
@@ -435,7 +435,7 @@ class BrokerWorld:
             model_id=model_id, grant=grant, answers=answers, launch=key.party,
             classes=size.classes, row_bytes=size.row_bytes, statement=key.sign(LAUNCH_STATEMENT, *parts),
         )  # fmt: skip
-        return self.channel().ask_with_nonce(nonce, body, BudgetBlock)
+        return (channel or self.channel()).ask_with_nonce(nonce, body, BudgetBlock)
 
     def revoke(self, party: Party, target: Any, identifier: str, **changes: Any) -> Revoked:
         fields: dict[str, Any] = {

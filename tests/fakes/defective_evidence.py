@@ -11,8 +11,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from cryptography.x509 import load_der_x509_certificate
+from cryptography.x509 import CertificateBuilder, load_der_x509_certificate
 
 from common.dcap.certificates import PCK_LEAF, TCB_SIGNING
 from common.enclave.simulated_pki import (
@@ -90,12 +91,51 @@ def _tcb_signer_below_pck_ca(forge: Forge) -> SgxDcapEvidence:
     """The PCK CA issues somebody a certificate named TCB signing."""
     pki = forge.platform.pki
     signer = issue_certificate(TCB_SIGNING, forge.at, pki.pck_ca)
+    return _with_signer_chains(forge.with_tcb_signer(signer), (signer.pem + pki.pck_ca.pem + pki.root.pem).decode())
+
+
+def _signed_beside_the_signer(forge: Forge) -> SgxDcapEvidence:
+    """The same, with the genuine TCB signing certificate in the chain, too: it signed nothing."""
+    pki = forge.platform.pki
+    signer = issue_certificate(PCK_LEAF, forge.at, pki.root)
     evidence = forge.with_tcb_signer(signer)
-    chain = (signer.pem + pki.pck_ca.pem + pki.root.pem).decode()
-    collateral = evidence.collateral.model_copy(
-        update={"tcb_info_issuer_chain": chain, "qe_identity_issuer_chain": chain}
-    )
-    return evidence.model_copy(update={"collateral": collateral})
+    chain = (signer.pem + pki.tcb_signing.pem + pki.root.pem).decode()
+    return _with_signer_chains(evidence, chain)
+
+
+def _with_signer_chains(evidence: SgxDcapEvidence, chain: str) -> SgxDcapEvidence:
+    chains = {"tcb_info_issuer_chain": chain, "qe_identity_issuer_chain": chain}
+    return evidence.model_copy(update={"collateral": evidence.collateral.model_copy(update=chains)})
+
+
+def _crl_chain_with_a_guest(forge: Forge) -> SgxDcapEvidence:
+    pki = forge.platform.pki
+    guest = issue_certificate(TCB_SIGNING, forge.at, pki.root)
+    return forge.evidence(collateral={"pck_crl_issuer_chain": (pki.pck_ca.pem + guest.pem + pki.root.pem).decode()})
+
+
+def _root_of_another_time(forge: Forge, days: int) -> SgxDcapEvidence:
+    """The pinned root key in a certificate that is valid for a day, so many days from now."""
+    old = forge.platform.pki.root
+    begun = forge.at + days * _DAY
+    builder = CertificateBuilder(
+        old.certificate.issuer, old.certificate.subject, old.key.public_key(), old.certificate.serial_number,
+        begun, begun + _DAY, list(old.certificate.extensions),
+    )  # fmt: skip
+    return forge.evidence(pki=replace(forge.platform.pki, root=Certified(old.key, builder.sign(old.key, SHA256()))))
+
+
+def _root_expired(forge: Forge) -> SgxDcapEvidence:
+    return _root_of_another_time(forge, -2)
+
+
+def _root_from_the_future(forge: Forge) -> SgxDcapEvidence:
+    return _root_of_another_time(forge, 1)
+
+
+def _of_another_installation(forge: Forge) -> SgxDcapEvidence:
+    """Everything is right, under a root that nobody allowed."""
+    return replace(forge, platform=replace(forge.platform, pki=SimulatedPki.generate(forge.at))).evidence()
 
 
 def _chain_with_a_guest(forge: Forge) -> SgxDcapEvidence:
@@ -146,6 +186,18 @@ def _tcb_info_expired(forge: Forge) -> SgxDcapEvidence:
 
 def _qe_identity_from_the_future(forge: Forge) -> SgxDcapEvidence:
     return forge.evidence(collateral=forge.signed("qe_identity", qe_identity_fields(forge.at + _DAY)))
+
+
+def _tcb_info_from_the_future(forge: Forge) -> SgxDcapEvidence:
+    return forge.evidence(collateral=forge.signed("tcb_info", tcb_info_fields(forge.at + _DAY)))
+
+
+def _qe_identity_expired(forge: Forge) -> SgxDcapEvidence:
+    return forge.evidence(collateral=forge.signed("qe_identity", qe_identity_fields(forge.at - 31 * _DAY)))
+
+
+def _root_crl_expired(forge: Forge) -> SgxDcapEvidence:
+    return forge.evidence(collateral={"root_ca_crl": issue_crl(forge.platform.pki.root, forge.at - 31 * _DAY)})
 
 
 def _tcb_info_v2(forge: Forge) -> SgxDcapEvidence:
@@ -208,18 +260,26 @@ REFUSED_BY: Final[dict[str, tuple[str, Callable[[Forge], SgxDcapEvidence]]]] = {
     "(1) trailing byte": ("format.quote", _trailing_byte),
     "(2) debug": ("appraisal.debug", _debug),
     "(3a) chain with a guest": ("authenticity.quote", _chain_with_a_guest),
+    "(3b) CRL chain with a guest": ("format.collateral", _crl_chain_with_a_guest),
     "(3c) collateral signed by another role": ("format.collateral", _tcb_signed_by_pck),
+    "(3c) collateral signed beside the signer": ("format.collateral", _signed_beside_the_signer),
     "(3d) TCB signer below the PCK CA": ("format.collateral", _tcb_signer_below_pck_ca),
     "(3e) collateral under another root": ("format.collateral", _foreign_root_under_collateral),
     "(3e) root of another subject": ("authenticity.quote", _root_of_another_subject),
+    "(3e) root expired": ("freshness.collateral", _root_expired),
+    "(3e) root from the future": ("freshness.collateral", _root_from_the_future),
+    "(4) root of another installation": ("appraisal.root", _of_another_installation),
     "(5a) TCB info v2": ("format.collateral", _tcb_info_v2),
     "(5a) TCB info of TDX": ("format.collateral", _tcb_info_of_tdx),
     "(5a) QE identity of TDX": ("format.collateral", _qe_identity_of_tdx),
     "(5b) TCB info expired": ("freshness.collateral", _tcb_info_expired),
+    "(5b) TCB info from the future": ("freshness.collateral", _tcb_info_from_the_future),
+    "(5b) QE identity expired": ("freshness.collateral", _qe_identity_expired),
     "(5b) QE identity from the future": ("freshness.collateral", _qe_identity_from_the_future),
     "(5c) PCK CRL from the future": ("freshness.collateral", _crl_from_the_future),
     "(5c) root CRL from the future": ("freshness.collateral", _root_crl_from_the_future),
     "(5c) PCK CRL expired": ("freshness.collateral", _crl_expired),
+    "(5c) root CRL expired": ("freshness.collateral", _root_crl_expired),
     "(6) PCK revoked": ("authenticity.quote", _pck_revoked),
     "(6) PCK CA revoked": ("authenticity.quote", _pck_ca_revoked),
     "(6) PCK CA of another root": ("authenticity.quote", _pck_ca_without_signature_of_root),

@@ -30,6 +30,13 @@ _SHARED_CACHE: Final = digest_cache()
 ENDS_WITHIN_SECONDS: Final = 10.0
 
 
+def bring_digests(state: Path) -> None:
+    """Give a state directory the digests that are known, so that its first start need not hash everything."""
+    (state / "snapshots").mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileNotFoundError):
+        shutil.copyfile(_SHARED_CACHE, state / "snapshots" / "environment.cache")
+
+
 @dataclass(frozen=True)
 class Installation:
     """A state directory with a development release of the roles of tests."""
@@ -41,9 +48,7 @@ class Installation:
     @classmethod
     def make(cls, state: Path, *specs: RoleSpec) -> "Installation":
         """Platform, trust settings and release for these roles."""
-        (state / "snapshots").mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(FileNotFoundError):
-            shutil.copyfile(_SHARED_CACHE, state / "snapshots" / "environment.cache")
+        bring_digests(state)
         signed = make_release(state, specs=specs)
         _SHARED_CACHE.parent.mkdir(parents=True, exist_ok=True)
         fresh = _SHARED_CACHE.with_suffix(f".{os.getpid()}")

@@ -35,7 +35,7 @@ from common.messages.release import ReleaseRevocation
 from common.messages.signed import Signed, sign
 from tests.fakes.broker_world import QUERY, BrokerWorld, Party, SealedBundle, SealedData
 from tests.fakes.identities import Recoverable, bind, recover, replaced, revocation, statement
-from tests.unit.client.test_witness import Watched
+from tests.fakes.watched_broker import Watched
 
 
 @dataclass(frozen=True)

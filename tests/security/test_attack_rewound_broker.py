@@ -10,7 +10,7 @@ from common.broker_channel import require_not_older
 from common.errors import FreshnessError, UnavailableError
 from common.messages.attestation import LogHead
 from tests.fakes.broker_world import QUERY, TRAINER, BrokerWorld
-from tests.unit.client.test_witness import Watched
+from tests.fakes.watched_broker import Watched
 
 
 @pytest.fixture

@@ -4,59 +4,15 @@ from pathlib import Path
 import pytest
 
 from client.witness import WitnessSettings, watch
-from client.witnessing import Witness, WitnessMemory
+from client.witnessing import Witness
 from common.crypto.key_file import Identity
 from common.errors import AppraisalError, AuthenticityError, FormatError, FreshnessError, UnavailableError
-from common.messages.attestation import BrokerRequest, LogHead
+from common.messages.attestation import BrokerRequest
 from common.messages.decision_log import ConsistencyProof
 from services.attestation import state
 from services.attestation.context import WitnessRule
-from tests.fakes.broker_world import MEASUREMENTS, BrokerWorld, MemoryStore
-from tests.fakes.served_log import get_log
-
-
-class Served:
-    """The attestation service's two paths over a broker in this process."""
-
-    def __init__(self, world: BrokerWorld) -> None:
-        self.world, self.release, self.down = world, world.release, False
-        self.asked: list[bytes] = []
-
-    def get(self, path: str) -> bytes:
-        return self.release.encode() if path == "/v1/release" else get_log(self.world, path)
-
-    def post(self, path: str, body: bytes) -> bytes:
-        assert path == "/v1/broker"
-        if self.down:
-            raise UnavailableError("unavailable.service")
-        self.asked.append(body)
-        return self.world.handle(body)
-
-
-class Watched:
-    """A broker whose only witness is this one."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.identity = Identity.generate("witness", unsafe_simulation=True)
-        self.world = BrokerWorld(directory)
-        self.world.rule = WitnessRule((self.identity.signing_key.party,), 1)
-        self.world.restart(MemoryStore())
-        self.service = Served(self.world)
-        self.witness = self.again()
-
-    def now(self) -> float:
-        return self.world.time
-
-    def again(self) -> Witness:
-        """The witness's process, started anew."""
-        return Witness(
-            self.identity, self.world.trust, self.service, self.directory / "witness.json", self.now, lambda _: None
-        )
-
-    @property
-    def remembered(self) -> LogHead:
-        return WitnessMemory.decode((self.directory / "witness.json").read_bytes()).head
+from tests.fakes.broker_world import MEASUREMENTS, MemoryStore
+from tests.fakes.watched_broker import Watched
 
 
 @pytest.fixture

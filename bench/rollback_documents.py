@@ -1,0 +1,130 @@
+"""Older documents, genuine and rightly signed, shown to the key broker again (side: owner).
+
+Orders, policies, registrations and grants that were used up, replaced, revoked or are over, also after a start.
+"""
+
+from pathlib import Path
+
+from bench.rollback_tally import Tally
+from common.identifiers import GrantId, JobId
+from common.messages.attestation import Registered, Revoked, RevokeRelease
+from common.messages.order import TrainingOrder
+from common.messages.release import ReleaseRevocation
+from common.messages.signed import Signed, sign
+from services.attestation.records import DatasetRecord, JobRecord
+from tests.fakes.broker_world import QUERY, TRAINER, BrokerWorld, SealedData
+
+
+def orders(directory: Path, length: int) -> Tally:
+    """Orders that were accepted, again: no second job of them. Their nonces in other orders; orders that are over; and
+    launches of their jobs, which were cancelled.
+    """
+    world, tally = BrokerWorld(directory), Tally()
+    data, bundle, accepted = world.register_data(max_jobs=length + 1), world.register_bundle(), list[Signed]()
+    overdue = [sign(world.order(data, bundle, not_after=world.time + 10), data.owner.key) for _ in range(length)]
+    for _ in range(length):
+        accepted.append(sign(world.order(data, bundle), data.owner.key))
+        world.revoke(data.owner, "job", world.accept(accepted[-1]).job_id)
+    world.time += 60
+    for starts in range(2):
+        for number, order in enumerate(accepted):
+            what, job_id = f"order {number}, {starts} starts later", JobId.of(order.digest)
+            other = sign(world.order(data, bundle, nonce=_nonce(order)), data.owner.key)
+            tally.unmoved(what, lambda: _jobs(world), world.accept, order)
+            tally.refuses(f"{what}, its nonce", "freshness.order", world.accept, other)
+            tally.refuses(f"{what}, its job", "conflict.job_state", world.launch, TRAINER, job_id)
+        for number, order in enumerate(overdue):
+            tally.refuses(f"overdue order {number}, {starts} starts later", "freshness.order", world.accept, order)
+        world.restart()
+    world.accept(sign(world.order(data, bundle), data.owner.key))
+    return tally
+
+
+def releases(directory: Path, length: int) -> Tally:
+    """Orders, launches and grants under a release that its keys have revoked."""
+    world, tally, code = BrokerWorld(directory), Tally(), "appraisal.release"
+    data, bundle = world.register_data(max_jobs=2 * length + 1), world.register_bundle()
+    unused = [sign(world.order(data, bundle), data.owner.key) for _ in range(length)]
+    jobs = [world.accept(sign(world.order(data, bundle), data.owner.key)).job_id for _ in range(length)]
+    served = [(world.grant(world.finish(job_id)), world.launch(QUERY, job_id)) for job_id in jobs]
+    for grant, launch in served:
+        world.draw(launch, grant, 1)
+    revocation = ReleaseRevocation(release=world.release.digest, created=world.time)
+    world.channel().ask(RevokeRelease(revocation=sign(revocation, *world.release_keys)), Revoked)
+    for starts in range(2):
+        for number, order in enumerate(unused):
+            tally.refuses(f"order {number}, {starts} starts later", code, world.accept, order)
+        for job_id, (grant, launch) in zip(jobs, served, strict=True):
+            what = f"of {job_id}, {starts} starts later"
+            tally.refuses(f"a query enclave {what}", code, world.launch, QUERY, job_id)
+            tally.refuses(f"answers {what}", code, world.draw, launch, grant, 1)
+        world.restart()
+    return tally
+
+
+def policies(directory: Path, length: int) -> Tally:
+    """Older versions of a data set's policy, as an update and with the data set's registration; and jobs that they
+    alone would allow.
+    """
+    world, tally = BrokerWorld(directory), Tally()
+    data, bundle, older = world.register_data(), world.register_bundle(), list[Signed]()
+    newest = data.policy
+    for version in range(2, length + 2):
+        older.append(newest)
+        terms = world.policy_terms(data.owner, policy_version=version, previous=newest.digest, max_jobs=0)
+        newest = sign(terms, data.owner.key)
+        world.channel(data.owner).ask(world.policy_update(data, newest), Registered)
+    for starts in range(2):
+        for number, policy in enumerate(older, 1):
+            what, update = f"version {number}, {starts} starts later", world.policy_update(data, policy)
+            tally.refuses(what, "freshness.policy", world.channel().ask, update, Registered)
+            tally.unmoved(f"{what}, the data set", lambda: _policy(world, data), _register, world, data)
+            tally.refuses(f"{what}, a job that it allowed", "policy.jobs", world.start_job, data, bundle)
+        world.restart()
+    world.channel(data.owner).ask(world.policy_update(data, newest), Registered)
+    return tally
+
+
+def revocations(directory: Path, length: int) -> Tally:
+    """Registrations of data sets and bundles that were revoked, and grants that were revoked or are over."""
+    world, tally = BrokerWorld(directory), Tally()
+    kept = world.register_data()
+    job_id = world.start_job(kept)
+    model = world.finish(job_id)
+    enclave = world.launch(QUERY, job_id)
+    data, bundles = [world.register_data() for _ in range(length)], [world.register_bundle() for _ in range(length)]
+    grants = [world.grant(model) for _ in range(length)]
+    over = [world.grant(model, not_after=world.time + 10) for _ in range(length)]
+    for one, bundle, grant in zip(data, bundles, grants, strict=True):
+        world.draw(enclave, grant, 1)
+        world.revoke(one.owner, "dataset", one.dataset_id)
+        world.revoke(bundle.provider, "bundle", bundle.bundle_id)
+        world.revoke(kept.owner, "grant", GrantId.of(grant.digest))
+    world.time += 60
+    for starts in range(2):
+        for number in range(length):
+            what, body = f"{number}, {starts} starts later", world.bundle_registration(bundles[number])
+            tally.refuses(f"data set {what}", "policy.revoked", _register, world, data[number])
+            tally.refuses(f"bundle {what}", "policy.revoked", world.channel().ask, body, Registered)
+            tally.refuses(f"grant {what}", "policy.revoked", world.draw, enclave, grants[number], 1)
+            tally.refuses(f"overdue grant {what}", "freshness.grant", world.draw, enclave, over[number], 1)
+        world.restart()
+    world.draw(enclave, world.grant(model), 1)
+    return tally
+
+
+def _nonce(order: Signed) -> bytes:
+    return TrainingOrder.decode(order.payload).nonce
+
+
+def _register(world: BrokerWorld, data: SealedData) -> Registered:
+    return world.channel().ask(world.dataset_registration(data), Registered)
+
+
+def _jobs(world: BrokerWorld) -> object:
+    return world.head.size, sorted((job.job_id, job.state) for job in world.context.state.all(JobRecord))
+
+
+def _policy(world: BrokerWorld, data: SealedData) -> object:
+    record = world.context.state.find(DatasetRecord, data.dataset_id)
+    return None if record is None else record.policy_document.digest
