@@ -54,7 +54,7 @@ def pin(
         require_not_older(broker.head, party.log_head)
         party.remember_head(broker.head)
         IngestService(endpoints, party).enrol()
-    if not broker.genesis.witnesses:
+    if not broker.genesis.witness_quorum:
         yield Noted(
             text="This broker has no witness: revocations, budgets and single-use orders hold only until it restarts.",
             warning=True,
@@ -103,6 +103,7 @@ def _pinned(trust: PinnedTrust, release: Release, trust_level: str, *, stored: b
         broker=trust.broker.digest,
         witnesses=trust.broker.witnesses,
         witness_quorum=trust.broker.witness_quorum,
+        tpm_counters=trust.broker.tpm_counters,
         trust_level=trust_level,
         stored=stored,
     )

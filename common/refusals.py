@@ -40,6 +40,7 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
         "operator",
         "run the build that sealed the key broker's state, on its platform, or begin with an empty state directory",
     ),
+    "authenticity.tpm": ("operator", "use the TPM and the counter that the key broker's genesis record names"),
     "authenticity.broker_reply": ("operator", "check the route to the attestation service: its reply is not signed"),
     "authenticity.log": (
         "operator",
@@ -163,6 +164,10 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     "unavailable.full": ("sender", "try again later: the queue is full"),
     "unavailable.enclave": ("operator", "start the enclave and look at the service's /readyz"),
     "unavailable.launcher": ("operator", "make the enclave launcher work on this host (see the service log)"),
+    "unavailable.tpm": (
+        "operator",
+        "let this user read and write the TPM (`/dev/tpmrm0`), with its counter (`cloister witness define-counter`)",
+    ),
     "unavailable.time": ("operator", "set the host's clock: it is behind the newest signed time"),
     "unavailable.installation": (
         "operator",

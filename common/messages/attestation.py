@@ -29,6 +29,7 @@ from common.messages.evidence import Evidence
 from common.messages.objects import BundlePublication, DatasetManifest
 from common.messages.policy import AnswerDetail, PublicKey, TrustLevelName
 from common.messages.signed import Signed
+from common.messages.tpm_counter import ConfirmByCounter, MeetTpm, TpmChallenge, TpmCounter
 
 Nonce = Annotated[bytes, Field(min_length=32, max_length=32)]
 Signature64 = Annotated[bytes, Field(min_length=64, max_length=64)]
@@ -73,7 +74,8 @@ class LaunchBinding(Message):
 class Genesis(Message):
     """The record with which a broker's life begins: its keys and the witnesses that guard its freshness.
 
-    `witnesses` empty: revocations, budgets and single-use orders hold only between restarts, and every result says so.
+    The quorum counts `witnesses` and `tpm_counters` alike. With neither, revocations, budgets and single-use orders
+    hold only between restarts, and every result says so.
     """
 
     type: Literal["broker-genesis"] = "broker-genesis"
@@ -83,6 +85,7 @@ class Genesis(Message):
     witnesses: Annotated[tuple[PartyKey, ...], Field(max_length=32)]
     witness_quorum: Annotated[int, Field(ge=0, le=32)]
     created: Seconds
+    tpm_counters: Annotated[tuple[TpmCounter, ...], Field(max_length=8)] = ()
 
     @property
     def digest(self) -> Digest:
@@ -302,6 +305,8 @@ RequestBody = Annotated[
     | RevokeRelease
     | ReadLedger
     | ConfirmHead
+    | MeetTpm
+    | ConfirmByCounter
     | SignHead
     | AwaitHead
     | IssueToken
@@ -557,6 +562,7 @@ ReplyBody = Annotated[
     | Revoked
     | LedgerReply
     | Confirmed
+    | TpmChallenge
     | HeadSigned
     | AttestationToken
     | TokenKeyShown

@@ -16,6 +16,7 @@ from common.messages.decision_log import LogSubjects
 from common.messages.evidence import Evidence, TrustLevel
 from common.messages.release import Release
 from common.messages.signed import read_document
+from common.messages.tpm_counter import TpmCounter
 from services.attestation.challenges import Challenges
 from services.attestation.decision_log import Decision, DecisionLog
 from services.attestation.lease_table import LeaseTable
@@ -31,6 +32,7 @@ from services.attestation.records import (
 )
 from services.attestation.state import BrokerState, Restored, StateKeys, StateStore, restore
 from services.attestation.state_anchor import StateAnchor
+from services.attestation.tpm_counters import TpmCounters
 
 SEALING_LABEL: Final = b"broker-state"
 NONCE_BYTES: Final = 32
@@ -64,6 +66,7 @@ class WitnessRule:
 
     witnesses: tuple[PartyKey, ...] = ()
     quorum: int = 0
+    tpm_counters: tuple[TpmCounter, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,7 @@ class BrokerContext:
     anchor: StateAnchor
     challenges: Challenges
     leases: LeaseTable
+    counters: TpmCounters
 
     @classmethod
     def start(cls, platform: Platform, store: StateStore, rule: WitnessRule, at: int) -> "BrokerContext":
@@ -101,6 +105,7 @@ class BrokerContext:
             anchor=StateAnchor(genesis, boot_nonce, state.log.head, state.roots),
             challenges=Challenges(),
             leases=LeaseTable(),
+            counters=TpmCounters(genesis, state),
         )
 
     @property
@@ -172,6 +177,7 @@ def _birth(keys: StateKeys, rule: WitnessRule, at: int) -> Restored:
         witnesses=rule.witnesses,
         witness_quorum=rule.quorum,
         created=at,
+        tpm_counters=rule.tpm_counters,
     )
     identity = IdentityRecord(
         genesis=genesis,

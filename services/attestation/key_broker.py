@@ -56,6 +56,7 @@ from common.messages.attestation import (
 from common.messages.decision_log import TreeHead
 from common.messages.evidence import Collateral
 from common.messages.signed import sign
+from common.messages.tpm_counter import ConfirmByCounter, MeetTpm
 from services.attestation.admission import admit, issue_challenge
 from services.attestation.attribution import Attribution
 from services.attestation.budget import draw_budget
@@ -76,7 +77,8 @@ from services.attestation.tokens import appraise_evidence, issue_token, show_tok
 NO_NONCE: Final = bytes(32)
 """In the reply to bytes that are no request."""
 
-_FREE_WHILE_FROZEN: Final = (DescribeBroker, ShowTokenKey, ListMembers, ConfirmHead, SignHead, AwaitHead)
+_WITNESSING: Final = (ConfirmHead, MeetTpm, ConfirmByCounter)
+_FREE_WHILE_FROZEN: Final = (DescribeBroker, ShowTokenKey, ListMembers, SignHead, AwaitHead, *_WITNESSING)
 _CONFIRMED_FIRST: Final = (Admit, RenewLease, DrawBudget, Revoke, RevokeRelease, UpdatePolicy)
 
 CONFIRM_SECONDS: Final = 8.0
@@ -134,7 +136,7 @@ class KeyBroker:
         """Wait, with the lock let go, until the log is confirmed as it is now; or raise (unavailable.frozen)."""
         anchor, size = self._context.anchor, self._context.state.log.size
         anchor.follow(self._context.state.log.head)
-        if isinstance(asked, ConfirmHead):
+        if isinstance(asked, _WITNESSING):
             self._confirmed.notify_all()
         self._decided.notify_all()
         if not isinstance(asked, _CONFIRMED_FIRST) or anchor.has_confirmed(size):
@@ -164,6 +166,11 @@ class KeyBroker:
                 return members_of(self._context.job(body.job_id))
             case ConfirmHead():
                 self._context.anchor.confirm(body)
+                return Confirmed(frozen=self._context.anchor.frozen)
+            case MeetTpm():
+                return self._context.counters.meet(body)
+            case ConfirmByCounter():
+                self._context.counters.confirm(body, self._context.anchor)
                 return Confirmed(frozen=self._context.anchor.frozen)
             case SignHead():
                 return self._sign_head(at)

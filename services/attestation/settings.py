@@ -10,6 +10,7 @@ from common.enclave.trust_settings import TrustSettings
 from common.errors import FormatError
 from common.identifiers import PartyKey
 from common.messages.broker_door import StartBroker
+from common.messages.tpm_counter import TpmCounter
 from common.untrusted.collateral_cache import COLLATERAL_FOLDER, CollateralCache
 from common.untrusted.collateral_service import DAY_SECONDS, CollateralLimits, CollateralService
 from common.untrusted.pcs_client import PcsClient
@@ -17,7 +18,7 @@ from common.untrusted.settings import HostSettings
 
 
 class AttestationSettings(HostSettings):
-    """A JSON file. `witnesses` and `witness_quorum` enter the genesis of a new broker, which owners pin.
+    """A JSON file. Witnesses, counters and quorum enter the genesis of a new broker, which owners pin.
 
     `measured_files` lists the files of the release's enclaves, where it is published.
     `pcs_url`: a PCS or PCCS; without one, collateral is what was imported.
@@ -31,6 +32,7 @@ class AttestationSettings(HostSettings):
     measured_files: Path | None = None
     witnesses: tuple[PartyKey, ...] = ()
     witness_quorum: int = 0
+    tpm_counters: tuple[TpmCounter, ...] = ()
     trust_settings_file: Path | None = None
     pcs_url: str | None = None
     pcs_root_crl_url: str | None = None
@@ -60,6 +62,8 @@ class AttestationSettings(HostSettings):
     def start(self) -> StartBroker:
         """What the enclave is started with. Raises `FormatError` for a quorum that cannot be met."""
         try:
-            return StartBroker(witnesses=self.witnesses, witness_quorum=self.witness_quorum)
+            return StartBroker(
+                witnesses=self.witnesses, witness_quorum=self.witness_quorum, tpm_counters=self.tpm_counters
+            )
         except ValidationError:
             raise FormatError("format.message", expected="distinct witnesses, and more than half of them") from None
