@@ -149,6 +149,7 @@ class Pinned(Event):
     release_keys: tuple[PartyKey, ...]
     roots: tuple[Digest, ...]
     broker: Digest
+    broker_key: PartyKey
     witnesses: tuple[PartyKey, ...]
     witness_quorum: Count
     tpm_counters: tuple[TpmCounter, ...] = ()

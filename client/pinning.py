@@ -101,6 +101,7 @@ def _pinned(trust: PinnedTrust, release: Release, trust_level: str, *, stored: b
         release_keys=settings.release_keys,
         roots=tuple(root.root_key_sha256 for root in settings.allowed_roots),
         broker=trust.broker.digest,
+        broker_key=trust.broker.signing_public,
         witnesses=trust.broker.witnesses,
         witness_quorum=trust.broker.witness_quorum,
         tpm_counters=trust.broker.tpm_counters,

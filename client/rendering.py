@@ -239,7 +239,7 @@ class Terminal:
             self._line("signed by", key)
         for root in event.roots:
             self._line("root", root)
-        self._line("broker", event.broker)
+        self._line("broker", f"{event.broker}  key {event.broker_key}")
         counters = [f"TPM {one.endorsement_key}, counter {one.index:#x}" for one in event.tpm_counters]
         named = [*event.witnesses, *counters]
         self._line("witnesses", f"{event.witness_quorum} of {len(named)}: {', '.join(named)}")

@@ -1,6 +1,7 @@
 """The witness as a process of its own: `python -m client.witness --settings PATH` (side: owner; with a TPM, host).
 
-A witness remembers (`client/witnessing`), or carries to a TPM that counts (`client/tpm`).
+A witness remembers (`client/witnessing`), or carries to a TPM that counts (`client/tpm`) or to another installation's
+broker that remembers (`client/peer_carrier`).
 
 `/readyz` says so when the broker has taken its word in this boot and releases keys again.
 """
@@ -16,6 +17,7 @@ from typing import Annotated, Final, Protocol, Self
 from pydantic import Field, model_validator
 
 from client.http_client import ServiceClient
+from client.peer_carrier import PeerCarrier
 from client.tpm.carrier import CounterCarrier
 from client.tpm.commands import Tpm
 from client.tpm.device import open_tpm
@@ -52,7 +54,8 @@ class Following(Protocol):
 class WitnessSettings(HostSettings):
     """A JSON file. `identity` is the witness's key file, `trust_settings_file` says whom it believes about releases.
 
-    With `tpm_device` instead (`/dev/tpmrm0`; `unix:PATH` of an emulator) that TPM's counter at `tpm_index` witnesses.
+    With `tpm_device` instead (`/dev/tpmrm0`; `unix:PATH` of an emulator) that TPM's counter at `tpm_index` witnesses,
+    with `peer_url` the key broker behind that attestation service.
     """
 
     state_directory: Path
@@ -63,13 +66,14 @@ class WitnessSettings(HostSettings):
     trust_settings_file: Path | None = None
     tpm_device: str | None = None
     tpm_index: NvIndex = DEFAULT_INDEX
+    peer_url: str | None = None
     poll_seconds: Annotated[float, Field(gt=0, le=3600)] = 1.0
 
     @model_validator(mode="after")
     def _require_one_kind(self) -> Self:
         remembers = self.identity is not None and self.trust_settings_file is not None
-        if remembers == (self.tpm_device is not None):
-            raise ValueError("either an identity and trust settings, or a TPM")
+        if [remembers, self.tpm_device is not None, self.peer_url is not None].count(True) != 1:
+            raise ValueError("either an identity and trust settings, or a TPM, or a peer")
         return self
 
 
@@ -100,6 +104,8 @@ def build(settings: WitnessSettings) -> Following:
     if device is not None:
         memory = settings.state_directory / "steps.json"
         return CounterCarrier(service, lambda: Tpm(open_tpm(device), index), memory)
+    if settings.peer_url is not None:
+        return PeerCarrier(service, ServiceClient(settings.peer_url))
     if settings.identity is None or settings.trust_settings_file is None:
         raise FormatError("format.message", expected="a witness's identity and trust settings")
     try:

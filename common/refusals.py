@@ -130,6 +130,7 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
         "sender",
         "name a grant that is there: `cloister owner grant` makes one, for the user to be handed",
     ),
+    "not_found.peer": ("operator", "name the peer's genesis in `peers` of the witnessing broker's settings"),
     "not_found.role": ("operator", "start one of the roles of common/enclave/roles.py"),
     "conflict.object": ("sender", "upload the bytes that the manifest states"),
     "conflict.incomplete": ("sender", "send the missing leaves, then complete the upload"),

@@ -27,6 +27,7 @@ from common.identifiers import (
 from common.messages.base import Count, Message, Seconds
 from common.messages.evidence import Evidence
 from common.messages.objects import BundlePublication, DatasetManifest
+from common.messages.peer import PeerWitnessed, WitnessPeer
 from common.messages.policy import AnswerDetail, PublicKey, TrustLevelName
 from common.messages.signed import Signed
 from common.messages.tpm_counter import ConfirmByCounter, MeetTpm, TpmChallenge, TpmCounter
@@ -307,6 +308,7 @@ RequestBody = Annotated[
     | ConfirmHead
     | MeetTpm
     | ConfirmByCounter
+    | WitnessPeer
     | SignHead
     | AwaitHead
     | IssueToken
@@ -563,6 +565,7 @@ ReplyBody = Annotated[
     | LedgerReply
     | Confirmed
     | TpmChallenge
+    | PeerWitnessed
     | HeadSigned
     | AttestationToken
     | TokenKeyShown

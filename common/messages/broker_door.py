@@ -4,7 +4,7 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
-from common.identifiers import PartyKey
+from common.identifiers import Digest, PartyKey
 from common.messages.base import MAX_MESSAGE_BYTES, Message
 from common.messages.evidence import Collateral
 from common.messages.tpm_counter import TpmCounter
@@ -17,6 +17,7 @@ class StartBroker(Message):
     """Who guards a new broker's freshness; an old one knows it from its genesis record, whatever stands here.
 
     Owners see the rule in the genesis that they pin. Witnesses are keys and TPMs, of each TPM one counter.
+    `peers`, by genesis, are brokers of others that this one witnesses for; the host may tell others at each start.
     No witnesses: quorum 0. Else more than half of them: two quorums
     without a common witness would let the host run two brokers of one state, each confirmed.
     """
@@ -26,6 +27,7 @@ class StartBroker(Message):
     witnesses: Annotated[tuple[PartyKey, ...], Field(max_length=32)]
     witness_quorum: Annotated[int, Field(ge=0, le=32)]
     tpm_counters: Annotated[tuple[TpmCounter, ...], Field(max_length=8)] = ()
+    peers: Annotated[tuple[Digest, ...], Field(max_length=64)] = ()
 
     @model_validator(mode="after")
     def _require_possible(self) -> Self:

@@ -28,6 +28,7 @@ DecisionName = Literal[
     "draw-budget",
     "revoke",
     "revoke-release",
+    "witness-peer",
 ]
 """`renew-lease` is refused, or recorded where nothing else told the witnesses since the launch's last lease."""
 Outcome = Literal["recorded", "released", "revoked", "refused"]

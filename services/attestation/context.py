@@ -62,11 +62,15 @@ class Platform(Protocol):
 
 @dataclass(frozen=True)
 class WitnessRule:
-    """Who guards this broker's freshness. It counts at the very first start; later ones find it in the genesis."""
+    """Who guards this broker's freshness. It counts at the very first start; later ones find it in the genesis.
+
+    `peers`, whom this broker guards, count at each start.
+    """
 
     witnesses: tuple[PartyKey, ...] = ()
     quorum: int = 0
     tpm_counters: tuple[TpmCounter, ...] = ()
+    peers: tuple[Digest, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,7 @@ class BrokerContext:
     challenges: Challenges
     leases: LeaseTable
     counters: TpmCounters
+    peers: frozenset[Digest]
 
     @classmethod
     def start(cls, platform: Platform, store: StateStore, rule: WitnessRule, at: int) -> "BrokerContext":
@@ -106,6 +111,7 @@ class BrokerContext:
             challenges=Challenges(),
             leases=LeaseTable(),
             counters=TpmCounters(genesis, state),
+            peers=frozenset(rule.peers),
         )
 
     @property

@@ -55,6 +55,7 @@ from common.messages.attestation import (
 )
 from common.messages.decision_log import TreeHead
 from common.messages.evidence import Collateral
+from common.messages.peer import WitnessPeer
 from common.messages.signed import sign
 from common.messages.tpm_counter import ConfirmByCounter, MeetTpm
 from services.attestation.admission import admit, issue_challenge
@@ -68,6 +69,7 @@ from services.attestation.leases import issue_renewal, renew_lease
 from services.attestation.ledger import read_ledger
 from services.attestation.members import members_of
 from services.attestation.orders import accept_order
+from services.attestation.peers import witness_peer
 from services.attestation.refusal_log import RefusalLog
 from services.attestation.registration import register_bundle, register_dataset, update_policy
 from services.attestation.release_revocation import revoke_release
@@ -79,7 +81,7 @@ NO_NONCE: Final = bytes(32)
 
 _WITNESSING: Final = (ConfirmHead, MeetTpm, ConfirmByCounter)
 _FREE_WHILE_FROZEN: Final = (DescribeBroker, ShowTokenKey, ListMembers, SignHead, AwaitHead, *_WITNESSING)
-_CONFIRMED_FIRST: Final = (Admit, RenewLease, DrawBudget, Revoke, RevokeRelease, UpdatePolicy)
+_CONFIRMED_FIRST: Final = (Admit, RenewLease, DrawBudget, Revoke, RevokeRelease, UpdatePolicy, WitnessPeer)
 
 CONFIRM_SECONDS: Final = 8.0
 """How long a reply waits for the witnesses: several of their polls, and less than its asker waits (10 s)."""
@@ -194,6 +196,8 @@ class KeyBroker:
                 return revoke_release(self._context, body, at)
             case ReadLedger():
                 return read_ledger(self._context, body, at)
+            case WitnessPeer():
+                return witness_peer(self._context, body, at)
             case _:
                 return self._answer_job(body, nonce, at)
 

@@ -8,7 +8,7 @@ from pydantic import Field, ValidationError
 from common.dcap.roots import intel_roots
 from common.enclave.trust_settings import TrustSettings
 from common.errors import FormatError
-from common.identifiers import PartyKey
+from common.identifiers import Digest, PartyKey
 from common.messages.broker_door import StartBroker
 from common.messages.tpm_counter import TpmCounter
 from common.untrusted.collateral_cache import COLLATERAL_FOLDER, CollateralCache
@@ -20,6 +20,7 @@ from common.untrusted.settings import HostSettings
 class AttestationSettings(HostSettings):
     """A JSON file. Witnesses, counters and quorum enter the genesis of a new broker, which owners pin.
 
+    `peers` are brokers of others, by genesis, that this one witnesses for.
     `measured_files` lists the files of the release's enclaves, where it is published.
     `pcs_url`: a PCS or PCCS; without one, collateral is what was imported.
     """
@@ -33,6 +34,7 @@ class AttestationSettings(HostSettings):
     witnesses: tuple[PartyKey, ...] = ()
     witness_quorum: int = 0
     tpm_counters: tuple[TpmCounter, ...] = ()
+    peers: tuple[Digest, ...] = ()
     trust_settings_file: Path | None = None
     pcs_url: str | None = None
     pcs_root_crl_url: str | None = None
@@ -63,7 +65,10 @@ class AttestationSettings(HostSettings):
         """What the enclave is started with. Raises `FormatError` for a quorum that cannot be met."""
         try:
             return StartBroker(
-                witnesses=self.witnesses, witness_quorum=self.witness_quorum, tpm_counters=self.tpm_counters
+                witnesses=self.witnesses,
+                witness_quorum=self.witness_quorum,
+                tpm_counters=self.tpm_counters,
+                peers=self.peers,
             )
         except ValidationError:
             raise FormatError("format.message", expected="distinct witnesses, and more than half of them") from None

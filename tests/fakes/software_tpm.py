@@ -98,6 +98,16 @@ class SoftwareTpm:
         shutil.rmtree(self._place)
 
 
+def pin_counter(software: SoftwareTpm) -> TpmCounter:
+    """Make the counter; what a genesis names."""
+    tpm = software.open()
+    try:
+        tpm.define_counter()
+        return TpmCounter(endorsement_key=tpm.endorsement_key.digest, index=INDEX, value=tpm.counter() or 0)
+    finally:
+        tpm.close()
+
+
 class Service:
     """The attestation service's one path over a broker in this process."""
 
@@ -114,12 +124,7 @@ class Counted:
 
     def __init__(self, directory: Path, software: SoftwareTpm) -> None:
         self.directory, self.software = directory, software
-        tpm = software.open()
-        try:
-            tpm.define_counter()
-            self.pinned = TpmCounter(endorsement_key=tpm.endorsement_key.digest, index=INDEX, value=tpm.counter() or 0)
-        finally:
-            tpm.close()
+        self.pinned = pin_counter(software)
         self.world = BrokerWorld(directory)
         self.world.rule = WitnessRule((), 1, (self.pinned,))
         self.world.restart(MemoryStore())

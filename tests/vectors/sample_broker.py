@@ -9,6 +9,7 @@ from common.messages.base import Message
 from common.messages.broker_door import OfferedCollateral, StartBroker
 from common.messages.collateral import CollateralMark
 from common.messages.evidence import TrustLevel
+from common.messages.peer import PeerWitnessed, WitnessPeer
 from common.messages.signed import Signed, sign
 from common.messages.tcb_terms import TcbStatus
 from common.messages.tpm_counter import ConfirmByCounter, CounterStep, MeetTpm, TpmChallenge, TpmCounter
@@ -116,6 +117,7 @@ def request_bodies() -> list[a.RequestBody]:
         a.ConfirmHead(witness=USER, boot_nonce=NONCE32, head=HEAD, signature=WORD),
         MeetTpm(endorsement_key=b"public area", attestation_key=b"public area"),
         ConfirmByCounter(endorsement_key=C, attestation_key=b"public area", activation=NONCE32, steps=(STEP,)),
+        WitnessPeer(description=SHORT, proof=(NONCE32,)),
         a.SignHead(),
         a.AwaitHead(known=7),
         a.IssueToken(job_id=JOB, launch=USER),
@@ -141,6 +143,7 @@ def reply_bodies() -> list[a.ReplyBody]:
         a.LedgerReply(sealed=b"wrapped"),
         a.Confirmed(frozen=False),
         TpmChallenge(credential=b"credential", secret=b"secret"),
+        PeerWitnessed(size=5, root=A, epoch=2, signature=WORD),
         a.HeadSigned(head=sign(TREE_HEAD, KEY)),
         a.AttestationToken(token="header.claims.signature"),
         a.TokenKeyShown(document=sign(TOKEN_KEY, KEY)),
@@ -159,7 +162,7 @@ def broker_messages() -> list[Message]:
         TERMS_OF_LAUNCH,
         a.QueryEnclaveProof(binding=BINDING, evidence=EVIDENCE, placement=SHORT, manifest=SHORT, query_bytes=4096,
                             answer_bytes=2048),
-        StartBroker(witnesses=(USER,), witness_quorum=2, tpm_counters=(COUNTER,)),
+        StartBroker(witnesses=(USER,), witness_quorum=2, tpm_counters=(COUNTER,), peers=(B,)),
         OfferedCollateral(request=b"a request", collateral=COLLATERAL),
     ]  # fmt: skip
 
@@ -195,6 +198,7 @@ def state_entries() -> list[Message]:
         r.RevokedGrantRecord(grant_id=GrantId.of(C), party=PARTY),
         r.RevokedReleaseRecord(release=B, document=sign(RELEASE_REVOCATION, KEY)),
         r.CollateralRecord(mark=MARK),
+        r.PeerRecord(broker=B, head=HEAD),
     ]  # fmt: skip
     identity = r.IdentityRecord(genesis=GENESIS, signing_seed=b"blob", wrapping_seed=b"blob")
     return [

@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from client.cli import main
+from client.peer_carrier import PeerCarrier
 from client.tpm.carrier import CounterCarrier
 from client.tpm.commands import Attested, Tpm
 from client.witness import WitnessSettings, build, watch
@@ -207,7 +208,12 @@ def test_a_device_that_is_none_is_refused_by_name(tmp_path: Path, words: str, co
 def test_settings_name_a_witness_of_one_kind(tmp_path: Path) -> None:
     path = tmp_path / "settings.json"
     common = {"state_directory": str(tmp_path), "listen_port": 0, "attestation_url": "http://127.0.0.1:1"}
-    kinds = [{}, {"identity": "a", "trust_settings_file": "b", "tpm_device": "/dev/tpmrm0"}, {"identity": "a"}]
+    kinds = [
+        {},
+        {"identity": "a", "trust_settings_file": "b", "tpm_device": "/dev/tpmrm0"},
+        {"identity": "a"},
+        {"peer_url": "http://127.0.0.1:1", "tpm_device": "/dev/tpmrm0"},
+    ]
     for wrong in kinds:
         path.write_text(json.dumps(common | wrong))
         path.chmod(0o600)
@@ -215,6 +221,8 @@ def test_settings_name_a_witness_of_one_kind(tmp_path: Path) -> None:
             WitnessSettings.read(path)
     path.write_text(json.dumps(common | {"tpm_device": "/dev/tpmrm0"}))
     assert isinstance(build(WitnessSettings.read(path)), CounterCarrier)
+    path.write_text(json.dumps(common | {"peer_url": "http://127.0.0.1:1"}))
+    assert isinstance(build(WitnessSettings.read(path)), PeerCarrier)
 
 
 def test_the_process_follows_like_any_witness(counted: Counted) -> None:
