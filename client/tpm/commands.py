@@ -18,7 +18,7 @@ from common.tpm.layouts import COUNTER_BYTES, SHA256, AttestationKey, Endorsemen
 from common.tpm.steps import NV_INCREMENT, NV_READ, READ_WHOLE, STIR_RANDOM
 
 _NV_DEFINE, _CREATE_PRIMARY, _ACTIVATE = 0x12A, 0x131, 0x147
-_GET_AUDIT_DIGEST, _POLICY_SECRET, _FLUSH, _START_SESSION = 0x14D, 0x151, 0x165, 0x176
+_GET_AUDIT_DIGEST, _POLICY_SECRET, _FLUSH, _NV_READ_PUBLIC, _START_SESSION = 0x14D, 0x151, 0x165, 0x169, 0x176
 _OWNER, _NULL, _PASSWORD, _ENDORSEMENT = 0x40000001, 0x40000007, 0x40000009, 0x4000000B
 _HMAC_SESSION, _POLICY_SESSION = 0, 1
 _CONTINUE, _AUDIT = 0x01, 0x80
@@ -31,8 +31,9 @@ _BUSY: Final = (0x908, 0x90A, 0x920, 0x922)
 
 _BUSY_SECONDS: Final = 30.0
 _HANDLES: Final = {_CREATE_PRIMARY: 1, _START_SESSION: 1}
-_UNDEFINED: Final = (0x18B, 0x28B, 0x14A)
-"""TPM_RC_HANDLE for the first or second handle, TPM_RC_NV_UNINITIALIZED."""
+_NO_SUCH_HANDLE: Final = 0x18B
+_ALREADY_DEFINED: Final = 0x14C
+"""TPM_RC_HANDLE for the first handle, TPM_RC_NV_DEFINED."""
 
 
 class TpmRefusedError(UnavailableError):
@@ -48,13 +49,12 @@ class _Answer:
     handle: int
     parameters: bytes
 
-    def sized_parts(self) -> Iterator[bytes]:
-        """The TPM2Bs that it begins with."""
-        rest = self.parameters
-        while len(rest) >= 2:
-            end = 2 + int.from_bytes(rest[:2], "big")
-            yield rest[2:end]
-            rest = rest[end:]
+    def first(self) -> bytes:
+        """The TPM2B that it begins with. Raises `UnavailableError` (unavailable.tpm)."""
+        end = 2 + int.from_bytes(self.parameters[:2], "big")
+        if len(self.parameters) < max(end, 2):
+            raise UnavailableError("unavailable.tpm", expected="a whole response")
+        return self.parameters[2:end]
 
 
 @dataclass(frozen=True)
@@ -91,19 +91,28 @@ class Tpm:
             self._device.close()
 
     def define_counter(self) -> None:
-        """Make the counter, and let it count once so that it can be read."""
+        """Make the counter, and let it count once so that it can be read. Again after a crash in between: the same."""
         area = counter_area(self._index, written=False)
-        self._run(_NV_DEFINE, _handle(_OWNER), sized(b"") + sized(area), _password())
+        try:
+            self._run(_NV_DEFINE, _handle(_OWNER), sized(b"") + sized(area), _password())
+        except TpmRefusedError as refused:
+            if refused.response_code != _ALREADY_DEFINED:
+                raise
         self._run(NV_INCREMENT, 2 * _handle(self._index), b"", _password())
 
     def counter(self) -> int | None:
-        """The counter's value; None if there is none at this index."""
+        """The counter's value; None if there is none yet. Raises `UnavailableError` if something else is there."""
         try:
-            return self._read_counter()
+            area = self._run(_NV_READ_PUBLIC, _handle(self._index)).first()
         except TpmRefusedError as refused:
-            if refused.response_code in _UNDEFINED:
+            if refused.response_code == _NO_SUCH_HANDLE:
                 return None
             raise
+        if area == counter_area(self._index, written=False):
+            return None
+        if area != counter_area(self._index, written=True):
+            raise UnavailableError("unavailable.tpm", expected=f"a counter of ours at {self._index:#x}", seen="another")
+        return self._read_counter()
 
     def activate(self, credential: bytes, secret: bytes) -> bytes:
         """What a credential for this TPM and its attestation key holds (TPM2_ActivateCredential)."""
@@ -115,7 +124,7 @@ class Tpm:
                 sized(credential) + sized(secret),
                 _password() + _authorised(session, _CONTINUE),
             )
-        return next(answer.sized_parts())
+        return answer.first()
 
     def step(self, purpose: bytes) -> tuple[int, Attested]:
         """Step the counter (common/tpm/steps). Its value before, and the proof."""
@@ -131,18 +140,18 @@ class Tpm:
                 sized(b"") + _NULL_ALGORITHM.to_bytes(2, "big"),
                 2 * _password(),
             )
-        attested = next(answer.sized_parts())
+        attested = answer.first()
         return value, Attested(attested, answer.parameters[2 + len(attested) :])
 
     def _read_counter(self, audit: bytes = b"") -> int:
         answer = self._run(NV_READ, 2 * _handle(self._index), READ_WHOLE, _password() + audit)
-        return int.from_bytes(next(answer.sized_parts())[:COUNTER_BYTES], "big")
+        return int.from_bytes(answer.first()[:COUNTER_BYTES], "big")
 
     def _create_primary(self, template: bytes) -> tuple[int, bytes]:
         parameters = sized(2 * sized(b"")) + sized(template) + sized(b"") + bytes(4)
         answer = self._run(_CREATE_PRIMARY, _handle(_ENDORSEMENT), parameters, _password())
         self._loaded.append(answer.handle)
-        return answer.handle, next(answer.sized_parts())
+        return answer.handle, answer.first()
 
     @contextmanager
     def _session(self, kind: int) -> Iterator[int]:

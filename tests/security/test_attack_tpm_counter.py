@@ -73,6 +73,14 @@ def confirm_nothing(pinned: Tpm, signs: Tpm, activation: bytes = bytes(32)) -> C
     )  # fmt: skip
 
 
+def handle(number: int) -> bytes:
+    return number.to_bytes(4, "big")
+
+
+def password() -> bytes:
+    return handle(0x40000009) + bytes(5)
+
+
 def twin(world: BrokerWorld, store: MemoryStore) -> BrokerWorld:
     """A second broker of the same build, platform and state, alive beside the first."""
     other = BrokerWorld.__new__(BrokerWorld)
@@ -280,14 +288,6 @@ def test_another_index_or_kind_of_counter_proves_nothing(counted: Counted, monke
     with pytest.raises(AuthenticityError, match="authenticity.tpm"):
         hand.say(hand.step())
     made.close()
-
-
-def handle(number: int) -> bytes:
-    return number.to_bytes(4, "big")
-
-
-def password() -> bytes:
-    return handle(0x40000009) + bytes(5)
 
 
 @pytest.mark.parametrize("whole", [False, True], ids=["undefined", "cleared"])

@@ -15,6 +15,8 @@ from client.tpm.commands import Attested, Tpm
 from client.witness import WitnessSettings, build, watch
 from common.crypto.signing import SigningKey
 from common.errors import FormatError, FreshnessError, UnavailableError
+from common.tpm import layouts
+from common.tpm.steps import NV_INCREMENT
 from services.attestation import key_broker
 from services.attestation.context import WitnessRule
 from tests.fakes.broker_world import QUERY, MemoryStore
@@ -188,6 +190,35 @@ def test_the_command_makes_a_counter_once_and_says_what_to_pin(software: Softwar
     public = load_pem_public_key(told[0]["endorsement_key"].encode())
     assert isinstance(public, EllipticCurvePublicKey)
     assert public.public_numbers().x.to_bytes(32, "big") == tpm.endorsement_key.x
+
+
+def test_a_counter_that_never_counted_is_finished_and_another_index_is_left_alone(
+    software: SoftwareTpm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The power failed between the two commands; and an index that somebody else made for himself."""
+    tpm = software.open()
+    honest = Tpm._run
+
+    def fail(tpm: Tpm, command: int, *rest: bytes) -> object:
+        if command == NV_INCREMENT:
+            raise UnavailableError("unavailable.tpm")
+        return honest(tpm, command, *rest)
+
+    with monkeypatch.context() as crash:
+        crash.setattr(Tpm, "_run", fail)
+        with pytest.raises(UnavailableError, match="unavailable.tpm"):
+            tpm.define_counter()
+    assert tpm.counter() is None
+    tpm.define_counter()
+    assert tpm.counter() == 1
+    tpm.close()
+    with monkeypatch.context() as other:
+        other.setattr(layouts, "COUNTER_ATTRIBUTES", layouts.COUNTER_ATTRIBUTES | 1 << 1)  # TPMA_NV_OWNERWRITE
+        foreign = software.open(0x01500021)
+        foreign.define_counter()
+    with pytest.raises(UnavailableError, match="unavailable.tpm"):
+        foreign.counter()
+    foreign.close()
 
 
 @pytest.mark.parametrize(
