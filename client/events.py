@@ -13,6 +13,7 @@ from common.messages.base import Count, Message, Seconds
 from common.messages.decision_log import LogEntry
 from common.messages.evidence import TrustLevel
 from common.messages.policy import JobOutcome, JobReport
+from common.messages.tpm_counter import TpmCounter
 
 
 class Event(Message):
@@ -168,10 +169,24 @@ class Pinned(Event):
     release_keys: tuple[PartyKey, ...]
     roots: tuple[Digest, ...]
     broker: Digest
+    broker_key: PartyKey
     witnesses: tuple[PartyKey, ...]
     witness_quorum: Count
+    tpm_counters: tuple[TpmCounter, ...] = ()
     trust_level: str
     stored: bool
+
+
+class CounterReady(Event):
+    """A TPM's counter is there. `counter` goes into the settings of the attestation service that will make a broker.
+
+    `endorsement_key` in PEM is for whoever holds it against the certificate of the TPM's vendor.
+    """
+
+    type: Literal["counter-ready"] = "counter-ready"
+    counter: TpmCounter
+    endorsement_key: str
+    made: bool
 
 
 class Sealed(Event):

@@ -56,7 +56,7 @@ def pin(
         party.remember_head(broker.head)
         IngestService(endpoints, party).enrol()
         yield from bind_if_awake(party)
-    if not broker.genesis.witnesses:
+    if not broker.genesis.witness_quorum:
         yield Noted(
             text="This broker has no witness: revocations, budgets and single-use orders hold only until it restarts.",
             warning=True,
@@ -103,8 +103,10 @@ def _pinned(trust: PinnedTrust, release: Release, trust_level: str, *, stored: b
         release_keys=settings.release_keys,
         roots=tuple(root.root_key_sha256 for root in settings.allowed_roots),
         broker=trust.broker.digest,
+        broker_key=trust.broker.signing_public,
         witnesses=trust.broker.witnesses,
         witness_quorum=trust.broker.witness_quorum,
+        tpm_counters=trust.broker.tpm_counters,
         trust_level=trust_level,
         stored=stored,
     )

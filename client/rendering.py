@@ -256,10 +256,20 @@ class Terminal:
             self._line("signed by", key)
         for root in event.roots:
             self._line("root", root)
-        self._line("broker", event.broker)
-        self._line("witnesses", f"{event.witness_quorum} of {len(event.witnesses)}: {', '.join(event.witnesses)}")
+        self._line("broker", f"{event.broker}  key {event.broker_key}")
+        counters = [f"TPM {one.endorsement_key}, counter {one.index:#x}" for one in event.tpm_counters]
+        named = [*event.witnesses, *counters]
+        self._line("witnesses", f"{event.witness_quorum} of {len(named)}: {', '.join(named)}")
         self.console.print(trust_words(event.trust_level))
         self._line("pinned" if event.stored else "would pin", event.fingerprint, style="bold")
+
+    @show.register
+    def _(self, event: e.CounterReady) -> None:
+        counter = event.counter
+        self._line("counter" if event.made else "is there", f"{counter.index:#x}, at {counter.value}")
+        self._line("TPM", f"endorsement key {counter.endorsement_key}", style="bold")
+        self._line("settings", f'"tpm_counters": [{counter.encode().decode()}]')
+        self.console.print(event.endorsement_key.rstrip())
 
     @show.register
     def _(self, event: e.Sealed) -> None:

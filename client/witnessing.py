@@ -17,7 +17,6 @@ head, which the quoted key signs. So decisions wait for a witness as long as a f
 """
 
 import logging
-import os
 import secrets
 import time
 from collections.abc import Callable, Iterator
@@ -25,6 +24,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Literal, Protocol
 
+from client.durable_file import replace_durably
 from common.broker_channel import NONCE_BYTES, open_reply, require_not_older
 from common.broker_statements import head_seen_parts
 from common.broker_verification import VerifiedBroker, verify_broker
@@ -139,7 +139,7 @@ class Witness:
         if self._memory is not None:
             self._require_extends(verified, head, self._memory.head)  # (3), (4)
         if memory != self._memory:
-            _write(self._file, memory.encode())  # (5)
+            replace_durably(self._file, memory.encode())  # (5)
             self._memory = memory
         if frozen or self._confirmed != (verified.description.boot_nonce, head):
             frozen = self._say(verified, head)
@@ -192,19 +192,3 @@ class Witness:
 
 def _request(body: RequestBody) -> bytes:
     return BrokerRequest(nonce=secrets.token_bytes(NONCE_BYTES), body=body).encode()
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Replace `path`, durably."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.new")
-    with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)

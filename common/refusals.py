@@ -44,6 +44,7 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
         "operator",
         "run the build that sealed the key broker's state, on its platform, or begin with an empty state directory",
     ),
+    "authenticity.tpm": ("operator", "use the TPM and the counter that the key broker's genesis record names"),
     "authenticity.broker_reply": ("operator", "check the route to the attestation service: its reply is not signed"),
     "authenticity.log": (
         "operator",
@@ -148,6 +149,7 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
         "sender",
         "name a grant that is there: `cloister owner grant` makes one, for the user to be handed",
     ),
+    "not_found.peer": ("operator", "name the peer's genesis in `peers` of the witnessing broker's settings"),
     "not_found.role": ("operator", "start one of the roles of common/enclave/roles.py"),
     "conflict.object": ("sender", "upload the bytes that the manifest states"),
     "conflict.incomplete": ("sender", "send the missing leaves, then complete the upload"),
@@ -187,6 +189,10 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     "unavailable.full": ("sender", "try again later: the queue is full"),
     "unavailable.enclave": ("operator", "start the enclave and look at the service's /readyz"),
     "unavailable.launcher": ("operator", "make the enclave launcher work on this host (see the service log)"),
+    "unavailable.tpm": (
+        "operator",
+        "let this user read and write the TPM (`/dev/tpmrm0`), with its counter (`cloister witness define-counter`)",
+    ),
     "unavailable.time": ("operator", "set the host's clock: it is behind the newest signed time"),
     "unavailable.installation": (
         "operator",

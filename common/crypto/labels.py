@@ -17,6 +17,8 @@ BROKER_GENESIS: Final = b"cloister/v1/broker-genesis"
 LOG_LEAF: Final = b"cloister/v1/log-leaf"
 LOG_TAG: Final = b"cloister/v1/log-tag"
 PINNED_TRUST: Final = b"cloister/v1/pinned-trust"
+COUNTER_STEP: Final = b"cloister/v1/counter-step"
+TPM_ACTIVATION: Final = b"cloister/v1/tpm-activation"
 MEASUREMENT: Final = b"cloister/v1/measurement"
 
 # HPKE info = transcript(label, ...)

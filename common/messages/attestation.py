@@ -28,9 +28,11 @@ from common.messages.base import Count, Message, Seconds
 from common.messages.evidence import Evidence
 from common.messages.identity import BindIdentity, IdentityBound, RecoverIdentity
 from common.messages.objects import BundlePublication, DatasetManifest
+from common.messages.peer import PeerWitnessed, WitnessPeer
 from common.messages.policy import AnswerDetail, PublicKey, TrustLevelName
 from common.messages.sandbox_bounds import SandboxBounds, tightest
 from common.messages.signed import Signed
+from common.messages.tpm_counter import ConfirmByCounter, MeetTpm, TpmChallenge, TpmCounter
 
 Nonce = Annotated[bytes, Field(min_length=32, max_length=32)]
 Signature64 = Annotated[bytes, Field(min_length=64, max_length=64)]
@@ -75,7 +77,8 @@ class LaunchBinding(Message):
 class Genesis(Message):
     """The record with which a broker's life begins: its keys and the witnesses that guard its freshness.
 
-    `witnesses` empty: revocations, budgets and single-use orders hold only between restarts, and every result says so.
+    The quorum counts `witnesses` and `tpm_counters` alike. With neither, revocations, budgets and single-use orders
+    hold only between restarts, and every result says so.
     """
 
     type: Literal["broker-genesis"] = "broker-genesis"
@@ -85,6 +88,7 @@ class Genesis(Message):
     witnesses: Annotated[tuple[PartyKey, ...], Field(max_length=32)]
     witness_quorum: Annotated[int, Field(ge=0, le=32)]
     created: Seconds
+    tpm_counters: Annotated[tuple[TpmCounter, ...], Field(max_length=8)] = ()
 
     @property
     def digest(self) -> Digest:
@@ -306,6 +310,9 @@ RequestBody = Annotated[
     | RecoverIdentity
     | ReadLedger
     | ConfirmHead
+    | MeetTpm
+    | ConfirmByCounter
+    | WitnessPeer
     | SignHead
     | AwaitHead
     | IssueToken
@@ -580,6 +587,8 @@ ReplyBody = Annotated[
     | IdentityBound
     | LedgerReply
     | Confirmed
+    | TpmChallenge
+    | PeerWitnessed
     | HeadSigned
     | AttestationToken
     | TokenKeyShown

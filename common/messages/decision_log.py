@@ -30,6 +30,7 @@ DecisionName = Literal[
     "revoke-release",
     "bind-identity",
     "recover-identity",
+    "witness-peer",
 ]
 """`renew-lease` is refused, or recorded where nothing else told the witnesses since the launch's last lease."""
 Outcome = Literal["recorded", "released", "revoked", "refused"]

@@ -23,4 +23,5 @@ its state. Sends: signed replies; keys wrapped to one launch each.
     records, state  enclave  what is remembered, sealed and chained;  decision_log: its Merkle log
     log_subjects    enclave  what an entry says;  refusal_log: which refusals enter it;  attribution: whom one concerns
     state_anchor    enclave  frozen until the witnesses say that the state is the newest
+    tpm_counters    enclave  a TPM's counter as such a witness;  peers: this broker as a witness of another
 """

@@ -2,7 +2,8 @@
 
     identities   whoever is enrolled in the registry, as with ingest: documents, revocations, ledgers, tokens, the log
     services     this operator's own, by key: also what the relays of enclaves carry
-    witnesses    by key, those of the broker's genesis: also to wait for a head and confirm it
+    witnesses    by key, those of the broker's genesis: also to wait for a head and confirm it; so may this operator's
+                 services, which carry the word of a TPM or of another broker
     strangers    nobody's signature: what `strangers` lets in
 
 That opens nothing: inside, every document proves its party, and every enclave itself. It keeps strangers from driving
@@ -40,6 +41,8 @@ from common.messages.attestation import (
     UpdatePolicy,
 )
 from common.messages.identity import BindIdentity, RecoverIdentity
+from common.messages.peer import WitnessPeer
+from common.messages.tpm_counter import ConfirmByCounter, MeetTpm
 from common.untrusted.http_identity import Enrolled
 from common.untrusted.request_quota import RequestQuota
 
@@ -59,9 +62,10 @@ OF_ALL: Final = (
     ShowTokenKey,
     BindIdentity,
     RecoverIdentity,
+    WitnessPeer,
 )
 OF_SERVICES: Final = (IssueChallenge, Admit, RenewLease, CompleteJob, DrawBudget)
-OF_WITNESSES: Final = (ConfirmHead, AwaitHead)
+OF_WITNESSES: Final = (ConfirmHead, MeetTpm, ConfirmByCounter, AwaitHead)
 
 SERVICE_REQUESTS_PER_SECOND: Final = 2_000
 SERVICE_BURST: Final = 8_000
@@ -115,6 +119,6 @@ class Callers:
             body = BrokerRequest.decode(raw).body
         except Refusal:
             return
-        kept = ((OF_SERVICES, self._services), (OF_WITNESSES, self._witnesses))
+        kept = ((OF_SERVICES, self._services), (OF_WITNESSES, self._witnesses | self._services))
         if not isinstance(body, OF_ALL) and not any(isinstance(body, kinds) and party in keys for kinds, keys in kept):
             raise AuthenticityError("authenticity.http_role", expected=f"who may send {body.type}", seen=party)

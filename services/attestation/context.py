@@ -16,6 +16,7 @@ from common.messages.decision_log import LogSubjects
 from common.messages.evidence import Evidence, TrustLevel
 from common.messages.release import Release
 from common.messages.signed import read_document
+from common.messages.tpm_counter import TpmCounter
 from services.attestation.challenges import Challenges
 from services.attestation.decision_log import Decision, DecisionLog
 from services.attestation.lease_table import LeaseTable
@@ -32,6 +33,7 @@ from services.attestation.records import (
 )
 from services.attestation.state import BrokerState, Restored, StateKeys, StateStore, restore
 from services.attestation.state_anchor import StateAnchor
+from services.attestation.tpm_counters import TpmCounters
 
 SEALING_LABEL: Final = b"broker-state"
 NONCE_BYTES: Final = 32
@@ -61,10 +63,15 @@ class Platform(Protocol):
 
 @dataclass(frozen=True)
 class WitnessRule:
-    """Who guards this broker's freshness. It counts at the very first start; later ones find it in the genesis."""
+    """Who guards this broker's freshness. It counts at the very first start; later ones find it in the genesis.
+
+    `peers`, whom this broker guards, count at each start.
+    """
 
     witnesses: tuple[PartyKey, ...] = ()
     quorum: int = 0
+    tpm_counters: tuple[TpmCounter, ...] = ()
+    peers: tuple[Digest, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -79,6 +86,8 @@ class BrokerContext:
     anchor: StateAnchor
     challenges: Challenges
     leases: LeaseTable
+    counters: TpmCounters
+    peers: frozenset[Digest]
 
     @classmethod
     def start(cls, platform: Platform, store: StateStore, rule: WitnessRule, at: int) -> "BrokerContext":
@@ -102,6 +111,8 @@ class BrokerContext:
             anchor=StateAnchor(genesis, boot_nonce, state.log.head, state.roots),
             challenges=Challenges(),
             leases=LeaseTable(),
+            counters=TpmCounters(genesis, state),
+            peers=frozenset(rule.peers),
         )
 
     @property
@@ -178,6 +189,7 @@ def _birth(keys: StateKeys, rule: WitnessRule, at: int) -> Restored:
         witnesses=rule.witnesses,
         witness_quorum=rule.quorum,
         created=at,
+        tpm_counters=rule.tpm_counters,
     )
     identity = IdentityRecord(
         genesis=genesis,

@@ -83,7 +83,7 @@ class BrokerDoor:
         start = StartBroker.decode(body)
         with self._starting:
             if self._broker is None:
-                rule = WitnessRule(start.witnesses, start.witness_quorum)
+                rule = WitnessRule(start.witnesses, start.witness_quorum, start.tpm_counters, start.peers)
                 context = BrokerContext.start(current_runtime(), DoorStore(self.door), rule, int(time.time()))
                 self._broker = KeyBroker(context)
                 self.door.log("enclave_ready", role="broker", epoch=context.state.log.epoch)

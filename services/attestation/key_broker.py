@@ -56,7 +56,9 @@ from common.messages.attestation import (
 from common.messages.decision_log import TreeHead
 from common.messages.evidence import Collateral
 from common.messages.identity import BindIdentity, RecoverIdentity
+from common.messages.peer import WitnessPeer
 from common.messages.signed import sign
+from common.messages.tpm_counter import ConfirmByCounter, MeetTpm
 from services.attestation.admission import admit, issue_challenge
 from services.attestation.attribution import Attribution
 from services.attestation.budget import draw_budget
@@ -69,6 +71,7 @@ from services.attestation.leases import issue_renewal, renew_lease
 from services.attestation.ledger import read_ledger
 from services.attestation.members import members_of
 from services.attestation.orders import accept_order
+from services.attestation.peers import witness_peer
 from services.attestation.refusal_log import RefusalLog
 from services.attestation.registration import register_bundle, register_dataset, update_policy
 from services.attestation.release_revocation import revoke_release
@@ -78,7 +81,8 @@ from services.attestation.tokens import appraise_evidence, issue_token, show_tok
 NO_NONCE: Final = bytes(32)
 """In the reply to bytes that are no request."""
 
-_FREE_WHILE_FROZEN: Final = (DescribeBroker, ShowTokenKey, ListMembers, ConfirmHead, SignHead, AwaitHead)
+_WITNESSING: Final = (ConfirmHead, MeetTpm, ConfirmByCounter)
+_FREE_WHILE_FROZEN: Final = (DescribeBroker, ShowTokenKey, ListMembers, SignHead, AwaitHead, *_WITNESSING)
 _CONFIRMED_FIRST: Final = (
     Admit,
     RenewLease,
@@ -88,6 +92,7 @@ _CONFIRMED_FIRST: Final = (
     UpdatePolicy,
     BindIdentity,
     RecoverIdentity,
+    WitnessPeer,
 )
 
 CONFIRM_SECONDS: Final = 8.0
@@ -145,7 +150,7 @@ class KeyBroker:
         """Wait, with the lock let go, until the log is confirmed as it is now; or raise (unavailable.frozen)."""
         anchor, size = self._context.anchor, self._context.state.log.size
         anchor.follow(self._context.state.log.head)
-        if isinstance(asked, ConfirmHead):
+        if isinstance(asked, _WITNESSING):
             self._confirmed.notify_all()
         self._decided.notify_all()
         if not isinstance(asked, _CONFIRMED_FIRST) or anchor.has_confirmed(size):
@@ -176,6 +181,11 @@ class KeyBroker:
             case ConfirmHead():
                 self._context.anchor.confirm(body)
                 return Confirmed(frozen=self._context.anchor.frozen)
+            case MeetTpm():
+                return self._context.counters.meet(body)
+            case ConfirmByCounter():
+                self._context.counters.confirm(body, self._context.anchor)
+                return Confirmed(frozen=self._context.anchor.frozen)
             case SignHead():
                 return self._sign_head(at)
             case AwaitHead():
@@ -202,6 +212,8 @@ class KeyBroker:
                 return recover_identity(self._context, body, at)
             case ReadLedger():
                 return read_ledger(self._context, body, at)
+            case WitnessPeer():
+                return witness_peer(self._context, body, at)
             case _:
                 return self._answer_job(body, nonce, at)
 

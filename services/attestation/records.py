@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from common.identifiers import BundleId, DatasetId, Digest, GrantId, JobId, ModelId, MrEnclave, PartyKey, RoleName
-from common.messages.attestation import Genesis
+from common.messages.attestation import Genesis, LogHead
 from common.messages.base import Count, Message, Seconds
 from common.messages.collateral import CollateralMark
 from common.messages.evidence import TrustLevel
@@ -226,6 +226,19 @@ class CollateralRecord(Message):
         return collateral_key(self.mark.subject)
 
 
+class PeerRecord(Message):
+    """The newest head of another installation's broker that this one has seen, as its witness."""
+
+    type: Literal["peer"] = "peer"
+    broker: Digest
+    head: LogHead
+
+    @property
+    def key(self) -> str:
+        """Name of the record."""
+        return peer_key(self.broker)
+
+
 Record = Annotated[
     DatasetRecord
     | BundleRecord
@@ -239,7 +252,8 @@ Record = Annotated[
     | CollateralRecord
     | PartyRecord
     | RecoveryKeyRecord
-    | AcceptedRecord,
+    | AcceptedRecord
+    | PeerRecord,
     Field(discriminator="type"),
 ]
 
@@ -292,3 +306,8 @@ def revoked_grant_key(grant_id: GrantId, party: PartyKey) -> str:
 def collateral_key(subject: str) -> str:
     """Name of a document's mark."""
     return f"collateral {subject}"
+
+
+def peer_key(broker: Digest) -> str:
+    """Name of a peer's record."""
+    return f"peer {broker}"

@@ -8,8 +8,9 @@ from pydantic import Field, ValidationError
 from common.dcap.roots import intel_roots
 from common.enclave.trust_settings import TrustSettings
 from common.errors import FormatError
-from common.identifiers import PartyKey
+from common.identifiers import Digest, PartyKey
 from common.messages.broker_door import StartBroker
+from common.messages.tpm_counter import TpmCounter
 from common.untrusted.collateral_cache import COLLATERAL_FOLDER, CollateralCache
 from common.untrusted.collateral_service import DAY_SECONDS, CollateralLimits, CollateralService
 from common.untrusted.http_identity import Enrolled, RequestGate
@@ -24,8 +25,9 @@ Burst = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
 class AttestationSettings(HostSettings):
-    """A JSON file. `witnesses` and `witness_quorum` enter the genesis of a new broker, which owners pin.
+    """A JSON file. Witnesses, counters and quorum enter the genesis of a new broker, which owners pin.
 
+    `peers` are brokers of others, by genesis, that this one witnesses for.
     `measured_files` lists the files of the release's enclaves, where it is published.
     `database_url` is the registry's: whom ingest enrolled may ask. `services` are the keys of this operator's services,
     whose relays carry what enclaves ask. The other four bound the requests of one identity, and of one address that
@@ -47,6 +49,8 @@ class AttestationSettings(HostSettings):
     open_request_burst: Burst = 400
     witnesses: tuple[PartyKey, ...] = ()
     witness_quorum: int = 0
+    tpm_counters: tuple[TpmCounter, ...] = ()
+    peers: tuple[Digest, ...] = ()
     trust_settings_file: Path | None = None
     pcs_url: str | None = None
     pcs_root_crl_url: str | None = None
@@ -85,6 +89,11 @@ class AttestationSettings(HostSettings):
     def start(self) -> StartBroker:
         """What the enclave is started with. Raises `FormatError` for a quorum that cannot be met."""
         try:
-            return StartBroker(witnesses=self.witnesses, witness_quorum=self.witness_quorum)
+            return StartBroker(
+                witnesses=self.witnesses,
+                witness_quorum=self.witness_quorum,
+                tpm_counters=self.tpm_counters,
+                peers=self.peers,
+            )
         except ValidationError:
             raise FormatError("format.message", expected="distinct witnesses, and more than half of them") from None

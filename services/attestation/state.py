@@ -148,6 +148,7 @@ class BrokerState:
         self.identity, self.log, self.time = restored.identity, restored.log, restored.time
         self._previous, self._next = bytes(32), 0
         self._roots, self._unstored = dict(restored.roots), restored.unstored
+        self._enclosed: dict[str, Record] = {}
 
     @property
     def roots(self) -> Mapping[int, Digest]:
@@ -181,8 +182,13 @@ class BrokerState:
         """The counter's record once `more` is added, to be committed."""
         return TallyRecord(name=name, count=self.tally(name) + more)
 
+    def enclose(self, record: Record) -> None:
+        """Let the next decision's entry carry this record too: it is true now, and no decision of its own."""
+        self._enclosed[record.key] = record
+
     def commit(self, decision: Decision, at: int, *records: Record) -> None:
         """Log a decision and what it changes; durable when this returns, and only then true."""
+        records = (*records, *self._enclosed.values())
         time = max(self.time, at)
         entry = self.log.entry(decision, time)
         log = self.log.extended(entry)
@@ -194,6 +200,7 @@ class BrokerState:
         self._follow(blob)
         self.log, self.time = log, time
         self._records.update({record.key: record for record in records})
+        self._enclosed.clear()
         self._roots[log.size] = log.head.root
         while len(self._roots) > ROOTS_KEPT:  # never while frozen: then nothing is decided
             del self._roots[next(iter(self._roots))]

@@ -9,7 +9,8 @@ would keep (keys, answers) is not released before they have confirmed it (`key_b
 A witness takes a newer head only if the host proves that it extends the one that it remembers (RFC 9162). If that
 fails it signs the one that it remembers: a broker of whose log that is no earlier head was rewound, or has grown from
 an older state beside another, and learns so here. Length says nothing, for every start makes the log longer. A head
-from before this boot is only answered; it thaws nothing.
+from before this boot is only answered; it thaws nothing. A TPM's counter is a witness too, with proofs of its own
+(`tpm_counters`); it speaks through `take` and `object`.
 Without witnesses nothing is ever frozen, and every placement says `witnessed: false`.
 """
 
@@ -20,7 +21,7 @@ from common.broker_statements import head_seen_parts
 from common.crypto.labels import LOG_HEAD_SEEN
 from common.crypto.signing import verify_signature
 from common.errors import AuthenticityError, FreshnessError, UnavailableError
-from common.identifiers import Digest, PartyKey
+from common.identifiers import Digest
 from common.messages.attestation import ConfirmHead, Genesis, LogHead
 
 UNCONFIRMED_LIMIT: Final = 256
@@ -36,8 +37,8 @@ class StateAnchor:
     def __init__(self, genesis: Genesis, boot_nonce: bytes, head: LogHead, roots: Mapping[int, Digest]) -> None:
         self._genesis, self.boot_nonce = genesis, boot_nonce
         self._head, self._first_size, self._roots = head, head.size, roots
-        self._confirmed: dict[PartyKey, int] = {}
-        self._objecting: set[PartyKey] = set()
+        self._confirmed: dict[str, int] = {}  # by a witness's key, or its TPM's endorsement key
+        self._objecting: set[str] = set()
 
     @property
     def witnessed(self) -> bool:
@@ -91,12 +92,20 @@ class StateAnchor:
             raise FreshnessError("freshness.challenge", expected="this boot's nonce")
         size = word.head.size
         if word.head.epoch > self._head.epoch or self._roots.get(size) != word.head.root:  # (3)
-            self._objecting.add(word.witness)
-            self._confirmed.pop(word.witness, None)
+            self.object(word.witness)
             raise FreshnessError("freshness.state", expected=f"size {size}", seen=f"size {self._head.size}")
-        self._objecting.discard(word.witness)
+        self.take(word.witness, size)
+
+    def object(self, witness: str) -> None:
+        """This witness has seen a later log, or another one."""
+        self._objecting.add(witness)
+        self._confirmed.pop(witness, None)
+
+    def take(self, witness: str, size: int) -> None:
+        """This witness has seen this log at this size, which counts if it is of this boot."""
+        self._objecting.discard(witness)
         if size >= self._first_size:
-            self._confirmed[word.witness] = max(size, self._confirmed.get(word.witness, 0))
+            self._confirmed[witness] = max(size, self._confirmed.get(witness, 0))
 
     def _confirmed_size(self) -> int | None:
         """The largest size that a quorum has confirmed, or a later one of."""

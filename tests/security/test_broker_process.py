@@ -17,6 +17,7 @@ import psutil
 import pytest
 from fastapi.testclient import TestClient
 
+from client.tpm.carrier import CounterCarrier
 from client.witnessing import Witness
 from common.broker_channel import open_reply
 from common.broker_verification import VerifiedBroker, broker_binding, verify_broker
@@ -49,6 +50,7 @@ from services.attestation.relay import BrokerRelay
 from services.attestation.settings import AttestationSettings
 from services.attestation.state_files import StateFiles
 from tests.fakes.installation import Installation
+from tests.fakes.software_tpm import SoftwareTpm, pin_counter
 from tests.vectors.sample_broker import GENESIS
 
 BROKER = ROLES["broker"]
@@ -253,3 +255,32 @@ def test_an_older_sealed_state_releases_nothing(installation: Installation, tmp_
         request = BrokerRequest.model_validate({"nonce": bytes(32), "body": challenge}).encode()
         refused = BrokerReply.decode(Signed.decode(relay.ask(request)).payload).body
         assert refused == Refused(code="freshness.state")
+
+
+def test_an_older_sealed_state_releases_nothing_where_a_tpm_counts(installation: Installation, tmp_path: Path) -> None:
+    software = SoftwareTpm()
+    try:
+        start = StartBroker(witnesses=(), witness_quorum=1, tpm_counters=(pin_counter(software),))
+        state, launcher = tmp_path / "broker", installation.settings()
+
+        def carry(relay: BrokerRelay) -> None:
+            carrier = CounterCarrier(Service(relay, installation), software.open, tmp_path / "steps.json")
+            try:
+                carrier.round()
+            finally:
+                carrier.close()
+
+        with running(launcher, state, start) as relay:
+            carry(relay)
+            assert not describe(relay, installation).description.frozen
+        shutil.copytree(state, tmp_path / "older")
+        with running(launcher, state, start) as relay:
+            assert describe(relay, installation).description.frozen
+            carry(relay)
+            assert not describe(relay, installation).description.frozen
+        with running(launcher, tmp_path / "older", start) as relay:
+            with pytest.raises(FreshnessError, match="freshness.state"):
+                carry(relay)
+            assert describe(relay, installation).description.frozen
+    finally:
+        software.close()

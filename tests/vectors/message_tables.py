@@ -17,6 +17,7 @@ import annotated_types
 from pydantic_core import PydanticUndefined
 
 import client.context
+import client.tpm.carrier
 import client.witnessing
 import common.broker_statements
 import common.bundle
@@ -36,6 +37,7 @@ _MODULES: Final = (
     services.attestation.records,
     client.context,
     client.witnessing,
+    client.tpm.carrier,
 )
 CLASSES: Final[dict[str, type[Message]]] = {
     name: kind

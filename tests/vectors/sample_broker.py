@@ -10,8 +10,10 @@ from common.messages.base import Message
 from common.messages.broker_door import OfferedCollateral, StartBroker
 from common.messages.collateral import CollateralMark
 from common.messages.evidence import TrustLevel
+from common.messages.peer import PeerWitnessed, WitnessPeer
 from common.messages.signed import Signed, sign
 from common.messages.tcb_terms import TcbStatus
+from common.messages.tpm_counter import ConfirmByCounter, CounterStep, MeetTpm, TpmChallenge, TpmCounter
 from common.transparency import log_leaf
 from services.attestation import party_records as p
 from services.attestation import records as r
@@ -60,9 +62,12 @@ BINDING: Final = a.LaunchBinding(
 )
 MARK: Final = CollateralMark(subject=f"tcb-info {A} SGX c0ffee000000", evaluation=17, issued=TIME)
 TOKEN_KEY: Final = a.TokenKey(broker=A, epoch=2, key=USER)
+COUNTER: Final = TpmCounter(endorsement_key=C, index=0x01500020, value=7)
+STEP: Final = CounterStep(value=9, size=5, root=A, attested=b"attested", signature=b"signature")
 GENESIS: Final = a.Genesis(
-    signing_public=PARTY, wrapping_public=PUBLIC, witnesses=(USER,), witness_quorum=1, created=TIME
-)
+    signing_public=PARTY, wrapping_public=PUBLIC, witnesses=(USER,), witness_quorum=2, created=TIME,
+    tpm_counters=(COUNTER,),
+)  # fmt: skip
 PLACEMENT: Final = a.Placement(
     model_id=MODEL, manifest=B, launch=USER, report_data=WORD, grant_authorities=(PARTY,), release=C,
     trust_level="simulation", witnessed=True, not_after=TIME,
@@ -116,6 +121,9 @@ def request_bodies() -> list[a.RequestBody]:
         i.RecoverIdentity(statement=sign(STATEMENT, KEY)),
         a.ReadLedger(request=sign(LEDGER_REQUEST, KEY)),
         a.ConfirmHead(witness=USER, boot_nonce=NONCE32, head=HEAD, signature=WORD),
+        MeetTpm(endorsement_key=b"public area", attestation_key=b"public area"),
+        ConfirmByCounter(endorsement_key=C, attestation_key=b"public area", activation=NONCE32, steps=(STEP,)),
+        WitnessPeer(description=SHORT, proof=(NONCE32,)),
         a.SignHead(),
         a.AwaitHead(known=7),
         a.IssueToken(job_id=JOB, launch=USER),
@@ -141,6 +149,8 @@ def reply_bodies() -> list[a.ReplyBody]:
         i.IdentityBound(party=PARTY, recovery=USER),
         a.LedgerReply(sealed=b"wrapped"),
         a.Confirmed(frozen=False),
+        TpmChallenge(credential=b"credential", secret=b"secret"),
+        PeerWitnessed(size=5, root=A, epoch=2, signature=WORD),
         a.HeadSigned(head=sign(TREE_HEAD, KEY)),
         a.AttestationToken(token="header.claims.signature"),
         a.TokenKeyShown(document=sign(TOKEN_KEY, KEY)),
@@ -159,7 +169,7 @@ def broker_messages() -> list[Message]:
         TERMS_OF_LAUNCH,
         a.QueryEnclaveProof(binding=BINDING, evidence=EVIDENCE, placement=SHORT, manifest=SHORT, query_bytes=4096,
                             answer_bytes=2048),
-        StartBroker(witnesses=(USER,), witness_quorum=1),
+        StartBroker(witnesses=(USER,), witness_quorum=2, tpm_counters=(COUNTER,), peers=(B,)),
         OfferedCollateral(request=b"a request", collateral=COLLATERAL),
     ]  # fmt: skip
 
@@ -199,6 +209,7 @@ def state_entries() -> list[Message]:
                       statement=sign(STATEMENT, KEY)),
         p.RecoveryKeyRecord(recovery=USER),
         p.AcceptedRecord(name=f"{DATASET} 1", number=4, document=sign(POLICY, KEY)),
+        r.PeerRecord(broker=B, head=HEAD),
     ]  # fmt: skip
     identity = r.IdentityRecord(genesis=GENESIS, signing_seed=b"blob", wrapping_seed=b"blob")
     return [

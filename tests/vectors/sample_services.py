@@ -1,6 +1,7 @@
 """One fixed message of each type of HTTP, doors and sessions, and of a party's own files (side: library)."""
 
 from client.context import Endpoints, PinnedTrust
+from client.tpm.carrier import StepMemory
 from client.witnessing import WitnessMemory
 from common.bundle import TensorSpec
 from common.identifiers import Fmspc, SessionId, UploadId
@@ -10,7 +11,7 @@ from common.messages import training_door as t
 from common.messages.base import Message
 from common.messages.collateral import CollateralBundle, CollateralName, SeenCollateral, StoredCollateral
 from common.messages.signed import sign
-from tests.vectors.sample_broker import GENESIS, HEAD, MARK, WORD
+from tests.vectors.sample_broker import GENESIS, HEAD, MARK, STEP, WORD
 from tests.vectors.sample_documents import (
     BUNDLE,
     COLLATERAL,
@@ -96,6 +97,7 @@ def files_of_a_party() -> list[Message]:
         PinnedTrust(endpoints=endpoints, trust_settings=TRUST, release=sign(RELEASE, KEY), broker=GENESIS),
         SeenCollateral(marks=(MARK,)),
         WitnessMemory(broker=A, head=HEAD),
+        StepMemory(broker=A, steps=(STEP,)),
         HEAD,
         OBJECT,
     ]

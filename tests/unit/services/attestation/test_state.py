@@ -111,6 +111,15 @@ def test_a_decision_that_was_not_stored_did_not_happen(world: BrokerWorld) -> No
     assert world.context.state.tally("answers") == 0
 
 
+def test_what_is_enclosed_comes_with_the_next_decision_and_not_before(world: BrokerWorld) -> None:
+    world.context.state.enclose(TallyRecord(name="counter", count=7))
+    assert restarts(world, world.store.copy()).state.tally("counter") == 0
+    size = world.head.size
+    world.register_data()
+    assert world.head.size == size + 1
+    assert restarts(world, world.store.copy()).state.tally("counter") == 7
+
+
 def test_time_never_goes_back(world: BrokerWorld) -> None:
     world.time += 500
     world.register_data()

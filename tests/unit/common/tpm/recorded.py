@@ -1,0 +1,20 @@
+"""One step as swtpm 0.7.1 (libtpms 0.9.2) made it, for broker SHA-256("broker"), size 5, root SHA-256("root")."""
+
+from typing import Final
+
+INDEX: Final = 0x1500020
+VALUE: Final = 1
+PURPOSE: Final = bytes.fromhex("f149f9eddd1d746b0b223bc9adbe6ef442b8582b5229013140315e2afda34b0c")
+KEY: Final = bytes.fromhex(
+    "0023000b00050072000000100018000b0003001000208cb75a67f56f9b4916d9d936442477e2514f32a090a87e5d0d18c027"
+    "0d3c629e00208a68e571d8c14f6dc0db9bfcee4280ec2c5e1f300c1ef0f1918ee6277c9f9c1c"
+)
+ATTESTED: Final = bytes.fromhex(
+    "ff54434780160022000bdc077fb2ea8ea8596c66dcf451e7833497a92f42dc33c616b37cfc48664e54df0000000000000000"
+    "001800000001000000000120191023001636360100203d3de662069eb15a3bc540630d7a5b5c2ef4ac67cd0e9052628ffedd"
+    "8fd846d2"
+)
+SIGNATURE: Final = bytes.fromhex(
+    "0018000b00208458242fb89d59557c7053620bd6ac111352b7e19f254156fccf3010556b5ae500201af4cf78082da9aeefe3"
+    "b88c1ab70f56e4ae424b6c5cad9e9ff4d51e416009e6"
+)
