@@ -6,7 +6,7 @@
     collateral.json        how new the collateral of that broker's quotes has been
     audit.json             newest one whose whole log this party has verified
     keys/ROOT.key          the key of one sealed object, wrapped to this party's own report key
-    documents/KIND/NAME    signed documents that this party made or was given: policies, publications, orders, grants
+    documents/KIND/NAME    signed documents that this party made or was given: policies, publications, orders, cards
 
 Directories have mode 0700, files 0600. Written by replacement, so a crash leaves the old file or the new one.
 """
@@ -35,7 +35,7 @@ from common.messages.signed import Signed
 OBJECT_KEY: Final = "object"
 """Name of the one key in a stored ring."""
 
-DocumentKind = Literal["policies", "publications", "manifests", "orders", "grants", "models"]
+DocumentKind = Literal["policies", "publications", "manifests", "orders", "grants", "models", "holders"]
 
 
 class Endpoints(Message):

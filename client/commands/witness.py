@@ -1,4 +1,4 @@
-"""`cloister witness run` (side: owner)."""
+"""`cloister witness run|retire` (side: owner)."""
 
 import signal
 import threading
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from client import recovery
 from client.commands.options import Surroundings, party_command
 from client.commands.types import FILE
 from client.events import Noted
@@ -27,3 +28,13 @@ def run(here: Surroundings, settings: Path) -> None:
         signal.signal(one, lambda *_: stopped.set())
     here.run([Noted(text=f"watching {read.attestation_url}")])
     watch(build(read), read.poll_seconds, stopped)
+
+
+@witness.command()
+@click.option("--settings", required=True, type=FILE)
+@click.option("--successor", required=True, metavar="URL", help="Attestation service of the broker that takes over.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("retired.json"), show_default=True)
+@party_command("witness")
+def retire(here: Surroundings, settings: Path, successor: str, output: Path) -> None:
+    """Confirm that the guarded broker is over, in favour of one other. It is never confirmed again."""
+    here.run(recovery.retire(build(WitnessSettings.read(settings)), successor, output))

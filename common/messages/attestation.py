@@ -28,6 +28,7 @@ from common.messages.base import Count, Message, Seconds
 from common.messages.evidence import Evidence
 from common.messages.objects import BundlePublication, DatasetManifest
 from common.messages.policy import AnswerDetail, PublicKey, TrustLevelName
+from common.messages.recovery import RecoverDataset, Recovered, SharesRefused
 from common.messages.signed import Signed
 
 Nonce = Annotated[bytes, Field(min_length=32, max_length=32)]
@@ -301,6 +302,7 @@ RequestBody = Annotated[
     | Revoke
     | RevokeRelease
     | ReadLedger
+    | RecoverDataset
     | ConfirmHead
     | SignHead
     | AwaitHead
@@ -556,6 +558,8 @@ ReplyBody = Annotated[
     | BudgetBlock
     | Revoked
     | LedgerReply
+    | Recovered
+    | SharesRefused
     | Confirmed
     | HeadSigned
     | AttestationToken

@@ -5,6 +5,7 @@ POST /v1/broker    encoded BrokerRequest -> encoded Signed(BrokerReply); 200 whe
 GET  /v1/release   the Signed release of this installation; its list of measured files: /v1/release/files
 GET  /v1/log/...   the decision log (`log_routes`)
 ...                collateral for clients (`collateral_routes`), attestation results (`token_routes`)
+/v1/recovery/...   data sets of a broker that is gone (`recovery_routes`)
 /healthz /readyz /carried   ready once the enclave answers; that it may still be frozen, its witness's /readyz tells
 """
 
@@ -27,6 +28,7 @@ from common.untrusted.http_health import count_bodies, health_router
 from common.untrusted.http_refusals import JSON, OCTETS, answer_refusals
 from services.attestation.collateral_routes import collateral_router
 from services.attestation.log_routes import log_router
+from services.attestation.recovery_routes import recovery_router
 from services.attestation.relay import BrokerRelay
 from services.attestation.settings import AttestationSettings
 from services.attestation.state_files import StateFiles
@@ -55,6 +57,7 @@ def build(settings: AttestationSettings, relay: BrokerRelay) -> FastAPI:
     app.include_router(log_router(relay.ask, relay.log))
     app.include_router(collateral_router(relay.collateral))
     app.include_router(token_router(relay))
+    app.include_router(recovery_router(relay, settings.predecessor))
 
     @app.post("/v1/broker")
     async def broker(request: Request) -> Response:

@@ -55,6 +55,7 @@ from common.messages.attestation import (
 )
 from common.messages.decision_log import TreeHead
 from common.messages.evidence import Collateral
+from common.messages.recovery import RecoverDataset
 from common.messages.signed import sign
 from services.attestation.admission import admit, issue_challenge
 from services.attestation.attribution import Attribution
@@ -67,6 +68,8 @@ from services.attestation.leases import issue_renewal, renew_lease
 from services.attestation.ledger import read_ledger
 from services.attestation.members import members_of
 from services.attestation.orders import accept_order
+from services.attestation.recovery import recover_dataset
+from services.attestation.recovery_packages import RecoveryPackages
 from services.attestation.refusal_log import RefusalLog
 from services.attestation.registration import register_bundle, register_dataset, update_policy
 from services.attestation.release_revocation import revoke_release
@@ -77,7 +80,7 @@ NO_NONCE: Final = bytes(32)
 """In the reply to bytes that are no request."""
 
 _FREE_WHILE_FROZEN: Final = (DescribeBroker, ShowTokenKey, ListMembers, ConfirmHead, SignHead, AwaitHead)
-_CONFIRMED_FIRST: Final = (Admit, RenewLease, DrawBudget, Revoke, RevokeRelease, UpdatePolicy)
+_CONFIRMED_FIRST: Final = (Admit, RenewLease, DrawBudget, Revoke, RevokeRelease, UpdatePolicy, RecoverDataset)
 
 CONFIRM_SECONDS: Final = 8.0
 """How long a reply waits for the witnesses: several of their polls, and less than its asker waits (10 s)."""
@@ -96,6 +99,9 @@ class KeyBroker:
     def __init__(self, context: BrokerContext, *, confirm_seconds: float = CONFIRM_SECONDS) -> None:
         self._context, self._confirm_seconds = context, confirm_seconds
         self._refusals = RefusalLog(context)
+        packages = RecoveryPackages(context.state, context.signing_key)
+        packages.begin()
+        context.state.follower = packages.follow
         self._lock = threading.Lock()
         self._decided, self._confirmed = threading.Condition(self._lock), threading.Condition(self._lock)
         self._waiting = self._awaiting = 0
@@ -187,6 +193,8 @@ class KeyBroker:
                 return revoke_release(self._context, body, at)
             case ReadLedger():
                 return read_ledger(self._context, body, at)
+            case RecoverDataset():
+                return recover_dataset(self._context, body, at)
             case _:
                 return self._answer_job(body, nonce, at)
 

@@ -19,6 +19,7 @@ from common.untrusted.settings import HostSettings
 class AttestationSettings(HostSettings):
     """A JSON file. `witnesses` and `witness_quorum` enter the genesis of a new broker, which owners pin.
 
+    `predecessor` is a copy of the state (its folder `broker`) of a broker that is over, whose data sets come here.
     `measured_files` lists the files of the release's enclaves, where it is published.
     `pcs_url`: a PCS or PCCS; without one, collateral is what was imported.
     """
@@ -31,6 +32,7 @@ class AttestationSettings(HostSettings):
     measured_files: Path | None = None
     witnesses: tuple[PartyKey, ...] = ()
     witness_quorum: int = 0
+    predecessor: Path | None = None
     trust_settings_file: Path | None = None
     pcs_url: str | None = None
     pcs_root_crl_url: str | None = None

@@ -95,7 +95,7 @@ def files_of_a_party() -> list[Message]:
         endpoints,
         PinnedTrust(endpoints=endpoints, trust_settings=TRUST, release=sign(RELEASE, KEY), broker=GENESIS),
         SeenCollateral(marks=(MARK,)),
-        WitnessMemory(broker=A, head=HEAD),
+        WitnessMemory(broker=A, head=HEAD, successor=B),
         HEAD,
         OBJECT,
     ]
