@@ -110,7 +110,7 @@ class Recovery(Message):
     @property
     def wishes(self) -> RecoveryWishes | None:
         """None where nothing is said."""
-        if self == Recovery():
+        if not (self.holders or self.of_operator or self.needed):
             return None
         return RecoveryWishes(holders=self.holders, of_operator=self.of_operator, needed=self.needed)
 

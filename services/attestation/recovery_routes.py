@@ -55,11 +55,11 @@ def recovery_router(relay: BrokerRelay, state: Path | None) -> APIRouter:
     """The routes; `state` is the old state directory, if there is one."""
     router = APIRouter(prefix="/v1/recovery")
     predecessor = None if state is None else Predecessor(state)
-    files = (relay.files if predecessor is None else predecessor.files).recovery
 
     @router.get("/{dataset_id}")
     def package(dataset_id: str) -> Response:
-        return Response(files.read(DatasetId(dataset_id)), media_type=JSON)
+        files = relay.files if predecessor is None else predecessor.files
+        return Response(files.recovery.read(DatasetId(dataset_id)), media_type=JSON)
 
     @router.post("/{dataset_id}")
     async def recover(dataset_id: str, request: Request) -> Response:
