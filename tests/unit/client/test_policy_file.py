@@ -10,6 +10,7 @@ from common.messages.policy import BundleTerms, DataPolicy
 from common.messages.tcb_terms import TcbStatus
 
 KEY, OTHER = "a" * 64, "1" * 64
+ANN, BOB, EVE = "b" * 64, "c" * 64, "e" * 64
 POLICY = f"""policy: data
 allow: {{providers: [{KEY}], bundles: [{OTHER}]}}
 purpose: [training]
@@ -29,6 +30,7 @@ until: 2027-06-30
 at_most: {{jobs: 3, attempts: 4, state_values: 4096, bits: 20000}}
 answering: {{users: [{OTHER}], answers: 100, detail: label, provider_too: yes}}
 changing: {{approvers: [{OTHER}], approvals: 1}}
+recovery: {{holders: [{ANN}, {BOB}, {EVE}], of_operator: [{EVE}], needed: 2}}
 """
 
 
@@ -102,6 +104,23 @@ def test_defaults_allow_nobody_anything() -> None:
         (18, "answering: 5", (18, 12), "answering", "fields"),
         (18, "answering: {users: }", (18, 19), "answering.users", "a list"),
         (19, "changing: {approvals: 1}", (19, 11), "changing", "at most as many approvals"),
+        (20, f"recovery: {{holders: [{ANN}, {BOB}], needed: 1}}", (20, 11), "recovery", "2 shares are needed or more"),
+        (20, f"recovery: {{holders: [{ANN}, {ANN}], needed: 2}}", (20, 11), "recovery", "holders are different keys"),
+        (20, f"recovery: {{holders: [{ANN}, {BOB}], needed: 3}}", (20, 11), "recovery", "2 shares are needed or more"),
+        (
+            20,
+            f"recovery: {{holders: [{ANN}, {BOB}], of_operator: [{ANN}, {BOB}], needed: 2}}",
+            (20, 11),
+            "recovery",
+            "holders who are the operator's",
+        ),
+        (
+            20,
+            f"recovery: {{holders: [{ANN}, {KEY}], of_operator: [{ANN}], needed: 2}}",
+            (1, 1),
+            "",
+            "holders who are the operator's, or allowed providers",
+        ),
         (1, "policy: model", (1, 9), "policy", "`policy: data` or `policy: bundle`"),
     ],
 )
