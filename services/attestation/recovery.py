@@ -42,7 +42,7 @@ from services.attestation.log_subjects import of_dataset
 from services.attestation.policy import require_document_fits
 from services.attestation.records import DatasetRecord, Record, RevokedReleaseRecord, TallyRecord
 from services.attestation.recovery_log import require_newest
-from services.attestation.recovery_packages import package_context, share_context
+from services.attestation.recovery_packages import package_context, require_packable, share_context
 
 _PACKAGE = "authenticity.recovery_package"
 
@@ -131,6 +131,7 @@ def _record(broker: BrokerContext, package: RecoveryPackage, held: RecoveredData
     found = (DatasetId.of(held.manifest.digest), held.policy.digest, policy.policy_version)
     if named is None or policy.owner != owner or stated != (*found, named.needed, named.parties):
         raise AuthenticityError(_PACKAGE, expected="a data set and holders as its owner's policy has them")
+    require_packable(held.manifest, policy, held.policy)
     settings = broker.platform.trust_settings
     require_document_fits(policy, broker.platform.trust_level, production=settings.production)  # (6)
     return DatasetRecord(

@@ -6,6 +6,9 @@ package is made anew with every decision that changes what is in it, before anyb
 then without one, so that the log behind it stays short. So the newest package is never older than the witnesses' newest
 head says, and an older one is seen to be: each says at which head it was made (`recovery_log`).
 
+No decision fails because of its package: what can't be packed is refused when it is registered (`require_packable`),
+and what grew too large later (by hundreds of revoked releases) has no package from then on.
+
 Nothing here opens a package. Whoever has enough shares does, which is why holders give them to attested brokers alone.
 """
 
@@ -13,15 +16,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from pydantic import ValidationError
+
 from common.crypto.aead import seal_blob, seal_ring
 from common.crypto.keys import SecretKey
 from common.crypto.labels import RECOVERY_KEYS, RECOVERY_PACKAGE
 from common.crypto.secret_sharing import split
 from common.crypto.signing import SigningKey
+from common.crypto.wrapping import wrap
+from common.errors import FormatError
 from common.identifiers import DatasetId, Digest
 from common.key_binding import held_share_info
 from common.messages.attestation import Genesis, LogHead
 from common.messages.decision_log import DecisionName, LogSubjects
+from common.messages.policy import DataPolicy
 from common.messages.recovery_package import HeldShare, RecoveredDataset, RecoveryPackage, SpentCounts
 from common.messages.recovery_terms import RecoveryTerms
 from common.messages.signed import Signed, sign
@@ -36,6 +44,9 @@ REFRESH_AFTER: Final = 64
 REFRESHED_AT_ONCE: Final = 2
 SIZE_CLASS_BYTES: Final = 16_384
 """Packages are padded to multiples of this: their length does not tell how much a policy allows."""
+
+MAX_DOCUMENT_BYTES: Final = 1 << 17
+"""Manifest and policy together: a package of them, written in base64 three times over, goes into one request."""
 
 NOTHING: Final = b""
 
@@ -87,8 +98,11 @@ class RecoveryPackages:
         split = self._splits.get(name)
         if split is None or split.policy != record.policy_document.digest:
             split = self._splits[name] = self._split(record, terms)
-        package = sign(self._package(record, terms, split), self._signing_key)
-        self._state.keep_package(name, package.encode())
+        try:
+            package = sign(self._package(record, terms, split), self._signing_key).encode()
+        except ValidationError:  # longer than any may be
+            package = NOTHING
+        self._state.keep_package(name, package)
         self._made_at.pop(name, None)
         self._made_at[name] = self._state.log.size
 
@@ -144,6 +158,20 @@ class RecoveryPackages:
 
     def _revoked_releases(self) -> Iterator[Signed]:
         return (record.document for record in self._state.all(RevokedReleaseRecord))
+
+
+def require_packable(manifest: Signed, policy: DataPolicy, document: Signed) -> None:
+    """A data set whose policy names holders can be packed for them.
+
+    Raises `FormatError`: a holder's wrapping key of the right length that is none, or documents that are too long.
+    """
+    if policy.recovery is None:
+        return
+    for holder in policy.recovery.holders:
+        wrap(b"", holder.wrapping_public, b"")
+    size = len(manifest.payload) + len(document.payload)
+    if size > MAX_DOCUMENT_BYTES:
+        raise FormatError("format.too_large", expected=f"at most {MAX_DOCUMENT_BYTES} bytes", seen=size)
 
 
 def changes_dataset(name: DecisionName, code: str | None, subjects: LogSubjects, dataset_id: DatasetId) -> bool:

@@ -1,9 +1,9 @@
 """Settings of the attestation service's host process (side: host). What bears on trust is measured, not set here."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from common.dcap.roots import intel_roots
 from common.enclave.trust_settings import TrustSettings
@@ -57,6 +57,13 @@ class AttestationSettings(HostSettings):
                 "format.message", expected="limits of collateral and trust settings", seen=cause
             ) from None
         return CollateralService(CollateralCache(self.state_directory / COLLATERAL_FOLDER, roots), source, limits)
+
+    @model_validator(mode="after")
+    def _predecessor_is_another(self) -> Self:
+        """Two at once would write into one log."""
+        if self.predecessor is not None and self.predecessor.resolve().is_relative_to(self.state_directory.resolve()):
+            raise ValueError("the predecessor's state is not this service's own")
+        return self
 
     @property
     def start(self) -> StartBroker:

@@ -4,14 +4,19 @@ from pathlib import Path
 
 import pytest
 
-from common.errors import ConflictError, FreshnessError, PolicyError, UnavailableError
-from common.messages.attestation import Registered
+from common.errors import AppraisalError, ConflictError, FormatError, FreshnessError, PolicyError, UnavailableError
+from common.identifiers import Digest, PartyKey
+from common.messages.attestation import Registered, Revoked, RevokeRelease
 from common.messages.decision_log import LogEntry
 from common.messages.recovery import SharesRefused
 from common.messages.recovery_package import RecoveryPackage
+from common.messages.recovery_terms import RecoveryTerms
+from common.messages.release import ReleaseRevocation
 from common.messages.signed import sign
 from services.attestation.context import WitnessRule
+from services.attestation.decision_log import Decision
 from services.attestation.ledger import ATTEMPTS, JOBS, tally_of
+from services.attestation.records import RevokedReleaseRecord
 from services.attestation.recovery_packages import REFRESH_AFTER, SIZE_CLASS_BYTES
 from tests.fakes.broker_world import QUERY, TRAINER
 from tests.fakes.recovery_world import RecoveryWorld, terms_of, with_log
@@ -136,6 +141,49 @@ def test_a_package_that_is_newer_than_the_witnesses_begins_with_what_they_know(l
     with pytest.raises(FreshnessError, match="freshness.recovery"):
         new.channel().ask(body.model_copy(update={"path": body.path[:-1]}), SharesRefused)
     lost.recover(new, body)
+
+
+def test_releases_that_are_over_are_over_there_too(lost: RecoveryWorld) -> None:
+    old, package = lost.old, lost.package()
+    revocation = sign(ReleaseRevocation(release=old.release.digest, created=old.time), *old.release_keys)
+    with old.attended(lost.witness_identity.signing_key):
+        old.channel().ask(RevokeRelease(revocation=revocation), Revoked)
+    lost.witness.round()
+    new = lost.new_machine()
+    with pytest.raises(FreshnessError, match="freshness.recovery"):
+        lost.recover(new, lost.request(new, None, package))
+    lost.recover(new)
+    with pytest.raises(AppraisalError, match="appraisal.release"):
+        new.start_job(lost.data, new.register_bundle())
+
+
+def test_holders_that_cannot_be_served_are_refused_before_anything_is_stored(lost: RecoveryWorld) -> None:
+    """A key of the right length that is none, or a package that nothing could carry, would stop every later start."""
+    old, size = lost.old, lost.old.context.state.log.size
+    good = terms_of(lost.holders)
+    no_key = good.holders[0].model_copy(update={"wrapping_public": b"\xff" * 1216})
+    low_order = good.holders[0].model_copy(update={"wrapping_public": lost.holders[0].report_key[:1184] + bytes(32)})
+    for holder in (no_key, low_order):
+        named = RecoveryTerms(holders=(holder, *good.holders[1:]), needed=2)
+        with pytest.raises(FormatError, match="format.message"):
+            old.register_data(recovery=named)
+    many = {"users": tuple(PartyKey(f"{number:064x}") for number in range(1024))}
+    many |= {"bundles": tuple(Digest(f"{number:064x}") for number in range(1024))}
+    with pytest.raises(FormatError, match="format.too_large"):
+        old.register_data(recovery=good, **many)
+    assert old.context.state.log.size == size
+    old.restart()
+    assert lost.package()
+
+
+def test_what_grew_too_large_for_a_package_has_none_and_stops_nothing(lost: RecoveryWorld) -> None:
+    state, document = lost.old.context.state, lost.data.policy
+    over = [RevokedReleaseRecord(release=Digest(f"{number:064x}"), document=document) for number in range(257)]
+    state.commit(Decision("revoke-release"), lost.old.time, *over)
+    assert lost.data.dataset_id not in lost.old.store.packages
+    lost.old.restart()
+    lost.old.start_job(lost.data)
+    assert lost.data.dataset_id not in lost.old.store.packages
 
 
 def test_nothing_comes_twice(lost: RecoveryWorld) -> None:

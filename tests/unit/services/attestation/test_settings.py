@@ -3,6 +3,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from common.errors import FormatError
 from services.attestation.settings import AttestationSettings
@@ -60,3 +61,10 @@ def test_what_is_wrong_is_named_without_its_value(tmp_path: Path) -> None:
     assert "a secret" not in refusal.value.in_full()
     with pytest.raises(FormatError):
         AttestationSettings.read(tmp_path / "none.json")
+
+
+def test_a_predecessor_is_not_ones_own_state(tmp_path: Path) -> None:
+    fields = {"state_directory": tmp_path / "state", "listen_port": 0, "launcher": tmp_path, "release_file": tmp_path}
+    assert AttestationSettings(**fields, predecessor=tmp_path / "copy").predecessor
+    with pytest.raises(ValidationError, match="own"):
+        AttestationSettings(**fields, predecessor=tmp_path / "state" / "broker")
