@@ -195,6 +195,9 @@ def test_two_of_three_holders_bring_the_key_to_another_machine(tmp_path: Path) -
         assert (shown["needed"], len(shown["holders"]), shown["policy_version"]) == (2, 3, 2)
         assert scene.submit(data.dataset_id, "ann")["code"] == "policy.recovery"
         assert scene.submit(deleted.dataset_id, "ann", "bob", "eve")["code"] == "freshness.recovery"
+        misplaced = ("--share", scene.home / "bob" / f"{deleted.dataset_id}.share", "--retired", scene.retired)
+        [refused] = scene.cloister("operator", "recovery", "submit", data.dataset_id, *misplaced)
+        assert (refused["code"], refused["seen"]) == ("authenticity.recovery_share", wishes.holders[1])
         assert scene.submit(data.dataset_id, "ann", "eve")["type"] == "dataset-recovered"
         new.pin(owner)
         world = RemoteWorld(new, owner, owner.trust.broker)

@@ -167,10 +167,10 @@ def test_holders_that_cannot_be_served_are_refused_before_anything_is_stored(los
         named = RecoveryTerms(holders=(holder, *good.holders[1:]), needed=2)
         with pytest.raises(FormatError, match="format.message"):
             old.register_data(recovery=named)
-    many = {"users": tuple(PartyKey(f"{number:064x}") for number in range(1024))}
-    many |= {"bundles": tuple(Digest(f"{number:064x}") for number in range(1024))}
+    many = tuple(Digest(f"{number:064x}") for number in range(1024))
+    users = tuple(PartyKey(one) for one in many)
     with pytest.raises(FormatError, match="format.too_large"):
-        old.register_data(recovery=good, **many)
+        old.register_data(recovery=good, users=users, bundles=many)
     assert old.context.state.log.size == size
     old.restart()
     assert lost.package()
@@ -182,6 +182,7 @@ def test_what_grew_too_large_for_a_package_has_none_and_stops_nothing(lost: Reco
     state.commit(Decision("revoke-release"), lost.old.time, *over)
     assert lost.data.dataset_id not in lost.old.store.packages
     lost.old.restart()
+    lost.witness.round()
     lost.old.start_job(lost.data)
     assert lost.data.dataset_id not in lost.old.store.packages
 

@@ -3,7 +3,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
 
 from common.errors import FormatError
 from services.attestation.settings import AttestationSettings
@@ -64,7 +63,7 @@ def test_what_is_wrong_is_named_without_its_value(tmp_path: Path) -> None:
 
 
 def test_a_predecessor_is_not_ones_own_state(tmp_path: Path) -> None:
-    fields = {"state_directory": tmp_path / "state", "listen_port": 0, "launcher": tmp_path, "release_file": tmp_path}
-    assert AttestationSettings(**fields, predecessor=tmp_path / "copy").predecessor
-    with pytest.raises(ValidationError, match="own"):
-        AttestationSettings(**fields, predecessor=tmp_path / "state" / "broker")
+    assert read(tmp_path, predecessor="/copy").predecessor == Path("/copy")
+    for own in ("/s", "/s/broker", "/x/../s/broker"):
+        with pytest.raises(FormatError):
+            read(tmp_path, predecessor=own)
