@@ -21,7 +21,7 @@ A data set that was revoked has no package, and one from before the revocation f
 from collections.abc import Iterator, Sequence
 
 from common.crypto.aead import open_blob, open_ring
-from common.crypto.keys import KeyRing, SecretKey
+from common.crypto.keys import SecretKey
 from common.crypto.labels import RECOVERY_KEYS, RECOVERY_PACKAGE
 from common.crypto.secret_sharing import SecretShare, join
 from common.enclave.trust_settings import require_release_revocation
@@ -43,6 +43,7 @@ from services.attestation.policy import require_document_fits
 from services.attestation.records import DatasetRecord, Record, RevokedReleaseRecord, TallyRecord
 from services.attestation.recovery_log import require_newest
 from services.attestation.recovery_packages import package_context, require_packable, share_context
+from services.attestation.registration import DATA_KEY
 
 _PACKAGE = "authenticity.recovery_package"
 
@@ -59,8 +60,8 @@ def recover_dataset(broker: BrokerContext, body: RecoverDataset, at: int) -> Rec
         return SharesRefused(holders=tuple(given.refused))
     if len(given.shares) < package.needed:  # (4)
         raise PolicyError("policy.recovery", expected=f"{package.needed} shares", seen=len(given.shares))
-    held, keys = _opened(package, join(list(given.shares.values())))  # (5)
-    record = _record(broker, package, held, keys)  # (5), (6)
+    held, key = _opened(package, join(list(given.shares.values())))  # (5)
+    record = _record(broker, package, held, key)  # (5), (6)
     if at < package.time:
         raise UnavailableError("unavailable.time", expected=f"{package.time} or later", seen=at)
     if broker.state.find(DatasetRecord, record.dataset_id) is not None:
@@ -114,14 +115,17 @@ class _Given:
         return share
 
 
-def _opened(package: RecoveryPackage, secret: SecretKey) -> tuple[RecoveredDataset, KeyRing]:
-    """The sealed part of a package and the keys in it. Raises `AuthenticityError` for shares of another one."""
+def _opened(package: RecoveryPackage, secret: SecretKey) -> tuple[RecoveredDataset, SecretKey]:
+    """The sealed part of a package and the data key. Raises `AuthenticityError` for shares of another one."""
     context = package_context(package.broker, package.dataset_id, package.policy, package.head)
     held = RecoveredDataset.decode(open_blob(secret, RECOVERY_PACKAGE, package.sealed, *context, code=_PACKAGE))
-    return held, open_ring(secret, RECOVERY_KEYS, held.keys, *context)
+    ring = open_ring(secret, RECOVERY_KEYS, held.keys, *context)
+    if set(ring) != {DATA_KEY}:
+        raise AuthenticityError(_PACKAGE, expected=f"a key ring of {DATA_KEY}", seen=sorted(ring))
+    return held, ring[DATA_KEY]
 
 
-def _record(broker: BrokerContext, package: RecoveryPackage, held: RecoveredDataset, keys: KeyRing) -> DatasetRecord:
+def _record(broker: BrokerContext, package: RecoveryPackage, held: RecoveredDataset, key: SecretKey) -> DatasetRecord:
     """The data set as it will be known here: the rest of check (5), and the first of (6)."""
     owner = DatasetManifest.decode(held.manifest.payload).owner
     open_signed(held.manifest, DatasetManifest, [owner])
@@ -138,7 +142,7 @@ def _record(broker: BrokerContext, package: RecoveryPackage, held: RecoveredData
         dataset_id=package.dataset_id,
         manifest_document=held.manifest,
         policy_document=held.policy,
-        keys=broker.state.keys.seal_ring(package.dataset_id, **keys),
+        keys=broker.state.keys.seal_ring(package.dataset_id, data=key),
     )
 
 

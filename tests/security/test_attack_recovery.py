@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from common.crypto.aead import open_blob
-from common.crypto.labels import RECOVERY_PACKAGE
+from common.crypto.aead import open_blob, seal_ring
+from common.crypto.keys import KeyRing, SecretKey
+from common.crypto.labels import RECORD_KEYS, RECOVERY_PACKAGE
 from common.crypto.secret_sharing import MAX_SHARES, SecretShare, join
 from common.errors import AuthenticityError, ConflictError, FreshnessError, PolicyError, UnavailableError
 from common.key_binding import held_share_info
@@ -117,6 +118,17 @@ def test_a_broker_of_the_hosts_own_brings_nothing_under_the_owners_policy(lost: 
         body = lost.request(new, [lost.share(one, new, package) for one in crowd], package)
         with pytest.raises(AuthenticityError, match=r"authenticity\.(signature|recovery_package)"):
             lost.recover(new, body)
+
+
+def test_keys_under_other_names_are_no_data_key(lost: RecoveryWorld) -> None:
+    """A broker of an owner's own making packs what it likes for that owner's own holders."""
+    state = lost.old.context.state
+    record, ring = lost.old.context.dataset(lost.data.dataset_id), KeyRing({"owner": SecretKey.generate()})
+    keys = seal_ring(ring, state.keys._key, RECORD_KEYS, record.key.encode())
+    RecoveryPackages(state, lost.old.context.signing_key)._make(record.model_copy(update={"keys": keys}))
+    new = lost.new_machine()
+    with pytest.raises(AuthenticityError, match=r"authenticity\.recovery_package"):
+        lost.recover(new)
 
 
 # -- shares that were made for something else --------------------------------------------------------------------------
