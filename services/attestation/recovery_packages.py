@@ -14,6 +14,7 @@ Nothing here opens a package. Whoever has enough shares does, which is why holde
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 from pydantic import ValidationError
@@ -76,10 +77,11 @@ class RecoveryPackages:
 
     def follow(self, decision: Decision) -> None:
         """A decision was stored: make anew what it changed, and what has become old."""
-        for name in {*decision.subjects.datasets, *self._made_at}:
+        touched = list(self._made_at) if decision.name == "revoke-release" else decision.subjects.datasets
+        for name in touched:
             if changes_dataset(decision.name, decision.code, decision.subjects, name):
                 self._make_named(name)
-        for name, made_at in list(self._made_at.items())[:REFRESHED_AT_ONCE]:
+        for name, made_at in tuple(islice(self._made_at.items(), REFRESHED_AT_ONCE)):
             if self._state.log.size - made_at >= REFRESH_AFTER:
                 self._make_named(name)
 
