@@ -11,6 +11,7 @@ from client.commands.keys import explain, keygen, measure
 from client.commands.owner import owner
 from client.commands.policy import policy
 from client.commands.provider import provider
+from client.commands.recovery import recovery
 from client.commands.release import release
 from client.commands.stack import clean, down, status, up
 from client.commands.user import user
@@ -27,7 +28,20 @@ def main() -> None:
 
 for _command in (demo, up, status, down, clean, keygen, measure, explain):
     main.add_command(_command)
-for _command in (policy, provider, owner, user, verify, audit, attestation, witness, release, identity, enrolment):
+for _command in (
+    policy,
+    provider,
+    owner,
+    user,
+    verify,
+    audit,
+    attestation,
+    witness,
+    recovery,
+    release,
+    identity,
+    enrolment,
+):
     main.add_command(_command)
 
 

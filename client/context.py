@@ -8,8 +8,8 @@
     audit.json             newest one whose whole log this party has verified
     keys/ROOT.key          the key of one sealed object, wrapped to this party's own report key
     documents/KIND/NAME    signed documents that this party made or was given: orders, grants, publications; a
-                           data set's newest policy, and all `versions` by digest; statements by which this
-                           identity replaced others (by their key)
+                           data set's newest policy, and all `versions` by digest; cards of recovery
+                           `holders`; `statements` by which this identity replaced others (by their key)
 
 Directories have mode 0700, files 0600. Written by replacement, so a crash leaves the old file or the new one.
 """
@@ -38,7 +38,9 @@ from common.messages.signed import Signed
 OBJECT_KEY: Final = "object"
 """Name of the one key in a stored ring."""
 
-DocumentKind = Literal["policies", "versions", "publications", "manifests", "orders", "grants", "models", "statements"]
+DocumentKind = Literal[
+    "policies", "versions", "publications", "manifests", "orders", "grants", "models", "statements", "holders"
+]
 
 
 class Endpoints(Message):

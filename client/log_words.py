@@ -29,6 +29,7 @@ def entry_details(entry: LogEntry) -> Iterator[str]:
         ("evidence (SHA-256 of the quote)", subjects.evidence),
         ("measurement", subjects.measurement),
         ("release", subjects.release),
+        ("came from broker", subjects.predecessor),
     ):
         yield from _named(name, [value] if value else [])
     if entry.code in REFUSALS:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from client.policy_terms import PolicyTerms, ProviderTerms
+from client.policy_terms import PolicyTerms, ProviderTerms, RecoveryWishes
 from client.policy_words import day_words
 from common.errors import FormatError
 from common.messages.evidence import TrustLevel
@@ -30,6 +30,8 @@ class Difference:
         """Whether both say the same."""
         return not (self.possible or self.stops or self.otherwise)
 
+
+_NOBODY: Final = RecoveryWishes(holders=(), needed=0)
 
 Change = tuple[bool | None, str]
 """Whether it is wider, None if neither, and the text."""
@@ -111,6 +113,21 @@ def _otherwise(name: str, old: object, new: object) -> Iterator[Change]:
         yield None, f"{name}: {_text(new)} instead of {_text(old)}"
 
 
+def _recovery(name: str, old: RecoveryWishes | None, new: RecoveryWishes | None) -> Iterator[Change]:
+    """Whoever holds shares can open the data key: more holders, or fewer shares that are needed, is wider."""
+    before, after = old or _NOBODY, new or _NOBODY
+    yield from _named(f"{name}.holders", before.holders, after.holders)
+    if before.needed and after.needed:
+        yield from _least(f"{name}.needed", before.needed, after.needed)
+    elif before.needed != after.needed:
+        yield after.needed > 0, f"{name}: {_shares(after)} instead of {_shares(before)}"
+    yield from _otherwise(f"{name}.of_operator", before.of_operator, after.of_operator)
+
+
+def _shares(wishes: RecoveryWishes) -> str:
+    return f"any {wishes.needed} holders together" if wishes.needed else "nobody"
+
+
 def _tolerances(name: str, old: tuple[TcbTolerance, ...], new: tuple[TcbTolerance, ...]) -> Iterator[Change]:
     yield from _named(name, tuple(map(_tolerance, old)), tuple(map(_tolerance, new)))
 
@@ -164,6 +181,7 @@ KINDS: Final[dict[str, Kind]] = {
     "grants_to_provider": _allowed,
     "approvers": _otherwise,
     "approvals_needed": _least,
+    "recovery": _recovery,
 }
 
 

@@ -1,6 +1,7 @@
 """The YAML form of a policy, section by section: it reads like a sentence (side: owner).
 
-    allow WHOM, for which PURPOSE, of which COLUMNS, WHERE, UNTIL when, AT MOST how much, ANSWERING whom, CHANGING how
+    allow WHOM, for which PURPOSE, of which COLUMNS, WHERE, UNTIL when, AT MOST how much, ANSWERING whom, CHANGING how,
+    RECOVERY by whom
 
 Fields are those of common/messages/policy under shorter names; docs/policy.md explains each. A field that nothing
 enforces does not exist. What is left out takes its default, and the defaults allow nobody anything.
@@ -10,12 +11,14 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
-from client.policy_terms import PolicyTerms, ProviderTerms
+from client.policy_terms import PolicyTerms, ProviderTerms, RecoveryWishes
 from client.tcb_document import Day, Tcb
 from common.bundle import ColumnName
+from common.crypto.secret_sharing import MAX_SHARES
 from common.identifiers import Digest, PartyKey
 from common.messages.base import Count, Message
 from common.messages.policy import MAX_APPROVERS, AnswerDetail, CodeMeasurement, TrustLevelName
+from common.messages.recovery_terms import require_sound_holders
 from common.messages.sandbox_bounds import LEAST_MEMORY_BYTES, LEAST_THREADS, SandboxBounds
 
 Sandboxes = Annotated[tuple[Literal["native", "wasm"], ...], Field(min_length=1, max_length=2)]
@@ -118,6 +121,27 @@ class Changing(Message):
         return self
 
 
+class Recovery(Message):
+    """Who can bring the data key to another broker when this one's machine is gone."""
+
+    holders: Annotated[tuple[PartyKey, ...], Field(max_length=MAX_SHARES)] = ()
+    of_operator: Annotated[tuple[PartyKey, ...], Field(max_length=MAX_SHARES)] = ()
+    needed: Annotated[int, Field(ge=0, le=MAX_SHARES)] = 0
+
+    @property
+    def wishes(self) -> RecoveryWishes | None:
+        """None where nothing is said."""
+        if not (self.holders or self.of_operator or self.needed):
+            return None
+        return RecoveryWishes(holders=self.holders, of_operator=self.of_operator, needed=self.needed)
+
+    @model_validator(mode="after")
+    def _sound(self) -> Self:
+        if self.wishes is not None:
+            require_sound_holders(self.holders, self.of_operator, self.needed)
+        return self
+
+
 class DataPolicyDocument(Message):
     """An owner's policy over one data set."""
 
@@ -130,6 +154,15 @@ class DataPolicyDocument(Message):
     at_most: AtMost = AtMost()
     answering: OwnersAnswering = OwnersAnswering()
     changing: Changing = Changing()
+    recovery: Recovery = Recovery()
+
+    @model_validator(mode="after")
+    def _recovery_is_not_the_operators(self) -> Self:
+        """As the policy itself demands (common/messages/policy)."""
+        if self.recovery.wishes is not None:
+            named = self.recovery
+            require_sound_holders(named.holders, named.of_operator, named.needed, self.allow.providers)
+        return self
 
     @property
     def terms(self) -> PolicyTerms:
@@ -159,6 +192,7 @@ class DataPolicyDocument(Message):
             grants_to_provider=self.answering.provider_too,
             approvers=self.changing.approvers,
             approvals_needed=self.changing.approvals,
+            recovery=self.recovery.wishes,
         )
 
 

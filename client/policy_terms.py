@@ -13,15 +13,18 @@ from pydantic import Field
 from client.context import Party
 from common.bundle import ColumnName
 from common.crypto.wrapping import wrap
+from common.errors import NotFoundError
 from common.identifiers import DatasetId, Digest, PartyKey
 from common.key_binding import policy_info
 from common.messages.base import Count, Message, Seconds
 from common.messages.policy import AnswerDetail, BundleTerms, CodeMeasurement, DataPolicy, TrustLevelName
+from common.messages.recovery_terms import HolderCard, RecoveryHolder, RecoveryTerms
 from common.messages.sandbox_bounds import SandboxBounds
 from common.messages.signed import Signed, open_signed, sign
 from common.messages.tcb_terms import TcbTerms
 
 SECONDS_PER_DAY = 86_400
+_SIGNED_OTHERWISE = frozenset({"days", "minimal_trust_level", "not_after", "recovery"})
 
 TERMS_CLASS_BYTES = 16_384
 """Wrapped terms are padded to multiples of this, so that their length does not tell how many they allow."""
@@ -45,6 +48,19 @@ class PartyTerms(Message):
         return int(time.time()) + days * SECONDS_PER_DAY if self.not_after is None else self.not_after
 
 
+class RecoveryWishes(Message):
+    """Who holds recovery shares, by signing key, under the names of `RecoveryTerms`."""
+
+    holders: tuple[PartyKey, ...]
+    of_operator: tuple[PartyKey, ...] = ()
+    needed: Count
+
+    @classmethod
+    def of(cls, terms: RecoveryTerms) -> Self:
+        """The wishes that a policy states."""
+        return cls(holders=terms.parties, of_operator=terms.of_operator, needed=terms.needed)
+
+
 class PolicyTerms(PartyTerms):
     """The owner's choices, under the names of `DataPolicy`. `bundles` empty means any bundle of `providers`."""
 
@@ -65,12 +81,14 @@ class PolicyTerms(PartyTerms):
     max_bits: Count | None = None
     approvers: tuple[PartyKey, ...] = ()
     approvals_needed: Count = 0
+    recovery: RecoveryWishes | None = None
     days: Annotated[int, Field(ge=1, le=3650)] = 30
 
     @classmethod
     def of(cls, policy: DataPolicy) -> Self:
         """The choices that a policy states."""
-        return cls(**{name: getattr(policy, name) for name in cls.model_fields if name != "days"})
+        named = {name: getattr(policy, name) for name in cls.model_fields if name not in {"days", "recovery"}}
+        return cls(**named, recovery=None if policy.recovery is None else RecoveryWishes.of(policy.recovery))
 
 
 class ProviderTerms(PartyTerms):
@@ -102,7 +120,7 @@ def policy_of(party: Party, terms: PolicyTerms, previous: Signed | None = None) 
     before = None if previous is None else open_signed(previous, DataPolicy, party.own_keys)
     chosen = {name: getattr(terms, name) for name in type(terms).model_fields}
     return DataPolicy(
-        **{name: value for name, value in chosen.items() if name not in {"days", "minimal_trust_level", "not_after"}},
+        **{name: value for name, value in chosen.items() if name not in _SIGNED_OTHERWISE},
         policy_version=1 if before is None else before.policy_version + 1,
         previous=None if previous is None else previous.digest,
         owner=party.identity.signing_key.party if before is None else before.owner,
@@ -110,6 +128,7 @@ def policy_of(party: Party, terms: PolicyTerms, previous: Signed | None = None) 
         unsafe_simulation=party.identity.unsafe_simulation,
         minimal_trust_level=terms.minimal_trust_level or minimal_trust_level(party),
         not_after=terms.end(terms.days),
+        recovery=None if terms.recovery is None else _with_cards(party, terms.recovery),
     )
 
 
@@ -117,6 +136,20 @@ def keep_policy(party: Party, dataset_id: DatasetId, policy: Signed) -> None:
     """Store a version that is in force: as the data set's newest, and under its digest, as the log names it."""
     party.keep_document("versions", policy.digest, policy)
     party.keep_document("policies", dataset_id, policy)
+
+
+def _with_cards(party: Party, wishes: RecoveryWishes) -> RecoveryTerms:
+    """Each holder's wrapping key, from the card that this party keeps. Raises `NotFoundError` (not_found.holder)."""
+    holders = tuple(_holder(party, one) for one in wishes.holders)
+    return RecoveryTerms(holders=holders, of_operator=wishes.of_operator, needed=wishes.needed)
+
+
+def _holder(party: Party, key: PartyKey) -> RecoveryHolder:
+    document = party.document("holders", key)
+    if document is None:
+        raise NotFoundError("not_found.holder", expected=f"a card of {key}")
+    card = open_signed(document, HolderCard, [key])
+    return RecoveryHolder(party=card.party, wrapping_public=card.wrapping_public)
 
 
 def policy_version(policy: Signed) -> int:

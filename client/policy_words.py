@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from client.policy_terms import PartyTerms, PolicyTerms, ProviderTerms
+from client.policy_terms import PartyTerms, PolicyTerms, ProviderTerms, RecoveryWishes
 from common.leakage import BITS_PER_TICK, AnswerSize, answer_bits
 from common.messages.tcb_terms import TcbTerms
 
@@ -62,6 +62,7 @@ def sentences(terms: PolicyTerms | ProviderTerms, assumed: Assumed) -> Iterator[
     yield from _bits(bits_of(terms, assumed))
     if isinstance(terms, PolicyTerms):
         yield _changes(terms)
+        yield _recovery(terms.recovery)
 
 
 def _who(terms: PolicyTerms) -> Iterator[str]:
@@ -142,6 +143,16 @@ def _changes(terms: PolicyTerms) -> str:
     if not terms.approvals_needed:
         return "Its owner alone may change it."
     return f"To change it takes its owner and {terms.approvals_needed} of {_list(terms.approvers)}."
+
+
+def _recovery(wishes: RecoveryWishes | None) -> str:
+    if wishes is None:
+        return "When the key broker's machine is gone, nobody brings the data key back: upload anew."
+    whose = f"; {_list(wishes.of_operator)} are the operator's" if wishes.of_operator else ""
+    return (
+        f"When the key broker's machine is gone, {wishes.needed} of {_list(wishes.holders)}{whose}, "
+        "can bring the data key to another attested broker."
+    )
 
 
 def _list(values: Iterable[object]) -> str:

@@ -17,6 +17,7 @@ from rich.text import Text
 from client import events as e
 from client.log_words import entry_details, entry_summary
 from client.policy_rendering import PolicyTold, policy_lines
+from client.recovery_rendering import RecoveryTold, recovery_lines
 from common.errors import CloisterError, Refusal
 from common.messages.evidence import TrustLevel
 
@@ -295,6 +296,11 @@ class Terminal:
     @show.register
     def _(self, event: PolicyTold) -> None:
         for mark, text, style in policy_lines(event):
+            self._line(mark, text, style=style)
+
+    @show.register
+    def _(self, event: RecoveryTold) -> None:
+        for mark, text, style in recovery_lines(event):
             self._line(mark, text, style=style)
 
     @show.register

@@ -12,11 +12,16 @@ If (3) or (4) fails it signs the head that it remembers all the same: a broker t
 and stays frozen. The proof of (4) is RFC 9162's, so nobody's word is taken for it. What a witness does not see: what
 happens between two polls; the broker bounds how much that is.
 
+A broker whose machine is gone it *retires* in favour of one successor, whose quote it verifies, on its own person's
+word: from then on it confirms nothing of the old one, and names no other (services/attestation/recovery_log).
+
 Between such rounds it *follows*: it lets the broker answer when the log grows, and goes through (3) to (5) for the new
 head, which the quoted key signs. So decisions wait for a witness as long as a few messages take, not for its next poll.
 """
 
+import fcntl
 import logging
+import os
 import secrets
 import time
 from collections.abc import Callable, Iterator
@@ -32,7 +37,15 @@ from common.crypto.key_file import Identity
 from common.crypto.labels import LOG_HEAD_SEEN
 from common.crypto.merkle_proofs import verify_consistency
 from common.enclave.trust_settings import TrustSettings, require_release
-from common.errors import AppraisalError, AuthenticityError, FormatError, FreshnessError, refusal_of
+from common.errors import (
+    AppraisalError,
+    AuthenticityError,
+    ConflictError,
+    FormatError,
+    FreshnessError,
+    NotFoundError,
+    refusal_of,
+)
 from common.event_log import log_event
 from common.identifiers import Digest
 from common.messages.attestation import (
@@ -49,7 +62,8 @@ from common.messages.attestation import (
 from common.messages.base import Message
 from common.messages.decision_log import ConsistencyProof
 from common.messages.evidence import TrustLevel
-from common.messages.signed import Signed
+from common.messages.recovery_package import Retirement
+from common.messages.signed import Signed, sign
 
 _log = logging.getLogger("witness")
 _BROKER_PATH: Final = "/v1/broker"
@@ -60,12 +74,13 @@ QUIET_SECONDS: Final = 0.1
 
 
 class WitnessMemory(Message):
-    """The broker that it guards, and the newest head that it has seen."""
+    """The broker that it guards, and the newest head that it has seen; `successor` once that broker is over."""
 
     type: Literal["witness-memory"] = "witness-memory"
     version: Literal[1] = 1
     broker: Digest
     head: LogHead
+    successor: Digest | None = None
 
 
 class Service(Protocol):
@@ -92,7 +107,7 @@ class Witness:
     ) -> None:
         self._identity, self._trust, self._service, self._file = identity, trust, service, memory_file
         self._now, self._pause = now, pause
-        self._memory = WitnessMemory.decode(memory_file.read_bytes()) if memory_file.exists() else None
+        self._memory = self._read()
         self._confirmed: tuple[bytes, LogHead] | None = None
         self._verified: VerifiedBroker | None = None
         self.broker_is_thawed = False
@@ -101,7 +116,7 @@ class Witness:
         """One poll with all checks. Raises the refusal of the first that fails."""
         self._verified = None
         with self._frozen_if_refused():
-            verified = self._verified_broker()  # (1)
+            verified = self._verified_broker(self._service)  # (1)
             self._require_mine(verified)  # (2)
             self._take(verified, verified.head, frozen=verified.description.frozen)
             self._verified = verified
@@ -125,6 +140,38 @@ class Witness:
             self._take(verified, reply.head, frozen=not self.broker_is_thawed)
         return True
 
+    def retire(self, service: Service) -> Signed:
+        """The Signed Retirement of the broker that it guards, in favour of the one behind `service`.
+
+        Raises what verifying that one raises; `NotFoundError` (not_found.pin) where it guards none; `ConflictError`
+        (conflict.successor) for another than it has named before, or for the broker itself.
+        """
+        successor = self._verified_broker(service).genesis.digest
+        with self._alone():
+            memory = self._read()
+            if memory is None:
+                raise NotFoundError("not_found.pin", expected="a broker that this witness guards")
+            if successor == memory.broker or memory.successor not in {None, successor}:
+                raise ConflictError("conflict.successor", expected=memory.successor, seen=successor)
+            self._memory = memory.model_copy(update={"successor": successor})
+            replace_durably(self._file, self._memory.encode())
+        word = Retirement(broker=memory.broker, head=memory.head, successor=successor)
+        return sign(word, self._identity.signing_key)
+
+    def _read(self) -> WitnessMemory | None:
+        return WitnessMemory.decode(self._file.read_bytes()) if self._file.exists() else None
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """No other process of this witness takes or retires meanwhile."""
+        self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(self._file.with_name(f".{self._file.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
     @contextmanager
     def _frozen_if_refused(self) -> Iterator[None]:
         try:
@@ -134,7 +181,14 @@ class Witness:
             raise
 
     def _take(self, verified: VerifiedBroker, head: LogHead, *, frozen: bool) -> None:
-        """Steps (3) to (5) for a head of the verified broker."""
+        """Steps (3) to (5) for a head of the verified broker, unless it is over."""
+        with self._alone():
+            self._memory = self._read()
+            if self._memory is not None and self._memory.successor is not None:
+                raise ConflictError("conflict.successor", expected=self._memory.successor)
+            self._take_alone(verified, head, frozen=frozen)
+
+    def _take_alone(self, verified: VerifiedBroker, head: LogHead, *, frozen: bool) -> None:
         memory = WitnessMemory(broker=verified.genesis.digest, head=head)
         if self._memory is not None:
             self._require_extends(verified, head, self._memory.head)  # (3), (4)
@@ -147,11 +201,11 @@ class Witness:
             log_event(_log, "head_confirmed", log_size=head.size, epoch=head.epoch)
         self.broker_is_thawed = not frozen
 
-    def _verified_broker(self) -> VerifiedBroker:
-        release = require_release(Signed.decode(self._service.get("/v1/release")), self._trust)
+    def _verified_broker(self, service: Service) -> VerifiedBroker:
+        release = require_release(Signed.decode(service.get("/v1/release")), self._trust)
         request = _request(DescribeBroker())
         floor = TrustLevel.SIMULATION if self._identity.unsafe_simulation else TrustLevel.SGX
-        raw = self._service.post(_BROKER_PATH, request)
+        raw = service.post(_BROKER_PATH, request)
         return verify_broker(raw, request, self._trust, release, int(self._now()), floor=floor)
 
     def _require_mine(self, verified: VerifiedBroker) -> None:

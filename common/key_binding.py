@@ -8,6 +8,8 @@ from common.crypto.digests import transcript
 from common.crypto.labels import (
     WRAP_BUNDLE_KEY,
     WRAP_DATA_KEY,
+    WRAP_GIVEN_SHARE,
+    WRAP_HELD_SHARE,
     WRAP_KEY_GRANT,
     WRAP_LEDGER,
     WRAP_ORDER_SECRET,
@@ -15,7 +17,7 @@ from common.crypto.labels import (
     WRAP_REFUSAL_DETAIL,
     WRAP_REPORT,
 )
-from common.identifiers import Digest, PartyKey
+from common.identifiers import DatasetId, Digest, PartyKey
 
 
 def data_key_info(manifest: Digest, owner: PartyKey, policy: Digest, broker: Digest) -> bytes:
@@ -56,3 +58,18 @@ def refusal_detail_info(request: Digest, party: PartyKey) -> bytes:
 def ledger_info(request: Digest, party: PartyKey) -> bytes:
     """A data set's ledger: digest of the signed request for it, its owner."""
     return transcript(WRAP_LEDGER, request.raw(), party.raw())
+
+
+def held_share_info(
+    broker: Digest, dataset: DatasetId, policy: Digest, version: int, epoch: int, holder: PartyKey
+) -> bytes:
+    """A recovery share with its holder: broker genesis, data set, digest and number of the policy version, epoch."""
+    numbers = (version.to_bytes(8, "big"), epoch.to_bytes(8, "big"))
+    return transcript(WRAP_HELD_SHARE, broker.raw(), dataset.encode(), policy.raw(), *numbers, holder.raw())
+
+
+def given_share_info(package: Digest, successor: Digest, epoch: int, boot_nonce: bytes, holder: PartyKey) -> bytes:
+    """A recovery share on its way: digest of the package, genesis, epoch and boot of the broker that will open it."""
+    return transcript(
+        WRAP_GIVEN_SHARE, package.raw(), successor.raw(), epoch.to_bytes(8, "big"), boot_nonce, holder.raw()
+    )

@@ -50,11 +50,19 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
         "operator",
         "serve the decision log whole, as the key broker signed it: compare with witnesses",
     ),
+    "authenticity.recovery_share": (
+        "sender",
+        "let the holder that is named make its share anew, for the broker as it runs now (`cloister recovery share`)",
+    ),
+    "authenticity.recovery_package": (
+        "operator",
+        "bring the recovery package as the old key broker made it, with shares that were made for it",
+    ),
     # -- freshness
     "freshness.challenge": ("operator", "let the enclave ask for a new challenge"),
     "freshness.order": ("owner", "sign a new order: this one was used or its time is over"),
     "freshness.grant": ("owner", "issue a new grant with `cloister owner grant`"),
-    "freshness.recovery": ("sender", "nothing: this identity was revoked or replaced already, and that is final"),
+    "freshness.identity": ("sender", "nothing: this identity was revoked or replaced already, and that is final"),
     "freshness.policy": ("owner", "sign the newest policy version with `cloister owner policy`"),
     "freshness.attempt": ("operator", "nothing: a newer attempt holds this slot"),
     "freshness.lease": ("operator", "let the enclave reach the attestation service: its lease was not renewed"),
@@ -62,6 +70,10 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     "freshness.request": ("sender", "send the request anew with a fresh time and nonce"),
     "freshness.collateral": ("operator", "fetch current collateral: it is expired, from the future or older than seen"),
     "freshness.state": ("operator", "restore the newest sealed state: the witnesses have seen a later one"),
+    "freshness.recovery": (
+        "operator",
+        "bring the newest recovery package, the log after it and the word of enough witnesses; else upload anew",
+    ),
     "freshness.placement": ("operator", "let the query worker place the model again: its placement is expired"),
     "freshness.session": ("user", "open a new session"),
     "freshness.report": ("operator", "serve each sealed report of a job once, in the order of their numbers"),
@@ -111,6 +123,14 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
         "owner",
         "let enough approvers of the present policy sign the new one (`cloister policy approve`)",
     ),
+    "policy.recovery": (
+        "operator",
+        "bring shares of as many holders as the owner's policy asks for (`cloister recovery show`)",
+    ),
+    "policy.witnesses": (
+        "operator",
+        "start the new key broker with witnesses of the old one alone, and with as large a quorum",
+    ),
     "policy.bits": (
         "owner",
         "look at `cloister owner ledger DATASET`, and allow more bits in the policy if that is right",
@@ -150,6 +170,14 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
         "name a grant that is there: `cloister owner grant` makes one, for the user to be handed",
     ),
     "not_found.peer": ("operator", "name the peer's genesis in `peers` of the witnessing broker's settings"),
+    "not_found.holder": (
+        "owner",
+        "let the holder make a card (`cloister recovery card`), and keep it (`cloister recovery add-holder CARD`)",
+    ),
+    "not_found.recovery": (
+        "operator",
+        "name a data set whose policy names recovery holders, and the old broker's state directory in `predecessor`",
+    ),
     "not_found.role": ("operator", "start one of the roles of common/enclave/roles.py"),
     "conflict.object": ("sender", "upload the bytes that the manifest states"),
     "conflict.incomplete": ("sender", "send the missing leaves, then complete the upload"),
@@ -162,6 +190,10 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     "conflict.release_file": ("sender", "name another file: a release is drafted once, and signed where it lies"),
     "conflict.grant_file": ("sender", "name another file (`-o`): a grant that was signed is never overwritten"),
     "conflict.registered": ("sender", "nothing: it is registered already under other terms"),
+    "conflict.successor": (
+        "operator",
+        "nothing: this witness has confirmed the end of that key broker, in favour of one successor",
+    ),
     "conflict.placement": ("operator", "nothing: this launch serves a model already"),
     "conflict.job_state": ("owner", "look at the job with `cloister owner watch`: its state does not allow this"),
     "conflict.stack_up": ("operator", "use the stack that is up, or stop it with `cloister down`"),

@@ -1,4 +1,4 @@
-"""`cloister witness run`, `define-counter` (side: owner; what has to do with a TPM, host)."""
+"""`cloister witness run`, `retire`, `define-counter` (side: owner; what has to do with a TPM, host)."""
 
 import signal
 import threading
@@ -6,11 +6,14 @@ from pathlib import Path
 
 import click
 
+from client import recovery
 from client.commands.options import Surroundings, party_command
 from client.commands.types import FILE
 from client.events import Noted
 from client.tpm.defining import define_counter as define
 from client.witness import DEFAULT_INDEX, WitnessSettings, build, watch
+from client.witnessing import Witness
+from common.errors import FormatError
 
 
 @click.group()
@@ -37,3 +40,16 @@ def run(here: Surroundings, settings: Path) -> None:
 def define_counter(here: Surroundings, device: str, index: str) -> None:
     """Make the counter of this machine's TPM that will witness for a key broker, or show the one that is there."""
     here.run(define(device, index))
+
+
+@witness.command()
+@click.option("--settings", required=True, type=FILE)
+@click.option("--successor", required=True, metavar="URL", help="Attestation service of the broker that takes over.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("retired.json"), show_default=True)
+@party_command("witness")
+def retire(here: Surroundings, settings: Path, successor: str, output: Path) -> None:
+    """Confirm that the guarded broker is over, in favour of one other. It is never confirmed again."""
+    guard = build(WitnessSettings.read(settings))
+    if not isinstance(guard, Witness):
+        raise FormatError("format.message", expected="the settings of a witness that remembers heads")
+    here.run(recovery.retire(guard, successor, output))

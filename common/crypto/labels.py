@@ -20,6 +20,7 @@ PINNED_TRUST: Final = b"cloister/v1/pinned-trust"
 COUNTER_STEP: Final = b"cloister/v1/counter-step"
 TPM_ACTIVATION: Final = b"cloister/v1/tpm-activation"
 MEASUREMENT: Final = b"cloister/v1/measurement"
+SHARE_COMMITMENT: Final = b"cloister/v1/share-commitment"
 
 # HPKE info = transcript(label, ...)
 WRAP_DATA_KEY: Final = b"cloister/v1/wrap/data-key"
@@ -32,6 +33,8 @@ WRAP_SESSION: Final = b"cloister/v1/wrap/session"
 WRAP_OWN_KEY: Final = b"cloister/v1/wrap/own-key"
 WRAP_REFUSAL_DETAIL: Final = b"cloister/v1/wrap/refusal-detail"
 WRAP_LEDGER: Final = b"cloister/v1/wrap/ledger"
+WRAP_HELD_SHARE: Final = b"cloister/v1/wrap/held-share"
+WRAP_GIVEN_SHARE: Final = b"cloister/v1/wrap/given-share"
 
 # AEAD keys = HKDF(parent, label, context)
 STREAM_KEY: Final = b"cloister/v1/stream-key"
@@ -43,6 +46,8 @@ SESSION_OPENING: Final = b"cloister/v1/session-opening"
 SESSION_REPLY: Final = b"cloister/v1/session-reply"
 SEALED_STATE: Final = b"cloister/v1/sealed-state"
 RECORD_KEYS: Final = b"cloister/v1/record-keys"
+RECOVERY_PACKAGE: Final = b"cloister/v1/recovery-package"
+RECOVERY_KEYS: Final = b"cloister/v1/recovery-keys"
 PLATFORM_SEALING: Final = b"cloister/v1/platform-sealing"
 
 # numbers = HKDF(seed, label, context): seeds of generators, not keys

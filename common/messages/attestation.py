@@ -30,6 +30,7 @@ from common.messages.identity import BindIdentity, IdentityBound, RecoverIdentit
 from common.messages.objects import BundlePublication, DatasetManifest
 from common.messages.peer import PeerWitnessed, WitnessPeer
 from common.messages.policy import AnswerDetail, PublicKey, TrustLevelName
+from common.messages.recovery import RecoverDataset, Recovered, SharesRefused
 from common.messages.sandbox_bounds import SandboxBounds, tightest
 from common.messages.signed import Signed
 from common.messages.tpm_counter import ConfirmByCounter, MeetTpm, TpmChallenge, TpmCounter
@@ -309,6 +310,7 @@ RequestBody = Annotated[
     | BindIdentity
     | RecoverIdentity
     | ReadLedger
+    | RecoverDataset
     | ConfirmHead
     | MeetTpm
     | ConfirmByCounter
@@ -586,6 +588,8 @@ ReplyBody = Annotated[
     | Revoked
     | IdentityBound
     | LedgerReply
+    | Recovered
+    | SharesRefused
     | Confirmed
     | TpmChallenge
     | PeerWitnessed

@@ -31,6 +31,7 @@ DecisionName = Literal[
     "bind-identity",
     "recover-identity",
     "witness-peer",
+    "recover-dataset",
 ]
 """`renew-lease` is refused, or recorded where nothing else told the witnesses since the launch's last lease."""
 Outcome = Literal["recorded", "released", "revoked", "refused"]
@@ -50,7 +51,8 @@ class LogSubjects(Message):
     `parties` are all whom it concerns: owners, provider, user; they may read the entry. `signers` are those among them
     whose signature asked for it. `document` is the digest of the signed document that was decided on, `evidence` the
     SHA-256 of the quote. `measurement` is that of a verified quote: a refused launch has none. `policies` and `terms`
-    are the versions in force.
+    are the versions in force. `predecessor` is the genesis digest of a broker that is over, `continues` the newest head
+    of its log that its witnesses know.
     """
 
     parties: Annotated[tuple[PartyKey, ...], Field(max_length=72)] = ()
@@ -73,6 +75,8 @@ class LogSubjects(Message):
     answers: Count | None = None
     job_outcome: Literal["finished", "failed"] | None = None
     boot_nonce: Hash | None = None
+    predecessor: Digest | None = None
+    continues: LogHead | None = None
 
 
 class LogEntry(Message):

@@ -11,6 +11,7 @@ from common.bundle import ColumnName
 from common.crypto.wrapping import WRAPPING_PUBLIC_BYTES
 from common.identifiers import Digest, JobId, ModelId, PartyKey
 from common.messages.base import Count, Message, Seconds
+from common.messages.recovery_terms import RecoveryTerms, require_sound_holders
 from common.messages.sandbox_bounds import SandboxBounds
 from common.messages.tcb_terms import TcbTerms
 
@@ -35,7 +36,8 @@ class DataPolicy(Message):
     `max_state_class` bounds a model by its number of float32 values, `max_bits` what leaves by attempts and answers
     (common/leakage); None: no bound. The next version is signed by the owner and by `approvals_needed` of `approvers`,
     whatever it says itself. A release that `releases` no longer names takes no new order; one that `revoked_releases`
-    names ends running jobs, too. docs/policy.md says where each field is enforced.
+    names ends running jobs, too. `recovery` names who can bring the data key to another broker; None: nobody.
+    docs/policy.md says where each field is enforced.
     """
 
     type: Literal["data-policy"] = "data-policy"
@@ -69,6 +71,7 @@ class DataPolicy(Message):
     max_bits: Count | None = None
     approvers: Annotated[tuple[PartyKey, ...], Field(max_length=MAX_APPROVERS)] = ()
     approvals_needed: Annotated[int, Field(ge=0, le=MAX_APPROVERS)] = 0
+    recovery: RecoveryTerms | None = None
 
     @model_validator(mode="after")
     def _approvals_can_be_had(self) -> Self:
@@ -77,6 +80,14 @@ class DataPolicy(Message):
             raise ValueError("approvers are different parties, and none is the owner")
         if self.approvals_needed > len(self.approvers):
             raise ValueError("more approvals are needed than there are approvers")
+        return self
+
+    @model_validator(mode="after")
+    def _recovery_is_not_the_operators(self) -> Self:
+        """Provider and operator may be one, so allowed providers count with the operator's people."""
+        if self.recovery is not None:
+            named = self.recovery
+            require_sound_holders(named.parties, named.of_operator, named.needed, self.providers)
         return self
 
 

@@ -11,6 +11,7 @@ its state. Sends: signed replies; keys wrapped to one launch each.
                              GET /v1/log/...: the decision log to whoever may read it (log_store: pages and proofs)
     state_files     host     the sealed state and the log on disk, durable before it is acknowledged;  record_file
     state_door      both     what crosses the door then
+    recovery_files  host     packages for the day on which this machine is gone;  recovery_routes: that day
     enclave         enclave  entry: builds the broker behind the door
     key_broker      enclave  bytes in, signed reply out: the table of requests
     registration    enclave  data sets, bundles, policies;  orders: accepting them;  completion: the end of a job
@@ -22,6 +23,8 @@ its state. Sends: signed replies; keys wrapped to one launch each.
     members         enclave  who holds which slot, fencing
     records, state  enclave  what is remembered, sealed and chained;  decision_log: its Merkle log
     log_subjects    enclave  what an entry says;  refusal_log: which refusals enter it;  attribution: whom one concerns
+    recovery        enclave  a data set comes from a broker that is gone;  recovery_log: is its package the newest?
+    recovery_packages enclave  what goes out for that day, with each decision
     state_anchor    enclave  frozen until the witnesses say that the state is the newest
     tpm_counters    enclave  a TPM's counter as such a witness;  peers: this broker as a witness of another
 """

@@ -5,6 +5,7 @@ GET  /v1/release   the Signed release of this installation; its list of measured
 GET  /v1/log/...   the decision log (`log_routes`)
 ...                collateral for clients (`collateral_routes`), attestation results (`token_routes`)
 Who may ask: `callers`, and `strangers` what is open to all.
+/v1/recovery/...   data sets of a broker that is gone (`recovery_routes`)
 /healthz /readyz /carried   ready once the enclave answers; that it may still be frozen, its witness's /readyz tells
 """
 
@@ -30,6 +31,7 @@ from common.untrusted.registry import Registry
 from services.attestation.broker_routes import broker_router
 from services.attestation.collateral_routes import collateral_router
 from services.attestation.log_routes import log_router
+from services.attestation.recovery_routes import recovery_router
 from services.attestation.relay import BrokerRelay
 from services.attestation.settings import AttestationSettings
 from services.attestation.state_files import StateFiles
@@ -69,6 +71,7 @@ def build(settings: AttestationSettings, relay: BrokerRelay) -> FastAPI:
     app.include_router(log_router(relay.ask, relay.log, gate, strangers))
     app.include_router(collateral_router(relay.collateral, strangers))
     app.include_router(token_router(relay, gate, strangers))
+    app.include_router(recovery_router(relay, settings.predecessor, strangers))
 
     @app.get("/v1/release", dependencies=open_to_all)
     def release() -> Response:

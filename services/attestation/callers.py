@@ -42,6 +42,7 @@ from common.messages.attestation import (
 )
 from common.messages.identity import BindIdentity, RecoverIdentity
 from common.messages.peer import WitnessPeer
+from common.messages.recovery import RecoverDataset
 from common.messages.tpm_counter import ConfirmByCounter, MeetTpm
 from common.untrusted.http_identity import Enrolled
 from common.untrusted.request_quota import RequestQuota
@@ -64,7 +65,7 @@ OF_ALL: Final = (
     RecoverIdentity,
     WitnessPeer,
 )
-OF_SERVICES: Final = (IssueChallenge, Admit, RenewLease, CompleteJob, DrawBudget)
+OF_SERVICES: Final = (IssueChallenge, Admit, RenewLease, CompleteJob, DrawBudget, RecoverDataset)
 OF_WITNESSES: Final = (ConfirmHead, MeetTpm, ConfirmByCounter, AwaitHead)
 
 SERVICE_REQUESTS_PER_SECOND: Final = 2_000

@@ -2,9 +2,9 @@
 
 Door: `start` (StartBroker -> nothing) once, then `handle` (BrokerRequest -> Signed BrokerReply), `handle_offered`
 (OfferedCollateral -> Signed BrokerReply) and `status` (-> JSON).
-Asks of the host: `state.read` (number, 8 bytes -> blob, or nothing behind the last), `state.append` (`state_door`), and
-for a new chain `state.begin`, `state.add` for each blob, `state.commit`. If the host cannot store a decision, the
-enclave ends: what it would say from then on might not be what the next start knows.
+Asks of the host: `state.read` (number, 8 bytes -> blob, or nothing behind the last), `state.append`, `state.package`
+(`state_door`), and for a new chain `state.begin`, `state.add` for each blob, `state.commit`. If the host cannot store a
+decision, the enclave ends: what it would say from then on might not be what the next start knows.
 """
 
 import json
@@ -18,6 +18,7 @@ from typing import Final
 from common.door import Door
 from common.enclave.runtime import current_runtime
 from common.errors import UnavailableError
+from common.identifiers import DatasetId
 from common.messages.broker_door import MAX_OFFERED_BYTES, OfferedCollateral, StartBroker
 from services.attestation.context import BrokerContext, WitnessRule
 from services.attestation.key_broker import KeyBroker
@@ -57,6 +58,13 @@ class DoorStore:
             for blob in blobs:
                 self._door.call("state.add", blob)
             self._door.call("state.commit", b"")
+        except Exception:
+            os._exit(EXIT_STATE_LOST)
+
+    def keep_package(self, dataset_id: DatasetId, package: bytes) -> None:
+        """Stored, or this process ends."""
+        try:
+            self._door.call("state.package", encode_append(dataset_id.encode(), package))
         except Exception:
             os._exit(EXIT_STATE_LOST)
 

@@ -73,7 +73,7 @@ def recover_identity(broker: BrokerContext, body: RecoverIdentity, at: int) -> R
     if record.statement is not None and record.statement.digest == signed.digest:  # (3)
         changes: list[Record] = []
     elif record.state == "replaced" or (record.state == "revoked" and statement.successor is None):
-        raise FreshnessError("freshness.recovery", expected="an identity that is not over yet", seen=record.state)
+        raise FreshnessError("freshness.identity", expected="an identity that is not over yet", seen=record.state)
     else:
         changes = _new_state(broker, record, signed, statement)  # (4)
     changes += void_words(broker, signed, statement)

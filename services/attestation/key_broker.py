@@ -57,6 +57,7 @@ from common.messages.decision_log import TreeHead
 from common.messages.evidence import Collateral
 from common.messages.identity import BindIdentity, RecoverIdentity
 from common.messages.peer import WitnessPeer
+from common.messages.recovery import RecoverDataset
 from common.messages.signed import sign
 from common.messages.tpm_counter import ConfirmByCounter, MeetTpm
 from services.attestation.admission import admit, issue_challenge
@@ -72,6 +73,8 @@ from services.attestation.ledger import read_ledger
 from services.attestation.members import members_of
 from services.attestation.orders import accept_order
 from services.attestation.peers import witness_peer
+from services.attestation.recovery import recover_dataset
+from services.attestation.recovery_packages import RecoveryPackages
 from services.attestation.refusal_log import RefusalLog
 from services.attestation.registration import register_bundle, register_dataset, update_policy
 from services.attestation.release_revocation import revoke_release
@@ -92,6 +95,7 @@ _CONFIRMED_FIRST: Final = (
     UpdatePolicy,
     BindIdentity,
     RecoverIdentity,
+    RecoverDataset,
     WitnessPeer,
 )
 
@@ -112,6 +116,9 @@ class KeyBroker:
     def __init__(self, context: BrokerContext, *, confirm_seconds: float = CONFIRM_SECONDS) -> None:
         self._context, self._confirm_seconds = context, confirm_seconds
         self._refusals = RefusalLog(context)
+        packages = RecoveryPackages(context.state, context.signing_key)
+        packages.begin()
+        context.state.follower = packages.follow
         self._lock = threading.Lock()
         self._decided, self._confirmed = threading.Condition(self._lock), threading.Condition(self._lock)
         self._waiting = self._awaiting = 0
@@ -214,6 +221,8 @@ class KeyBroker:
                 return read_ledger(self._context, body, at)
             case WitnessPeer():
                 return witness_peer(self._context, body, at)
+            case RecoverDataset():
+                return recover_dataset(self._context, body, at)
             case _:
                 return self._answer_job(body, nonce, at)
 

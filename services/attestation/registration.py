@@ -6,7 +6,8 @@ In this order, each raises:
 
   (1) the manifest (publication) is signed by the owner (provider) that it names;
   (2) the policy (terms) opens under its digest as the manifest states it, and is signed by the same party;
-  (3) the party accepts this broker's platform, and this broker accepts the party's identity;
+  (3) the party accepts this broker's platform, and this broker accepts the party's identity; recovery holders that the
+      policy names can be served (`recovery_packages`);
   (4) the data key (bundle key) opens under all of these;
   (5) it contradicts nothing that was registered before; the same again is answered alike.
 """
@@ -28,6 +29,7 @@ from services.attestation.entitlement import entitled
 from services.attestation.identity_replacement import first_appearance
 from services.attestation.log_subjects import of_bundle, of_dataset
 from services.attestation.records import BundleRecord, DatasetRecord
+from services.attestation.recovery_packages import require_packable
 from services.attestation.void_words import accepted, version_name
 
 DATA_KEY = "data"
@@ -47,6 +49,7 @@ def register_dataset(broker: BrokerContext, body: RegisterDataset, at: int) -> R
         if (policy.owner, policy.policy_version) != (owner, 1):
             raise PolicyError("policy.signer", expected=f"version 1 by {owner}", seen=policy.owner)
         _require_fitting(broker, policy)  # (3)
+        require_packable(body.manifest, policy, document)
         info = data_key_info(body.manifest.digest, owner, manifest.policy, broker.broker)
         key = _open_key(broker, body.data_key, info, DATA_KEY)  # (4)
         known = broker.state.find(DatasetRecord, dataset_id)
@@ -114,6 +117,7 @@ def update_policy(broker: BrokerContext, body: UpdatePolicy, at: int) -> Registe
             raise FreshnessError("freshness.policy", expected=expected, seen=(policy.policy_version, policy.previous))
         _require_approved(broker, document, newest)
         _require_fitting(broker, policy)
+        require_packable(record.manifest_document, policy, document)
     changed = record.model_copy(update={"policy_document": document})
     version = accepted(broker, version_name(changed), document)
     subjects = of_dataset(broker, changed, document=document.digest)

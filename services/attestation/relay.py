@@ -16,6 +16,7 @@ from common.dcap.collateral_name import name_of_quote
 from common.door import Handler
 from common.errors import CloisterError, PeerClosedError, Refusal, UnavailableError
 from common.event_log import log_event
+from common.identifiers import DatasetId
 from common.messages.attestation import Admit, AppraiseEvidence, BrokerRequest, RenewLease
 from common.messages.broker_door import OfferedCollateral, StartBroker
 from common.messages.collateral import CollateralName
@@ -42,7 +43,7 @@ class BrokerRelay:
     def __init__(
         self, launcher: Path, start: StartBroker, files: StateFiles, collateral: CollateralService | None = None
     ) -> None:
-        self._launcher, self._start, self._files, self.collateral = launcher, start, files, collateral
+        self._launcher, self._start, self.files, self.collateral = launcher, start, files, collateral
         self.log = LogStore(files)
         """The decision log, as far as it is stored."""
         self._launched: EnclaveRelay | None = None
@@ -118,12 +119,17 @@ class BrokerRelay:
 
     def _handlers(self) -> Mapping[str, Handler]:
         return {
-            "state.read": lambda body: self._files.read(parse_number(body)),
-            "state.append": _silent(lambda body: self._files.append(*parse_append(body))),
-            "state.begin": _silent(lambda body: self._files.begin(*parse_begin(body))),
-            "state.add": _silent(self._files.add),
-            "state.commit": _silent(lambda _: self._files.commit()),
+            "state.read": lambda body: self.files.read(parse_number(body)),
+            "state.append": _silent(lambda body: self.files.append(*parse_append(body))),
+            "state.begin": _silent(lambda body: self.files.begin(*parse_begin(body))),
+            "state.add": _silent(self.files.add),
+            "state.package": _silent(self._keep_package),
+            "state.commit": _silent(lambda _: self.files.commit()),
         }
+
+    def _keep_package(self, body: bytes) -> None:
+        name, package = parse_append(body)
+        self.files.recovery.keep(DatasetId(name.decode("ascii")), package)
 
 
 def collateral_needed(raw: bytes) -> CollateralName | None:

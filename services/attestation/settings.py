@@ -1,9 +1,9 @@
 """Settings of the attestation service's host process (side: host). What bears on trust is measured, not set here."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from common.dcap.roots import intel_roots
 from common.enclave.trust_settings import TrustSettings
@@ -28,6 +28,7 @@ class AttestationSettings(HostSettings):
     """A JSON file. Witnesses, counters and quorum enter the genesis of a new broker, which owners pin.
 
     `peers` are brokers of others, by genesis, that this one witnesses for.
+    `predecessor` is a copy of the state (its folder `broker`) of a broker that is over, whose data sets come here.
     `measured_files` lists the files of the release's enclaves, where it is published.
     `database_url` is the registry's: whom ingest enrolled may ask. `services` are the keys of this operator's services,
     whose relays carry what enclaves ask. The other four bound the requests of one identity, and of one address that
@@ -51,6 +52,7 @@ class AttestationSettings(HostSettings):
     witness_quorum: int = 0
     tpm_counters: tuple[TpmCounter, ...] = ()
     peers: tuple[Digest, ...] = ()
+    predecessor: Path | None = None
     trust_settings_file: Path | None = None
     pcs_url: str | None = None
     pcs_root_crl_url: str | None = None
@@ -84,6 +86,13 @@ class AttestationSettings(HostSettings):
     def strangers(self, gate: RequestGate) -> Strangers:
         """How often those who do not sign may ask what is open to all."""
         return Strangers(RequestQuota(self.open_requests_per_second, self.open_request_burst), gate)
+
+    @model_validator(mode="after")
+    def _predecessor_is_another(self) -> Self:
+        """Two at once would write into one log."""
+        if self.predecessor is not None and self.predecessor.resolve().is_relative_to(self.state_directory.resolve()):
+            raise ValueError("the predecessor's state is not this service's own")
+        return self
 
     @property
     def start(self) -> StartBroker:

@@ -11,7 +11,7 @@ Earlier roots of the log are kept with it, across starts: a witness objects with
 is one of them, this state is not older.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeVar
 
@@ -20,7 +20,7 @@ from common.crypto.digests import sha256_raw
 from common.crypto.keys import KeyRing, SecretKey
 from common.crypto.labels import RECORD_KEYS, SEALED_STATE
 from common.errors import AuthenticityError, FormatError
-from common.identifiers import Digest
+from common.identifiers import DatasetId, Digest
 from common.messages.base import Message
 from services.attestation.decision_log import Decision, DecisionLog
 from services.attestation.records import IdentityRecord, Record, StateEntry, TallyRecord
@@ -56,6 +56,9 @@ class StateStore(Protocol):
 
         `first` entries of the log are stored already; `entries` come next, with the new chain.
         """
+
+    def keep_package(self, dataset_id: DatasetId, package: bytes) -> None:
+        """Keep a data set's recovery package in place of the one before; an empty one: none."""
 
 
 @dataclass(frozen=True)
@@ -149,6 +152,8 @@ class BrokerState:
         self._previous, self._next = bytes(32), 0
         self._roots, self._unstored = dict(restored.roots), restored.unstored
         self._enclosed: dict[str, Record] = {}
+        self.follower: Callable[[Decision], None] | None = None
+        """Told of each decision that was stored, before anybody hears of it."""
 
     @property
     def roots(self) -> Mapping[int, Digest]:
@@ -204,6 +209,12 @@ class BrokerState:
         self._roots[log.size] = log.head.root
         while len(self._roots) > ROOTS_KEPT:  # never while frozen: then nothing is decided
             del self._roots[next(iter(self._roots))]
+        if self.follower is not None:
+            self.follower(decision)
+
+    def keep_package(self, dataset_id: DatasetId, package: bytes) -> None:
+        """Have the host keep a recovery package (`recovery_packages`)."""
+        self._store.keep_package(dataset_id, package)
 
     def _entry(self, log: DecisionLog, time: int, records: Iterable[Record], *, last: bool = False) -> StateEntry:
         return StateEntry(

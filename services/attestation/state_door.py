@@ -1,6 +1,7 @@
 """What crosses the door when the enclave has its state and its log stored (side: library; both ends use it).
 
 state.append   length of the entry (4, big-endian) || entry || blob
+state.package  length (4) || data set || its recovery package, or nothing: parsed like `state.append`
 state.begin    number of entries that are stored (8) || for each that comes next: length (4) || entry
 """
 

@@ -3,6 +3,7 @@
     DIRECTORY/chain-NNNNNNNNNNNNNNNN.log   the newest chain of blobs, and the log's entries since it was begun
     DIRECTORY/.chain.new                   a chain that is being begun; worthless until it has its name
     DIRECTORY/log.records                  the log's entries from before the newest chain
+    DIRECTORY/recovery/                    packages for another broker (`recovery_files`)
     DIRECTORY/log-aside-N.records          what stood in the way of the log of an older state that was put here
 
 An entry and the sealed blob of its decision are one group of records (`record_file`) and one fsync: after a crash both
@@ -19,6 +20,7 @@ from typing import Final
 
 from common.errors import UnavailableError
 from services.attestation.record_file import BLOB, ENTRY, RecordFile
+from services.attestation.recovery_files import RecoveryFiles
 
 _PATTERN: Final = "chain-*.log"
 _LOG: Final = "log.records"
@@ -31,6 +33,7 @@ class StateFiles:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._directory, self._lock = directory, threading.Lock()
         self._new: RecordFile | None = None
+        self.recovery = RecoveryFiles(directory / "recovery")
         paths = sorted(directory.glob(_PATTERN))
         self._number = int(paths[-1].stem.removeprefix("chain-")) if paths else 0
         self._chain = RecordFile.open(paths[-1], closing=BLOB) if paths else None

@@ -7,10 +7,11 @@ would do (carry, drop, replay, restore old state) the test does with `BrokerWorl
 import itertools
 import secrets
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 from common.broker_channel import BrokerChannel, open_reply, require_not_older
@@ -73,8 +74,13 @@ TRAINER, PARAMSERVER, QUERY = RoleName("trainer"), RoleName("paramserver"), Role
 class MemoryStore:
     """The host's disk; `copy` is what a hostile host keeps for later."""
 
-    def __init__(self, blobs: Iterable[bytes] = (), entries: Iterable[bytes] = ()) -> None:
-        self.blobs, self.entries = list(blobs), list(entries)
+    def __init__(
+        self,
+        blobs: Iterable[bytes] = (),
+        entries: Iterable[bytes] = (),
+        packages: Mapping[DatasetId, bytes] = MappingProxyType({}),
+    ) -> None:
+        self.blobs, self.entries, self.packages = list(blobs), list(entries), dict(packages)
 
     def load(self) -> Iterable[bytes]:
         return list(self.blobs)
@@ -87,6 +93,11 @@ class MemoryStore:
         self.blobs = list(blobs)
         self.entries = [*self.entries[:first], *entries]
 
+    def keep_package(self, dataset_id: DatasetId, package: bytes) -> None:
+        self.packages[dataset_id] = package
+        if not package:
+            del self.packages[dataset_id]
+
     @property
     def entry_count(self) -> int:
         return len(self.entries)
@@ -95,7 +106,7 @@ class MemoryStore:
         return self.entries[number]
 
     def copy(self) -> "MemoryStore":
-        return MemoryStore(self.blobs, self.entries)
+        return MemoryStore(self.blobs, self.entries, self.packages)
 
 
 @dataclass(frozen=True)

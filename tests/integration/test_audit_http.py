@@ -2,12 +2,8 @@
 
 import contextlib
 import json
-import os
 import secrets
 import signal
-import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -18,76 +14,23 @@ import httpx
 import pytest
 from click.testing import CliRunner
 
-from client.broker import BrokerLink, describe_broker
+from client.broker import BrokerLink
 from client.cli import main
-from client.context import Endpoints, Party, PinnedTrust
+from client.context import Party
 from client.owner import DATA_KEY
 from client.policy_terms import NOBODY, sign_policy, wrap_policy
 from common.crypto.digests import sha256
 from common.crypto.keys import KeyRing, SecretKey
 from common.crypto.wrapping import wrap_ring
-from common.enclave.roles import ROLES
 from common.errors import Refusal
 from common.identifiers import DatasetId
 from common.key_binding import data_key_info
 from common.messages.attestation import RegisterDataset, Registered, UpdatePolicy
-from common.messages.evidence import TrustLevel
 from common.messages.objects import DatasetManifest, ObjectRef
 from common.messages.signed import Signed, sign
-from common.untrusted.database import Database
-from common.untrusted.registry import Registry
-from services.attestation.settings import AttestationSettings
-from tests.fakes.installation import Installation
-from tests.integration.ingest_service import SECONDS, eventually, registry_url
+from tests.integration.attestation_service import Service
 
 ROOT: Final = Path(__file__).parents[2]
-
-
-class Service:
-    """`python -m services.attestation.app`, its enclave with it, on a port that stays the same over its lives."""
-
-    def __init__(self, directory: Path) -> None:
-        self.installation = Installation.make(directory / "installation", ROLES["broker"])
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            self.port = probe.getsockname()[1]
-        self.url, self.state = f"http://127.0.0.1:{self.port}", directory / "state"
-        self.registry = Registry(Database(registry_url(directory)))
-        self._file, self._log = directory / "settings.json", directory / "log"
-        settings = AttestationSettings(
-            state_directory=self.state, listen_port=self.port, launcher=self.installation.settings(),
-            release_file=self.installation.state / "release" / "release.json", database_url=registry_url(directory),
-        )  # fmt: skip
-        with os.fdopen(os.open(self._file, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
-            file.write(settings.model_dump_json())
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        command = [sys.executable, "-P", "-m", "services.attestation.app", "--settings", str(self._file)]
-        environment = {"PYTHONPATH": str(ROOT), "PATH": os.defpath}
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
-        eventually(self.is_ready, "attestation ready", 2 * SECONDS)
-
-    def is_ready(self) -> bool:
-        with contextlib.suppress(httpx.HTTPError):
-            return httpx.get(f"{self.url}/readyz", trust_env=False).status_code == 200
-        return False
-
-    def kill(self, how: signal.Signals = signal.SIGKILL) -> None:
-        assert self._process is not None
-        self._process.send_signal(how)
-        self._process.wait(SECONDS)
-
-    def party(self, directory: Path, name: str) -> Party:
-        """An identity that has pinned this service's broker."""
-        party = Party.create(directory / name, name, unsafe_simulation=True)
-        endpoints = Endpoints(attestation=self.url, ingest=self.url, query=self.url)
-        release = Signed.decode((self.installation.state / "release" / "release.json").read_bytes())
-        trust = self.installation.trust
-        broker = describe_broker(endpoints, trust, self.installation.release, TrustLevel.SIMULATION)
-        party.pin(PinnedTrust(endpoints=endpoints, trust_settings=trust, release=release, broker=broker.genesis))
-        self.registry.enrol(party.identity.signing_key.party, 0)
-        return party
 
 
 @pytest.fixture(scope="module")

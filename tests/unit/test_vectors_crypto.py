@@ -10,10 +10,11 @@ from common.crypto.aead import open_blob
 from common.crypto.digests import transcript
 from common.crypto.keys import KeyRing, SecretKey
 from common.crypto.merkle import merkle_root
+from common.crypto.secret_sharing import SecretShare, join
 from common.crypto.signing import SigningKey, verify_signature
 from common.crypto.wrapping import WrappingKey
 from common.errors import Refusal
-from common.identifiers import Digest, PartyKey
+from common.identifiers import DatasetId, Digest, PartyKey
 from common.query_sealing import session_info
 from tests.vectors import independent
 from tests.vectors.each_vector import each_vector
@@ -78,6 +79,18 @@ def test_merkle_roots(vector: Vector) -> None:
     assert merkle_root(_bytes(vector, "leaves")) == vector["root"]
 
 
+@each_vector("crypto/shares.json")
+def test_shares(vector: Vector) -> None:
+    shares = [SecretShare(share[0], int.from_bytes(share[1:], "big")) for share in _bytes(vector, "shares")]
+    if vector["outcome"] == OPENS:
+        assert join(shares) == SecretKey(bytes.fromhex(vector["key"]))
+        context = _bytes(vector, "context")
+        assert [one.commitment(*context).hex() for one in shares] == vector["commitments"]
+    else:
+        with pytest.raises(Refusal, match=vector["outcome"]):
+            join(shares)
+
+
 INFOS = {
     "data key": lambda one: key_binding.data_key_info(
         Digest(one["manifest"]), PartyKey(one["owner"]), Digest(one["policy"]), Digest(one["broker"])
@@ -97,7 +110,15 @@ INFOS = {
     "own key": lambda one: _own_key_info(Digest(one["root"])),
     "refusal detail": lambda one: key_binding.refusal_detail_info(Digest(one["request"]), PartyKey(one["party"])),
     "ledger": lambda one: key_binding.ledger_info(Digest(one["request"]), PartyKey(one["party"])),
-}
+    "held share": lambda one: key_binding.held_share_info(
+        Digest(one["broker"]), DatasetId(bytes.fromhex(one["dataset"]).decode()), Digest(one["policy"]),
+        one["policy_version"], one["epoch"], PartyKey(one["holder"]),
+    ),
+    "given share": lambda one: key_binding.given_share_info(
+        Digest(one["package"]), Digest(one["successor"]), one["epoch"], bytes.fromhex(one["boot_nonce"]),
+        PartyKey(one["holder"]),
+    ),
+}  # fmt: skip
 
 
 @each_vector("crypto/wrapped.json")

@@ -77,6 +77,22 @@ def open_wrapped(seed: bytes, wrapped: bytes, info: bytes) -> bytes:
     return AESGCM(labeled_expand(b"key", 32)).decrypt(labeled_expand(b"base_nonce", 12), sealed, None)
 
 
+def shares(key: bytes, coefficients: Sequence[int], count: int) -> list[bytes]:
+    """Section 3, shares: the powers one by one, where the product uses Horner."""
+    prime = 2**521 - 1
+    polynomial = [int.from_bytes(key, "big"), *coefficients]
+    values = (
+        sum(one * pow(number, power, prime) for power, one in enumerate(polynomial)) % prime
+        for number in range(1, count + 1)
+    )
+    return [bytes([number]) + value.to_bytes(66, "big") for number, value in enumerate(values, 1)]
+
+
+def share_commitment(share: bytes, *context: bytes) -> bytes:
+    """Section 3, commitment to a share."""
+    return hashlib.sha256(transcript(PREFIX + b"share-commitment", *context, share)).digest()
+
+
 def merkle_root(leaves: Sequence[bytes]) -> bytes:
     """RFC 9162 section 2.1.1, as it is written there."""
     if not leaves:

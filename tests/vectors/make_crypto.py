@@ -21,6 +21,7 @@ def crypto_files() -> Iterator[VectorFile]:
     yield _signatures()
     yield _blobs()
     yield _merkle_roots()
+    yield _shares()
 
 
 def _transcripts() -> VectorFile:
@@ -107,4 +108,28 @@ def _merkle_roots() -> VectorFile:
     for count in (0, 1, 2, 3, 5, 8, 13):
         leaves = [bytes([number]) * number for number in range(count)]
         file.add(f"{count} leaves", leaves=leaves, root=independent.merkle_root(leaves))
+    return file
+
+
+def _shares() -> VectorFile:
+    file = VectorFile("crypto/shares.json", "shares of a key", 3)
+    context = (b"one", b"two")
+
+    def add(name: str, key: bytes, shares: list[bytes]) -> None:
+        commitments = [independent.share_commitment(share, *context) for share in shares]
+        file.add(name, key=key, shares=shares, context=context, commitments=commitments)
+
+    line, curve = independent.shares(KEY, [7], 3), independent.shares(SALT, [2**520 + 1, 2**519], 5)
+    add("two of three, all", KEY, line)
+    add("two of three, first and last", KEY, line[::2])
+    add("two of three, the other way round", KEY, line[2:0:-1])
+    add("three of five", SALT, curve[1:4])
+    add("three of five, another three", SALT, [curve[4], curve[0], curve[2]])
+    add("a key of zeros", OTHER_KEY, independent.shares(OTHER_KEY, [2**521 - 2], 2))
+    wrong = "authenticity.recovery_share"
+    file.add("one alone", wrong, shares=line[:1])
+    file.add("one twice", wrong, shares=[line[0], line[0]])
+    file.add("two numbers of one", wrong, shares=[line[0], line[1], line[0]])
+    file.add("too few", wrong, shares=curve[:2])
+    file.add("of two keys", wrong, shares=[line[0], curve[1]])
     return file

@@ -40,7 +40,15 @@ BINDINGS: Final[dict[str, dict[str, Any]]] = {
     "own key": {"root": digest_of("1")},
     "refusal detail": {"request": digest_of("d"), "party": digest_of("2")},
     "ledger": {"request": digest_of("d"), "party": digest_of("2")},
-}
+    "held share": {
+        "broker": digest_of("4"), "dataset": ("data_" + "0" * 32).encode().hex(), "policy": digest_of("3"),
+        "policy_version": 2, "epoch": 5, "holder": digest_of("1"),
+    },
+    "given share": {
+        "package": digest_of("c"), "successor": digest_of("7"), "epoch": 1, "boot_nonce": "ab" * 32,
+        "holder": digest_of("1"),
+    },
+}  # fmt: skip
 """What each binding names, in the order of its transcript."""
 
 
@@ -72,7 +80,7 @@ def wrapped_file() -> VectorFile:
 
 def foreign(value: str | int) -> str | int:
     """Another digest, key or number of the same size."""
-    return value + 1 if isinstance(value, int) else "0" * len(value)
+    return value + 1 if isinstance(value, int) else value[:-1] + ("1" if value[-1] == "0" else "0")
 
 
 def _add_failures(file: VectorFile, fields: dict[str, Any]) -> None:

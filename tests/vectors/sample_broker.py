@@ -174,12 +174,22 @@ def broker_messages() -> list[Message]:
     ]  # fmt: skip
 
 
+RECOVERED_ENTRY: Final = d.LogEntry(
+    number=6, epoch=1, time=TIME, salt=bytes(16), decision="recover-dataset", outcome="recorded",
+    subjects=d.LogSubjects(
+        parties=(PARTY, USER), signers=(USER,), document=C, datasets=(DATASET,), policies=(B,), predecessor=A,
+        continues=HEAD,
+    ),
+)  # fmt: skip
+
+
 def log_messages() -> list[Message]:
     """Entries of the decision log, and how they are served."""
     items = (d.LogItem(leaf=log_leaf(ENTRY.encode()), entry=ENTRY.encode()), d.LogItem(leaf=b"leaf"))
     return [
         ENTRY,
         REFUSED_ENTRY,
+        RECOVERED_ENTRY,
         TREE_HEAD,
         d.LogPage(first=4, size=6, items=items),
         d.InclusionProof(number=4, size=6, path=(NONCE32, bytes(32))),

@@ -28,6 +28,7 @@ from common.messages.measured_files import MeasuredFiles, MeasuredRole
 from common.messages.objects import BundlePublication, DatasetManifest, ModelManifest, ObjectRef, SlotRecord
 from common.messages.order import OrderSecret, Schedule, TrainingOrder
 from common.messages.policy import BundleTerms, DataPolicy, JobReport, QueryGrant, Revocation
+from common.messages.recovery_terms import RecoveryHolder, RecoveryTerms
 from common.messages.reference_values import SgxReferenceValue, SgxSignerReferenceValue, TdxReferenceValue
 from common.messages.release import Release, ReleaseRevocation
 from common.messages.signed import sign
@@ -77,6 +78,11 @@ POLICY: Final = DataPolicy(
     bundles=(C,), releases=(B,), measurements=("e" * 64,), minimal_trust_level="simulation", sandboxes=("native",),
     not_after=TIME, max_jobs=3, max_state_class=4096, columns=("image", "label"), users=(USER,), answers_total=1000,
     detail="label", max_bits=20000, approvers=(USER, PartyKey("4" * 64)), approvals_needed=1,
+    recovery=RecoveryTerms(
+        holders=(RecoveryHolder(party=USER, wrapping_public=PUBLIC),
+                 RecoveryHolder(party=PartyKey("4" * 64), wrapping_public=PUBLIC[::-1])),
+        of_operator=(PartyKey("4" * 64),), needed=2,
+    ),
 )  # fmt: skip
 TERMS: Final = BundleTerms(
     provider=PROVIDER, report_key=PUBLIC, users=(USER,), releases=(B,), minimal_trust_level="sgx", not_after=TIME,

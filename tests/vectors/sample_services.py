@@ -96,8 +96,8 @@ def files_of_a_party() -> list[Message]:
         endpoints,
         PinnedTrust(endpoints=endpoints, trust_settings=TRUST, release=sign(RELEASE, KEY), broker=GENESIS),
         SeenCollateral(marks=(MARK,)),
-        WitnessMemory(broker=A, head=HEAD),
         StepMemory(broker=A, steps=(STEP,)),
+        WitnessMemory(broker=A, head=HEAD, successor=B),
         HEAD,
         OBJECT,
     ]

@@ -5,13 +5,14 @@ from typing import Any
 import pytest
 
 from client.policy_difference import KINDS, TCB_KINDS, compare
-from client.policy_terms import PolicyTerms, ProviderTerms
+from client.policy_terms import PolicyTerms, ProviderTerms, RecoveryWishes
 from common.errors import FormatError
 from common.identifiers import Digest, Fmspc, PartyKey
 from common.messages.sandbox_bounds import SandboxBounds
 from common.messages.tcb_terms import TcbStatus, TcbTerms, TcbTolerance
 
-A, B = PartyKey("a" * 64), PartyKey("b" * 64)
+A, B, C = PartyKey("a" * 64), PartyKey("b" * 64), PartyKey("c" * 64)
+HELD = RecoveryWishes(holders=(A, B), needed=2)
 D = Digest("d" * 64)
 
 
@@ -49,6 +50,9 @@ def test_every_field_is_compared() -> None:
         ({"detail": "label"}, {}),
         ({}, {"grants_to_provider": True}),
         ({"approvers": (A,), "approvals_needed": 1}, {"approvers": (A,)}),
+        ({}, {"recovery": RecoveryWishes(holders=(), needed=2)}),
+        ({"recovery": HELD}, {"recovery": HELD.model_copy(update={"holders": (A, B, C)})}),
+        ({"recovery": HELD.model_copy(update={"needed": 3})}, {"recovery": HELD}),
         ({}, {"tcb": TcbTerms(accepted_statuses=(TcbStatus.UP_TO_DATE, TcbStatus.OUT_OF_DATE))}),
         ({}, {"tcb": TcbTerms(tolerances=(TcbTolerance(status=TcbStatus.OUT_OF_DATE, until=1),))}),
         ({"tcb": TcbTerms(rejected_advisories=("INTEL-SA-00837",))}, {}),
@@ -86,3 +90,12 @@ def test_a_release_beside_the_pinned_one_has_no_direction() -> None:
 def test_only_policies_of_one_kind_are_compared() -> None:
     with pytest.raises(FormatError, match="format.policy"):
         compare(PolicyTerms(), ProviderTerms())
+
+
+def test_who_holds_shares_is_compared_holder_by_holder() -> None:
+    found = compare(PolicyTerms(), PolicyTerms(recovery=HELD))
+    assert found.possible == (
+        f"recovery.holders: {A}", f"recovery.holders: {B}", "recovery: any 2 holders together instead of nobody",
+    )  # fmt: skip
+    swapped = compare(PolicyTerms(recovery=HELD), PolicyTerms(recovery=HELD.model_copy(update={"of_operator": (A,)})))
+    assert (swapped.possible, swapped.stops, len(swapped.otherwise)) == ((), (), 1)

@@ -11,6 +11,7 @@ from common.messages.sandbox_bounds import SandboxBounds
 from common.messages.tcb_terms import TcbStatus
 
 KEY, OTHER = "a" * 64, "1" * 64
+ANN, BOB, EVE = "b" * 64, "c" * 64, "e" * 64
 POLICY = f"""policy: data
 allow: {{providers: [{KEY}], bundles: [{OTHER}]}}
 purpose: [training]
@@ -31,6 +32,7 @@ until: 2027-06-30
 at_most: {{jobs: 3, attempts: 4, state_values: 4096, bits: 20000}}
 answering: {{users: [{OTHER}], answers: 100, detail: label, provider_too: yes}}
 changing: {{approvers: [{OTHER}], approvals: 1}}
+recovery: {{holders: [{ANN}, {BOB}, {EVE}], of_operator: [{EVE}], needed: 2}}
 """
 
 
@@ -106,6 +108,23 @@ def test_defaults_allow_nobody_anything() -> None:
         (19, "answering: 5", (19, 12), "answering", "fields"),
         (19, "answering: {users: }", (19, 19), "answering.users", "a list"),
         (20, "changing: {approvals: 1}", (20, 11), "changing", "at most as many approvals"),
+        (21, f"recovery: {{holders: [{ANN}, {BOB}], needed: 1}}", (21, 11), "recovery", "2 shares are needed or more"),
+        (21, f"recovery: {{holders: [{ANN}, {ANN}], needed: 2}}", (21, 11), "recovery", "holders are different keys"),
+        (21, f"recovery: {{holders: [{ANN}, {BOB}], needed: 3}}", (21, 11), "recovery", "2 shares are needed or more"),
+        (
+            21,
+            f"recovery: {{holders: [{ANN}, {BOB}], of_operator: [{ANN}, {BOB}], needed: 2}}",
+            (21, 11),
+            "recovery",
+            "holders who are the operator's",
+        ),
+        (
+            21,
+            f"recovery: {{holders: [{ANN}, {KEY}], of_operator: [{ANN}], needed: 2}}",
+            (1, 1),
+            "",
+            "holders who are the operator's, or allowed providers",
+        ),
         (1, "policy: model", (1, 9), "policy", "`policy: data` or `policy: bundle`"),
     ],
 )

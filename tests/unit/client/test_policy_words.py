@@ -1,6 +1,6 @@
 """A policy in plain English, with the bits that can leave by it."""
 
-from client.policy_terms import NOBODY, PolicyTerms, ProviderTerms
+from client.policy_terms import NOBODY, PolicyTerms, ProviderTerms, RecoveryWishes
 from client.policy_words import Assumed, bits_of, sentences
 from common.identifiers import Digest, PartyKey
 from common.leakage import AnswerSize, answer_bits
@@ -37,6 +37,14 @@ def test_refusal_by_default_is_said() -> None:
     assert "Nobody may train on this data." in said
     assert "Nobody may ask" in said
     assert bits_of(NOBODY, Assumed()).most == 0
+
+
+def test_who_can_bring_the_key_back_is_said() -> None:
+    wishes = RecoveryWishes(holders=(PROVIDER, USER), of_operator=(USER,), needed=2)
+    said = text(NOBODY.model_copy(update={"recovery": wishes}))
+    assert f"2 of {PROVIDER}, {USER}; {USER} are the operator's" in said
+    assert "nobody brings the data key back" in text(NOBODY)
+    assert "key broker" not in text(ProviderTerms())
 
 
 def test_a_providers_terms() -> None:

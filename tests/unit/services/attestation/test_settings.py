@@ -60,3 +60,10 @@ def test_what_is_wrong_is_named_without_its_value(tmp_path: Path) -> None:
     assert "a secret" not in refusal.value.in_full()
     with pytest.raises(FormatError):
         AttestationSettings.read(tmp_path / "none.json")
+
+
+def test_a_predecessor_is_not_ones_own_state(tmp_path: Path) -> None:
+    assert read(tmp_path, predecessor="/copy").predecessor == Path("/copy")
+    for own in ("/s", "/s/broker", "/x/../s/broker"):
+        with pytest.raises(FormatError):
+            read(tmp_path, predecessor=own)
