@@ -39,7 +39,7 @@ def make(directory: Path, name: str, recovery: Path | None, *, unsafe_simulation
     try:
         party = Party.create(directory, name, unsafe_simulation=unsafe_simulation)
         key = None if recovery is None else RecoveryKey.generate(party.identity.signing_key.party)
-        party.keep_card(_card(party.identity, None if key is None else key.public))
+        party.keep_card(_card(party.identity, key))
         if key is not None and recovery is not None:
             key.write(recovery)
     except FileExistsError:
@@ -154,15 +154,19 @@ def _return_to_standing_policies(party: Party) -> Iterator[e.Event]:
                 yield e.Noted(text=words, warning=True)
 
 
-def _card(identity: Identity, recovery: PartyKey | None) -> Signed:
+def _card(identity: Identity, recovery: RecoveryKey | None) -> Signed:
     card = IdentityCard(
         party=identity.signing_key.party,
         report_key=identity.report_key.public,
-        recovery=recovery,
+        recovery=None if recovery is None else recovery.public,
         unsafe_simulation=identity.unsafe_simulation,
         created=int(time.time()),
     )
-    return sign(card, identity.signing_key)
+    signed = sign(card, identity.signing_key)
+    if recovery is None:
+        return signed
+    consent = Signature(signer=recovery.public, signature=recovery.sign_card(signed.payload))
+    return signed.model_copy(update={"signatures": (*signed.signatures, consent)})
 
 
 def _statement(

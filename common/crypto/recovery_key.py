@@ -1,7 +1,8 @@
 """The recovery key of one identity, in a file of its own that is to be kept offline (side: owner).
 
 JSON, mode 0600, apart from the key file (`key_file`). It can end that identity and do nothing else: it signs recovery
-statements alone, and services refuse everything else that carries its signature.
+statements, and at its birth the identity's card, so that nobody names a key that he has not. Services refuse everything
+else that carries its signature.
 """
 
 import json
@@ -15,6 +16,7 @@ from common.crypto.signing import SigningKey
 from common.errors import FormatError
 from common.identifiers import PartyKey
 
+CARD_TYPE: Final = "identity-card"
 STATEMENT_TYPE: Final = "recovery-statement"
 
 
@@ -31,8 +33,12 @@ class RecoveryKey(HiddenKey):
         """A fresh key for this identity."""
         return cls(party, SigningKey.generate())
 
+    def sign_card(self, payload: bytes) -> bytes:
+        """64 bytes over an encoded IdentityCard, as signed documents are signed (common/messages/signed)."""
+        return self._key.sign(SIGNED_DOCUMENT, CARD_TYPE.encode(), payload)
+
     def sign_statement(self, payload: bytes) -> bytes:
-        """64 bytes over an encoded RecoveryStatement, as signed documents are signed (common/messages/signed)."""
+        """64 bytes over an encoded RecoveryStatement, likewise."""
         return self._key.sign(SIGNED_DOCUMENT, STATEMENT_TYPE.encode(), payload)
 
     def write(self, path: Path) -> None:

@@ -15,7 +15,10 @@ from common.messages.signed import Signed
 
 
 class IdentityCard(Message):
-    """The public part of an identity, signed by itself. `recovery` null: nobody but its holder ever ends it."""
+    """The public part of an identity, signed by itself and by its recovery key, if it names one.
+
+    `recovery` null: nobody ever ends it.
+    """
 
     type: Literal["identity-card"] = "identity-card"
     version: Literal[1] = 1

@@ -104,10 +104,15 @@ def _new_state(
 
 
 def _open_card(broker: BrokerContext, signed: Signed) -> IdentityCard:
-    """A card that its own party signed, and that is the one which is known of it, if any is."""
-    party = IdentityCard.decode(signed.payload).party
+    """A card that its party and its recovery key signed, and that is the one which is known of the party, if any is.
+
+    If a card could name any key, whoever comes first could make another's identity a recovery key, which signs nothing.
+    """
+    unverified = IdentityCard.decode(signed.payload)
+    party, recovery = unverified.party, unverified.recovery
     broker.parties.require_in_force(party)
-    card = open_signed(signed, IdentityCard, [party])
+    signers = {party} if recovery is None else {party, recovery}
+    card = open_signed(signed, IdentityCard, signers, threshold=len(signers))
     if card.unsafe_simulation and broker.platform.trust_settings.production:
         raise PolicyError("policy.trust_level", expected="an identity for production", seen="unsafe_simulation")
     known = broker.parties.find(party)

@@ -25,7 +25,9 @@ class Recoverable(Party):
             "party": self.party, "report_key": self.report_key, "recovery": self.recovery.public,
             "unsafe_simulation": True, "created": 1,
         }  # fmt: skip
-        return sign(IdentityCard(**(fields | changes)), self.key)
+        signed = sign(IdentityCard(**(fields | changes)), self.key)
+        consent = Signature(signer=self.recovery.public, signature=self.recovery.sign_card(signed.payload))
+        return signed.model_copy(update={"signatures": (*signed.signatures, consent)})
 
 
 def recovered(statement: RecoveryStatement, by: RecoveryKey, *others: Party) -> Signed:

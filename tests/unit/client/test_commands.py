@@ -77,6 +77,25 @@ def test_keygen_tells_programs_what_it_made(tmp_path: Path) -> None:
     assert json.loads(again.stdout)["code"] == "conflict.identity"
 
 
+def test_keygen_writes_the_recovery_key_apart_and_says_where(tmp_path: Path) -> None:
+    def keygen(*words: str) -> tuple[int, dict[str, object]]:
+        result = CliRunner().invoke(main, ["keygen", *words, "--home", str(tmp_path / "home"), "--json"])
+        return result.exit_code, json.loads(result.stdout)
+
+    beside, elsewhere = tmp_path / "home" / "ann.recovery", tmp_path / "stick" / "bob"
+    assert keygen("ann")[1]["recovery_key"] == str(beside)
+    assert beside.stat().st_mode & 0o777 == 0o600
+    assert keygen("bob", "--recovery-key", str(elsewhere))[1]["recovery_key"] == str(elsewhere)
+    assert keygen("carl", "--no-recovery-key")[1]["recovery_key"] is None
+    assert sorted(path.name for path in (tmp_path / "home").iterdir()) == ["ann", "ann.recovery", "bob", "carl"]
+    (tmp_path / "home" / "dora.recovery").write_text("another's")
+    status, told = keygen("dora")
+    assert (status, told["code"]) == (1, "conflict.identity")
+    assert not (tmp_path / "home" / "dora").exists()
+    shown = CliRunner().invoke(main, ["keygen", "emil", "--home", str(tmp_path / "home")]).output
+    assert "offline" in shown
+
+
 def test_keygen_says_unsafe_in_words(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["keygen", "ann", "--unsafe-simulation", "--home", str(tmp_path)])
     assert "UNSAFE" in result.output

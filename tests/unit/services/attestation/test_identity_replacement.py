@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from common.crypto.recovery_key import RecoveryKey
 from common.errors import (
     AuthenticityError,
     ConflictError,
@@ -80,9 +81,13 @@ def test_the_first_card_counts_for_good(world: BrokerWorld, owner: Recoverable) 
     size = world.head.size
     assert bind(world, owner).recovery == owner.recovery.public
     assert world.head.size == size
-    for changes in ({"recovery": Recoverable().recovery.public}, {"recovery": None}, {"created": 2}):
+    for changes in ({"recovery": None}, {"created": 2}):
         with pytest.raises(ConflictError, match=r"conflict\.identity_card"):
             bind(world, owner, **changes)
+    thief = Recoverable(owner.identity)
+    assert (thief.party, thief.recovery.public) != (owner.party, owner.recovery.public)
+    with pytest.raises(ConflictError, match=r"conflict\.identity_card"):
+        bind(world, thief)
     world.restart()
     with pytest.raises(ConflictError, match=r"conflict\.identity_card"):
         bind(world, owner, recovery=None)
@@ -104,9 +109,20 @@ def test_a_card_is_its_own_partys(world: BrokerWorld) -> None:
     party, other = Recoverable(), Recoverable()
     with pytest.raises(AuthenticityError, match=r"authenticity\.signature"):
         bind(world, party, party=other.party)
+    with pytest.raises(AuthenticityError, match=r"authenticity\.signature"):
+        bind(world, party, recovery=other.party)  # would end the voice of an identity that comes later
     bind(world, other)
     with pytest.raises(AuthenticityError, match=r"authenticity\.signature"):
-        bind(world, party, recovery=other.party)  # another's identity as recovery key would end that identity's voice
+        bind(world, party, recovery=other.recovery.public)
+    assert world.register_data(other)
+
+
+def test_an_identity_is_nobodys_recovery_key_even_if_it_agrees(world: BrokerWorld) -> None:
+    party, other = Recoverable(), Recoverable()
+    bind(world, other)
+    object.__setattr__(party, "recovery", RecoveryKey(party.party, other.key))
+    with pytest.raises(AuthenticityError, match=r"authenticity\.signature"):
+        bind(world, party)
     assert world.register_data(other)
 
 
