@@ -8,6 +8,7 @@ from common.crypto.digests import transcript
 from common.crypto.labels import (
     WRAP_BUNDLE_KEY,
     WRAP_DATA_KEY,
+    WRAP_HANDOVER,
     WRAP_KEY_GRANT,
     WRAP_LEDGER,
     WRAP_ORDER_SECRET,
@@ -41,6 +42,11 @@ def order_secret_info(nonce: bytes, owner: PartyKey, broker: PartyKey) -> bytes:
 def key_grant_info(report_data: bytes) -> bytes:
     """Keys for one launch: the 64 bytes that its quote bound."""
     return transcript(WRAP_KEY_GRANT, report_data)
+
+
+def handover_info(broker: Digest, heir: bytes) -> bytes:
+    """The key of a broker's state at its handover: broker genesis, the heir's wrapping key (1216 bytes)."""
+    return transcript(WRAP_HANDOVER, broker.raw(), heir)
 
 
 def report_info(order: Digest, owner: PartyKey, sequence: int) -> bytes:

@@ -74,6 +74,7 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     "appraisal.binding": ("operator", "let the enclave attest anew: the quote belongs to another launch or slot"),
     "appraisal.placement": ("operator", "place the model that the grant names in this query enclave"),
     "appraisal.release": ("operator", "publish a release signed by enough pinned release keys"),
+    "appraisal.downgrade": ("operator", "hand over to a build whose security version (ISVSVN) is not lower"),
     "appraisal.manifest": ("operator", "return the manifest of the model that this order's job has sealed"),
     "appraisal.pin": ("sender", "compare fingerprints with the party that gave you the expected one, then pin anew"),
     "appraisal.own_build": ("operator", "publish a release of the code that the owner has checked out"),
@@ -105,6 +106,10 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
         "look at `cloister owner ledger DATASET`, and allow more bits in the policy if that is right",
     ),
     "policy.revoked": ("owner", "upload, publish, order or grant anew: this was ended for good"),
+    "policy.handover": (
+        "owner",
+        "pin the new release, then upload, publish or order anew: the terms did not name it, so this key was left behind",
+    ),
     "policy.grant": ("owner", "grant the user access with `cloister owner grant`"),
     "policy.budget": ("owner", "grant more answers with `cloister owner grant`"),
     "policy.provider_terms": ("provider", "widen the bundle's terms with `cloister provider publish`"),
@@ -138,6 +143,14 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     "conflict.registered": ("sender", "nothing: it is registered already under other terms"),
     "conflict.placement": ("operator", "nothing: this launch serves a model already"),
     "conflict.job_state": ("owner", "look at the job with `cloister owner watch`: its state does not allow this"),
+    "conflict.handed_over": (
+        "operator",
+        "start the build to which this key broker has handed over, on its newest state",
+    ),
+    "conflict.handover_terms": (
+        "operator",
+        "let owners and providers name the new release in their terms, or hand over with `--leave-behind`",
+    ),
     "conflict.stack_up": ("operator", "use the stack that is up, or stop it with `cloister down`"),
     "conflict.state_directory": ("operator", "name a new or empty directory, or one that `cloister up` made"),
     "conflict.build": (

@@ -28,6 +28,7 @@ DecisionName = Literal[
     "draw-budget",
     "revoke",
     "revoke-release",
+    "handover",
 ]
 """`renew-lease` is refused, or recorded where nothing else told the witnesses since the launch's last lease."""
 Outcome = Literal["recorded", "released", "revoked", "refused"]
@@ -47,7 +48,7 @@ class LogSubjects(Message):
     `parties` are all whom it concerns: owners, provider, user; they may read the entry. `signers` are those among them
     whose signature asked for it. `document` is the digest of the signed document that was decided on, `evidence` the
     SHA-256 of the quote. `measurement` is that of a verified quote: a refused launch has none. `policies` and `terms`
-    are the versions in force.
+    are the versions in force. Of a handover, `measurement` is the broker's own, `heir` that of its successor.
     """
 
     parties: Annotated[tuple[PartyKey, ...], Field(max_length=72)] = ()
@@ -70,6 +71,7 @@ class LogSubjects(Message):
     answers: Count | None = None
     job_outcome: Literal["finished", "failed"] | None = None
     boot_nonce: Hash | None = None
+    heir: MrEnclave | None = None
 
 
 class LogEntry(Message):

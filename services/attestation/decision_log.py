@@ -20,6 +20,7 @@ _OUTCOMES: dict[DecisionName, Outcome] = {
     "draw-budget": "released",
     "revoke": "revoked",
     "revoke-release": "revoked",
+    "handover": "released",
 }
 
 

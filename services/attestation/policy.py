@@ -54,6 +54,15 @@ def require_release_kept(policy: DataPolicy, release: Digest) -> None:
         raise PolicyError("policy.release", expected="a release that the owner has not revoked", seen=release)
 
 
+def require_release_accepted(terms: DataPolicy | BundleTerms, release: Digest) -> None:
+    """These terms name the release, for a broker that is to hold their keys."""
+    if isinstance(terms, DataPolicy):
+        _require_named(release, terms.releases, "policy.release")
+        require_release_kept(terms, release)
+    else:
+        _require_named(release, terms.releases, "policy.provider_terms")
+
+
 def require_terms_unexpired(terms: BundleTerms, at: int) -> None:
     """The provider's terms are valid now."""
     if at > terms.not_after:
