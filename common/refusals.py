@@ -108,7 +108,7 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     "policy.revoked": ("owner", "upload, publish, order or grant anew: this was ended for good"),
     "policy.handover": (
         "owner",
-        "pin the new release, then upload, publish or order anew: the terms did not name it, so this key was left behind",
+        "pin the new release, then upload, publish or order anew: the terms did not accept it, so this key stayed",
     ),
     "policy.grant": ("owner", "grant the user access with `cloister owner grant`"),
     "policy.budget": ("owner", "grant more answers with `cloister owner grant`"),

@@ -2,7 +2,8 @@
 
 POST /v1/broker    encoded BrokerRequest -> encoded Signed(BrokerReply); 200 whenever the enclave answered: refusals
                    are inside and signed. Who asks is no question of HTTP: each document names and proves its party.
-GET  /v1/release   the Signed release of this installation; its list of measured files: /v1/release/files
+GET  /v1/release   the Signed release of the broker that answers; its list of measured files: /v1/release/files
+GET  /v1/release/next   the release whose broker waits for an older build's to hand over
 GET  /v1/log/...   the decision log (`log_routes`)
 ...                collateral for clients (`collateral_routes`), attestation results (`token_routes`)
 /healthz /readyz /carried   ready once the enclave answers; that it may still be frozen, its witness's /readyz tells
@@ -63,7 +64,11 @@ def build(settings: AttestationSettings, relay: BrokerRelay) -> FastAPI:
 
     @app.get("/v1/release")
     def release() -> Response:
-        return Response(_read_public(settings.release_file), media_type=JSON)
+        return Response(_read_public(relay.older_release or settings.release_file), media_type=JSON)
+
+    @app.get("/v1/release/next")
+    def next_release() -> Response:
+        return Response(_read_public(relay.older_release and settings.release_file), media_type=JSON)
 
     @app.get("/v1/release/files")
     def release_files() -> Response:
@@ -87,8 +92,9 @@ def main() -> None:
     parser.add_argument("--settings", type=Path, required=True)
     settings = AttestationSettings.read(parser.parse_args().settings)
     configure_host_logging("attestation")
-    files = StateFiles(settings.state_directory / STATE_FOLDER)
-    relay = BrokerRelay(settings.launcher, settings.start, files, settings.collateral())
+    directory, collateral = settings.state_directory / STATE_FOLDER, settings.collateral()
+    handover = settings.handover(directory, collateral)
+    relay = BrokerRelay(settings.launcher, settings.start, StateFiles(directory), collateral, handover)
     uvicorn.run(
         build(settings, relay),
         host=settings.listen_host,

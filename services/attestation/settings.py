@@ -14,6 +14,8 @@ from common.untrusted.collateral_cache import COLLATERAL_FOLDER, CollateralCache
 from common.untrusted.collateral_service import DAY_SECONDS, CollateralLimits, CollateralService
 from common.untrusted.pcs_client import PcsClient
 from common.untrusted.settings import HostSettings
+from services.attestation.handover_files import HandoverFiles
+from services.attestation.handover_relay import HandoverPlan, Predecessor
 
 
 class AttestationSettings(HostSettings):
@@ -21,6 +23,8 @@ class AttestationSettings(HostSettings):
 
     `measured_files` lists the files of the release's enclaves, where it is published.
     `pcs_url`: a PCS or PCCS; without one, collateral is what was imported.
+    `predecessors`: builds whose broker may have sealed the state, to hand over to this one; `leave_behind`: even where
+    keys stay behind, because their parties' terms do not accept it.
     """
 
     state_directory: Path
@@ -37,6 +41,8 @@ class AttestationSettings(HostSettings):
     pcs_ca_file: Path | None = None
     collateral_refresh_seconds: int = DAY_SECONDS
     collateral_last_good_seconds: int = 14 * DAY_SECONDS
+    predecessors: tuple[Predecessor, ...] = ()
+    leave_behind: bool = False
 
     def collateral(self) -> CollateralService:
         """Cache and PCS, if there is one; only collateral under the roots of the trust settings is kept.
@@ -55,6 +61,13 @@ class AttestationSettings(HostSettings):
                 "format.message", expected="limits of collateral and trust settings", seen=cause
             ) from None
         return CollateralService(CollateralCache(self.state_directory / COLLATERAL_FOLDER, roots), source, limits)
+
+    def handover(self, directory: Path, collateral: CollateralService) -> HandoverPlan | None:
+        """From whom to take over, beside the state in `directory`."""
+        if not self.predecessors:
+            return None
+        files = HandoverFiles(directory)
+        return HandoverPlan(self.predecessors, self.release_file, files, collateral, self.leave_behind)
 
     @property
     def start(self) -> StartBroker:

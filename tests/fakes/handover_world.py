@@ -1,13 +1,12 @@
 """A broker and an heir of another build, with the host between them (side: library).
 
-Both cores run in this process behind their interfaces; the host's part (carry, drop, swap, kill, restore) is the test's.
+Both cores run in this process behind their interfaces. The host's part (carry, drop, swap, restore) is the test's.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from common.broker_verification import verify_broker
 from common.crypto.digests import sha256
 from common.identifiers import MrEnclave
 from common.messages.handover import AskHandover, GiveHandover, HandoverGiven, HandoverOffer, HeirAsked, TakeHandover
