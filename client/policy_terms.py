@@ -118,4 +118,4 @@ def wrap_policy(party: Party, policy: Signed) -> bytes:
     broker, plain = party.trust.broker, policy.encode()
     info = policy_info(party.identity.signing_key.party, policy.digest, broker.digest)
     classes = -(-len(plain) // TERMS_CLASS_BYTES)
-    return wrap(plain.ljust(classes * TERMS_CLASS_BYTES), broker.wrapping_public, info)
+    return wrap(plain.ljust(classes * TERMS_CLASS_BYTES), party.broker_key, info)

@@ -38,7 +38,7 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     "authenticity.query": ("operator", "check the route to the query enclave: a query or answer was changed"),
     "authenticity.sealed_state": (
         "operator",
-        "run the build that sealed the key broker's state, on its platform, or begin with an empty state directory",
+        "run the build that sealed the key broker's state, on its platform, or let it hand over (docs/runbook.md)",
     ),
     "authenticity.broker_reply": ("operator", "check the route to the attestation service: its reply is not signed"),
     "authenticity.log": (
@@ -155,7 +155,7 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     "conflict.state_directory": ("operator", "name a new or empty directory, or one that `cloister up` made"),
     "conflict.build": (
         "operator",
-        "check out the build that made this state (its keys are sealed to it), or begin anew: `cloister clean`",
+        "check out the build that made this state, or let it hand over: `cloister up --hand-over` (docs/runbook.md)",
     ),
     # -- unavailable
     "unavailable.frozen": ("operator", "let a witness confirm the key broker's log head (`cloister witness run`)"),

@@ -7,8 +7,9 @@ launcher settings, the witness's key. They lie in the state directory and last u
 from pathlib import Path
 
 from common.crypto.key_file import Identity
-from common.enclave.development import launcher_settings, make_development_release
-from common.identifiers import PartyKey
+from common.enclave.development import launcher_settings, make_development_release, read_development_release
+from common.identifiers import MrEnclave, PartyKey
+from deploy.embedded.earlier_builds import broker_of, predecessors
 from deploy.embedded.rabbitmq import amqp_url, rabbitmq_services
 from deploy.embedded.redis_server import redis_services, redis_url
 from deploy.embedded.specification import ServiceSpec, python_service
@@ -42,7 +43,14 @@ def whole_stack(state: StateDirectory) -> list[ServiceSpec]:
     witness = _witness(state)
     return [
         *brokers(state),
-        service("attestation", "services.attestation.app", witnesses=[witness], witness_quorum=1),
+        service(
+            "attestation",
+            "services.attestation.app",
+            witnesses=[witness],
+            witness_quorum=1,
+            predecessors=list(predecessors(state, _broker(state))),
+            leave_behind=state.leave_behind,
+        ),
         service("witness", "client.witness", identity=str(_witness_file(state)), poll_seconds=0.5),
         service("ingest", "services.ingest.app", open_enrolment=True),
         service("trainer", "services.trainer_enclave.worker", capacity=TRAINER_SLOTS),
@@ -65,6 +73,13 @@ def _make_installation(state: StateDirectory) -> dict[str, object]:
         "trust_settings_file": str(release / "trust_settings.json"),
         "operator_identity": str(_identity_file(state, "operator")),
     }
+
+
+def _broker(state: StateDirectory) -> MrEnclave:
+    release = read_development_release(state.root)
+    if release is None:
+        raise RuntimeError("an installation has a release")
+    return broker_of(release)
 
 
 def _identity_file(state: StateDirectory, name: str) -> Path:
