@@ -31,7 +31,8 @@ def start_stack(
 ) -> Iterator[Event]:
     """Start the stack and wait until all its services are ready; then publish its addresses. Ends with `StackSeen`.
 
-    With `tied` it stops when this process ends; the others: `EmbeddedStack.start`. Raises `ConflictError` where one is up, `UnavailableError`.
+    With `tied` it stops when this process ends; `hand_over` and `leave_behind` as `EmbeddedStack.start` has them.
+    Raises `ConflictError` where one is up, `UnavailableError`.
     """
     state, before = stack.state.root, read_development_release(stack.state.root)
     stack.start(tied=tied, hand_over=hand_over, leave_behind=leave_behind)

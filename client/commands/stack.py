@@ -13,9 +13,7 @@ from deploy.embedded.stack import EmbeddedStack
     "--hand-over", is_flag=True, help="After a change of code: let the older build's broker hand its state over."
 )
 @click.option(
-    "--leave-behind",
-    is_flag=True,
-    help="Then hand over even where terms do not name the new release; keys under them stay.",
+    "--leave-behind", is_flag=True, help="Hand over also where terms do not accept the new build: those keys stay."
 )
 @party_command("owner")
 def up(here: Surroundings, hand_over: bool, leave_behind: bool) -> None:

@@ -42,7 +42,7 @@ def find_snapshot(state: StateDirectory, measurement: MrEnclave) -> Path | None:
 
 
 def predecessors(state: StateDirectory, measurement: MrEnclave) -> Iterator[dict[str, str]]:
-    """Settings of the attestation service: builds that may have sealed its state, newest first, but not `measurement`."""
+    """Builds that may have sealed the state, newest first, as settings of the attestation service; not this one."""
     seen = {measurement}
     for path in earlier_releases(state.root):
         broker = broker_of(Signed.decode(path.read_bytes()))

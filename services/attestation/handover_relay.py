@@ -53,7 +53,7 @@ class HandoverPlan:
     leave_behind: bool = False
 
     def carry(self, giver: EnclaveRelay, heir: EnclaveRelay, giver_release: Path) -> TakeHandover:
-        """Have the giver hand over to the heir. Raises the refusal of either: then this is to be repeated as a whole."""
+        """Have the giver hand over to the heir. Raises the refusal of either: then all of it is to be repeated."""
         release = Signed.decode(self.release_file.read_bytes())
         offer = HandoverOffer.decode(giver.call("handover.offer", b""))
         ask = AskHandover(offer=offer, sealed_key=self.files.read_key(release.digest))

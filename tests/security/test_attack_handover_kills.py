@@ -83,7 +83,7 @@ class PackageOnDisk(StateOnDisk):
             yield blob
             number += 1
 
-    def replace(self, first: int, entries: Sequence[bytes], blobs: Iterable[bytes]) -> None:
+    def replace(self, first: int, entries: Sequence[bytes], blobs: Iterable[bytes]) -> None:  # noqa: ARG002
         with self._disk.call():
             self._disk.handover.begin_package()
         for blob in blobs:

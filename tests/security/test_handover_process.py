@@ -2,28 +2,23 @@
 kill -9 of either at each step: one of the two goes on, never both, never neither.
 """
 
-import os
 import shutil
-import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
 import pytest
 
 from client.witnessing import Witness
 from common.broker_verification import VerifiedBroker
 from common.crypto.key_file import Identity
-from common.door import Handler
 from common.enclave.development import make_development_release
 from common.enclave.roles import ROLES
 from common.errors import CloisterError
 from common.messages.broker_door import StartBroker
 from common.messages.release import Release
-from common.messages.signed import Signed
 from services.attestation.handover_files import HandoverFiles
 from services.attestation.handover_relay import HandoverPlan, Predecessor
 from services.attestation.relay import BrokerRelay
