@@ -5,6 +5,7 @@ from typing import Final
 from common.identifiers import ChallengeId, GrantId, RoleName
 from common.messages import attestation as a
 from common.messages import decision_log as d
+from common.messages import handover as h
 from common.messages.base import Message
 from common.messages.broker_door import OfferedCollateral, StartBroker
 from common.messages.collateral import CollateralMark
@@ -59,6 +60,8 @@ TOKEN_KEY: Final = a.TokenKey(broker=A, epoch=2, key=USER)
 GENESIS: Final = a.Genesis(
     signing_public=PARTY, wrapping_public=PUBLIC, witnesses=(USER,), witness_quorum=1, created=TIME
 )
+SUCCESSION: Final = a.Succession(handovers=1, wrapping_public=PUBLIC, predecessor=MEASURED, release=B)
+PACKAGE: Final = h.HandoverPackage(genesis=GENESIS, epoch=2, key=b"wrapped")
 PLACEMENT: Final = a.Placement(
     model_id=MODEL, manifest=B, launch=USER, report_data=WORD, grant_authorities=(PARTY,), release=C,
     trust_level="simulation", witnessed=True, not_after=TIME,
@@ -123,6 +126,9 @@ def reply_bodies() -> list[a.ReplyBody]:
     member = a.Member(role=TRAINER, slot=1, attempt=2, signing_public=USER, mr_enclave=MEASURED)
     return [
         a.BrokerDescription(genesis=GENESIS, evidence=EVIDENCE, frozen=True, boot_nonce=NONCE32),
+        a.BrokerDescription(
+            genesis=GENESIS, evidence=EVIDENCE, frozen=True, boot_nonce=NONCE32, succession=SUCCESSION
+        ),
         a.Registered(dataset_id=DATASET),
         a.OrderAccepted(job_id=JOB, trainers=2, trust_level="simulation"),
         a.Challenge(challenge_id=CHALLENGE, nonce=NONCE32, broker=A, subject=B, attempt=2, not_after=TIME),
@@ -154,6 +160,16 @@ def broker_messages() -> list[Message]:
                             answer_bytes=2048),
         StartBroker(witnesses=(USER,), witness_quorum=1),
         OfferedCollateral(request=b"a request", collateral=COLLATERAL),
+        h.AskHandover(
+            offer=h.HandoverOffer(challenge_id=CHALLENGE, nonce=NONCE32, genesis=GENESIS, epoch=2, not_after=TIME)
+        ),
+        h.HeirAsked(sealed_key=b"blob", binding=BINDING, evidence=EVIDENCE),
+        h.GiveHandover(challenge_id=CHALLENGE, binding=BINDING, evidence=EVIDENCE, release=SHORT, leave_behind=True),
+        h.HandoverGiven(package=PACKAGE, evidence=EVIDENCE),
+        h.TakeHandover(
+            given=h.HandoverGiven(package=PACKAGE, evidence=EVIDENCE), sealed_key=b"blob", release=SHORT,
+            collateral=COLLATERAL,
+        ),
     ]  # fmt: skip
 
 
@@ -188,6 +204,7 @@ def state_entries() -> list[Message]:
         r.RevokedGrantRecord(grant_id=GrantId.of(C), party=PARTY),
         r.RevokedReleaseRecord(release=B, document=sign(RELEASE_REVOCATION, KEY)),
         r.CollateralRecord(mark=MARK),
+        r.HandoverRecord(epoch=2, wrapping_public=PUBLIC, measurement=MEASURED, release=B),
     ]  # fmt: skip
     identity = r.IdentityRecord(genesis=GENESIS, signing_seed=b"blob", wrapping_seed=b"blob")
     return [
