@@ -84,7 +84,8 @@ def upload(party: Party, directory: Path, quorum: Quorum = NO_QUORUM) -> Iterato
     body = RegisterDataset(manifest=manifest, policy=wrap_policy(party, policy), data_key=data_key)
     link.ask(body, Registered)
     dataset_id = DatasetId.of(manifest.digest)
-    party.keep_document("policies", dataset_id, policy)
+    if party.document("policies", dataset_id) is None:  # else it is there again, under its newest version
+        party.keep_document("policies", dataset_id, policy)
     yield e.DatasetRegistered(dataset_id=dataset_id, policy=policy.digest, bytes_sent=sent)
 
 

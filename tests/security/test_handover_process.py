@@ -1,19 +1,24 @@
-"""Promise: the broker survives an upgrade. Two builds as real enclave processes, the host's relay between them, and
-kill -9 of either at each step: one of the two goes on, never both, never neither.
+"""Promise: the broker survives an upgrade. Two builds as real enclave processes, the host's relay between them, a
+witness that knows nothing of builds, and kill -9 of the heir while it takes over (every other point:
+test_attack_handover_kills).
 """
 
+import os
 import shutil
+import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
 
 from client.witnessing import Witness
 from common.broker_verification import VerifiedBroker
 from common.crypto.key_file import Identity
+from common.door import Handler
 from common.enclave.development import make_development_release
 from common.enclave.roles import ROLES
 from common.errors import CloisterError
@@ -66,13 +71,16 @@ class Host:
         self.identity = Identity.generate("witness", unsafe_simulation=True)
         self.start = StartBroker(witnesses=(self.identity.signing_key.party,), witness_quorum=1)
 
-    def relay(self, *, newer: bool, store: Path | None = None) -> BrokerRelay:
-        builds, store = self.builds, store or self.directory / "broker"
-        if not newer:
-            return BrokerRelay(builds.older_launcher, self.start, StateFiles(store))
+    def older(self, store: Path) -> BrokerRelay:
+        """The service of the older build."""
+        return BrokerRelay(self.builds.older_launcher, self.start, StateFiles(store))
+
+    def newer(self, store: Path) -> "KillingRelay":
+        """That of the newer one, which knows where the older one lies."""
+        builds = self.builds
         older = Predecessor(launcher=builds.older_launcher, release_file=builds.older_release)
         plan = HandoverPlan((older,), builds.newer_release, HandoverFiles(store))
-        return BrokerRelay(builds.newer_launcher, self.start, StateFiles(store), None, plan)
+        return KillingRelay(builds.newer_launcher, self.start, StateFiles(store), None, plan)
 
     @contextmanager
     def running(self, relay: BrokerRelay, *, newer: bool) -> Iterator[BrokerRelay]:
@@ -96,6 +104,25 @@ class Host:
                 witness.round()
             except CloisterError:
                 continue
+
+
+class KillingRelay(BrokerRelay):
+    """The heir is killed when it first reads the package."""
+
+    kills = 0
+
+    def _handlers(self) -> Mapping[str, Handler]:
+        handlers = dict(super()._handlers())
+        read = handlers["package.read"]
+
+        def kill_first(body: bytes) -> bytes:
+            if not self.kills:
+                self.kills += 1
+                (enclave,) = psutil.Process(self._launched[0].pid).children()
+                os.kill(enclave.pid, signal.SIGKILL)
+            return read(body)
+
+        return handlers | {"package.read": kill_first}
 
 
 class Served(Service):
@@ -132,25 +159,21 @@ def thawed(relay: BrokerRelay, installation: Installation) -> VerifiedBroker:
     return found[0]
 
 
-def live_once(host: Host) -> VerifiedBroker:
-    """The older build makes a state."""
-    with host.running(host.relay(newer=False), newer=False) as relay:
-        return thawed(relay, host.builds.older)
-
-
 def test_a_new_build_takes_over_as_the_same_broker_and_the_old_state_is_frozen(host: Host) -> None:
-    before = live_once(host)
-    kept = host.directory / "kept"
-    shutil.copytree(host.directory / "broker", kept)
-    with host.running(host.relay(newer=True), newer=True) as relay:
-        after = thawed(relay, host.builds.newer)
+    builds, store, kept = host.builds, host.directory / "broker", host.directory / "kept"
+    with host.running(host.older(store), newer=False) as relay:
+        before = thawed(relay, builds.older)
+    shutil.copytree(store, kept)
+    relay = host.newer(store)
+    with host.running(relay, newer=True):
+        after = thawed(relay, builds.newer)
+        assert (relay.kills, relay.older_release, relay.waits) == (1, None, None)
     assert after.genesis == before.genesis
     assert after.wrapping_public != before.wrapping_public
     assert after.head.size > before.head.size
-    with host.running(host.relay(newer=True), newer=True) as relay:
-        assert thawed(relay, host.builds.newer).wrapping_public == after.wrapping_public, "it reads its own state"
-    with host.running(host.relay(newer=False, store=kept), newer=False) as relay:
-        wait_until(lambda: relay.ready)
+    assert [path.name for path in store.iterdir() if path.name.startswith(("heir", ".package"))] == []
+    with host.running(host.older(kept), newer=False) as old:
+        wait_until(lambda: old.ready)
         for _ in range(20):
-            assert describe(relay, host.builds.older).description.frozen
+            assert describe(old, builds.older).description.frozen
             threading.Event().wait(0.02)

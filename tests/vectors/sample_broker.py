@@ -126,9 +126,7 @@ def reply_bodies() -> list[a.ReplyBody]:
     member = a.Member(role=TRAINER, slot=1, attempt=2, signing_public=USER, mr_enclave=MEASURED)
     return [
         a.BrokerDescription(genesis=GENESIS, evidence=EVIDENCE, frozen=True, boot_nonce=NONCE32),
-        a.BrokerDescription(
-            genesis=GENESIS, evidence=EVIDENCE, frozen=True, boot_nonce=NONCE32, succession=SUCCESSION
-        ),
+        a.BrokerDescription(genesis=GENESIS, evidence=EVIDENCE, frozen=True, boot_nonce=NONCE32, succession=SUCCESSION),
         a.Registered(dataset_id=DATASET),
         a.OrderAccepted(job_id=JOB, trainers=2, trust_level="simulation"),
         a.Challenge(challenge_id=CHALLENGE, nonce=NONCE32, broker=A, subject=B, attempt=2, not_after=TIME),
