@@ -23,4 +23,8 @@ its state. Sends: signed replies; keys wrapped to one launch each.
     records, state  enclave  what is remembered, sealed and chained;  decision_log: its Merkle log
     log_subjects    enclave  what an entry says;  refusal_log: which refusals enter it;  attribution: whom one concerns
     state_anchor    enclave  frozen until the witnesses say that the state is the newest
+    handover        enclave  the state goes to a broker of another build;  handover_terms: whose keys go along
+    *_package       enclave  what leaves, sealed to the heir;  inheritance: the heir's side
+    door_stores     enclave  how state and package reach the host
+    handover_relay  host     carries it between two doors;  handover_files: what the host keeps of it
 """

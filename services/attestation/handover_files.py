@@ -10,6 +10,7 @@ package need not last: a broker that has handed over gives it again.
 import os
 from pathlib import Path
 
+from common.door import Handler
 from common.errors import UnavailableError
 from common.identifiers import Digest
 from services.attestation.record_file import BLOB, RecordFile
@@ -41,15 +42,25 @@ class HandoverFiles:
         finally:
             os.close(descriptor)
 
-    def begin_package(self) -> None:
+    def handlers(self) -> dict[str, Handler]:
+        """What either enclave asks of its host."""
+        return {
+            "package.begin": lambda _: self.begin_package(),
+            "package.add": self.add_to_package,
+            "package.read": self.read_package,
+        }
+
+    def begin_package(self) -> bytes:
         """Forget an earlier package."""
         self._package = RecordFile.create(self._directory / ".package")
+        return b""
 
-    def add_to_package(self, blob: bytes) -> None:
+    def add_to_package(self, blob: bytes) -> bytes:
         """One more blob of the package that was begun."""
         if self._package is None:
             raise UnavailableError("unavailable.store", expected="a package that was begun")
         self._package.append((BLOB, blob))
+        return b""
 
     def read_package(self, body: bytes) -> bytes:
         """Blob of this number (8 bytes); nothing behind the last."""

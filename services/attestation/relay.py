@@ -26,7 +26,6 @@ from common.messages.evidence import DcapQuote
 from common.messages.handover import TakeHandover
 from common.untrusted.collateral_service import CollateralService
 from common.untrusted.relay import EnclaveRelay
-from services.attestation.handover_files import HandoverFiles
 from services.attestation.handover_relay import HandoverPlan, Predecessor
 from services.attestation.log_store import LogStore
 from services.attestation.state_door import parse_append, parse_begin, parse_number
@@ -193,7 +192,7 @@ class BrokerRelay:
             "state.begin": _silent(lambda body: self._files.begin(*parse_begin(body))),
             "state.add": _silent(self._files.add),
             "state.commit": _silent(lambda _: self._files.commit()),
-        } | ({} if self._handover is None else _package_handlers(self._handover.files))
+        } | ({} if self._handover is None else self._handover.files.handlers())
 
 
 def collateral_needed(raw: bytes) -> CollateralName | None:
@@ -205,14 +204,6 @@ def collateral_needed(raw: bytes) -> CollateralName | None:
     except Refusal:
         pass  # the enclave says what is wrong with it
     return None
-
-
-def _package_handlers(files: HandoverFiles) -> dict[str, Handler]:
-    return {
-        "package.begin": _silent(lambda _: files.begin_package()),
-        "package.add": _silent(files.add_to_package),
-        "package.read": files.read_package,
-    }
 
 
 def _silent(store: Callable[[bytes], None]) -> Handler:
