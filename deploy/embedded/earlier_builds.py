@@ -32,13 +32,14 @@ def find_snapshot(state: StateDirectory, measurement: MrEnclave) -> Path | None:
     """The files of the broker that measures so, in this environment; None when they are gone or were touched."""
     snapshots = state.root / "snapshots"
     environment = Environment.current().digest(snapshots / "environment.cache")
-    for place in sorted(snapshots.glob("[0-9a-f]" * 8 + "*")):
-        if (
-            len(place.name) == _DIGEST_CHARS
-            and mr_enclave_of(read_snapshot(place), _BROKER, environment) == measurement
-        ):
-            return place
-    return None
+    places = (place for place in sorted(snapshots.glob("[0-9a-f]*")) if len(place.name) == _DIGEST_CHARS)
+    return next((one for one in places if mr_enclave_of(read_snapshot(one), _BROKER, environment) == measurement), None)
+
+
+def can_be_run(state: StateDirectory, newest: MrEnclave) -> bool:
+    """Whether the newest build's broker, or that of one before it (the newest may never have started), is there."""
+    before = (broker_of(Signed.decode(path.read_bytes())) for path in earlier_releases(state.root))
+    return any(find_snapshot(state, one) is not None for one in (newest, *before))
 
 
 def predecessors(state: StateDirectory, measurement: MrEnclave) -> Iterator[dict[str, str]]:

@@ -156,7 +156,7 @@ class BrokerRelay:
         giver = self._launch(predecessor.launcher)
         try:
             giver.call("start", self._start.encode(), seconds=START_SECONDS)
-        except (Refusal, PeerClosedError):
+        except (Refusal, PeerClosedError, TimeoutError):
             giver.stop()
             self._gone.clear()
             return False
