@@ -6,15 +6,17 @@ from typing import Any
 import pytest
 
 from common.broker_verification import verify_broker
-from common.errors import AppraisalError, AuthenticityError, ConflictError, PolicyError
+from common.errors import AppraisalError, AuthenticityError, ConflictError, FormatError, PolicyError
 from common.identifiers import Fmspc, JobId
 from common.messages.attestation import BrokerRequest, DescribeBroker, Registered
 from common.messages.decision_log import LogEntry
+from common.messages.evidence import DcapQuote
 from common.messages.release import Release
 from common.messages.signed import Signed, sign
 from common.messages.tcb_terms import TcbTerms
-from tests.fakes.broker_world import MEASUREMENTS, QUERY, TRAINER, BrokerWorld, SealedBundle, SealedData
+from tests.fakes.broker_world import MEASUREMENTS, QUERY, TRAINER, BrokerWorld, MemoryStore, SealedBundle, SealedData
 from tests.fakes.handover_world import HEIR, Heir
+from tests.unit.client.test_broker import BareRuntime
 
 
 @pytest.fixture
@@ -150,6 +152,19 @@ def test_a_policy_version_is_not_undone_by_bringing_the_key_again(heir: Heir) ->
     heir.succeed(leave_behind=True)
     world.channel().ask(world.dataset_registration(data), Registered)
     assert world.context.dataset(data.dataset_id).policy_document.digest == newest.digest
+
+
+def test_the_host_brings_collateral_for_quotes_that_carry_none(heir: Heir) -> None:
+    """As hardware makes them; without it both sides refuse."""
+    world, collateral = heir.world, heir.world.platform.collateral()
+    heir.runtime = BareRuntime(world.platform, HEIR, world.trust)
+    with pytest.raises(FormatError, match=r"format\.collateral"):
+        heir.give()
+    given = heir.give(collateral=collateral)
+    given = given.model_copy(update={"evidence": DcapQuote(quote=given.evidence.quote)})
+    with pytest.raises(FormatError, match=r"format\.collateral"):
+        heir.take(given, MemoryStore())
+    assert heir.take(given, collateral=collateral).genesis == world.genesis
 
 
 def test_it_may_be_handed_on_and_back(heir: Heir) -> None:

@@ -29,6 +29,15 @@ def test_a_file_that_others_may_read_is_refused(tmp_path: Path) -> None:
     assert "0600" in str(refusal.value.expected)
 
 
+def test_only_where_earlier_builds_are_named_is_there_a_handover(tmp_path: Path) -> None:
+    assert read(tmp_path).handover(tmp_path, read(tmp_path).collateral()) is None
+    settings = read(tmp_path, predecessors=[{"launcher": "/l0", "release_file": "/r0"}], state_directory=str(tmp_path))
+    plan = settings.handover(tmp_path, settings.collateral())
+    assert plan is not None
+    assert (plan.predecessors[0].launcher, plan.release_file) == (Path("/l0"), Path("/r"))
+    assert not plan.leave_behind
+
+
 def test_a_broker_is_started_with_its_witnesses(tmp_path: Path) -> None:
     start = read(tmp_path).start
     assert (start.witnesses, start.witness_quorum) == ((WITNESS,), 1)
