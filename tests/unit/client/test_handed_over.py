@@ -55,6 +55,16 @@ def test_it_follows_to_a_release_that_it_pins_and_to_no_other(heir: Heir, operat
     assert party.broker_key == world.wrapping_public != before
 
 
+def test_with_another_broker_the_key_is_forgotten(heir: Heir, operator: Operator, party: Party, tmp_path: Path) -> None:
+    heir.succeed()
+    pin(party, operator, heir.release)
+    BrokerLink(party).verify()
+    other = BrokerWorld(tmp_path / "other")
+    trust = party.trust.model_copy(update={"broker": other.genesis})
+    party.pin(trust)
+    assert party.broker_key == other.genesis.wrapping_public
+
+
 def test_what_it_wraps_opens_in_the_heir_alone(heir: Heir, operator: Operator, party: Party) -> None:
     world, old = heir.world, heir.world.context
     heir.succeed()

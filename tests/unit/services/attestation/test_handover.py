@@ -8,6 +8,7 @@ import pytest
 from common.broker_verification import verify_broker
 from common.errors import AppraisalError, AuthenticityError, ConflictError, FormatError, PolicyError
 from common.identifiers import Fmspc, JobId
+from common.key_retrieval import renew_lease
 from common.messages.attestation import BrokerRequest, DescribeBroker, Registered
 from common.messages.decision_log import LogEntry
 from common.messages.evidence import DcapQuote
@@ -131,6 +132,21 @@ def test_a_key_stays_behind_where_terms_do_not_accept_and_its_owner_brings_it_ag
     world.channel(data.owner).ask(world.dataset_registration(data), Registered)
     ring = world.context.keys_of(world.context.dataset(data.dataset_id))
     assert ring["data"] == data.key
+
+
+def test_enclaves_that_run_with_a_key_that_stayed_get_no_lease_and_no_answers(heir: Heir) -> None:
+    world = heir.world
+    data, bundle = world.register_data(), world.register_bundle()
+    made = world.start_job(data, bundle)
+    grant = world.grant(world.finish(made))
+    serving, training = world.launch(QUERY, made), world.launch(TRAINER, world.start_job(data, bundle))
+    heir.succeed(leave_behind=True)
+    with pytest.raises(PolicyError, match=r"policy\.handover"):
+        world.draw(serving, grant)
+    with pytest.raises(PolicyError, match=r"policy\.handover"):
+        renew_lease(world.runtime("query"), world.channel(), serving)
+    with pytest.raises(PolicyError, match=r"policy\.handover"):
+        renew_lease(world.runtime("trainer"), world.channel(), training)
 
 
 def test_a_revoked_key_that_stayed_behind_is_not_brought_again(heir: Heir) -> None:
