@@ -1,7 +1,8 @@
 """The key broker as a party sees it: verified on this machine before any key is wrapped to it (side: owner).
 
 A quote is asked for over a fresh nonce and appraised against the pinned release (common/broker_verification); the
-genesis must be the pinned one, and log heads never go backwards, from one command to the next.
+genesis must be the pinned one, and log heads never go backwards, from one command to the next. Keys are wrapped to the
+key that was quoted: a broker of a later build (which must be of the release that is pinned) has another.
 """
 
 import secrets
@@ -90,6 +91,7 @@ class BrokerLink:
         require_not_older(verified.head, self._party.log_head)
         self._party.remember_collateral(verified.collateral)
         self._party.remember_head(verified.head)
+        self._party.remember_broker_key(verified.wrapping_public)
         self._channel.head = verified.head
         return QuoteVerified(
             role="broker", measurement=verified.claims.measurement, trust_level=verified.claims.trust_level

@@ -138,9 +138,22 @@ class Party:
         """Trust this from now on. A log head of another broker is forgotten with it."""
         before = self._read("trust.json")
         if before is not None and PinnedTrust.decode(before).broker.digest != trust.broker.digest:
-            for name in ("head.json", "audit.json"):
+            for name in ("head.json", "audit.json", "wrapping.key"):
                 (self.directory / name).unlink(missing_ok=True)
         self._write("trust.json", trust.encode())
+
+    @property
+    def broker_key(self) -> bytes:
+        """What is wrapped for the broker is wrapped to this: the key that it quoted last.
+
+        It is another than its genesis' since it was handed over to another build (services/attestation/handover).
+        """
+        return self._read("wrapping.key") or self.trust.broker.wrapping_public
+
+    def remember_broker_key(self, wrapping_public: bytes) -> None:
+        """Store the key of the pinned broker as its verified quote bound it."""
+        if wrapping_public != self.broker_key:
+            self._write("wrapping.key", wrapping_public)
 
     @property
     def log_head(self) -> LogHead | None:

@@ -28,6 +28,7 @@ def entry_details(entry: LogEntry) -> Iterator[str]:
         ("launch", subjects.launch),
         ("evidence (SHA-256 of the quote)", subjects.evidence),
         ("measurement", subjects.measurement),
+        ("successor", subjects.heir),
         ("release", subjects.release),
         ("came from broker", subjects.predecessor),
     ):

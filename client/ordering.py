@@ -82,9 +82,7 @@ def make_order(party: Party, training: Training, schedule: Schedule) -> Signed:
         schedule=schedule,
         not_after=int(time.time()) + ORDER_SECONDS,
         secret=wrap(
-            secret.encode(),
-            trust.broker.wrapping_public,
-            order_secret_info(nonce, own.party, trust.broker.signing_public),
+            secret.encode(), party.broker_key, order_secret_info(nonce, own.party, trust.broker.signing_public)
         ),
     )
     return sign(order, own)

@@ -82,9 +82,7 @@ def upload(party: Party, directory: Path, quorum: Quorum = NO_QUORUM) -> Iterato
     make_known(party)
     ring = KeyRing({DATA_KEY: party.object_key(reference.root)})
     broker, own = party.trust.broker, party.identity.signing_key.party
-    data_key = wrap_ring(
-        ring, broker.wrapping_public, data_key_info(manifest.digest, own, policy.digest, broker.digest)
-    )
+    data_key = wrap_ring(ring, party.broker_key, data_key_info(manifest.digest, own, policy.digest, broker.digest))
     body = RegisterDataset(manifest=manifest, policy=wrap_policy(party, policy), data_key=data_key)
     link.ask(body, Registered)
     dataset_id = DatasetId.of(manifest.digest)

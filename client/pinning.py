@@ -54,12 +54,18 @@ def pin(
         party.remember_collateral(broker.collateral)
         require_not_older(broker.head, party.log_head)
         party.remember_head(broker.head)
+        party.remember_broker_key(broker.wrapping_public)
         IngestService(endpoints, party).enrol()
         yield from bind_if_awake(party)
     if not broker.genesis.witness_quorum:
         yield Noted(
             text="This broker has no witness: revocations, budgets and single-use orders hold only until it restarts.",
             warning=True,
+        )
+    succession = broker.description.succession
+    if succession is not None:
+        yield Noted(
+            text=f"This broker took over from one that measured {succession.predecessor} (`cloister audit show`)."
         )
     yield _pinned(trust, release, claims.trust_level, stored=stored)
 

@@ -172,4 +172,4 @@ def wrap_policy(party: Party, policy: Signed) -> bytes:
     broker, plain = party.trust.broker, policy.encode()
     info = policy_info(_named_party(policy), policy.digest, broker.digest)
     classes = -(-len(plain) // TERMS_CLASS_BYTES)
-    return wrap(plain.ljust(classes * TERMS_CLASS_BYTES), broker.wrapping_public, info)
+    return wrap(plain.ljust(classes * TERMS_CLASS_BYTES), party.broker_key, info)

@@ -76,7 +76,7 @@ def _registration(party: Party, reference: ObjectRef, terms: Signed, publication
         publication=publication,
         terms=wrap_policy(party, terms),
         bundle_key=wrap_ring(
-            ring, broker.wrapping_public, bundle_key_info(publication.digest, own, terms.digest, broker.digest)
+            ring, party.broker_key, bundle_key_info(publication.digest, own, terms.digest, broker.digest)
         ),
     )
 

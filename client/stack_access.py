@@ -15,6 +15,7 @@ from client.events import Event, Noted, StackSeen
 from client.http_client import ServiceClient
 from common.enclave.development import read_development_release
 from common.enclave.trust_settings import TrustSettings
+from common.errors import NotFoundError
 from deploy.embedded.stack import EmbeddedStack
 from deploy.embedded.state import write_private
 from deploy.embedded.status import StackStatus
@@ -25,13 +26,16 @@ _CARRIERS: Final = ("attestation", "ingest", "paramserver", "query")
 """The processes that count what goes through them and through store and brokers."""
 
 
-def start_stack(stack: EmbeddedStack, *, tied: bool) -> Iterator[Event]:
+def start_stack(
+    stack: EmbeddedStack, *, tied: bool, hand_over: bool = False, leave_behind: bool = False
+) -> Iterator[Event]:
     """Start the stack and wait until all its services are ready; then publish its addresses. Ends with `StackSeen`.
 
-    With `tied` it stops when this process ends. Raises `ConflictError` where one is up, `UnavailableError`.
+    With `tied` it stops when this process ends; `hand_over` and `leave_behind` as `EmbeddedStack.start` has them.
+    Raises `ConflictError` where one is up, `UnavailableError`.
     """
     state, before = stack.state.root, read_development_release(stack.state.root)
-    stack.start(tied=tied)
+    stack.start(tied=tied, hand_over=hand_over, leave_behind=leave_behind)
     for status in stack.watch_ready():
         if status.state == "ready":
             write_private(state / ENDPOINTS_FILE, endpoints_of(status).encode())
@@ -41,6 +45,19 @@ def start_stack(stack: EmbeddedStack, *, tied: bool) -> Iterator[Event]:
         yield Noted(
             text=f"the enclaves' code has changed: release {release.digest} was measured and signed anew; pin it"
         )
+    if hand_over and release is not None and _older_broker_serves(read_endpoints(state)):
+        yield Noted(
+            text=f"the older build's broker serves until all terms name release {release.digest}; then it hands over",
+            warning=True,
+        )
+
+
+def _older_broker_serves(endpoints: Endpoints) -> bool:
+    try:
+        ServiceClient(endpoints.attestation).get("/v1/release/next")
+    except NotFoundError:
+        return False
+    return True
 
 
 def stack_seen(state: Path, status: StackStatus) -> StackSeen:

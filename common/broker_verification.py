@@ -6,7 +6,8 @@ Pure: reply bytes, request bytes, pins and a time in; the verified broker out, o
   (2) the quote is authentic under an allowed root;
   (3) its trust level is not below the floor;
   (4) its measurement is the release's for the role `broker`, debug bit clear;
-  (5) all 64 bytes of its report data bind the request's nonce, this genesis, its two keys and the log's epoch.
+  (5) all 64 bytes of its report data bind the request's nonce, this genesis, its two keys and the log's epoch. After a
+      handover (services/attestation/handover) the wrapping key is another than the genesis': the quoted one counts.
 
 What the caller must still do: compare the genesis with the one that it has pinned, and log head and collateral with the
 newest that it has seen (`common/broker_channel.require_not_older`, `common/dcap/collateral_memory`).
@@ -29,6 +30,8 @@ from common.messages.attestation import (
     LaunchBinding,
     LogHead,
     Refused,
+    Succession,
+    current_wrapping_key,
 )
 from common.messages.evidence import Collateral, TrustLevel
 from common.messages.release import Release
@@ -52,8 +55,13 @@ class VerifiedBroker:
         """The record that owners pin."""
         return self.description.genesis
 
+    @property
+    def wrapping_public(self) -> bytes:
+        """What keys are to be wrapped to."""
+        return self.description.wrapping_public
 
-def broker_binding(genesis: Genesis, nonce: bytes, epoch: int) -> LaunchBinding:
+
+def broker_binding(genesis: Genesis, nonce: bytes, epoch: int, succession: Succession | None = None) -> LaunchBinding:
     """What the broker's own quote binds: its attempt is the log's epoch, its subject none."""
     return LaunchBinding(
         nonce=nonce,
@@ -62,7 +70,7 @@ def broker_binding(genesis: Genesis, nonce: bytes, epoch: int) -> LaunchBinding:
         subject=NO_SUBJECT,
         slot=0,
         attempt=epoch,
-        wrapping_public=genesis.wrapping_public,
+        wrapping_public=current_wrapping_key(genesis, succession),
         signing_public=genesis.signing_public,
     )
 
@@ -94,5 +102,6 @@ def verify_broker(
     claims = verify_quote(evidence, trust.allowed_roots, now)  # (2)
     require_trust_level(claims.trust_level, floor)  # (3)
     appraise(claims, release.reference(BROKER_ROLE, claims.trust_level), now)  # (4)
-    require_report_data(claims, broker_binding(unverified.genesis, reply.nonce, reply.head.epoch).report_data())  # (5)
+    binding = broker_binding(unverified.genesis, reply.nonce, reply.head.epoch, unverified.succession)
+    require_report_data(claims, binding.report_data())  # (5)
     return VerifiedBroker(unverified, claims, reply.head, reply.time, evidence.collateral)

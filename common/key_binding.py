@@ -9,6 +9,7 @@ from common.crypto.labels import (
     WRAP_BUNDLE_KEY,
     WRAP_DATA_KEY,
     WRAP_GIVEN_SHARE,
+    WRAP_HANDOVER,
     WRAP_HELD_SHARE,
     WRAP_KEY_GRANT,
     WRAP_LEDGER,
@@ -43,6 +44,11 @@ def order_secret_info(nonce: bytes, owner: PartyKey, broker: PartyKey) -> bytes:
 def key_grant_info(report_data: bytes) -> bytes:
     """Keys for one launch: the 64 bytes that its quote bound."""
     return transcript(WRAP_KEY_GRANT, report_data)
+
+
+def handover_info(broker: Digest, heir: bytes) -> bytes:
+    """The key of a broker's state at its handover: broker genesis, the heir's wrapping key (1216 bytes)."""
+    return transcript(WRAP_HANDOVER, broker.raw(), heir)
 
 
 def report_info(order: Digest, owner: PartyKey, sequence: int) -> bytes:

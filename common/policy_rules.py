@@ -99,6 +99,13 @@ def require_release_kept(policy: DataPolicy, release: Digest) -> None:
         raise PolicyError("policy.release", expected="a release that the owner has not revoked", seen=release)
 
 
+def require_release_accepted(terms: DataPolicy | BundleTerms, release: Digest) -> None:
+    """These terms name the release, for a broker that is to hold their keys."""
+    _require_release(terms, release)
+    if isinstance(terms, DataPolicy):
+        require_release_kept(terms, release)
+
+
 def require_terms_unexpired(terms: BundleTerms, at: int) -> None:
     """The provider's terms are valid now."""
     if at > terms.not_after:

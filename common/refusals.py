@@ -42,7 +42,7 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     "authenticity.query": ("operator", "check the route to the query enclave: a query or answer was changed"),
     "authenticity.sealed_state": (
         "operator",
-        "run the build that sealed the key broker's state, on its platform, or begin with an empty state directory",
+        "run the build that sealed the key broker's state, on its platform, or let it hand over (docs/runbook.md)",
     ),
     "authenticity.tpm": ("operator", "use the TPM and the counter that the key broker's genesis record names"),
     "authenticity.broker_reply": ("operator", "check the route to the attestation service: its reply is not signed"),
@@ -92,6 +92,7 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     "appraisal.binding": ("operator", "let the enclave attest anew: the quote belongs to another launch or slot"),
     "appraisal.placement": ("operator", "place the model that the grant names in this query enclave"),
     "appraisal.release": ("operator", "publish a release signed by enough pinned release keys"),
+    "appraisal.downgrade": ("operator", "hand over to a build whose security version (ISVSVN) is not lower"),
     "appraisal.manifest": ("operator", "return the manifest of the model that this order's job has sealed"),
     "appraisal.pin": ("sender", "compare fingerprints with the party that gave you the expected one, then pin anew"),
     "appraisal.own_build": ("operator", "publish a release of the code that the owner has checked out"),
@@ -136,6 +137,10 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
         "look at `cloister owner ledger DATASET`, and allow more bits in the policy if that is right",
     ),
     "policy.revoked": ("owner", "upload, publish, order or grant anew: this was ended for good"),
+    "policy.handover": (
+        "owner",
+        "pin the new release, then upload, publish or order anew: the terms did not accept it, so this key stayed",
+    ),
     "policy.grant": ("owner", "grant the user access with `cloister owner grant`"),
     "policy.budget": ("owner", "grant more answers with `cloister owner grant`"),
     "policy.provider_terms": (
@@ -176,7 +181,7 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     ),
     "not_found.recovery": (
         "operator",
-        "name a data set whose policy names recovery holders, and the old broker's state directory in `predecessor`",
+        "name a data set whose policy names recovery holders, and the old broker's state directory in `recover_from`",
     ),
     "not_found.role": ("operator", "start one of the roles of common/enclave/roles.py"),
     "conflict.object": ("sender", "upload the bytes that the manifest states"),
@@ -196,11 +201,19 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     ),
     "conflict.placement": ("operator", "nothing: this launch serves a model already"),
     "conflict.job_state": ("owner", "look at the job with `cloister owner watch`: its state does not allow this"),
+    "conflict.handed_over": (
+        "operator",
+        "start the build to which this key broker has handed over, on its newest state",
+    ),
+    "conflict.handover_terms": (
+        "operator",
+        "let owners and providers name the new release in their terms, or hand over with `--leave-behind`",
+    ),
     "conflict.stack_up": ("operator", "use the stack that is up, or stop it with `cloister down`"),
     "conflict.state_directory": ("operator", "name a new or empty directory, or one that `cloister up` made"),
     "conflict.build": (
         "operator",
-        "check out the build that made this state (its keys are sealed to it), or begin anew: `cloister clean`",
+        "check out the build that made this state, or let it hand over: `cloister up --hand-over` (docs/runbook.md)",
     ),
     # -- unavailable
     "unavailable.frozen": ("operator", "let a witness confirm the key broker's log head (`cloister witness run`)"),

@@ -9,10 +9,17 @@ from deploy.embedded.stack import EmbeddedStack
 
 
 @click.command()
+@click.option(
+    "--hand-over", is_flag=True, help="After a change of code: let the older build's broker hand its state over."
+)
+@click.option(
+    "--leave-behind", is_flag=True, help="Hand over also where terms do not accept the new build: those keys stay."
+)
 @party_command("owner")
-def up(here: Surroundings) -> None:
+def up(here: Surroundings, hand_over: bool, leave_behind: bool) -> None:
     """Start all services on this machine and wait until they are ready."""
-    here.run(start_stack(EmbeddedStack(here.state), tied=False))
+    stack, hand_over = EmbeddedStack(here.state), hand_over or leave_behind
+    here.run(start_stack(stack, tied=False, hand_over=hand_over, leave_behind=leave_behind))
 
 
 @click.command()

@@ -14,6 +14,7 @@ SESSION_OPEN: Final = b"cloister/v1/session-open"
 # digests over transcript(label, ...)
 REPORT_DATA: Final = b"cloister/v1/report-data"
 BROKER_GENESIS: Final = b"cloister/v1/broker-genesis"
+HANDOVER_HEIR: Final = b"cloister/v1/handover-heir"
 LOG_LEAF: Final = b"cloister/v1/log-leaf"
 LOG_TAG: Final = b"cloister/v1/log-tag"
 PINNED_TRUST: Final = b"cloister/v1/pinned-trust"
@@ -35,6 +36,7 @@ WRAP_REFUSAL_DETAIL: Final = b"cloister/v1/wrap/refusal-detail"
 WRAP_LEDGER: Final = b"cloister/v1/wrap/ledger"
 WRAP_HELD_SHARE: Final = b"cloister/v1/wrap/held-share"
 WRAP_GIVEN_SHARE: Final = b"cloister/v1/wrap/given-share"
+WRAP_HANDOVER: Final = b"cloister/v1/wrap/handover"
 
 # AEAD keys = HKDF(parent, label, context)
 STREAM_KEY: Final = b"cloister/v1/stream-key"

@@ -33,6 +33,7 @@ _V5_BODIES: Final = {2: 584, 3: 648}
 """Body type -> size: TD 1.0 report, TD 1.5 report."""
 
 _SGX_ATTRIBUTES_AT: Final = 48
+_ISV_SVN_AT: Final = 258
 _TD_ATTRIBUTES_AT: Final = 120
 _P256_BYTES: Final = 64
 """A signature, or a public key."""
@@ -60,6 +61,11 @@ class UnverifiedQuote:
         if self.tee == "sgx":
             return bool(self.body[_SGX_ATTRIBUTES_AT] & SGX_FLAGS_DEBUG)
         return bool(self.td_attributes & _TD_ATTRIBUTES_DEBUG)
+
+    @property
+    def isv_svn(self) -> int | None:
+        """ISVSVN, the security version of an SGX enclave; a trust domain has none."""
+        return _integer(self.body, _ISV_SVN_AT, 2) if self.tee == "sgx" else None
 
     @property
     def td_attributes(self) -> int:

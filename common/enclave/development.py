@@ -32,6 +32,7 @@ from common.messages.reference_values import ReferenceValue, SgxReferenceValue
 from common.messages.release import Release
 from common.messages.signed import Signed, sign
 
+_EARLIER: Final = "earlier"
 CODE_ROOT: Final = Path(__file__).parents[2]
 """This checkout."""
 
@@ -79,6 +80,8 @@ def make_development_release(
     stored = read_development_release(state)
     if stored is not None and Release.decode(stored.payload).measurements == measurements:
         return stored
+    if stored is not None:
+        _write(place / _EARLIER / f"{stored.digest}.json", stored.encode())
     release = Release(name="development", tag="0", created=int(time.time()), measurements=measurements)
     signed = sign(release, _release_identity(state).signing_key)
     _write(place / "release.json", signed.encode())
@@ -89,6 +92,11 @@ def read_development_release(state: Path) -> Signed | None:
     """The stored release, unverified; none if there is none."""
     path = state / "release" / "release.json"
     return Signed.decode(path.read_bytes()) if path.exists() else None
+
+
+def earlier_releases(state: Path) -> list[Path]:
+    """Releases of before, unverified, the newest first."""
+    return sorted((state / "release" / _EARLIER).glob("*.json"), key=lambda path: -path.stat().st_mtime_ns)
 
 
 def _list_roles(state: Path, specs: Collection[RoleSpec], code_root: Path) -> MeasuredFiles:

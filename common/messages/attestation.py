@@ -97,6 +97,19 @@ class Genesis(Message):
         return sha256(transcript(BROKER_GENESIS, self.encode()))
 
 
+class Succession(Message):
+    """A broker that runs on in another enclave than the one that it was born in (common/messages/handover).
+
+    It keeps its genesis, signing key and log. Its wrapping key is new, so what was wrapped to an earlier enclave opens
+    only there. `predecessor` measured the enclave that handed over last, `release` names the one it accepted then.
+    """
+
+    handovers: Annotated[int, Field(ge=1, le=1 << 20)]
+    wrapping_public: PublicKey
+    predecessor: MrEnclave
+    release: Digest
+
+
 class LogHead(Message):
     """Head of the broker's append-only log of decisions (RFC 9162 Merkle root), in one epoch of its life.
 
@@ -106,6 +119,11 @@ class LogHead(Message):
     size: Count
     root: Digest
     epoch: Count
+
+
+def current_wrapping_key(genesis: Genesis, succession: Succession | None) -> bytes:
+    """The broker's public wrapping key: that of its birth, or of its last handover."""
+    return genesis.wrapping_public if succession is None else succession.wrapping_public
 
 
 # -- requests to the broker (body of BrokerRequest) -------------------------------------------------------------------
@@ -339,6 +357,7 @@ class BrokerRequest(Message):
 class BrokerDescription(Message):
     """The broker's genesis, freshness and fresh quote. The quote binds (role broker, NO_SUBJECT, slot 0, attempt =
     epoch, the request's nonce, its two keys). While `frozen`, nothing is released; `boot_nonce` is for the witnesses.
+    After a handover its wrapping key is the one of `succession`, else the genesis'.
     """
 
     type: Literal["broker-description"] = "broker-description"
@@ -346,6 +365,12 @@ class BrokerDescription(Message):
     evidence: Evidence
     frozen: bool
     boot_nonce: Nonce
+    succession: Succession | None = None
+
+    @property
+    def wrapping_public(self) -> bytes:
+        """What keys, policies and orders are wrapped to now."""
+        return current_wrapping_key(self.genesis, self.succession)
 
 
 class Registered(Message):

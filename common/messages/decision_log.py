@@ -32,6 +32,7 @@ DecisionName = Literal[
     "recover-identity",
     "witness-peer",
     "recover-dataset",
+    "handover",
 ]
 """`renew-lease` is refused, or recorded where nothing else told the witnesses since the launch's last lease."""
 Outcome = Literal["recorded", "released", "revoked", "refused"]
@@ -53,6 +54,7 @@ class LogSubjects(Message):
     SHA-256 of the quote. `measurement` is that of a verified quote: a refused launch has none. `policies` and `terms`
     are the versions in force. `predecessor` is the genesis digest of a broker that is over, `continues` the newest head
     of its log that its witnesses know.
+    are the versions in force. Of a handover, `measurement` is the broker's own, `heir` that of its successor.
     """
 
     parties: Annotated[tuple[PartyKey, ...], Field(max_length=72)] = ()
@@ -77,6 +79,7 @@ class LogSubjects(Message):
     boot_nonce: Hash | None = None
     predecessor: Digest | None = None
     continues: LogHead | None = None
+    heir: MrEnclave | None = None
 
 
 class LogEntry(Message):

@@ -57,10 +57,12 @@ class EmbeddedStack:
         """Whether this object started what runs; false where nothing was started, or another start was faster."""
         return self._guardian is not None and self._guardian.poll() != EXIT_ALREADY_UP
 
-    def start(self, *, tied: bool = False) -> None:
+    def start(self, *, tied: bool = False, hand_over: bool = False, leave_behind: bool = False) -> None:
         """Start it in the background and return at once.
 
-        With `tied` it stops when this process ends, however it ends, unless `untie` was called before.
+        With `tied` it stops when this process ends, however it ends, unless `untie` was called before. With `hand_over`
+        a key broker of another build hands its state over to this one, with `leave_behind` even without the keys of
+        parties whose terms do not accept this build's release.
         Raises `ConflictError` (conflict.stack_up, conflict.state_directory) and `UnavailableError`
         (unavailable.installation).
         """
@@ -68,7 +70,8 @@ class EmbeddedStack:
         self.state.prepare()
         if self.state.is_locked():
             raise ConflictError("conflict.stack_up", seen=self.state.root)
-        require_same_build(self.state)
+        require_same_build(self.state, hand_over=hand_over)
+        self.state.set_leave_behind(wanted=leave_behind)
         self.state.status_file.unlink(missing_ok=True)
         command = [sys.executable, "-P", "-m", "deploy.embedded.supervisor", "--state", str(self.state.root)]
         command += ["--table", self._table, *(["--tied"] if tied else [])]

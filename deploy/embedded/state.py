@@ -37,6 +37,7 @@ class StateDirectory:
         self.lock_file = self.run / "lock"
         self.status_file = self.run / "status.json"
         self.ports_file = self.run / "ports.json"
+        self._leave_behind_file = self.run / "leave-behind"
 
     def prepare(self) -> None:
         """Make the folders, 0700. Raises `ConflictError` for a directory that holds foreign files or another user's."""
@@ -84,6 +85,18 @@ class StateDirectory:
     def forget_ports(self) -> None:
         """Choose anew at the next start: another program may have taken a port meanwhile."""
         self.ports_file.unlink(missing_ok=True)
+
+    @property
+    def leave_behind(self) -> bool:
+        """Whether keys may stay behind at a handover in this run of the stack."""
+        return self._leave_behind_file.exists()
+
+    def set_leave_behind(self, *, wanted: bool) -> None:
+        """Say so for the next run."""
+        if wanted:
+            write_private(self._leave_behind_file, b"1\n")
+        else:
+            self._leave_behind_file.unlink(missing_ok=True)
 
     def lock(self) -> int | None:
         """Take the lock of a running stack: its descriptor, or None when a stack holds it.

@@ -8,9 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from common.crypto.key_file import Identity
-from common.enclave.development import launcher_settings, make_development_release
+from common.enclave.development import launcher_settings, make_development_release, read_development_release
 from common.enclave.file_lists import files_beside
-from common.identifiers import PartyKey
+from common.identifiers import MrEnclave, PartyKey
+from deploy.embedded.earlier_builds import broker_of, predecessors
 from deploy.embedded.rabbitmq import amqp_url, rabbitmq_services
 from deploy.embedded.redis_server import redis_services, redis_url
 from deploy.embedded.specification import ServiceSpec, python_service
@@ -45,9 +46,16 @@ def whole_stack(state: StateDirectory) -> list[ServiceSpec]:
 
 
 def _attesting(state: StateDirectory, service: Callable[..., ServiceSpec]) -> list[ServiceSpec]:
-    keys = {"witnesses": [_party(state, "witness")], "services": [_party(state, "operator")]}
     return [
-        service("attestation", "services.attestation.app", witness_quorum=1, **keys),
+        service(
+            "attestation",
+            "services.attestation.app",
+            witnesses=[_party(state, "witness")],
+            witness_quorum=1,
+            services=[_party(state, "operator")],
+            predecessors=list(predecessors(state, _broker(state))),
+            leave_behind=state.leave_behind,
+        ),
         service("witness", "client.witness", identity=str(_witness_file(state)), poll_seconds=0.5),
     ]
 
@@ -83,6 +91,13 @@ def _make_installation(state: StateDirectory) -> dict[str, object]:
         "trust_settings_file": str(release.with_name("trust_settings.json")),
         "operator_identity": str(_identity_file(state, "operator")),
     }
+
+
+def _broker(state: StateDirectory) -> MrEnclave:
+    release = read_development_release(state.root)
+    if release is None:
+        raise RuntimeError("an installation has a release")
+    return broker_of(release)
 
 
 def _identity_file(state: StateDirectory, name: str) -> Path:

@@ -27,4 +27,8 @@ its state. Sends: signed replies; keys wrapped to one launch each.
     recovery_packages enclave  what goes out for that day, with each decision
     state_anchor    enclave  frozen until the witnesses say that the state is the newest
     tpm_counters    enclave  a TPM's counter as such a witness;  peers: this broker as a witness of another
+    handover        enclave  the state goes to a broker of another build;  handover_terms: whose keys go along
+    *_package       enclave  what leaves, sealed to the heir;  inheritance: the heir's side
+    door_stores     enclave  how state and package reach the host
+    handover_relay  host     carries it between two doors;  handover_files: what the host keeps of it
 """

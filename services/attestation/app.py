@@ -1,7 +1,8 @@
 """HTTP rim of the attestation service (side: host): `python -m services.attestation.app --settings PATH`.
 
 POST /v1/broker    the key broker (`broker_routes`)
-GET  /v1/release   the Signed release of this installation; its list of measured files: /v1/release/files
+GET  /v1/release   the Signed release of the broker that answers; its list of measured files: /v1/release/files
+GET  /v1/release/next   the release whose broker waits for an older build's to hand over
 GET  /v1/log/...   the decision log (`log_routes`)
 ...                collateral for clients (`collateral_routes`), attestation results (`token_routes`)
 Who may ask: `callers`, and `strangers` what is open to all.
@@ -71,11 +72,15 @@ def build(settings: AttestationSettings, relay: BrokerRelay) -> FastAPI:
     app.include_router(log_router(relay.ask, relay.log, gate, strangers))
     app.include_router(collateral_router(relay.collateral, strangers))
     app.include_router(token_router(relay, gate, strangers))
-    app.include_router(recovery_router(relay, settings.predecessor, strangers))
+    app.include_router(recovery_router(relay, settings.recover_from, strangers))
 
     @app.get("/v1/release", dependencies=open_to_all)
     def release() -> Response:
-        return Response(_read_public(settings.release_file), media_type=JSON)
+        return Response(_read_public(relay.older_release or settings.release_file), media_type=JSON)
+
+    @app.get("/v1/release/next", dependencies=open_to_all)
+    def next_release() -> Response:
+        return Response(_read_public(relay.older_release and settings.release_file), media_type=JSON)
 
     @app.get("/v1/release/files", dependencies=open_to_all)
     def release_files() -> Response:
@@ -99,8 +104,9 @@ def main() -> None:
     parser.add_argument("--settings", type=Path, required=True)
     settings = AttestationSettings.read(parser.parse_args().settings)
     configure_host_logging("attestation")
-    files = StateFiles(settings.state_directory / STATE_FOLDER)
-    relay = BrokerRelay(settings.launcher, settings.start, files, settings.collateral())
+    directory, collateral = settings.state_directory / STATE_FOLDER, settings.collateral()
+    handover = settings.handover(directory, collateral)
+    relay = BrokerRelay(settings.launcher, settings.start, StateFiles(directory), collateral, handover)
     uvicorn.run(
         build(settings, relay),
         host=settings.listen_host,

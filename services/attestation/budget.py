@@ -32,7 +32,7 @@ from common.policy_rules import (
     require_unexpired,
     weakest_detail,
 )
-from services.attestation.context import BrokerContext
+from services.attestation.context import BrokerContext, require_keys
 from services.attestation.decision_log import Decision
 from services.attestation.entitlement import entitled
 from services.attestation.ledger import ANSWERS, answers_in_bits, charged_answers, tally_of
@@ -81,8 +81,7 @@ def _job_of_model(broker: BrokerContext, model_id: ModelId) -> JobRecord:
     if model is None:
         raise NotFoundError("not_found.model", seen=model_id)
     job = broker.job(model.job_id)
-    if job.keys is None:
-        raise PolicyError("policy.revoked", seen=model_id)
+    require_keys(job)
     return job
 
 

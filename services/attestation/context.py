@@ -9,7 +9,7 @@ from common.crypto.keys import KeyRing, SecretKey
 from common.crypto.signing import SigningKey
 from common.crypto.wrapping import WrappingKey
 from common.enclave.trust_settings import TrustSettings
-from common.errors import AppraisalError, NotFoundError, PolicyError
+from common.errors import AppraisalError, ConflictError, NotFoundError, PolicyError
 from common.identifiers import BundleId, DatasetId, Digest, JobId, MrEnclave, PartyKey
 from common.messages.attestation import Genesis
 from common.messages.decision_log import LogSubjects
@@ -22,10 +22,13 @@ from services.attestation.decision_log import Decision, DecisionLog
 from services.attestation.lease_table import LeaseTable
 from services.attestation.parties import Parties
 from services.attestation.records import (
+    HANDOVER_KEY,
     BundleRecord,
     DatasetRecord,
+    HandoverRecord,
     IdentityRecord,
     JobRecord,
+    KeyedRecord,
     ReleaseRecord,
     RevokedReleaseRecord,
     release_key,
@@ -96,7 +99,13 @@ class BrokerContext:
         Raises `AuthenticityError` (authenticity.sealed_state) for a state of another build, platform or chain.
         """
         keys = StateKeys(platform.sealing_key(SEALING_LABEL))
-        restored = restore(store, keys) or _birth(keys, rule, at)
+        return cls.resume(platform, store, keys, restore(store, keys) or _birth(keys, rule, at), rule, at)
+
+    @classmethod
+    def resume(
+        cls, platform: Platform, store: StateStore, keys: StateKeys, restored: Restored, rule: WitnessRule, at: int
+    ) -> "BrokerContext":
+        """Go on from this state, whose keys are under `keys`, in a new epoch, frozen."""
         before, genesis = restored.log, restored.identity.genesis
         boot_nonce = secrets.token_bytes(NONCE_BYTES)
         log = DecisionLog(before.epoch + 1, before.size, before.peaks)
@@ -167,17 +176,34 @@ class BrokerContext:
         if self.state.find(RevokedReleaseRecord, revoked_release_key(release)) is not None:
             raise AppraisalError("appraisal.release", expected="a release that is in force", seen=f"{release}, revoked")
 
-    def keys_of(self, record: DatasetRecord | BundleRecord | JobRecord) -> KeyRing:
-        """A record's keys. Raises `PolicyError` (policy.revoked) when they were destroyed."""
-        if record.keys is None:
-            raise PolicyError("policy.revoked", seen=record.key)
-        return self.state.keys.open_ring(record.key, record.keys)
+    def keys_of(self, record: KeyedRecord) -> KeyRing:
+        """A record's keys. Raises `PolicyError` (policy.revoked, policy.handover) when they are not here any more."""
+        return self.state.keys.open_ring(record.key, require_keys(record))
 
     def require_unrevoked(self, records: Sequence[DatasetRecord | BundleRecord]) -> None:
-        """Raise `PolicyError` (policy.revoked) when one of them is revoked."""
+        """Raise `PolicyError` (policy.revoked, policy.handover) when the keys of one of them are not here any more."""
         for record in records:
-            if record.keys is None:
-                raise PolicyError("policy.revoked", seen=record.key)
+            require_keys(record)
+
+    @property
+    def handed_over(self) -> HandoverRecord | None:
+        """To whom this broker has handed over, if it has."""
+        return self.state.find(HandoverRecord, HANDOVER_KEY)
+
+    def require_not_handed_over(self) -> None:
+        """Raise `ConflictError` (conflict.handed_over) for good once another enclave carries on."""
+        record = self.handed_over
+        if record is not None:
+            raise ConflictError("conflict.handed_over", expected=f"a broker of {record.measurement}")
+
+
+def require_keys(record: KeyedRecord) -> bytes:
+    """A record's sealed keys. Raises `PolicyError`: policy.revoked when they were destroyed, policy.handover when they
+    stayed with the broker's predecessor, whose successor the party's terms did not accept.
+    """
+    if record.keys is None:
+        raise PolicyError("policy.handover" if record.stayed else "policy.revoked", seen=record.key)
+    return record.keys
 
 
 def _birth(keys: StateKeys, rule: WitnessRule, at: int) -> Restored:

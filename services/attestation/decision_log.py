@@ -21,6 +21,7 @@ _OUTCOMES: dict[DecisionName, Outcome] = {
     "revoke": "revoked",
     "revoke-release": "revoked",
     "recover-identity": "revoked",
+    "handover": "released",
 }
 
 

@@ -2,71 +2,29 @@
 
 Door: `start` (StartBroker -> nothing) once, then `handle` (BrokerRequest -> Signed BrokerReply), `handle_offered`
 (OfferedCollateral -> Signed BrokerReply) and `status` (-> JSON).
-Asks of the host: `state.read` (number, 8 bytes -> blob, or nothing behind the last), `state.append`, `state.package`
-(`state_door`), and for a new chain `state.begin`, `state.add` for each blob, `state.commit`. If the host cannot store a
-decision, the enclave ends: what it would say from then on might not be what the next start knows.
+A handover to another build (common/messages/handover): `handover.offer` and `handover.give` of a broker that runs,
+`handover.ask` and `handover.take` of one that was not started, and is started by the latter.
+What it asks of the host: `door_stores`.
 """
 
 import json
-import os
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from common.door import Door
 from common.enclave.runtime import current_runtime
 from common.errors import UnavailableError
-from common.identifiers import DatasetId
 from common.messages.broker_door import MAX_OFFERED_BYTES, OfferedCollateral, StartBroker
+from common.messages.handover import MAX_HANDOVER_BYTES, AskHandover, GiveHandover, TakeHandover
 from services.attestation.context import BrokerContext, WitnessRule
+from services.attestation.door_stores import DoorPackage, DoorStore
+from services.attestation.inheritance import ask_for_handover, take_handover
 from services.attestation.key_broker import KeyBroker
-from services.attestation.state_door import encode_append, encode_begin
-
-EXIT_STATE_LOST: Final = 70
-"""The host failed to store a decision (EX_SOFTWARE of sysexits.h)."""
 
 DOOR_WORKERS: Final = 160
 """More than replies that wait for witnesses, and witnesses that wait for decisions (key_broker)."""
-
-
-class DoorStore:
-    """`StateStore` through the door."""
-
-    def __init__(self, door: Door) -> None:
-        self._door = door
-
-    def load(self) -> Iterator[bytes]:
-        """All blobs, until the host has no more."""
-        number = 0
-        while blob := self._door.call("state.read", number.to_bytes(8, "big")):
-            yield blob
-            number += 1
-
-    def append(self, entry: bytes, blob: bytes) -> None:
-        """Stored, or this process ends."""
-        try:
-            self._door.call("state.append", encode_append(entry, blob))
-        except Exception:
-            os._exit(EXIT_STATE_LOST)
-
-    def replace(self, first: int, entries: Sequence[bytes], blobs: Iterable[bytes]) -> None:
-        """A new chain is stored, or this process ends."""
-        try:
-            self._door.call("state.begin", encode_begin(first, entries))
-            for blob in blobs:
-                self._door.call("state.add", blob)
-            self._door.call("state.commit", b"")
-        except Exception:
-            os._exit(EXIT_STATE_LOST)
-
-    def keep_package(self, dataset_id: DatasetId, package: bytes) -> None:
-        """Stored, or this process ends."""
-        try:
-            self._door.call("state.package", encode_append(dataset_id.encode(), package))
-        except Exception:
-            os._exit(EXIT_STATE_LOST)
 
 
 class BrokerDoor:
@@ -83,6 +41,10 @@ class BrokerDoor:
                 "handle": self._handle,
                 "handle_offered": self._handle_offered,
                 "status": self._status,
+                "handover.offer": self._offer_handover,
+                "handover.give": self._give_handover,
+                "handover.ask": self._ask_for_handover,
+                "handover.take": self._take_handover,
             },
             workers=DOOR_WORKERS,
         )
@@ -91,10 +53,30 @@ class BrokerDoor:
         start = StartBroker.decode(body)
         with self._starting:
             if self._broker is None:
-                rule = WitnessRule(start.witnesses, start.witness_quorum, start.tpm_counters, start.peers)
-                context = BrokerContext.start(current_runtime(), DoorStore(self.door), rule, int(time.time()))
-                self._broker = KeyBroker(context)
-                self.door.log("enclave_ready", role="broker", epoch=context.state.log.epoch)
+                self._rule = WitnessRule(start.witnesses, start.witness_quorum, start.tpm_counters, start.peers)
+                self._begin(BrokerContext.start(current_runtime(), DoorStore(self.door), self._rule, int(time.time())))
+        return b""
+
+    def _begin(self, context: BrokerContext) -> None:
+        self._broker = KeyBroker(context)
+        self.door.log("enclave_ready", role="broker", epoch=context.state.log.epoch)
+
+    def _offer_handover(self, _: bytes) -> bytes:
+        return self._running().offer_handover(int(time.time())).encode()
+
+    def _give_handover(self, body: bytes) -> bytes:
+        asked = GiveHandover.decode(body, limit=MAX_HANDOVER_BYTES)
+        return self._running().hand_over(asked, int(time.time()), DoorPackage(self.door)).encode()
+
+    def _ask_for_handover(self, body: bytes) -> bytes:
+        return ask_for_handover(current_runtime(), AskHandover.decode(body)).encode()
+
+    def _take_handover(self, body: bytes) -> bytes:
+        given = TakeHandover.decode(body, limit=MAX_HANDOVER_BYTES)
+        package, store = DoorPackage(self.door), DoorStore(self.door)
+        with self._starting:
+            if self._broker is None:
+                self._begin(take_handover(current_runtime(), given, package, store, self._rule, int(time.time())))
         return b""
 
     def _handle(self, raw: bytes) -> bytes:

@@ -5,6 +5,7 @@ Each reply is signed over the request's digest, its nonce and the log head, refu
 
 Time is a lower bound: the largest of the host's clock, the sealed high-water mark and the newest release that was
 accepted. A host that sets its clock back gains nothing; one that sets it forward only makes terms expire.
+Once it has handed over (`handover`) it does no more than while frozen, and gives its heir what that has not got yet.
 While frozen (`state_anchor`) the broker describes itself and its keys, signs its log's head, lists members and hears
 witnesses, nothing else. Refusals enter the log as far as `refusal_log` lets them.
 
@@ -55,6 +56,7 @@ from common.messages.attestation import (
 )
 from common.messages.decision_log import TreeHead
 from common.messages.evidence import Collateral
+from common.messages.handover import GiveHandover, HandoverGiven, HandoverOffer
 from common.messages.identity import BindIdentity, RecoverIdentity
 from common.messages.peer import WitnessPeer
 from common.messages.recovery import RecoverDataset
@@ -67,6 +69,8 @@ from services.attestation.collateral import with_offered
 from services.attestation.completion import complete_job
 from services.attestation.context import BrokerContext
 from services.attestation.entitlement import EntitledRefusal, Told
+from services.attestation.handover import Handover
+from services.attestation.handover_package import pack
 from services.attestation.identity_replacement import bind_identity, recover_identity
 from services.attestation.leases import issue_renewal, renew_lease
 from services.attestation.ledger import read_ledger
@@ -79,6 +83,7 @@ from services.attestation.refusal_log import RefusalLog
 from services.attestation.registration import register_bundle, register_dataset, update_policy
 from services.attestation.release_revocation import revoke_release
 from services.attestation.revocation import revoke
+from services.attestation.state import StateStore
 from services.attestation.tokens import appraise_evidence, issue_token, show_token_key
 
 NO_NONCE: Final = bytes(32)
@@ -115,7 +120,7 @@ class KeyBroker:
 
     def __init__(self, context: BrokerContext, *, confirm_seconds: float = CONFIRM_SECONDS) -> None:
         self._context, self._confirm_seconds = context, confirm_seconds
-        self._refusals = RefusalLog(context)
+        self._refusals, self._handover = RefusalLog(context), Handover(context)
         packages = RecoveryPackages(context.state, context.signing_key)
         packages.begin()
         context.state.follower = packages.follow
@@ -142,10 +147,24 @@ class KeyBroker:
                 body = Refused(code=refusal.code)
             except ValidationError:  # of an answer or a record that is longer, or counts further, than any may
                 body = Refused(code="format.too_large")
-            if isinstance(body, Refused):
+            if isinstance(body, Refused) and self._context.handed_over is None:  # else its log is its heir's
                 self._refusals.note(asked, body.code, at)
             self._context.anchor.follow(self._context.state.log.head)
             return self._sign(sha256(raw), nonce, at, body)
+
+    def offer_handover(self, host_time: int) -> HandoverOffer:
+        """A challenge for whoever would carry on in this broker's place. Raises its refusal, as `hand_over` does."""
+        with self._lock:
+            return self._handover.offer(max(host_time, self._context.state.time))
+
+    def hand_over(self, body: GiveHandover, host_time: int, store: StateStore) -> HandoverGiven:
+        """Hand over to the heir for good, and have its state stored, once the witnesses have confirmed that."""
+        with self._lock:
+            agreed = self._handover.agree(body, max(host_time, self._context.state.time))
+            self._wait_for_witnesses()
+            package = pack(self._context, agreed, store)
+            binding = package.giver_binding(agreed.record.wrapping_public)
+            return HandoverGiven(package=package, evidence=self._context.platform.evidence(binding.report_data()))
 
     @property
     def frozen(self) -> bool:
@@ -154,13 +173,18 @@ class KeyBroker:
             return self._context.anchor.frozen
 
     def _require_confirmed(self, asked: RequestBody) -> None:
-        """Wait, with the lock let go, until the log is confirmed as it is now; or raise (unavailable.frozen)."""
-        anchor, size = self._context.anchor, self._context.state.log.size
-        anchor.follow(self._context.state.log.head)
+        """Wait for the witnesses where the reply must, with the lock let go; or raise (unavailable.frozen)."""
         if isinstance(asked, _WITNESSING):
             self._confirmed.notify_all()
         self._decided.notify_all()
-        if not isinstance(asked, _CONFIRMED_FIRST) or anchor.has_confirmed(size):
+        if isinstance(asked, _CONFIRMED_FIRST):
+            self._wait_for_witnesses()
+
+    def _wait_for_witnesses(self) -> None:
+        anchor, size = self._context.anchor, self._context.state.log.size
+        anchor.follow(self._context.state.log.head)
+        self._decided.notify_all()
+        if anchor.has_confirmed(size):
             return
         self._waiting += 1
         try:
@@ -176,6 +200,7 @@ class KeyBroker:
     def _answer(self, body: RequestBody, nonce: bytes, at: int) -> ReplyBody:
         if not isinstance(body, _FREE_WHILE_FROZEN):
             self._context.anchor.require_thawed()
+            self._context.require_not_handed_over()
         if isinstance(body, _CONFIRMED_FIRST) and self._waiting >= MAX_WAITING:
             raise UnavailableError("unavailable.frozen", expected=f"at most {MAX_WAITING} replies that wait")
         match body:
@@ -266,12 +291,14 @@ class KeyBroker:
 
     def _describe(self, nonce: bytes) -> BrokerDescription:
         context = self._context
-        binding = broker_binding(context.genesis, nonce, context.state.log.epoch)
+        succession = context.state.identity.succession
+        binding = broker_binding(context.genesis, nonce, context.state.log.epoch, succession)
         return BrokerDescription(
             genesis=context.genesis,
             evidence=context.platform.evidence(binding.report_data()),
             frozen=context.anchor.frozen,
             boot_nonce=context.anchor.boot_nonce,
+            succession=succession,
         )
 
     def _refused(self, cause: EntitledRefusal, request: Digest) -> Refused:

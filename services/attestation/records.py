@@ -4,18 +4,18 @@ Records are sealed as a whole when they leave the enclave. Keys inside them are 
 opened only when they are used, so that a record in memory, in an error or in a test's output holds no key.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
 from common.identifiers import BundleId, DatasetId, Digest, GrantId, JobId, ModelId, MrEnclave, PartyKey, RoleName
-from common.messages.attestation import Genesis, LogHead
+from common.messages.attestation import Genesis, LogHead, Succession
 from common.messages.base import Count, Message, Seconds
 from common.messages.collateral import CollateralMark
 from common.messages.evidence import TrustLevel
 from common.messages.objects import BundlePublication, DatasetManifest
 from common.messages.order import TrainingOrder
-from common.messages.policy import BundleTerms, DataPolicy
+from common.messages.policy import BundleTerms, DataPolicy, PublicKey
 from common.messages.signed import Signed, read_document
 from common.messages.tcb_terms import TcbStatus
 from services.attestation.party_records import AcceptedRecord, PartyRecord, RecoveryKeyRecord
@@ -25,15 +25,21 @@ SealedKeys = Annotated[bytes, Field(max_length=4096)]
 
 JobState = Literal["running", "finished", "failed", "cancelled"]
 
+HANDOVER_KEY: Final = "handover"
+
 
 class DatasetRecord(Message):
-    """A registered data set under the newest version of its policy. `keys` is None once it is revoked."""
+    """A registered data set under the newest version of its policy. `keys` is None once it is revoked.
+
+    `stayed`: its key stayed with the broker that handed over to this one (`handover`); the same of other records.
+    """
 
     type: Literal["dataset"] = "dataset"
     dataset_id: DatasetId
     manifest_document: Signed
     policy_document: Signed
     keys: SealedKeys | None
+    stayed: bool = False
 
     @property
     def key(self) -> str:
@@ -59,6 +65,7 @@ class BundleRecord(Message):
     publication_document: Signed
     terms_document: Signed
     keys: SealedKeys | None
+    stayed: bool = False
 
     @property
     def key(self) -> str:
@@ -127,6 +134,7 @@ class JobRecord(Message):
     keys: SealedKeys | None
     launches: tuple[LaunchRecord, ...]
     manifest_document: Signed | None
+    stayed: bool = False
 
     @property
     def key(self) -> str:
@@ -147,6 +155,11 @@ class JobRecord(Message):
     def model_id(self) -> ModelId:
         """Name of the model that it makes or has made."""
         return ModelId.of(self.order_document.digest)
+
+
+KeyedRecord = DatasetRecord | BundleRecord | JobRecord
+KEYED: Final = (DatasetRecord, BundleRecord, JobRecord)
+"""Whose `keys` are."""
 
 
 class ModelRecord(Message):
@@ -239,6 +252,21 @@ class PeerRecord(Message):
         return peer_key(self.broker)
 
 
+class HandoverRecord(Message):
+    """This broker has handed over, in this epoch, to the heir that holds this key: it releases nothing any more."""
+
+    type: Literal["handover"] = "handover"
+    epoch: Count
+    wrapping_public: PublicKey
+    measurement: MrEnclave
+    release: Digest
+
+    @property
+    def key(self) -> str:
+        """Name of the record: there is one."""
+        return HANDOVER_KEY
+
+
 Record = Annotated[
     DatasetRecord
     | BundleRecord
@@ -253,17 +281,22 @@ Record = Annotated[
     | PartyRecord
     | RecoveryKeyRecord
     | AcceptedRecord
-    | PeerRecord,
+    | PeerRecord
+    | HandoverRecord,
     Field(discriminator="type"),
 ]
 
 
 class IdentityRecord(Message):
-    """The broker itself: its genesis, and the seeds of its two keys as blobs under the sealing key."""
+    """The broker itself: its genesis, and the seeds of its two keys as blobs under the sealing key.
+
+    `succession` once it was handed over: since then its wrapping key is another than the genesis'.
+    """
 
     genesis: Genesis
     signing_seed: SealedKeys
     wrapping_seed: SealedKeys
+    succession: Succession | None = None
 
 
 class StateEntry(Message):

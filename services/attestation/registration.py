@@ -10,6 +10,9 @@ In this order, each raises:
       policy names can be served (`recovery_packages`);
   (4) the data key (bundle key) opens under all of these;
   (5) it contradicts nothing that was registered before; the same again is answered alike.
+
+What stayed behind at a handover is registered again so: its party wraps the key to this enclave, under the policy
+version that is the newest.
 """
 
 from typing import TypeVar
@@ -53,13 +56,13 @@ def register_dataset(broker: BrokerContext, body: RegisterDataset, at: int) -> R
         info = data_key_info(body.manifest.digest, owner, manifest.policy, broker.broker)
         key = _open_key(broker, body.data_key, info, DATA_KEY)  # (4)
         known = broker.state.find(DatasetRecord, dataset_id)
-        if known is not None:
+        if known is not None and not known.stayed:
             _require_same(broker.keys_of(known)[DATA_KEY], key)  # (5)
             return Registered(dataset_id=dataset_id)
     record = DatasetRecord(
         dataset_id=dataset_id,
         manifest_document=body.manifest,
-        policy_document=document,
+        policy_document=document if known is None else known.policy_document,
         keys=broker.state.keys.seal_ring(dataset_id, data=key),
     )
     subjects = of_dataset(broker, record, document=body.manifest.digest)
@@ -82,7 +85,7 @@ def register_bundle(broker: BrokerContext, body: RegisterBundle, at: int) -> Reg
         info = bundle_key_info(body.publication.digest, provider, publication.terms, broker.broker)
         key = _open_key(broker, body.bundle_key, info, BUNDLE_KEY)  # (4)
         known = broker.state.find(BundleRecord, bundle_id)
-        if known is not None:
+        if known is not None and not known.stayed:
             _require_same(broker.keys_of(known)[BUNDLE_KEY], key)  # (5)
             return Registered(bundle_id=bundle_id)
     record = BundleRecord(

@@ -3,6 +3,9 @@
 It starts the enclave, hands it the newest sealed state, stores what it asks to store, and starts it again after a pause
 when it ends. It carries requests and replies, all signed or wrapped, and can forge or open none. Beside a request whose
 quote carries no collateral it lays some: the request itself, which the reply names by digest, stays as it is.
+
+Where the sealed state is another build's it runs that build, if it is told how, until that one has handed over to its
+own (`handover_relay`): as long as the parties' terms do not allow that, the old broker serves.
 """
 
 import contextlib
@@ -21,8 +24,10 @@ from common.messages.attestation import Admit, AppraiseEvidence, BrokerRequest, 
 from common.messages.broker_door import OfferedCollateral, StartBroker
 from common.messages.collateral import CollateralName
 from common.messages.evidence import DcapQuote
+from common.messages.handover import TakeHandover
 from common.untrusted.collateral_service import CollateralService
 from common.untrusted.relay import EnclaveRelay
+from services.attestation.handover_relay import HandoverPlan, Predecessor
 from services.attestation.log_store import LogStore
 from services.attestation.state_door import parse_append, parse_begin, parse_number
 from services.attestation.state_files import StateFiles
@@ -35,21 +40,33 @@ START_SECONDS: Final = 180.0
 HANDLE_SECONDS: Final = 30.0
 FIRST_PAUSE_SECONDS: Final = 0.2
 LONGEST_PAUSE_SECONDS: Final = 10.0
+HANDOVER_PAUSE_SECONDS: Final = 2.0
+"""Between two questions whether the parties' terms allow a handover by now."""
 
 
 class BrokerRelay:
     """A supervised broker enclave. `run` until `stop`, on a thread of its own."""
 
     def __init__(
-        self, launcher: Path, start: StartBroker, files: StateFiles, collateral: CollateralService | None = None
+        self,
+        launcher: Path,
+        start: StartBroker,
+        files: StateFiles,
+        collateral: CollateralService | None = None,
+        handover: HandoverPlan | None = None,
     ) -> None:
         self._launcher, self._start, self.files, self.collateral = launcher, start, files, collateral
+        self._handover = handover
         self.log = LogStore(files)
         """The decision log, as far as it is stored."""
-        self._launched: EnclaveRelay | None = None
+        self._launched: list[EnclaveRelay] = []
         self._enclave: EnclaveRelay | None = None
         self.refused: str | None = None
         """Code with which the enclave refused to start last: its sealed state is not its own, for one."""
+        self.older_release: Path | None = None
+        """The release of the broker that serves, while that is an older build's."""
+        self.waits: str | None = None
+        """Code with which that one refused to hand over last."""
         self._stopped, self._gone = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="broker-relay", daemon=True)
 
@@ -60,8 +77,8 @@ class BrokerRelay:
     def stop(self) -> None:
         """End the enclave for good."""
         self._stopped.set()
-        if self._launched is not None:
-            self._launched.stop()
+        for enclave in self._launched:
+            enclave.stop()
         self._gone.set()
         self._thread.join()
 
@@ -100,10 +117,10 @@ class BrokerRelay:
 
     def _live(self) -> bool:
         """One life of the enclave; whether it ever answered."""
-        enclave = EnclaveRelay("broker", self._launcher, self._handlers(), on_exit=self._gone.set)
-        self._launched = enclave
+        self._launched = []
+        enclave = self._launch(self._launcher)
         try:
-            enclave.call("start", self._start.encode(), seconds=START_SECONDS)
+            self._begin(enclave)
             self._enclave, self.refused = enclave, None
             log_event(_log, "broker_started", pid=enclave.pid)
             self._gone.wait()
@@ -113,9 +130,61 @@ class BrokerRelay:
         except (CloisterError, TimeoutError) as error:
             log_event(_log, "broker_not_started", logging.ERROR, reason=type(error).__name__)
         answered, self._enclave = self._enclave is not None, None
-        with contextlib.suppress(OSError):
-            enclave.stop()
+        for one in self._launched:
+            with contextlib.suppress(OSError):
+                one.stop()
         return answered
+
+    def _launch(self, launcher: Path) -> EnclaveRelay:
+        enclave = EnclaveRelay("broker", launcher, self._handlers(), on_exit=self._gone.set)
+        self._launched.append(enclave)
+        return enclave
+
+    def _begin(self, enclave: EnclaveRelay) -> None:
+        """Start it on the stored state, or as the heir of the build that has sealed that."""
+        try:
+            enclave.call("start", self._start.encode(), seconds=START_SECONDS)
+        except Refusal as refusal:
+            if refusal.code != "authenticity.sealed_state" or self._handover is None:
+                raise
+            for predecessor in self._handover.predecessors:
+                if self._succeed(self._handover, predecessor, enclave):
+                    return
+            raise
+
+    def _succeed(self, plan: HandoverPlan, predecessor: Predecessor, heir: EnclaveRelay) -> bool:
+        """Let that build serve until it has handed over. False when the state is not its own."""
+        giver = self._launch(predecessor.launcher)
+        try:
+            giver.call("start", self._start.encode(), seconds=START_SECONDS)
+        except (Refusal, PeerClosedError, TimeoutError):
+            giver.stop()
+            self._gone.clear()
+            return False
+        self._enclave, self.refused, self.older_release = giver, None, predecessor.release_file
+        log_event(_log, "older_broker_started", pid=giver.pid)
+        try:
+            taken = self._until_given(plan, predecessor, giver, heir)
+        finally:
+            self._enclave, self.older_release, self.waits = None, None, None
+            giver.stop()
+            self._gone.clear()
+        plan.finish(heir, taken)
+        log_event(_log, "broker_handed_over", pid=heir.pid)
+        return True
+
+    def _until_given(
+        self, plan: HandoverPlan, predecessor: Predecessor, giver: EnclaveRelay, heir: EnclaveRelay
+    ) -> TakeHandover:
+        while giver.alive and heir.alive and not self._stopped.is_set():
+            try:
+                return plan.carry(giver, heir, predecessor.release_file)
+            except Refusal as refusal:
+                if refusal.code != self.waits:
+                    log_event(_log, "handover_waits", logging.WARNING, code=refusal.code, reason=refusal.mend)
+                self.waits = refusal.code
+            self._gone.wait(HANDOVER_PAUSE_SECONDS)
+        raise UnavailableError("unavailable.broker", expected="both brokers until the handover is done")
 
     def _handlers(self) -> Mapping[str, Handler]:
         return {
@@ -125,7 +194,7 @@ class BrokerRelay:
             "state.add": _silent(self.files.add),
             "state.package": _silent(self._keep_package),
             "state.commit": _silent(lambda _: self.files.commit()),
-        }
+        } | ({} if self._handover is None else self._handover.files.handlers())
 
     def _keep_package(self, body: bytes) -> None:
         name, package = parse_append(body)

@@ -101,7 +101,8 @@ def commit_endings(broker: BrokerContext, decision: Decision, at: int, changes: 
 
 def destroyed(broker: BrokerContext, record: DatasetRecord | BundleRecord) -> list[Record]:
     """What revoking a data set or bundle changes: its key is destroyed, and running jobs that use it are cancelled."""
-    keyless = [] if record.keys is None else [record.model_copy(update={"keys": None})]
+    over = record.keys is None and not record.stayed
+    keyless = [] if over else [record.model_copy(update={"keys": None, "stayed": False})]
     used_by = [
         job
         for job in broker.state.all(JobRecord)
@@ -112,10 +113,10 @@ def destroyed(broker: BrokerContext, record: DatasetRecord | BundleRecord) -> li
 
 def ended(job: JobRecord) -> list[Record]:
     """What ending a job changes: its keys are destroyed, it is cancelled if it ran, and no terms let it do anything."""
-    if job.keys is None:
+    if job.keys is None and not job.stayed:
         return []
     state = "cancelled" if job.state == "running" else job.state
-    return [job.model_copy(update={"state": state, "keys": None, "policies": ()})]
+    return [job.model_copy(update={"state": state, "keys": None, "stayed": False, "policies": ()})]
 
 
 def _end_grant(broker: BrokerContext, grant_id: GrantId, party: PartyKey) -> list[Record]:

@@ -18,6 +18,8 @@ from common.untrusted.pcs_client import PcsClient
 from common.untrusted.request_quota import RequestQuota
 from common.untrusted.settings import HostSettings
 from services.attestation.callers import Callers
+from services.attestation.handover_files import HandoverFiles
+from services.attestation.handover_relay import HandoverPlan, Predecessor
 from services.attestation.strangers import Strangers
 
 PerSecond = Annotated[float, Field(ge=1, le=1e6)]
@@ -28,12 +30,14 @@ class AttestationSettings(HostSettings):
     """A JSON file. Witnesses, counters and quorum enter the genesis of a new broker, which owners pin.
 
     `peers` are brokers of others, by genesis, that this one witnesses for.
-    `predecessor` is a copy of the state (its folder `broker`) of a broker that is over, whose data sets come here.
+    `recover_from` is a copy of the state (its folder `broker`) of a broker that is over, whose data sets come here.
     `measured_files` lists the files of the release's enclaves, where it is published.
     `database_url` is the registry's: whom ingest enrolled may ask. `services` are the keys of this operator's services,
     whose relays carry what enclaves ask. The other four bound the requests of one identity, and of one address that
     signs nothing.
     `pcs_url`: a PCS or PCCS; without one, collateral is what was imported.
+    `predecessors`: builds whose broker may have sealed the state, to hand over to this one; `leave_behind`: even where
+    keys stay behind, because their parties' terms do not accept it.
     """
 
     state_directory: Path
@@ -52,13 +56,15 @@ class AttestationSettings(HostSettings):
     witness_quorum: int = 0
     tpm_counters: tuple[TpmCounter, ...] = ()
     peers: tuple[Digest, ...] = ()
-    predecessor: Path | None = None
+    recover_from: Path | None = None
     trust_settings_file: Path | None = None
     pcs_url: str | None = None
     pcs_root_crl_url: str | None = None
     pcs_ca_file: Path | None = None
     collateral_refresh_seconds: int = DAY_SECONDS
     collateral_last_good_seconds: int = 14 * DAY_SECONDS
+    predecessors: tuple[Predecessor, ...] = ()
+    leave_behind: bool = False
 
     def collateral(self) -> CollateralService:
         """Cache and PCS, if there is one; only collateral under the roots of the trust settings is kept.
@@ -88,11 +94,19 @@ class AttestationSettings(HostSettings):
         return Strangers(RequestQuota(self.open_requests_per_second, self.open_request_burst), gate)
 
     @model_validator(mode="after")
-    def _predecessor_is_another(self) -> Self:
+    def _recovers_from_another(self) -> Self:
         """Two at once would write into one log."""
-        if self.predecessor is not None and self.predecessor.resolve().is_relative_to(self.state_directory.resolve()):
-            raise ValueError("the predecessor's state is not this service's own")
+        source = self.recover_from
+        if source is not None and source.resolve().is_relative_to(self.state_directory.resolve()):
+            raise ValueError("the state to recover from is not this service's own")
         return self
+
+    def handover(self, directory: Path, collateral: CollateralService) -> HandoverPlan | None:
+        """From whom to take over, beside the state in `directory`."""
+        if not self.predecessors:
+            return None
+        files = HandoverFiles(directory)
+        return HandoverPlan(self.predecessors, self.release_file, files, collateral, self.leave_behind)
 
     @property
     def start(self) -> StartBroker:

@@ -11,7 +11,7 @@ Earlier roots of the log are kept with it, across starts: a witness objects with
 is one of them, this state is not older.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeVar
 
@@ -160,13 +160,18 @@ class BrokerState:
         """Root of the log by size, of this boot and before it; sizes follow each other, the newest is the last."""
         return self._roots
 
+    @property
+    def records(self) -> Collection[Record]:
+        """Every record."""
+        return self._records.values()
+
     def begin(self, decision: Decision, at: int) -> None:
         """Log the start of this epoch and store a snapshot of everything."""
         self._roots[self.log.size] = self.log.head.root
         self.time = max(self.time, at)
         stored, entry = self.log.size - len(self._unstored), self.log.entry(decision, self.time)
         self.log = self.log.extended(entry)
-        self._store.replace(stored, (*self._unstored, entry), self._snapshot())
+        self._store.replace(stored, (*self._unstored, entry), self.snapshot())
         self._roots[self.log.size] = self.log.head.root
 
     def find(self, kind: type[RecordT], name: str) -> RecordT | None:
@@ -199,7 +204,7 @@ class BrokerState:
         log = self.log.extended(entry)
         if self._next >= COMPACT_AFTER:
             self._previous, self._next = bytes(32), 0
-            self._store.replace(self.log.size, (), self._snapshot())
+            self._store.replace(self.log.size, (), self.snapshot())
         blob = self._seal(self._entry(log, time, records))
         self._store.append(entry, blob)
         self._follow(blob)
@@ -236,7 +241,7 @@ class BrokerState:
     def _follow(self, blob: bytes) -> None:
         self._previous, self._next = sha256_raw(blob), self._next + 1
 
-    def _snapshot(self) -> Iterator[bytes]:
+    def snapshot(self) -> Iterator[bytes]:
         """Everything, in entries of a few MiB or of one larger record; the last one makes it whole."""
         batch: list[Record] = []
         size = 0

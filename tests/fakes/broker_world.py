@@ -50,6 +50,7 @@ from common.messages.attestation import (
     Revoke,
     Revoked,
     UpdatePolicy,
+    current_wrapping_key,
 )
 from common.messages.evidence import SgxDcapEvidence, TrustLevel
 from common.messages.objects import BundlePublication, DatasetManifest, ModelManifest, ObjectRef
@@ -199,13 +200,14 @@ class BrokerWorld:
         self.time = int(self.platform.pki.root.certificate.not_valid_before_utc.timestamp()) + 7200
         self.store = MemoryStore()
         self.confirm_seconds = 0.0
+        self.broker_measurement = MEASUREMENTS["broker"]
         self._numbers = itertools.count()
         self.restart()
 
     def restart(self, store: MemoryStore | None = None) -> None:
         """Kill the broker and start it again, from its own store or from another."""
         self.store = store or self.store
-        runtime = self.runtime("broker")
+        runtime = self.runtime("broker", self.broker_measurement)
         self.context = BrokerContext.start(runtime, self.store, self.rule, self.time)
         self.core = KeyBroker(self.context, confirm_seconds=self.confirm_seconds)
 
@@ -241,6 +243,11 @@ class BrokerWorld:
     @property
     def genesis(self) -> Genesis:
         return self.context.genesis
+
+    @property
+    def wrapping_public(self) -> bytes:
+        """What parties wrap to now."""
+        return current_wrapping_key(self.genesis, self.context.state.identity.succession)
 
     @property
     def head(self) -> LogHead:
@@ -313,14 +320,14 @@ class BrokerWorld:
 
     def wrap_policy(self, policy: Signed, party: Party) -> bytes:
         info = policy_info(party.party, policy.digest, self.genesis.digest)
-        return wrap(policy.encode(), self.genesis.wrapping_public, info)
+        return wrap(policy.encode(), self.wrapping_public, info)
 
     def dataset_registration(self, data: SealedData) -> RegisterDataset:
         manifest, own = data.manifest.digest, self.genesis
         info = data_key_info(manifest, data.owner.party, data.policy.digest, own.digest)
         return RegisterDataset(
             manifest=data.manifest, policy=self.wrap_policy(data.policy, data.owner),
-            data_key=wrap_ring(KeyRing({"data": data.key}), own.wrapping_public, info),
+            data_key=wrap_ring(KeyRing({"data": data.key}), self.wrapping_public, info),
         )  # fmt: skip
 
     def register_data(self, owner: Party | None = None, **changes: Any) -> SealedData:
@@ -351,7 +358,7 @@ class BrokerWorld:
         info = bundle_key_info(bundle.publication.digest, bundle.provider.party, bundle.terms.digest, own.digest)
         return RegisterBundle(
             publication=bundle.publication, terms=self.wrap_policy(bundle.terms, bundle.provider),
-            bundle_key=wrap_ring(KeyRing({"bundle": bundle.key}), own.wrapping_public, info),
+            bundle_key=wrap_ring(KeyRing({"bundle": bundle.key}), self.wrapping_public, info),
         )  # fmt: skip
 
     def register_bundle(self, provider: Party | None = None, **changes: Any) -> SealedBundle:
@@ -369,7 +376,7 @@ class BrokerWorld:
             "nonce": nonce, "owners": owners, "broker": self.genesis.signing_public, "release": self.release.digest,
             "datasets": tuple(one.dataset_id for one in datasets), "bundle": bundle.bundle_id, "trainers": 2,
             "schedule": SCHEDULE, "not_after": self.time + 3600,
-            "secret": wrap(secret.encode(), self.genesis.wrapping_public, info),
+            "secret": wrap(secret.encode(), self.wrapping_public, info),
         }  # fmt: skip
         return TrainingOrder(**(fields | changes))
 

@@ -54,6 +54,7 @@ class CoreRelay:
     """What the attestation application uses of its relay, on a core in this process."""
 
     ready, refused, collateral = True, None, None
+    older_release: Path | None = None
 
     def __init__(self, world: BrokerWorld) -> None:
         self._world = world

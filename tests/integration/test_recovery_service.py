@@ -185,7 +185,7 @@ def test_two_of_three_holders_bring_the_key_to_another_machine(tmp_path: Path) -
     shutil.move(old.state / "broker", scene.kept)  # what was mirrored elsewhere: the machine itself is gone
     scene.package(scene.kept, deleted.dataset_id).write_bytes(before)
 
-    with scene.serving("new", other_machine(scene.installation, tmp_path / "elsewhere"), predecessor=scene.kept) as (
+    with scene.serving("new", other_machine(scene.installation, tmp_path / "elsewhere"), recover_from=scene.kept) as (
         new,
         _,
     ):

@@ -13,6 +13,7 @@ from client.cli import main
 from client.context import Endpoints, PinnedTrust
 from client.context import Party as OwnParty
 from client.events import Ended, outcome
+from client.http_client import ServiceClient
 from client.measuring import digest_cache, list_own_files, own_references
 from client.services import AttestationService
 from common.errors import AppraisalError, AuthenticityError, NotFoundError
@@ -22,7 +23,15 @@ from common.messages.signed import Signed, sign
 from common.untrusted.database import Database
 from common.untrusted.registry import Registry
 from tests.fakes.broker_world import QUERY, BrokerWorld
-from tests.integration.ingest_service import attestation_service, registry_url
+from tests.fakes.handover_world import Heir
+from tests.integration.ingest_service import (
+    CoreRelay,
+    attestation_service,
+    attestation_settings,
+    build_attestation,
+    registry_url,
+    served,
+)
 
 pytestmark = pytest.mark.integration
 
@@ -80,6 +89,24 @@ def test_where_no_list_is_published_there_is_none(tmp_path: Path, world: BrokerW
         service = AttestationService(Endpoints(attestation=url, ingest=url, query=url))
         with pytest.raises(NotFoundError, match=r"not_found\.path"):
             service.measured_files()
+
+
+def test_the_release_is_that_of_the_broker_that_answers_and_the_next_is_told_of(
+    tmp_path: Path, world: BrokerWorld
+) -> None:
+    newer, older = Heir.of(world).release, world.release
+    for name, release in (("newer.json", newer), ("older.json", older)):
+        (tmp_path / name).write_bytes(release.encode())
+    settings = attestation_settings(tmp_path, world, release_file=tmp_path / "newer.json")
+    relay = CoreRelay(world)
+    with served(build_attestation(settings, relay)) as url:  # type: ignore[arg-type]
+        http = ServiceClient(url)
+        assert Signed.decode(http.get("/v1/release")) == newer
+        with pytest.raises(NotFoundError):
+            http.get("/v1/release/next")
+        relay.older_release = tmp_path / "older.json"
+        assert Signed.decode(http.get("/v1/release")) == older
+        assert Signed.decode(http.get("/v1/release/next")) == newer
 
 
 def test_any_identity_brings_a_revocation_that_enough_release_keys_signed(

@@ -5,6 +5,7 @@ from typing import Final
 from common.identifiers import ChallengeId, GrantId, RoleName
 from common.messages import attestation as a
 from common.messages import decision_log as d
+from common.messages import handover as h
 from common.messages import identity as i
 from common.messages.base import Message
 from common.messages.broker_door import OfferedCollateral, StartBroker
@@ -68,6 +69,8 @@ GENESIS: Final = a.Genesis(
     signing_public=PARTY, wrapping_public=PUBLIC, witnesses=(USER,), witness_quorum=2, created=TIME,
     tpm_counters=(COUNTER,),
 )  # fmt: skip
+SUCCESSION: Final = a.Succession(handovers=1, wrapping_public=PUBLIC, predecessor=MEASURED, release=B)
+PACKAGE: Final = h.HandoverPackage(genesis=GENESIS, epoch=2, key=b"wrapped")
 PLACEMENT: Final = a.Placement(
     model_id=MODEL, manifest=B, launch=USER, report_data=WORD, grant_authorities=(PARTY,), release=C,
     trust_level="simulation", witnessed=True, not_after=TIME,
@@ -137,6 +140,7 @@ def reply_bodies() -> list[a.ReplyBody]:
     member = a.Member(role=TRAINER, slot=1, attempt=2, signing_public=USER, mr_enclave=MEASURED)
     return [
         a.BrokerDescription(genesis=GENESIS, evidence=EVIDENCE, frozen=True, boot_nonce=NONCE32),
+        a.BrokerDescription(genesis=GENESIS, evidence=EVIDENCE, frozen=True, boot_nonce=NONCE32, succession=SUCCESSION),
         a.Registered(dataset_id=DATASET),
         a.OrderAccepted(job_id=JOB, trainers=2, trust_level="simulation"),
         a.Challenge(challenge_id=CHALLENGE, nonce=NONCE32, broker=A, subject=B, attempt=2, not_after=TIME),
@@ -171,6 +175,16 @@ def broker_messages() -> list[Message]:
                             answer_bytes=2048),
         StartBroker(witnesses=(USER,), witness_quorum=2, tpm_counters=(COUNTER,), peers=(B,)),
         OfferedCollateral(request=b"a request", collateral=COLLATERAL),
+        h.AskHandover(
+            offer=h.HandoverOffer(challenge_id=CHALLENGE, nonce=NONCE32, genesis=GENESIS, epoch=2, not_after=TIME)
+        ),
+        h.HeirAsked(sealed_key=b"blob", binding=BINDING, evidence=EVIDENCE),
+        h.GiveHandover(challenge_id=CHALLENGE, binding=BINDING, evidence=EVIDENCE, release=SHORT, leave_behind=True),
+        h.HandoverGiven(package=PACKAGE, evidence=EVIDENCE),
+        h.TakeHandover(
+            given=h.HandoverGiven(package=PACKAGE, evidence=EVIDENCE), sealed_key=b"blob", release=SHORT,
+            collateral=COLLATERAL,
+        ),
     ]  # fmt: skip
 
 
@@ -220,6 +234,7 @@ def state_entries() -> list[Message]:
         p.RecoveryKeyRecord(recovery=USER),
         p.AcceptedRecord(name=f"{DATASET} 1", number=4, document=sign(POLICY, KEY)),
         r.PeerRecord(broker=B, head=HEAD),
+        r.HandoverRecord(epoch=2, wrapping_public=PUBLIC, measurement=MEASURED, release=B),
     ]  # fmt: skip
     identity = r.IdentityRecord(genesis=GENESIS, signing_seed=b"blob", wrapping_seed=b"blob")
     return [

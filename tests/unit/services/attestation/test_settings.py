@@ -29,6 +29,15 @@ def test_a_file_that_others_may_read_is_refused(tmp_path: Path) -> None:
     assert "0600" in str(refusal.value.expected)
 
 
+def test_only_where_earlier_builds_are_named_is_there_a_handover(tmp_path: Path) -> None:
+    assert read(tmp_path).handover(tmp_path, read(tmp_path).collateral()) is None
+    settings = read(tmp_path, predecessors=[{"launcher": "/l0", "release_file": "/r0"}], state_directory=str(tmp_path))
+    plan = settings.handover(tmp_path, settings.collateral())
+    assert plan is not None
+    assert (plan.predecessors[0].launcher, plan.release_file) == (Path("/l0"), Path("/r"))
+    assert not plan.leave_behind
+
+
 def test_a_broker_is_started_with_its_witnesses(tmp_path: Path) -> None:
     start = read(tmp_path).start
     assert (start.witnesses, start.witness_quorum) == ((WITNESS,), 1)
@@ -62,8 +71,8 @@ def test_what_is_wrong_is_named_without_its_value(tmp_path: Path) -> None:
         AttestationSettings.read(tmp_path / "none.json")
 
 
-def test_a_predecessor_is_not_ones_own_state(tmp_path: Path) -> None:
-    assert read(tmp_path, predecessor="/copy").predecessor == Path("/copy")
+def test_what_is_recovered_from_is_not_ones_own_state(tmp_path: Path) -> None:
+    assert read(tmp_path, recover_from="/copy").recover_from == Path("/copy")
     for own in ("/s", "/s/broker", "/x/../s/broker"):
         with pytest.raises(FormatError):
-            read(tmp_path, predecessor=own)
+            read(tmp_path, recover_from=own)
