@@ -11,6 +11,7 @@ import pytest
 
 from common.crypto.merkle import MerkleFrontier
 from common.errors import AuthenticityError
+from common.identifiers import DatasetId
 from common.messages.decision_log import LogEntry
 from common.transparency import log_leaf
 from services.attestation.context import BrokerContext, WitnessRule
