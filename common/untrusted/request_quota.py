@@ -30,7 +30,7 @@ class RequestQuota:
             if sender not in self._full_at:
                 self._make_room(now)
             full_at = max(self._full_at.get(sender, now), now) + 1 / self._rate
-            if full_at - now > self._burst / self._rate:
+            if full_at - now > (self._burst + 0.5) / self._rate:  # whole requests: sums of times are not exact
                 raise QuotaError("quota.requests", expected=f"at most {self._rate:g} requests a second")
             self._full_at[sender] = full_at
 

@@ -22,16 +22,10 @@ from common.messages.release import Release, ReleaseRevocation
 from common.messages.signed import Signed, sign
 from common.untrusted.database import Database
 from common.untrusted.registry import Registry
+from services.attestation.app import build
 from tests.fakes.broker_world import QUERY, BrokerWorld
 from tests.fakes.handover_world import Heir
-from tests.integration.ingest_service import (
-    CoreRelay,
-    attestation_service,
-    attestation_settings,
-    build_attestation,
-    registry_url,
-    served,
-)
+from tests.integration.ingest_service import CoreRelay, attestation_service, attestation_settings, registry_url, served
 
 pytestmark = pytest.mark.integration
 
@@ -97,9 +91,9 @@ def test_the_release_is_that_of_the_broker_that_answers_and_the_next_is_told_of(
     newer, older = Heir.of(world).release, world.release
     for name, release in (("newer.json", newer), ("older.json", older)):
         (tmp_path / name).write_bytes(release.encode())
-    settings = attestation_settings(tmp_path, world, release_file=tmp_path / "newer.json")
+    settings = attestation_settings(tmp_path, world).model_copy(update={"release_file": tmp_path / "newer.json"})
     relay = CoreRelay(world)
-    with served(build_attestation(settings, relay)) as url:  # type: ignore[arg-type]
+    with served(build(settings, relay)) as url:  # type: ignore[arg-type]
         http = ServiceClient(url)
         assert Signed.decode(http.get("/v1/release")) == newer
         with pytest.raises(NotFoundError):

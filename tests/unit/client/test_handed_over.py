@@ -70,8 +70,8 @@ def test_what_it_wraps_opens_in_the_heir_alone(heir: Heir, operator: Operator, p
     heir.succeed()
     pin(party, operator, heir.release)
     BrokerLink(party).verify()
-    policy = sign(world.policy_terms(world.owner), party.identity.signing_key)
-    info = policy_info(party.identity.signing_key.party, policy.digest, world.genesis.digest)
+    policy = sign(world.policy_terms(world.owner), world.owner.key)
+    info = policy_info(world.owner.party, policy.digest, world.genesis.digest)
     wrapped = wrap_policy(party, policy)
     assert world.context.wrapping_key.open(wrapped, info).strip() == policy.encode()
     with pytest.raises(AuthenticityError):

@@ -364,7 +364,7 @@ def test_a_statement_is_final_and_an_older_one_is_refused(world: BrokerWorld, ow
     recover(world, revoked)
     replaced(world, owner)
     for old in (revoked, another, revocation(world, owner)):
-        with pytest.raises(FreshnessError, match=r"freshness\.recovery"):
+        with pytest.raises(FreshnessError, match=r"freshness\.identity"):
             recover(world, old)
 
 
