@@ -3,6 +3,7 @@
 import click
 
 from bench.attest import attest
+from bench.fuzz import fuzz
 from bench.kill import kill
 
 
@@ -12,4 +13,5 @@ def main() -> None:
 
 
 main.add_command(attest)
+main.add_command(fuzz)
 main.add_command(kill)
