@@ -17,14 +17,16 @@ from common.messages.service import RefusalBody
 
 _log = logging.getLogger("http")
 
-TOO_LARGE: Final = 413
+STATUS_OF_CODE: Final = {"format.too_large": 413, "format.media_type": 415}
+"""Codes that HTTP has a status of its own for."""
+
 JSON: Final = "application/json"
 OCTETS: Final = "application/octet-stream"
 
 
 def refusal_response(refusal: Refusal) -> Response:
     """The answer to a request that is refused."""
-    status = TOO_LARGE if refusal.code == "format.too_large" else refusal.http_status
+    status = STATUS_OF_CODE.get(refusal.code, refusal.http_status)
     return Response(RefusalBody.of(refusal).encode(), status, media_type=JSON)
 
 
@@ -36,8 +38,9 @@ def answer_refusals(app: FastAPI) -> None:
         return refusal_response(refusal)
 
     @app.exception_handler(RequestValidationError)
-    async def malformed(_request: Request, _error: RequestValidationError) -> Response:
-        return refusal_response(FormatError("format.message"))
+    async def malformed(_request: Request, error: RequestValidationError) -> Response:
+        is_name = any(one["type"] == "string_pattern_mismatch" for one in error.errors())
+        return refusal_response(FormatError("format.identifier" if is_name else "format.message"))
 
     @app.exception_handler(HTTPException)
     async def unknown(_request: Request, error: HTTPException) -> Response:

@@ -21,10 +21,14 @@ from fastapi.concurrency import run_in_threadpool
 
 from common.errors import NotFoundError, UnavailableError
 from common.event_log import configure_host_logging
+from common.messages.attestation import BrokerRequest
+from common.messages.measured_files import MeasuredFiles
+from common.messages.signed import Signed
 from common.untrusted.health import Readiness
 from common.untrusted.http_bodies import read_body
+from common.untrusted.http_description import Service, describe
 from common.untrusted.http_health import count_bodies, health_router
-from common.untrusted.http_refusals import JSON, OCTETS, answer_refusals
+from common.untrusted.http_refusals import JSON, OCTETS
 from services.attestation.collateral_routes import collateral_router
 from services.attestation.log_routes import log_router
 from services.attestation.relay import BrokerRelay
@@ -38,7 +42,7 @@ HTTP_THREADS: Final = 192
 """Requests that the broker answers late hold a thread each: more than those of its door, so that others get through."""
 
 
-def build(settings: AttestationSettings, relay: BrokerRelay) -> FastAPI:
+def build(settings: AttestationSettings, relay: BrokerRelay) -> Service:
     """The application in front of a relay, whose enclave lives as long as the application is served."""
 
     @asynccontextmanager
@@ -48,24 +52,23 @@ def build(settings: AttestationSettings, relay: BrokerRelay) -> FastAPI:
         yield
         await run_in_threadpool(relay.stop)
 
-    app = FastAPI(title="cloister attestation", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
-    answer_refusals(app)
+    app = Service("cloister attestation", lifespan)
     checks = {"sealed_state": lambda: relay.refused is None, "enclave": lambda: relay.ready}
     app.include_router(health_router(Readiness(checks), {"attestation": count_bodies(app)}))
     app.include_router(log_router(relay.ask, relay.log))
     app.include_router(collateral_router(relay.collateral))
     app.include_router(token_router(relay))
 
-    @app.post("/v1/broker")
+    @app.post("/v1/broker", openapi_extra=describe(takes=BrokerRequest, gives=Signed, media_type=OCTETS))
     async def broker(request: Request) -> Response:
         raw = await read_body(request)
         return Response(await run_in_threadpool(relay.ask, raw), media_type=OCTETS)
 
-    @app.get("/v1/release")
+    @app.get("/v1/release", openapi_extra=describe(gives=Signed))
     def release() -> Response:
         return Response(_read_public(settings.release_file), media_type=JSON)
 
-    @app.get("/v1/release/files")
+    @app.get("/v1/release/files", openapi_extra=describe(gives=MeasuredFiles))
     def release_files() -> Response:
         return Response(_read_public(settings.measured_files), media_type=JSON)
 

@@ -13,7 +13,9 @@ from fastapi.concurrency import run_in_threadpool
 
 from common.identifiers import Fmspc
 from common.messages.collateral import CollateralName, PckCa
+from common.messages.evidence import Collateral
 from common.untrusted.collateral_service import CollateralService
+from common.untrusted.http_description import describe
 from common.untrusted.http_refusals import JSON
 
 
@@ -33,9 +35,9 @@ def collateral_router(service: CollateralService | None) -> APIRouter:
 
     router = APIRouter(lifespan=refreshing)
 
-    @router.get("/v1/collateral/{tee}/{fmspc}/{ca}")
-    def collateral(tee: Literal["sgx", "tdx"], fmspc: str, ca: PckCa) -> Response:
-        found = service.get(CollateralName(tee=tee, fmspc=Fmspc(fmspc), ca=ca))
+    @router.get("/v1/collateral/{tee}/{fmspc}/{ca}", openapi_extra=describe(gives=Collateral))
+    def collateral(tee: Literal["sgx", "tdx"], fmspc: Fmspc, ca: PckCa) -> Response:
+        found = service.get(CollateralName(tee=tee, fmspc=fmspc, ca=ca))
         return Response(found.encode(), media_type=JSON)
 
     return router

@@ -17,7 +17,9 @@ from common.errors import FormatError, refusal_of
 from common.identifiers import PartyKey
 from common.messages.attestation import BrokerReply, BrokerRequest, HeadSigned, Refused, SignHead
 from common.messages.base import Message
+from common.messages.decision_log import ConsistencyProof, InclusionProof, LogPage
 from common.messages.signed import Signed
+from common.untrusted.http_description import describe
 from common.untrusted.http_identity import RequestGate
 from common.untrusted.http_refusals import JSON
 from services.attestation.log_store import LogStore
@@ -37,21 +39,21 @@ def log_router(ask: Callable[[bytes], bytes], store: LogStore) -> APIRouter:
     """The routes; `ask` carries a request to the enclave."""
     router, gate = APIRouter(prefix="/v1/log"), RequestGate(_Nobody())
 
-    @router.get("/head")
+    @router.get("/head", openapi_extra=describe(gives=Signed))
     def head() -> Response:
         return _json(signed_head(ask))
 
-    @router.get("/entries")
+    @router.get("/entries", openapi_extra=describe(gives=LogPage))
     async def entries(request: Request, first: Number = 0) -> Response:
         signed = "signature-input" in request.headers
         reader = (await gate.admit_anybody(request)).party if signed else None
         return _json(await run_in_threadpool(store.page, first, reader))
 
-    @router.get("/inclusion")
+    @router.get("/inclusion", openapi_extra=describe(gives=InclusionProof))
     def inclusion(number: Number, size: Number) -> Response:
         return _json(store.inclusion(number, size))
 
-    @router.get("/consistency")
+    @router.get("/consistency", openapi_extra=describe(gives=ConsistencyProof))
     def consistency(earlier: Number, size: Number) -> Response:
         return _json(store.consistency(earlier, size))
 

@@ -29,10 +29,14 @@ from common.messages.attestation import (
 from common.messages.signed import Signed
 from common.untrusted.broker_client import reply_of
 from common.untrusted.http_bodies import read_body
+from common.untrusted.http_description import describe
 from services.attestation.relay import BrokerRelay
 
 EAT_JWT: Final = "application/eat+jwt"
 JWK_SET: Final = "application/jwk-set+json"
+
+_TOKEN: Final = describe(takes=BrokerRequest, gives={"type": "string"}, media_type=EAT_JWT)
+_KEYS: Final = {"type": "object", "properties": {"keys": {"type": "array"}}, "required": ["keys"]}
 _NONCE_BYTES: Final = 32
 
 AnswerT = TypeVar("AnswerT", AttestationToken, TokenKeyShown)
@@ -42,7 +46,7 @@ def token_router(relay: BrokerRelay) -> APIRouter:
     """The two routes."""
     router = APIRouter()
 
-    @router.post("/v1/attestation-results")
+    @router.post("/v1/attestation-results", openapi_extra=_TOKEN)
     async def attestation_results(request: Request) -> Response:
         raw = await read_body(request)
         asked = BrokerRequest.decode(raw).body
@@ -51,7 +55,7 @@ def token_router(relay: BrokerRelay) -> APIRouter:
         answer = _expect(reply_of(await run_in_threadpool(relay.ask, raw)), AttestationToken)
         return Response(answer.token, media_type=EAT_JWT)
 
-    @router.get("/v1/jwks.json")
+    @router.get("/v1/jwks.json", openapi_extra=describe(gives=_KEYS, media_type=JWK_SET))
     def jwks() -> Response:
         request = BrokerRequest(nonce=secrets.token_bytes(_NONCE_BYTES), body=ShowTokenKey())
         shown = _expect(reply_of(relay.ask(request.encode())), TokenKeyShown)

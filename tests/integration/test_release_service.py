@@ -22,7 +22,8 @@ from common.messages.signed import Signed, sign
 from services.attestation.app import build
 from services.attestation.settings import AttestationSettings
 from tests.fakes.broker_world import QUERY, BrokerWorld
-from tests.integration.ingest_service import CoreRelay, served
+from tests.fakes.http_services import CoreRelay
+from tests.integration.ingest_service import served
 
 pytestmark = pytest.mark.integration
 
