@@ -73,9 +73,11 @@ def _fuzz_one(name: str, seeds: tuple[bytes, ...], seconds: int) -> Fuzzed:
         for number, seed in enumerate(seeds):
             (corpus / f"seed-{number}").write_bytes(seed)
         command = [sys.executable, "-P", "-m", "bench.fuzz_target", name, *_options(seconds, artifacts), str(corpus)]
-        done = subprocess.run(
-            command, cwd=place, capture_output=True, check=False, timeout=seconds + UNIT_SECONDS + _GRACE_SECONDS
-        )
+        limit = seconds + UNIT_SECONDS + _GRACE_SECONDS
+        try:
+            done = subprocess.run(command, cwd=place, capture_output=True, check=False, timeout=limit)
+        except subprocess.TimeoutExpired:
+            return Fuzzed(0, next(_inputs(artifacts), None), f"the fuzzer itself did not end within {limit} s")
         told = done.stderr.decode(errors="replace") + done.stdout.decode(errors="replace")
         executed = _EXECUTED.search(told)
         left = next(_inputs(artifacts), None)

@@ -33,10 +33,10 @@ from tests.fakes import http_services
 from tests.fakes.http_services import BASE, HttpService
 from tests.parsers.spoilt import spoilt
 
-EXAMPLES: Final = int(os.environ.get("CLOISTER_FUZZ_EXAMPLES", "5"))
+EXAMPLES: Final = int(os.environ.get("CLOISTER_FUZZ_EXAMPLES", "4"))
 BOUNDED: Final = settings(
     max_examples=EXAMPLES,
-    derandomize=EXAMPLES == 5,
+    derandomize=EXAMPLES == 4,
     deadline=None,
     database=None,
     suppress_health_check=list(HealthCheck),

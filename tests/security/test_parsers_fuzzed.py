@@ -6,6 +6,7 @@ in each run, unless CLOISTER_FUZZ_EXAMPLES asks for more of them. `./cloister be
 """
 
 import os
+import time
 from typing import Any, Final
 
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from common.errors import Refusal
+from tests.parsers.parser import SECONDS, Finding
 from tests.parsers.spoilt import spoilt
 from tests.parsers.table import PARSERS, Parser
 from tests.vectors.each_vector import each_vector
@@ -26,6 +28,30 @@ BOUNDED: Final = settings(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 EACH: Final = pytest.mark.parametrize("parser", PARSERS.values(), ids=PARSERS.keys())
+
+
+def _loops(raw: bytes) -> None:
+    end = time.process_time() + SECONDS + 0.1
+    while raw == b"slow" and time.process_time() < end:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("read", "raw", "words"),
+    [
+        (lambda raw: raw[4], b"abc", "IndexError"),
+        (lambda raw: raw.rstrip(b"\0"), b"abc\0", "reads 616263 as well"),
+        (_loops, b"slow", "takes"),
+    ],
+)
+def test_the_judge_finds_what_is_wrong(read: Any, raw: bytes, words: str) -> None:
+    with pytest.raises(Finding, match=words):
+        Parser("wrong", read, ()).judge(raw)
+
+
+def test_the_judge_finds_what_comes_back_as_another() -> None:
+    with pytest.raises(Finding, match="reads otherwise"):
+        Parser("wrong", lambda raw: raw + b" ", (), canonical=False).judge(b"abc")
 
 
 @EACH
