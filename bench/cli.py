@@ -4,6 +4,7 @@ import click
 
 from bench.attest import attest
 from bench.attest_kill import attest_kill
+from bench.fuzz import fuzz
 from bench.kill import kill
 
 
@@ -14,4 +15,5 @@ def main() -> None:
 
 main.add_command(attest)
 main.add_command(attest_kill)
+main.add_command(fuzz)
 main.add_command(kill)

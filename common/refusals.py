@@ -12,6 +12,7 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     # -- format: the bytes are not what they say they are
     "format.message": ("sender", "send a message of the documented type and version (docs/formats.md)"),
     "format.too_large": ("sender", "send at most the documented number of bytes (docs/formats.md)"),
+    "format.media_type": ("sender", "send the body as application/octet-stream or application/json"),
     "format.policy": ("sender", "mend the policy file (`cloister policy check FILE`; docs/policy.md)"),
     "format.identifier": ("sender", "use an identifier as the service returned it"),
     "format.sealed_object": ("sender", "seal the data anew with `cloister owner seal` or `cloister provider pack`"),

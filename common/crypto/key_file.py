@@ -14,6 +14,7 @@ from common.crypto.keys import HiddenKey
 from common.crypto.signing import SigningKey
 from common.crypto.wrapping import WrappingKey
 from common.errors import FormatError
+from common.json_text import read_json
 
 
 class Identity(HiddenKey):
@@ -53,14 +54,14 @@ class Identity(HiddenKey):
         try:
             if path.stat().st_mode & 0o077:
                 raise FormatError("format.message", expected="a key file of mode 0600", seen=oct(path.stat().st_mode))
-            fields = json.loads(path.read_text())
+            fields = read_json(path.read_bytes())
             if (fields["type"], fields["version"]) != ("cloister-identity", 1):
                 raise FormatError("format.message", expected="an identity of version 1")
-            return cls(
-                fields["name"],
-                SigningKey.from_seed(bytes.fromhex(fields["signing_seed"])),
-                WrappingKey(bytes.fromhex(fields["report_seed"])),
-                unsafe_simulation=fields["unsafe_simulation"],
-            )
+            name, unsafe_simulation = fields["name"], fields["unsafe_simulation"]
+            signing_key = SigningKey.from_seed(bytes.fromhex(fields["signing_seed"]))
+            if (type(name), type(unsafe_simulation), fields["party"]) != (str, bool, signing_key.party):
+                raise FormatError("format.message", expected="a name, a truth value, and the party of this seed")
+            report_key = WrappingKey(bytes.fromhex(fields["report_seed"]))
+            return cls(name, signing_key, report_key, unsafe_simulation=unsafe_simulation)
         except (OSError, KeyError, ValueError, TypeError):
             raise FormatError("format.message", expected="a key file made by `cloister keygen`") from None

@@ -198,6 +198,8 @@ class FrameOpener:
 
 def parse_body(plain: bytes) -> FrameBody:
     """The inner layout. Raises `FormatError` (6)."""
+    if len(plain) < _INNER.size:
+        raise FormatError("format.frame", expected=f"at least {_INNER.size} bytes inside", seen=len(plain))
     kind, held, number, part, parts = _INNER.unpack_from(plain)
     if kind not in tuple(FrameKind):
         raise FormatError("format.frame", expected="a known kind")

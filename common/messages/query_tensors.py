@@ -37,6 +37,8 @@ def encode_question(rows: NDArray[np.generic], profile: QueryProfile, wanted: in
 
 def decode_question(padded: bytes, profile: QueryProfile) -> NDArray[np.generic]:
     """The rows, of the profile's shape and type; anything else is a `FormatError` (format.query)."""
+    if len(padded) != profile.question_bytes:
+        raise FormatError("format.query", expected=f"{profile.question_bytes} bytes", seen=len(padded))
     code, dimensions, count = padded[0], padded[1], int.from_bytes(padded[4:8], "big")
     sides = tuple(int.from_bytes(padded[at : at + 4], "big") for at in range(8, _SIDES_END, 4))
     dtype = DTYPES[code - 1] if 0 < code <= len(DTYPES) else "unknown type"
@@ -46,6 +48,8 @@ def decode_question(padded: bytes, profile: QueryProfile) -> NDArray[np.generic]
     end = QUESTION_HEAD + count * profile.input.row_bytes
     if any(padded[2:4]) or any(sides[dimensions:]) or padded[end:].count(0) != len(padded) - end:
         raise FormatError("format.query", expected="reserved bytes and padding of zeros")
+    if dtype == "bool" and max(padded[QUESTION_HEAD:end]) > 1:
+        raise FormatError("format.query", expected="truth values of 0 and 1")
     return _rows(padded[QUESTION_HEAD:end], count, profile.input)
 
 
@@ -106,6 +110,8 @@ def _encode_outcome(kind: int, rows: int, left: int, body: bytes, profile: Query
 
 def decode_outcome(padded: bytes, profile: QueryProfile) -> Answer:
     """The answer, or the typed refusal is raised. Raises `FormatError` (format.message) for anything else."""
+    if len(padded) != profile.outcome_bytes:
+        raise FormatError("format.message", expected=f"{profile.outcome_bytes} bytes", seen=len(padded))
     kind, rows, left = padded[0], int.from_bytes(padded[4:8], "big"), int.from_bytes(padded[8:16], "big")
     body = padded[OUTCOME_HEAD:]
     size = rows * {1: 4, 2: profile.answer.row_bytes}.get(kind, 0)

@@ -14,13 +14,18 @@ from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 
+from common.errors import FormatError, NotFoundError, Refusal
 from common.event_log import log_event
+from common.messages.service import RefusalBody
 from common.untrusted.carried import NOTHING, Carried, report_carried
 
 _log = logging.getLogger("health")
 
 LOOPBACK: Final = "127.0.0.1"
 _REQUEST_SECONDS: Final = 10
+_METHOD_NOT_ALLOWED: Final = 405
+_UNKNOWN_METHOD: Final = 501
+"""What `http.server` says of a method that has no handler."""
 
 Check = Callable[[], bool]
 """Whether one part is there; an exception counts as no."""
@@ -98,10 +103,19 @@ class _HealthHandler(BaseHTTPRequestHandler):
         elif self.path == "/carried" and is_this_machine(self.client_address[0]):
             self._answer(200, report_carried(self.counts))
         else:
-            self._answer(404, {})
+            self.send_error(404)
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:  # noqa: ARG002
+        """Refuse as every service does: the base class's page quotes what was sent."""
+        refusal: Refusal = NotFoundError("not_found.path") if code == 404 else FormatError("format.message")
+        self.close_connection = True
+        self.request_version = self.protocol_version  # to what is no HTTP it would send a body without a head
+        self._send(_METHOD_NOT_ALLOWED if code == _UNKNOWN_METHOD else code, RefusalBody.of(refusal).encode())
 
     def _answer(self, status: int, body: dict[str, Any]) -> None:
-        raw = json.dumps(body).encode()
+        self._send(status, json.dumps(body).encode())
+
+    def _send(self, status: int, raw: bytes) -> None:
         with contextlib.suppress(ConnectionError):  # whoever asked has not waited for the answer
             self.send_response(status)
             self.send_header("content-type", "application/json")

@@ -9,24 +9,40 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from common.errors import NotFoundError
 from common.untrusted.carried import ByteCount, Carried, report_carried
 from common.untrusted.health import Readiness, is_this_machine
+from common.untrusted.http_description import describe
+from common.untrusted.http_refusals import JSON
 
 HEALTH_PATHS: Final = frozenset({"/healthz", "/readyz", "/carried"})
+
+_ALIVE: Final = {"type": "object", "properties": {"alive": {"type": "boolean"}}, "required": ["alive"]}
+_READY: Final = {
+    "type": "object",
+    "properties": {
+        "ready": {"type": "boolean"},
+        "waiting_for": {"type": "array", "items": {"type": "string"}},
+        "notes": {"type": "object", "additionalProperties": {"type": "string"}},
+    },
+    "required": ["ready", "waiting_for"],
+    "additionalProperties": False,
+}
+_NOT_READY: Final = {"description": "It waits for something", "content": {JSON: {"schema": _READY}}}
+_COUNTS: Final = {"type": "object", "additionalProperties": {"type": "integer", "minimum": 0}}
 
 
 def health_router(readiness: Readiness, carried: Carried) -> APIRouter:
     """The three paths; nobody signs them, and nobody counts them."""
     router = APIRouter()
 
-    @router.get("/healthz")
+    @router.get("/healthz", openapi_extra=describe(gives=_ALIVE))
     def healthz() -> Response:
         return JSONResponse({"alive": True})
 
-    @router.get("/readyz")
+    @router.get("/readyz", openapi_extra=describe(gives=_READY), responses={503: _NOT_READY})
     def readyz() -> Response:
         status, body = readiness.report()
         return JSONResponse(body, status_code=status)
 
-    @router.get("/carried")
+    @router.get("/carried", openapi_extra=describe(gives=_COUNTS))
     def carried_bytes(request: Request) -> Response:
         if not is_this_machine(request.client and request.client.host):
             raise NotFoundError("not_found.path")

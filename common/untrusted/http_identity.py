@@ -2,8 +2,8 @@
 
 `RequestGate.admit` in this order, each step raises: (1) the signature is of our form, fresh and genuine; (2) the party
 is enrolled, where that is asked; (3) the nonce is new, and the party has a request left, where requests are counted;
-(4) the body is not larger than its limit, judged by its length before it is read and again while it is; (5) the body is
-the one that was signed. By (3) nobody is charged for what others repeat, and what is over quota takes no memory.
+(4) the body is of a documented kind and not larger than its limit (`http_bodies`); (5) the body is the one that was
+signed. By (3) nobody is charged for what others repeat, and what is over quota takes no memory.
 """
 
 import threading
@@ -15,10 +15,11 @@ from typing import Final, Protocol
 from fastapi import Request
 from starlette.concurrency import run_in_threadpool
 
-from common.errors import AuthenticityError, FormatError, FreshnessError, UnavailableError
+from common.errors import AuthenticityError, FreshnessError, UnavailableError
 from common.http_signatures import WINDOW_SECONDS, Target, verify_request
 from common.identifiers import PartyKey
 from common.messages.base import MAX_MESSAGE_BYTES
+from common.untrusted.http_bodies import read_body
 
 MAX_REMEMBERED: Final = 500_000
 """Nonces kept; when so many requests came within the window, further ones are asked to come later."""
@@ -101,7 +102,7 @@ class RequestGate:
         if must_be_enrolled and not await run_in_threadpool(self._enrolled.is_enrolled, signed.party):  # (2)
             raise AuthenticityError("authenticity.http_signature", expected="an enrolled identity")
         self._replays.spend(signed.party, signed.nonce, signed.created, self._charge)  # (3)
-        body = await _read_bounded(request, limit)  # (4)
+        body = await read_body(request, limit)  # (4)
         signed.require_content(body)  # (5)
         return PartyRequest(signed.party, body)
 
@@ -124,19 +125,3 @@ def _target(request: Request) -> Target:
 
 def _single_headers(request: Request) -> dict[str, str]:
     return {name: ", ".join(request.headers.getlist(name)) for name in request.headers}
-
-
-async def _read_bounded(request: Request, limit: int) -> bytes:
-    stated = request.headers.get("content-length", "0")
-    if not stated.isdecimal() or int(stated) > limit:
-        raise _too_large(limit)
-    body = bytearray()
-    async for piece in request.stream():
-        body += piece
-        if len(body) > limit:
-            raise _too_large(limit)
-    return bytes(body)
-
-
-def _too_large(limit: int) -> FormatError:
-    return FormatError("format.too_large", expected=f"at most {limit} bytes")

@@ -17,8 +17,8 @@ from common.messages.service import RefusalBody
 
 _log = logging.getLogger("http")
 
-_STATUS: Final = {"format.too_large": 413, "quota.requests": 429}
-"""Of codes whose status is not that of their class."""
+STATUS_OF_CODE: Final = {"format.too_large": 413, "format.media_type": 415, "quota.requests": 429}
+"""Codes that HTTP has a status of its own for."""
 
 RETRY_AFTER_SECONDS: Final = 1
 """After which a quota of requests has an allowance again."""
@@ -29,7 +29,7 @@ OCTETS: Final = "application/octet-stream"
 
 def refusal_response(refusal: Refusal) -> Response:
     """The answer to a request that is refused."""
-    status = _STATUS.get(refusal.code, refusal.http_status)
+    status = STATUS_OF_CODE.get(refusal.code, refusal.http_status)
     headers = {"retry-after": str(RETRY_AFTER_SECONDS)} if refusal.code == "quota.requests" else None
     return Response(RefusalBody.of(refusal).encode(), status, headers, media_type=JSON)
 
@@ -42,8 +42,9 @@ def answer_refusals(app: FastAPI) -> None:
         return refusal_response(refusal)
 
     @app.exception_handler(RequestValidationError)
-    async def malformed(_request: Request, _error: RequestValidationError) -> Response:
-        return refusal_response(FormatError("format.message"))
+    async def malformed(_request: Request, error: RequestValidationError) -> Response:
+        is_name = any(one["type"] == "string_pattern_mismatch" for one in error.errors())
+        return refusal_response(FormatError("format.identifier" if is_name else "format.message"))
 
     @app.exception_handler(HTTPException)
     async def unknown(_request: Request, error: HTTPException) -> Response:

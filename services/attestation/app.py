@@ -23,11 +23,14 @@ from fastapi.concurrency import run_in_threadpool
 
 from common.errors import NotFoundError, UnavailableError
 from common.event_log import configure_host_logging
+from common.messages.measured_files import MeasuredFiles
+from common.messages.signed import Signed
 from common.untrusted.database import Database
 from common.untrusted.health import Readiness
+from common.untrusted.http_description import Service, describe
 from common.untrusted.http_health import count_bodies, health_router
 from common.untrusted.http_identity import RequestGate
-from common.untrusted.http_refusals import JSON, answer_refusals
+from common.untrusted.http_refusals import JSON
 from common.untrusted.registry import Registry
 from services.attestation.broker_routes import broker_router
 from services.attestation.collateral_routes import collateral_router
@@ -44,7 +47,7 @@ HTTP_THREADS: Final = 192
 """Requests that the broker answers late hold a thread each: more than those of its door, so that others get through."""
 
 
-def build(settings: AttestationSettings, relay: BrokerRelay) -> FastAPI:
+def build(settings: AttestationSettings, relay: BrokerRelay) -> Service:
     """The application in front of a relay, whose enclave lives as long as the application is served."""
     database = Database(settings.database_url)
     callers = settings.callers(Registry(database))
@@ -60,8 +63,7 @@ def build(settings: AttestationSettings, relay: BrokerRelay) -> FastAPI:
         await run_in_threadpool(relay.stop)
         database.close()
 
-    app = FastAPI(title="cloister attestation", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
-    answer_refusals(app)
+    app = Service("cloister attestation", lifespan)
     checks = {
         "registry": database.is_alive,
         "sealed_state": lambda: relay.refused is None,
@@ -74,15 +76,15 @@ def build(settings: AttestationSettings, relay: BrokerRelay) -> FastAPI:
     app.include_router(token_router(relay, gate, strangers))
     app.include_router(recovery_router(relay, settings.recover_from, strangers))
 
-    @app.get("/v1/release", dependencies=open_to_all)
+    @app.get("/v1/release", dependencies=open_to_all, openapi_extra=describe(gives=Signed))
     def release() -> Response:
         return Response(_read_public(relay.older_release or settings.release_file), media_type=JSON)
 
-    @app.get("/v1/release/next", dependencies=open_to_all)
+    @app.get("/v1/release/next", dependencies=open_to_all, openapi_extra=describe(gives=Signed))
     def next_release() -> Response:
         return Response(_read_public(relay.older_release and settings.release_file), media_type=JSON)
 
-    @app.get("/v1/release/files", dependencies=open_to_all)
+    @app.get("/v1/release/files", dependencies=open_to_all, openapi_extra=describe(gives=MeasuredFiles))
     def release_files() -> Response:
         return Response(_read_public(settings.measured_files), media_type=JSON)
 

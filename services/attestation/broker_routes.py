@@ -10,6 +10,9 @@ from collections.abc import Callable
 from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
+from common.messages.attestation import BrokerRequest
+from common.messages.signed import Signed
+from common.untrusted.http_description import describe
 from common.untrusted.http_identity import RequestGate, is_signed
 from common.untrusted.http_refusals import OCTETS
 from services.attestation.callers import Callers
@@ -22,7 +25,7 @@ def broker_router(
     """The route; `ask` carries a request to the enclave."""
     router = APIRouter()
 
-    @router.post("/v1/broker")
+    @router.post("/v1/broker", openapi_extra=describe(takes=BrokerRequest, gives=Signed, media_type=OCTETS))
     async def broker(request: Request) -> Response:
         if not is_signed(request):
             async with strangers.inside(request):

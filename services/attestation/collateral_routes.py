@@ -13,7 +13,9 @@ from fastapi.concurrency import run_in_threadpool
 
 from common.identifiers import Fmspc
 from common.messages.collateral import CollateralName, PckCa
+from common.messages.evidence import Collateral
 from common.untrusted.collateral_service import CollateralService
+from common.untrusted.http_description import describe
 from common.untrusted.http_refusals import JSON
 from services.attestation.strangers import Strangers
 
@@ -34,9 +36,13 @@ def collateral_router(service: CollateralService | None, strangers: Strangers) -
 
     router = APIRouter(lifespan=refreshing)
 
-    @router.get("/v1/collateral/{tee}/{fmspc}/{ca}", dependencies=[Depends(strangers.admit)])
-    def collateral(tee: Literal["sgx", "tdx"], fmspc: str, ca: PckCa) -> Response:
-        found = service.get(CollateralName(tee=tee, fmspc=Fmspc(fmspc), ca=ca))
+    @router.get(
+        "/v1/collateral/{tee}/{fmspc}/{ca}",
+        dependencies=[Depends(strangers.admit)],
+        openapi_extra=describe(gives=Collateral),
+    )
+    def collateral(tee: Literal["sgx", "tdx"], fmspc: Fmspc, ca: PckCa) -> Response:
+        found = service.get(CollateralName(tee=tee, fmspc=fmspc, ca=ca))
         return Response(found.encode(), media_type=JSON)
 
     return router

@@ -15,7 +15,9 @@ from fastapi import APIRouter, Depends, Query, Response
 from common.errors import FormatError, refusal_of
 from common.messages.attestation import BrokerReply, BrokerRequest, HeadSigned, Refused, SignHead
 from common.messages.base import Message
+from common.messages.decision_log import ConsistencyProof, InclusionProof, LogPage
 from common.messages.signed import Signed
+from common.untrusted.http_description import describe
 from common.untrusted.http_identity import PartyRequest, RequestGate
 from common.untrusted.http_refusals import JSON
 from services.attestation.log_store import LogStore
@@ -29,19 +31,19 @@ def log_router(ask: Callable[[bytes], bytes], store: LogStore, gate: RequestGate
     """The routes; `ask` carries a request to the enclave."""
     router, open_to_all = APIRouter(prefix="/v1/log"), [Depends(strangers.admit)]
 
-    @router.get("/head", dependencies=open_to_all)
+    @router.get("/head", dependencies=open_to_all, openapi_extra=describe(gives=Signed))
     def head() -> Response:
         return _json(signed_head(ask))
 
-    @router.get("/entries")
+    @router.get("/entries", openapi_extra=describe(gives=LogPage))
     def entries(request: Annotated[PartyRequest, Depends(gate.admit)], first: Number = 0) -> Response:
         return _json(store.page(first, request.party))
 
-    @router.get("/inclusion", dependencies=open_to_all)
+    @router.get("/inclusion", dependencies=open_to_all, openapi_extra=describe(gives=InclusionProof))
     def inclusion(number: Number, size: Number) -> Response:
         return _json(store.inclusion(number, size))
 
-    @router.get("/consistency", dependencies=open_to_all)
+    @router.get("/consistency", dependencies=open_to_all, openapi_extra=describe(gives=ConsistencyProof))
     def consistency(earlier: Number, size: Number) -> Response:
         return _json(store.consistency(earlier, size))
 

@@ -20,6 +20,7 @@ from common.messages.recovery import MAX_LATER_ENTRIES, RecoverDataset, Recovery
 from common.messages.recovery_package import RecoveryPackage, Retirement
 from common.messages.signed import Signed
 from common.untrusted.http_bodies import read_body
+from common.untrusted.http_description import describe
 from common.untrusted.http_refusals import JSON, OCTETS
 from services.attestation.log_store import LogStore
 from services.attestation.relay import BrokerRelay
@@ -60,17 +61,17 @@ def recovery_router(relay: BrokerRelay, state: Path | None, strangers: Strangers
     router = APIRouter(prefix="/v1/recovery", dependencies=[Depends(strangers.admit)])
     predecessor = None if state is None else Predecessor(state)
 
-    @router.get("/{dataset_id}")
-    def package(dataset_id: str) -> Response:
+    @router.get("/{dataset_id}", openapi_extra=describe(gives=Signed))
+    def package(dataset_id: DatasetId) -> Response:
         files = relay.files if predecessor is None else predecessor.files
-        return Response(files.recovery.read(DatasetId(dataset_id)), media_type=JSON)
+        return Response(files.recovery.read(dataset_id), media_type=JSON)
 
-    @router.post("/{dataset_id}")
-    async def recover(dataset_id: str, request: Request) -> Response:
+    @router.post("/{dataset_id}", openapi_extra=describe(takes=RecoveryWords, gives=Signed, media_type=OCTETS))
+    async def recover(dataset_id: DatasetId, request: Request) -> Response:
         if predecessor is None:
             raise NotFoundError("not_found.recovery", expected="an old state directory")
         words = RecoveryWords.decode(await read_body(request, MAX_WORDS_BYTES))
-        body = await run_in_threadpool(predecessor.request, DatasetId(dataset_id), words)
+        body = await run_in_threadpool(predecessor.request, dataset_id, words)
         asked = BrokerRequest(nonce=secrets.token_bytes(NONCE_BYTES), body=body).encode()
         return Response(await run_in_threadpool(relay.ask, asked), media_type=OCTETS)
 

@@ -28,12 +28,16 @@ from common.messages.attestation import (
 )
 from common.messages.signed import Signed
 from common.untrusted.broker_client import reply_of
+from common.untrusted.http_description import describe
 from common.untrusted.http_identity import PartyRequest, RequestGate
 from services.attestation.relay import BrokerRelay
 from services.attestation.strangers import Strangers
 
 EAT_JWT: Final = "application/eat+jwt"
 JWK_SET: Final = "application/jwk-set+json"
+
+_TOKEN: Final = describe(takes=BrokerRequest, gives={"type": "string"}, media_type=EAT_JWT)
+_KEYS: Final = {"type": "object", "properties": {"keys": {"type": "array"}}, "required": ["keys"]}
 _NONCE_BYTES: Final = 32
 
 AnswerT = TypeVar("AnswerT", AttestationToken, TokenKeyShown)
@@ -43,7 +47,7 @@ def token_router(relay: BrokerRelay, gate: RequestGate, strangers: Strangers) ->
     """The two routes."""
     router = APIRouter()
 
-    @router.post("/v1/attestation-results")
+    @router.post("/v1/attestation-results", openapi_extra=_TOKEN)
     def attestation_results(request: Annotated[PartyRequest, Depends(gate.admit)]) -> Response:
         asked = BrokerRequest.decode(request.body).body
         if not isinstance(asked, IssueToken | AppraiseEvidence):
@@ -51,7 +55,11 @@ def token_router(relay: BrokerRelay, gate: RequestGate, strangers: Strangers) ->
         answer = _expect(reply_of(relay.ask(request.body)), AttestationToken)
         return Response(answer.token, media_type=EAT_JWT)
 
-    @router.get("/v1/jwks.json", dependencies=[Depends(strangers.admit)])
+    @router.get(
+        "/v1/jwks.json",
+        dependencies=[Depends(strangers.admit)],
+        openapi_extra=describe(gives=_KEYS, media_type=JWK_SET),
+    )
     def jwks() -> Response:
         request = BrokerRequest(nonce=secrets.token_bytes(_NONCE_BYTES), body=ShowTokenKey())
         shown = _expect(reply_of(relay.ask(request.encode())), TokenKeyShown)

@@ -18,9 +18,9 @@ from common.untrusted.broker_client import BrokerClient, BrokerRoute
 from common.untrusted.database import Database
 from common.untrusted.enrolment import Enrolments
 from common.untrusted.health import Readiness
+from common.untrusted.http_description import Service
 from common.untrusted.http_health import count_bodies, health_router
 from common.untrusted.http_identity import RequestGate
-from common.untrusted.http_refusals import answer_refusals
 from common.untrusted.job_board import JobBoard
 from common.untrusted.publications import Publications
 from common.untrusted.registry import Registry
@@ -40,7 +40,7 @@ from services.ingest.submission import Submission
 class Ingest:
     """The assembled service."""
 
-    app: FastAPI
+    app: Service
     board: JobBoard
     registry: Registry
     store: BlobStore
@@ -69,8 +69,7 @@ def build(settings: IngestSettings, *, broker: BrokerRoute | None = None) -> Ing
         broker.close()
         database.close()
 
-    app = FastAPI(title="Cloister ingest", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
-    answer_refusals(app)
+    app = Service("cloister ingest", lifespan)
     desks = Desks(
         registry=registry,
         intake=intake,

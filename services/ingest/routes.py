@@ -12,20 +12,16 @@ from fastapi import APIRouter, Depends, Response
 
 from common.errors import AuthenticityError, QuotaError
 from common.identifiers import JobId, ModelId
-from common.messages.service import EnrolIdentity, IdentityView, JobEvents, JobList, JobReports, OrderReceipt
+from common.messages.attestation import BrokerRequest
+from common.messages.service import EnrolIdentity, IdentityView, JobEvents, JobList, JobReports, JobView, OrderReceipt
+from common.messages.signed import Signed
+from common.untrusted.http_description import describe
 from common.untrusted.http_identity import PartyRequest, RequestGate
 from common.untrusted.http_refusals import JSON, OCTETS
 from common.untrusted.registry import Registry
 from services.ingest.intake import Intake
 from services.ingest.job_desk import JobDesk
-from services.ingest.object_routes import (
-    as_json,
-    bundle_routes,
-    dataset_routes,
-    object_routes,
-    parse_number,
-    upload_routes,
-)
+from services.ingest.object_routes import Number, as_json, bundle_routes, dataset_routes, object_routes, upload_routes
 from services.ingest.publishing import Publishing
 from services.ingest.submission import Submission
 
@@ -61,7 +57,7 @@ def _identities(desks: Desks, gate: RequestGate) -> APIRouter:
         usage = desks.registry.usage(request.party)
         return as_json(IdentityView(party=request.party, quota_bytes=usage.quota_bytes, used_bytes=usage.used_bytes))
 
-    @router.post("")
+    @router.post("", openapi_extra=describe(takes=EnrolIdentity, gives=IdentityView))
     def enrol(request: Annotated[PartyRequest, Depends(gate.admit_anybody)]) -> Response:
         if EnrolIdentity.decode(request.body).party != request.party:
             raise AuthenticityError("authenticity.http_signature", expected="a signature by the new identity itself")
@@ -71,11 +67,11 @@ def _identities(desks: Desks, gate: RequestGate) -> APIRouter:
             raise QuotaError("quota.identities")
         return view(request)
 
-    @router.post("/recover")
+    @router.post("/recover", openapi_extra=describe(takes=BrokerRequest, gives=Signed, media_type=OCTETS))
     def recover(request: Annotated[PartyRequest, Depends(gate.admit_anybody)]) -> Response:
         return Response(desks.publishing.recover(request.body), media_type=OCTETS)
 
-    router.get("/self")(_admitting(gate, view))
+    router.get("/self", openapi_extra=describe(gives=IdentityView))(_admitting(gate, view))
     return router
 
 
@@ -83,36 +79,36 @@ def _jobs(desks: Desks, gate: RequestGate) -> APIRouter:
     router, jobs = APIRouter(prefix="/v1"), desks.jobs
     Admitted = Annotated[PartyRequest, Depends(gate.admit)]
 
-    @router.post("/orders")
+    @router.post("/orders", openapi_extra=describe(takes=Signed, gives=OrderReceipt))
     def submit(request: Admitted) -> Response:
         return as_json(OrderReceipt(job_id=desks.submission.submit(request.body, request.party)))
 
-    @router.get("/jobs")
+    @router.get("/jobs", openapi_extra=describe(gives=JobList))
     def listing(request: Admitted) -> Response:
         return as_json(JobList(jobs=tuple(jobs.jobs(request.party))))
 
-    @router.get("/jobs/{job_id}")
-    def job(job_id: str, request: Admitted) -> Response:
-        return as_json(jobs.job(request.party, JobId(job_id)))
+    @router.get("/jobs/{job_id}", openapi_extra=describe(gives=JobView))
+    def job(job_id: JobId, request: Admitted) -> Response:
+        return as_json(jobs.job(request.party, job_id))
 
-    @router.get("/jobs/{job_id}/events")
-    def events(job_id: str, request: Admitted, after: str = "0") -> Response:
-        return as_json(JobEvents(events=tuple(jobs.events(request.party, JobId(job_id), parse_number(after)))))
+    @router.get("/jobs/{job_id}/events", openapi_extra=describe(gives=JobEvents))
+    def events(job_id: JobId, request: Admitted, after: Number = 0) -> Response:
+        return as_json(JobEvents(events=tuple(jobs.events(request.party, job_id, after))))
 
-    @router.get("/jobs/{job_id}/reports")
-    def reports(job_id: str, request: Admitted, after: str | None = None) -> Response:
-        above = -1 if after is None else parse_number(after)
-        return as_json(JobReports(reports=tuple(jobs.reports(request.party, JobId(job_id), above))))
+    @router.get("/jobs/{job_id}/reports", openapi_extra=describe(gives=JobReports))
+    def reports(job_id: JobId, request: Admitted, after: Number | None = None) -> Response:
+        above = -1 if after is None else after
+        return as_json(JobReports(reports=tuple(jobs.reports(request.party, job_id, above))))
 
-    @router.post("/jobs/{job_id}/cancel")
-    def cancel(job_id: str, request: Admitted) -> Response:
-        jobs.job(request.party, JobId(job_id))
+    @router.post("/jobs/{job_id}/cancel", openapi_extra=describe(takes=BrokerRequest, optional=True, gives=JobView))
+    def cancel(job_id: JobId, request: Admitted) -> Response:
+        jobs.job(request.party, job_id)
         desks.publishing.revoke(request.party, job_id, request.body)
-        return as_json(jobs.cancel(request.party, JobId(job_id)))
+        return as_json(jobs.cancel(request.party, job_id))
 
-    @router.get("/models/{model_id}")
-    def manifest(model_id: str, request: Admitted) -> Response:
-        return Response(jobs.manifest(request.party, ModelId(model_id)), media_type=JSON)
+    @router.get("/models/{model_id}", openapi_extra=describe(gives=Signed))
+    def manifest(model_id: ModelId, request: Admitted) -> Response:
+        return Response(jobs.manifest(request.party, model_id), media_type=JSON)
 
     return router
 

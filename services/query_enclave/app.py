@@ -18,16 +18,19 @@ import uvicorn
 from fastapi import Depends, FastAPI, Request, Response
 from starlette.concurrency import run_in_threadpool
 
+from common.bundle import MAX_ROW_BYTES
 from common.errors import FormatError, Refusal, UnavailableError
 from common.event_log import configure_host_logging
 from common.identifiers import ModelId
+from common.messages.attestation import QueryEnclaveProof
 from common.messages.base import MAX_MESSAGE_BYTES
-from common.messages.query import SESSION_OPEN_BYTES
+from common.messages.query import SESSION_OPEN_BYTES, SESSION_REPLY_BYTES
 from common.untrusted.database import Database
 from common.untrusted.health import LOOPBACK, Readiness
+from common.untrusted.http_description import Service, describe
 from common.untrusted.http_health import count_bodies, health_router
 from common.untrusted.http_identity import PartyRequest, RequestGate
-from common.untrusted.http_refusals import JSON, OCTETS, answer_refusals, refusal_response
+from common.untrusted.http_refusals import JSON, OCTETS, refusal_response
 from common.untrusted.job_board import JobBoard
 from common.untrusted.registry import Registry
 from services.query_enclave.front_desk import FrontDesk
@@ -36,6 +39,12 @@ from services.query_enclave.question_reader import connect
 from services.query_enclave.settings import FrontSettings
 
 RETRY_AFTER_SECONDS: Final = 1
+
+_LARGEST_QUERY: Final = MAX_ROW_BYTES + (1 << 20)
+"""Of any model; each takes and gives one size alone, which its proof states."""
+
+_SESSION: Final = describe(takes=SESSION_OPEN_BYTES, gives=SESSION_REPLY_BYTES)
+_QUERY: Final = describe(takes=_LARGEST_QUERY, gives=_LARGEST_QUERY)
 
 
 class QueryFront:
@@ -76,7 +85,7 @@ class QueryFront:
         return admitted.body
 
 
-def build(front: QueryFront, desk: FrontDesk, gate: RequestGate, readiness: Readiness) -> FastAPI:
+def build(front: QueryFront, desk: FrontDesk, gate: RequestGate, readiness: Readiness) -> Service:
     """The application."""
 
     @contextlib.asynccontextmanager
@@ -85,36 +94,26 @@ def build(front: QueryFront, desk: FrontDesk, gate: RequestGate, readiness: Read
         yield
         await desk.stop()
 
-    app = FastAPI(title="cloister query", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
-    answer_refusals(app)
-    _answer_limits(app)
+    app = Service("cloister query", lifespan)
+    _say_when_to_come_again(app)
     app.include_router(health_router(readiness, {"query": count_bodies(app), "redis": desk.carried}))
 
-    @app.get("/v1/models/{model_id}/proof")
-    async def proof(model_id: str, _admitted: Annotated[PartyRequest, Depends(gate.admit)]) -> Response:
-        return Response(await front.proof(ModelId(model_id)), media_type=JSON)
+    @app.get("/v1/models/{model_id}/proof", openapi_extra=describe(gives=QueryEnclaveProof))
+    async def proof(model_id: ModelId, _admitted: Annotated[PartyRequest, Depends(gate.admit)]) -> Response:
+        return Response(await front.proof(model_id), media_type=JSON)
 
-    @app.post("/v1/models/{model_id}/sessions")
-    async def session(model_id: str, request: Request) -> Response:
-        return Response(await front.session(ModelId(model_id), request), media_type=OCTETS)
+    @app.post("/v1/models/{model_id}/sessions", openapi_extra=_SESSION)
+    async def session(model_id: ModelId, request: Request) -> Response:
+        return Response(await front.session(model_id, request), media_type=OCTETS)
 
-    @app.post("/v1/models/{model_id}/queries")
-    async def query(model_id: str, request: Request) -> Response:
-        return Response(await front.query(ModelId(model_id), request), media_type=OCTETS)
+    @app.post("/v1/models/{model_id}/queries", openapi_extra=_QUERY)
+    async def query(model_id: ModelId, request: Request) -> Response:
+        return Response(await front.query(model_id, request), media_type=OCTETS)
 
     return app
 
 
-def _answer_limits(app: FastAPI) -> None:
-    """413 for a body that is too large, and when to come again to a full queue."""
-
-    @app.exception_handler(FormatError)
-    async def malformed(_request: Request, refusal: FormatError) -> Response:
-        answer = refusal_response(refusal)
-        if refusal.code == "format.too_large":
-            answer.status_code = 413
-        return answer
-
+def _say_when_to_come_again(app: FastAPI) -> None:
     @app.exception_handler(UnavailableError)
     async def unavailable(_request: Request, refusal: UnavailableError) -> Response:
         answer = refusal_response(refusal)

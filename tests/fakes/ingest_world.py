@@ -1,6 +1,6 @@
 """The ingest service around a real key broker's core: real HTTP routes, real documents, real ciphertext.
 
-`IngestWorld` has no RabbitMQ (no lifespan, so no threads): tests of queues start the service as a process.
+`IngestWorld` has no RabbitMQ unless it is given one (no lifespan, so no threads): tests of queues start a process.
 """
 
 import secrets
@@ -151,6 +151,7 @@ class IngestWorld:
     http: TestClient = field(init=False)
     quota_bytes: int = 1 << 20
     open_enrolment: bool = True
+    amqp_url: str = "amqp://nobody:nothing@127.0.0.1:1/"
 
     def __post_init__(self) -> None:
         self.route = InProcessBroker(self.broker)
@@ -158,7 +159,7 @@ class IngestWorld:
             listen_port=0,
             database_url=f"sqlite:///{self.directory}/registry.sqlite",
             object_directory=self.directory / "objects",
-            amqp_url="amqp://nobody:nothing@127.0.0.1:1/",
+            amqp_url=self.amqp_url,
             attestation_url="http://127.0.0.1:1",
             open_enrolment=self.open_enrolment,
             default_quota_bytes=self.quota_bytes,

@@ -14,11 +14,11 @@ from fastapi import FastAPI
 from common.crypto.key_file import Identity
 from common.messages.signed import Signed
 from services.attestation.app import build as build_attestation
-from services.attestation.log_store import LogStore
 from services.attestation.settings import AttestationSettings
 from services.ingest.app import Ingest, build
 from services.ingest.settings import IngestSettings
 from tests.fakes.broker_world import BrokerWorld, Party, SealedBundle, SealedData
+from tests.fakes.http_services import CoreRelay
 from tests.fakes.ingest_world import PartyClient, register_bundle, register_dataset, signed_order
 
 SECONDS = 30.0
@@ -48,26 +48,6 @@ def served(app: FastAPI, lifespan: Literal["auto", "off"] = "auto") -> Iterator[
     finally:
         server.should_exit = True
         thread.join(SECONDS)
-
-
-class CoreRelay:
-    """What the attestation application uses of its relay, on a core in this process."""
-
-    ready, refused, collateral = True, None, None
-    older_release: Path | None = None
-
-    def __init__(self, world: BrokerWorld) -> None:
-        self._world = world
-        self.log = LogStore(world.store)
-
-    def start(self) -> None:
-        pass
-
-    def stop(self) -> None:
-        pass
-
-    def ask(self, raw: bytes) -> bytes:
-        return self._world.handle(raw)
 
 
 def registry_url(directory: Path) -> str:

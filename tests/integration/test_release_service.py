@@ -25,7 +25,8 @@ from common.untrusted.registry import Registry
 from services.attestation.app import build
 from tests.fakes.broker_world import QUERY, BrokerWorld
 from tests.fakes.handover_world import Heir
-from tests.integration.ingest_service import CoreRelay, attestation_service, attestation_settings, registry_url, served
+from tests.fakes.http_services import CoreRelay
+from tests.integration.ingest_service import attestation_service, attestation_settings, registry_url, served
 
 pytestmark = pytest.mark.integration
 

@@ -36,7 +36,8 @@ from common.untrusted.registry import Registry
 from services.attestation.app import build
 from services.attestation.strangers import MAX_BODY_BYTES
 from tests.fakes.broker_world import BrokerWorld
-from tests.integration.ingest_service import CoreRelay, attestation_settings, operator_identity, registry_url
+from tests.fakes.http_services import CoreRelay
+from tests.integration.ingest_service import attestation_settings, operator_identity, registry_url
 from tests.vectors.sample_broker import request_bodies
 
 BASE = "http://testserver"

@@ -67,6 +67,13 @@ def test_a_question_of_another_layout_is_refused(at: int, value: int) -> None:
         decode_question(bytes(padded), IMAGES)
 
 
+def test_a_truth_value_is_0_or_1() -> None:
+    padded = bytearray(encode_question(np.ones((1, 3), np.bool_), profile_of("bool")))
+    padded[41] = 2
+    with pytest.raises(FormatError, match=r"format\.query"):
+        decode_question(bytes(padded), profile_of("bool"))
+
+
 @given(raw=st.binary(min_size=IMAGES.question_bytes, max_size=IMAGES.question_bytes))
 def test_noise_is_refused_and_never_crashes(raw: bytes) -> None:
     with pytest.raises(FormatError, match=r"format\.query"):

@@ -1,6 +1,7 @@
 """/healthz and /readyz: names of what is missing, and nothing else. /carried: bytes, for this machine alone."""
 
 import json
+import socket
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ import pytest
 from fastapi import FastAPI, Request, Response
 from fastapi.testclient import TestClient
 
+from common.messages.service import RefusalBody
 from common.untrusted.carried import ByteCount
 from common.untrusted.health import HealthServer, Readiness, is_this_machine
 from common.untrusted.http_health import count_bodies, health_router
@@ -58,8 +60,30 @@ def test_the_server_names_what_it_waits_for(server: HealthServer, parts: Parts) 
     assert get(server, "/readyz") == (503, {"ready": False, "waiting_for": ["redis"]})
     parts.broken = False
     assert get(server, "/readyz") == (200, {"ready": True, "waiting_for": []})
-    assert get(server, "/metrics") == (404, {})
+    status, told = get(server, "/metrics")
+    assert (status, RefusalBody.decode(json.dumps(told).encode()).code) == (404, "not_found.path")
     assert get(server, "/carried") == (200, {"rabbitmq": 7})
+
+
+@pytest.mark.parametrize(
+    ("request_line", "status"),
+    [
+        (b"POST /readyz HTTP/1.1", 405), (b"HEAD /healthz HTTP/1.1", 405), (b"<script> / HTTP/1.1", 405),
+        (b"GET /healthz/../../etc/passwd HTTP/1.1", 404), (b"GET /healthz?x HTTP/1.1", 404), (b"GET", 400),
+        (b"GET / HTTP/9.9", 505), (b"GET / / HTTP/1.1", 400), (b"GET /" + b"a" * 70_000 + b" HTTP/1.1", 414),
+        (b"GET / HTTP/1.1\r\n" + b"x: y\r\n" * 200, 431), (b"\xff\xfe\x00", 400),
+    ],
+    ids=lambda value: str(value)[:30],
+)  # fmt: skip
+def test_what_is_no_documented_request_is_refused_and_never_quoted(
+    server: HealthServer, request_line: bytes, status: int
+) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), 10) as connection:
+        connection.sendall(request_line + b"\r\n\r\n")
+        answer = b"".join(iter(lambda: connection.recv(1 << 16), b""))
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert int(head.split()[1]) == status
+    assert RefusalBody.decode(body).code == ("not_found.path" if status == 404 else "format.message")
 
 
 def test_notes_are_told_and_hold_nothing_up() -> None:
