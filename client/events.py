@@ -428,13 +428,15 @@ class Explained(Event):
 class Ended(Event):
     """Something of this party's own was cancelled, deleted or revoked, and the broker's log says so.
 
-    After `leases_end` (Unix seconds) no enclave holds what is over, whatever its host keeps from it.
+    `log_entry` is the number of the entry, whose inclusion was verified. After `leases_end` (Unix seconds) no enclave
+    holds what is over, whatever its host keeps from it.
     """
 
     type: Literal["ended"] = "ended"
     identifier: str
     state: str
     leases_end: Seconds | None = None
+    log_entry: Count | None = None
 
 
 E = TypeVar("E", bound=Event)

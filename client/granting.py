@@ -13,12 +13,12 @@ from typing import Literal
 
 from client.broker import BrokerLink
 from client.context import Party
-from client.events import Ended, Event, GrantSigned
+from client.events import Event, GrantSigned
 from client.policy_terms import SECONDS_PER_DAY
-from client.revoking import revocation_of
+from client.revoking import end
 from common.errors import ConflictError, NotFoundError, PolicyError, refusal_of
 from common.identifiers import GrantId, ModelId, PartyKey
-from common.messages.attestation import ListMembers, Members, Revoke, Revoked
+from common.messages.attestation import ListMembers, Members
 from common.messages.objects import ModelManifest
 from common.messages.policy import QueryGrant
 from common.messages.signed import Signed, sign
@@ -85,5 +85,4 @@ def revoke(party: Party, grant_id: GrantId) -> Iterator[Event]:
         raise refusal_of("not_found.grant", expected="a grant of this identity directory", seen=grant_id)
     link = BrokerLink(party)
     yield link.verify()
-    revoked = link.ask(Revoke(revocation=revocation_of(party, "grant", grant_id)), Revoked)
-    yield Ended(identifier=grant_id, state="revoked", leases_end=revoked.leases_end)
+    yield end(party, link, "grant", grant_id).proven(grant_id, "revoked")

@@ -15,14 +15,14 @@ from typing import Final, TypeVar
 from client import events as e
 from client.broker import BrokerLink
 from client.context import Party
-from client.revoking import revocation_of
+from client.revoking import end
 from client.scheduling import ScheduleWishes, host_view, plan_schedule
 from client.services import IngestService
 from common.crypto.wrapping import wrap
 from common.errors import AppraisalError, AuthenticityError, FreshnessError, NotFoundError, UnavailableError, refusal_of
 from common.identifiers import BundleId, DatasetId, JobId, ModelId
 from common.key_binding import order_secret_info, report_info
-from common.messages.attestation import AcceptOrder, ListMembers, Members, OrderAccepted, Revoke, Revoked
+from common.messages.attestation import AcceptOrder, ListMembers, Members, OrderAccepted
 from common.messages.objects import BundlePublication, ModelManifest
 from common.messages.order import OrderSecret, Schedule, TrainingOrder
 from common.messages.policy import JobReport
@@ -124,12 +124,9 @@ def cancel(party: Party, job_id: JobId) -> Iterator[e.Event]:
 
     A job that has finished stays finished; what ends is its model, whose key the broker destroys.
     """
-    revoked = BrokerLink(party).ask(Revoke(revocation=revocation_of(party, "job", job_id)), Revoked)
+    ending = end(party, BrokerLink(party), "job", job_id)
     view = IngestService.of(party).cancel_job(job_id)
-    if view.model_id is None:
-        yield e.Ended(identifier=job_id, state=view.state, leases_end=revoked.leases_end)
-    else:
-        yield e.Ended(identifier=view.model_id, state="model revoked", leases_end=revoked.leases_end)
+    yield ending.proven(job_id, view.state) if view.model_id is None else ending.proven(view.model_id, "model revoked")
 
 
 def watch(party: Party, job_id: JobId, *, pause: Callable[[float], None] = time.sleep) -> Iterator[e.Event]:

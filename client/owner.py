@@ -20,7 +20,7 @@ from client.objects import require_intact
 from client.plain_arrays import UNREADABLE
 from client.policy_changes import next_policy, send_policy
 from client.policy_terms import NOBODY, PolicyTerms, keep_policy, sign_policy, wrap_policy
-from client.revoking import revocation_of
+from client.revoking import end
 from client.sealing import seal_to_directory
 from client.services import IngestService
 from client.uploading import upload_object
@@ -30,7 +30,7 @@ from common.dataset_payload import encode_columns
 from common.errors import ConflictError, FormatError
 from common.identifiers import DatasetId, PartyKey
 from common.key_binding import data_key_info
-from common.messages.attestation import RegisterDataset, Registered, Revoke, Revoked
+from common.messages.attestation import RegisterDataset, Registered
 from common.messages.objects import DatasetManifest, ObjectRef
 from common.messages.policy import DataPolicy
 from common.messages.signed import Signed, sign
@@ -128,6 +128,6 @@ def delete(party: Party, dataset_id: DatasetId) -> Iterator[e.Event]:
     """
     link = BrokerLink(party)
     yield link.verify()
-    revoked = link.ask(Revoke(revocation=revocation_of(party, "dataset", dataset_id)), Revoked)
+    ending = end(party, link, "dataset", dataset_id)
     IngestService.of(party).delete_dataset(dataset_id)
-    yield e.Ended(identifier=dataset_id, state="deleted", leases_end=revoked.leases_end)
+    yield ending.proven(dataset_id, "deleted")

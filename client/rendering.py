@@ -436,3 +436,5 @@ class Terminal:
         if event.leases_end is not None:
             until = datetime.fromtimestamp(event.leases_end, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
             self._line("leases", f"no enclave holds it after {until}, whatever its host keeps from it")
+        if event.log_entry is not None:
+            self._line("log", f"entry {event.log_entry} of the broker's log says so: its inclusion is verified")

@@ -72,6 +72,17 @@ def open_tree_head(signed: Signed, broker: Genesis) -> TreeHead:
     return head
 
 
+def open_entry(raw: bytes, leaf: bytes, number: int) -> LogEntry:
+    """The entry to which the leaf in this place commits. Raises `AuthenticityError` (authenticity.log)."""
+    try:
+        entry = LogEntry.decode(raw, limit=MAX_ENTRY_BYTES)
+    except FormatError as cause:
+        raise _refused(f"entry {number} of version 1") from cause
+    if entry.number != number or log_leaf(raw) != leaf:
+        raise _refused(f"the entry to which leaf {number} commits")
+    return entry
+
+
 def verify_log(
     bundle: AuditBundle, broker: Genesis, seen: Sequence[LogHead] = (), reader: PartyKey | None = None
 ) -> VerifiedLog:
@@ -102,21 +113,11 @@ def _told(items: Iterable[LogItem], reader: PartyKey | None) -> Iterator[LogEntr
             if not tags or (reader is not None and log_tag(number, reader) in tags):  # (4)
                 raise _refused(f"entry {number}, which concerns {reader if tags else 'everybody'}", "its leaf alone")
             continue
-        entry = _opened(item.entry, item.leaf, number)
+        entry = open_entry(item.entry, item.leaf, number)
         if before is not None and (entry.epoch, entry.time) < (before.epoch, before.time):
             raise _refused(f"entry {number} after the one before it")
         before = entry
         yield entry
-
-
-def _opened(raw: bytes, leaf: bytes, number: int) -> LogEntry:
-    try:
-        entry = LogEntry.decode(raw, limit=MAX_ENTRY_BYTES)
-    except FormatError as cause:
-        raise _refused(f"entry {number} of version 1") from cause
-    if entry.number != number or log_leaf(raw) != leaf:
-        raise _refused(f"the entry to which leaf {number} commits")
-    return entry
 
 
 def _require_life_of(broker: Genesis, head: TreeHead, entries: Sequence[LogEntry]) -> None:

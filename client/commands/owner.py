@@ -1,4 +1,4 @@
-"""`cloister owner pin|seal|upload|policy|ledger|train|watch|jobs|cancel|grant|revoke-grant|delete` (side: owner)."""
+"""`cloister owner pin|seal|upload|policy|ledger|train|watch|jobs|cancel|grant|revoke|delete` (side: owner)."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from client import owner as operations
 from client.commands.options import Surroundings, party_command
 from client.commands.pin import pin_command
 from client.commands.policy import terms_of
-from client.commands.types import BUNDLE, DATASET, DIGEST, DIRECTORY, FILE, GRANT, JOB, MODEL, PARTY_KEY
+from client.commands.types import BUNDLE, DATASET, DIGEST, DIRECTORY, FILE, JOB, MODEL, PARTY_KEY
 from client.ledger import read_ledger
 from client.policy_terms import PolicyTerms
 from client.scheduling import ScheduleWishes
@@ -156,12 +156,17 @@ def grant(
     here.run(granting.grant(here.party, user, model_id, terms, output))
 
 
-@owner.command("revoke-grant")
-@click.argument("grant_id", metavar="GRANT", type=GRANT)
+@owner.command()
+@click.argument("ended", metavar="GRANT|JOB|DATASET", type=click.UNPROCESSED)
 @party_command("owner")
-def revoke_grant(here: Surroundings, grant_id: GrantId) -> None:
-    """End a grant: its user draws no more answers."""
-    here.run(granting.revoke(here.party, grant_id))
+def revoke(here: Surroundings, ended: str) -> None:
+    """End a grant: its user draws no more answers. Of a job or a data set, the same as `cancel` or `delete`."""
+    if ended.startswith("job_"):
+        here.run(ordering.cancel(here.party, JobId(ended)))
+    elif ended.startswith("data_"):
+        here.run(operations.delete(here.party, DatasetId(ended)))
+    else:
+        here.run(granting.revoke(here.party, GrantId(ended)))
 
 
 @owner.command()

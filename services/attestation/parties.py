@@ -1,5 +1,5 @@
 """Whose word counts for whom: identities, their successors, and the keys that sign no more (side: enclave;
-ARCHITECTURE, decision 23).
+ARCHITECTURE, decision 24).
 
 A data set, a bundle or a policy names the key that its party had then, and wrapped keys are bound to that name for
 good. The word for it is that of its *holder*: the same key, or the identity that replaced it by a statement of its

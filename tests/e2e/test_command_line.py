@@ -82,9 +82,10 @@ def test_the_readmes_commands_in_their_order(stack: RunningStack, digits: Digits
     assert run.refused(*more, grant)["code"] == "conflict.grant_file"
     grant = tmp_path / "second.json"
     ended = run(*more, grant)[-1]["grant_id"]
-    over = run("owner", "revoke-grant", ended)[-1]
+    over = run("owner", "revoke", ended)[-1]
     assert (over["type"], over["identifier"], over["state"]) == ("ended", ended, "revoked")
     assert over["leases_end"] > time.time()
+    assert over["log_entry"] > 0
     assert run.refused("user", "query", "--grant", grant, rows)["code"] == "policy.revoked"
 
     assert run("verify", "quote")[0]["type"] == "quote-verified"

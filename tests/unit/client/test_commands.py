@@ -30,7 +30,7 @@ COMMANDS = [
     "owner jobs",
     "owner cancel",
     "owner grant",
-    "owner revoke-grant",
+    "owner revoke",
     "owner delete",
     "user pin",
     "user query",
@@ -147,7 +147,7 @@ def test_a_file_that_is_not_there_is_refused_like_other_bad_input(
 
 
 def test_a_grant_of_another_directory_is_not_revoked(tmp_path: Path) -> None:
-    arguments = ["owner", "revoke-grant", "grant_" + "0" * 32, "--home", str(tmp_path), "--json"]
+    arguments = ["owner", "revoke", "grant_" + "0" * 32, "--home", str(tmp_path), "--json"]
     told = json.loads(CliRunner().invoke(main, arguments).stdout)
     assert (told["type"], told["code"]) == ("refused", "not_found.grant")
 

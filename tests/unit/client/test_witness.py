@@ -15,6 +15,12 @@ from tests.fakes.broker_world import MEASUREMENTS, MemoryStore
 from tests.fakes.watched_broker import Watched
 
 
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A broker whose log does not grow answers soon."""
+    monkeypatch.setattr("services.attestation.key_broker.AWAIT_SECONDS", 0.01)
+
+
 @pytest.fixture
 def watched(tmp_path: Path) -> Watched:
     return Watched(tmp_path)
@@ -36,8 +42,7 @@ def test_it_says_a_thing_once(watched: Watched) -> None:
     assert len(watched.service.asked) == before + 1  # only asks who the broker is
 
 
-def test_it_follows_a_verified_broker_without_another_quote(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.attestation.key_broker.AWAIT_SECONDS", 0.01)
+def test_it_follows_a_verified_broker_without_another_quote(watched: Watched) -> None:
     assert not watched.witness.follow(), "nothing was verified yet"
     watched.witness.round()
     for _ in range(3):

@@ -1,0 +1,109 @@
+"""A revocation is found in the broker's log under the head of the reply, or the host is caught."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from client.broker import BrokerLink
+from client.context import Party
+from client.revoking import Ending, end, logged_entry
+from common.errors import AuthenticityError
+from common.messages.decision_log import InclusionProof, LogItem, LogPage
+from services.attestation.log_store import LogStore
+from tests.fakes.broker_world import BrokerWorld
+from tests.fakes.log_keeping import identity_directory
+from tests.fakes.served_log import LogFiles
+
+
+class Host:
+    """The log of the world's broker, for its owner; `change` is what a dishonest host does to a page."""
+
+    def __init__(self, world: BrokerWorld, change: Callable[[LogPage], LogPage] = lambda page: page) -> None:
+        self._store, self._reader, self._change = LogStore(LogFiles(world)), world.owner.party, change
+
+    def get(self, path: str) -> bytes:
+        route, _, query = path.partition("?")
+        asked = {name: int(value) for name, value in (pair.split("=") for pair in query.split("&"))}
+        if route == "/v1/log/entries":
+            return self._change(self._store.page(asked["first"], self._reader)).encode()
+        return self._store.inclusion(asked["number"], asked["size"]).encode()
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> BrokerWorld:
+    world = BrokerWorld(tmp_path / "world")
+    world.register_data()
+    return world
+
+
+@pytest.fixture
+def party(world: BrokerWorld, tmp_path: Path) -> Party:
+    return identity_directory(world, world.owner, tmp_path / "owner")
+
+
+def ended(world: BrokerWorld, party: Party) -> Ending:
+    """The owner deletes a data set, and others go on."""
+    data = world.register_data()
+    ending = end(party, BrokerLink(party, world.handle), "dataset", data.dataset_id)
+    world.register_bundle()
+    return ending
+
+
+def test_the_entry_is_found_and_proven(world: BrokerWorld, party: Party) -> None:
+    ending = ended(world, party)
+    number = logged_entry(Host(world), ending.document, 0, ending.head)
+    assert number == ending.head.size - 1
+    assert logged_entry(Host(world), ending.document, number, ending.head) == number
+
+
+def without_entries(page: LogPage) -> LogPage:
+    return page.model_copy(update={"items": tuple(LogItem(leaf=one.leaf) for one in page.items)})
+
+
+def with_another_leaf(page: LogPage) -> LogPage:
+    leaves = [one.leaf for one in (*page.items[1:], page.items[0])]
+    moved = (LogItem(leaf=leaf, entry=one.entry) for leaf, one in zip(leaves, page.items, strict=True))
+    return page.model_copy(update={"items": tuple(moved)})
+
+
+def shifted(page: LogPage) -> LogPage:
+    return page.model_copy(update={"first": page.first + 1})
+
+
+def empty(page: LogPage) -> LogPage:
+    return page.model_copy(update={"items": ()})
+
+
+@pytest.mark.parametrize("change", [without_entries, with_another_leaf, shifted, empty])
+def test_a_host_that_hides_or_changes_it_is_caught(
+    world: BrokerWorld, party: Party, change: Callable[[LogPage], LogPage]
+) -> None:
+    ending = ended(world, party)
+    with pytest.raises(AuthenticityError, match=r"authenticity\.log"):
+        logged_entry(Host(world, change), ending.document, 0, ending.head)
+
+
+def test_the_entry_of_another_log_is_not_in_this_one(world: BrokerWorld, party: Party) -> None:
+    """A host that rewinds its broker after the reply shows a log that goes on otherwise."""
+    older = world.store.copy()
+    ending = ended(world, party)
+    world.restart(older)
+    world.register_data()
+    with pytest.raises(AuthenticityError, match=r"authenticity\.log"):
+        logged_entry(Host(world), ending.document, 0, ending.head)
+
+
+def test_a_proof_of_another_leaf_is_none(world: BrokerWorld, party: Party) -> None:
+    ending = ended(world, party)
+
+    class Forging(Host):
+        def get(self, path: str) -> bytes:
+            body = super().get(path)
+            if path.startswith("/v1/log/inclusion"):
+                proof = InclusionProof.decode(body)
+                return proof.model_copy(update={"path": (bytes(32), *proof.path[1:])}).encode()
+            return body
+
+    with pytest.raises(AuthenticityError, match=r"authenticity\.log"):
+        logged_entry(Forging(world), ending.document, 0, ending.head)
