@@ -19,7 +19,6 @@ from common.messages.attestation import BrokerRequest
 from common.messages.recovery import MAX_LATER_ENTRIES, RecoverDataset, RecoveryWords
 from common.messages.recovery_package import RecoveryPackage, Retirement
 from common.messages.signed import Signed
-from common.untrusted.http_bodies import read_body
 from common.untrusted.http_description import describe
 from common.untrusted.http_refusals import JSON, OCTETS
 from services.attestation.log_store import LogStore
@@ -58,21 +57,24 @@ class Predecessor:
 
 def recovery_router(relay: BrokerRelay, state: Path | None, strangers: Strangers) -> APIRouter:
     """The routes; `state` is the old state directory, if there is one. Holders are enrolled nowhere."""
-    router = APIRouter(prefix="/v1/recovery", dependencies=[Depends(strangers.admit)])
+    router = APIRouter(prefix="/v1/recovery")
     predecessor = None if state is None else Predecessor(state)
 
-    @router.get("/{dataset_id}", openapi_extra=describe(gives=Signed))
+    def carried(dataset_id: DatasetId, raw: bytes) -> bytes:
+        words = RecoveryWords.decode(raw)
+        if predecessor is None:
+            raise NotFoundError("not_found.recovery", expected="an old state directory")
+        body = predecessor.request(dataset_id, words)
+        return relay.ask(BrokerRequest(nonce=secrets.token_bytes(NONCE_BYTES), body=body).encode())
+
+    @router.get("/{dataset_id}", dependencies=[Depends(strangers.admit)], openapi_extra=describe(gives=Signed))
     def package(dataset_id: DatasetId) -> Response:
         files = relay.files if predecessor is None else predecessor.files
         return Response(files.recovery.read(dataset_id), media_type=JSON)
 
     @router.post("/{dataset_id}", openapi_extra=describe(takes=RecoveryWords, gives=Signed, media_type=OCTETS))
     async def recover(dataset_id: DatasetId, request: Request) -> Response:
-        if predecessor is None:
-            raise NotFoundError("not_found.recovery", expected="an old state directory")
-        words = RecoveryWords.decode(await read_body(request, MAX_WORDS_BYTES))
-        body = await run_in_threadpool(predecessor.request, dataset_id, words)
-        asked = BrokerRequest(nonce=secrets.token_bytes(NONCE_BYTES), body=body).encode()
-        return Response(await run_in_threadpool(relay.ask, asked), media_type=OCTETS)
+        async with strangers.body(request, MAX_WORDS_BYTES) as raw:
+            return Response(await run_in_threadpool(carried, dataset_id, raw), media_type=OCTETS)
 
     return router

@@ -55,6 +55,15 @@ class Strangers:
         finally:
             self._inside -= 1
 
+    @contextlib.asynccontextmanager
+    async def body(self, request: Request, limit: int) -> AsyncIterator[bytes]:
+        """The body of a request that `admit` would let in, while it is answered. Raises as that, and as `read_body`."""
+        if is_signed(request):
+            yield (await self._gate.admit(request)).body
+        else:
+            async with self.inside(request):
+                yield await read_body(request, limit)
+
 
 async def read_description_request(request: Request) -> bytes:
     """The body of an unsigned request to the broker.
