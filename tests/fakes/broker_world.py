@@ -247,7 +247,8 @@ class BrokerWorld:
     @property
     def wrapping_public(self) -> bytes:
         """What parties wrap to now."""
-        return current_wrapping_key(self.genesis, self.context.state.identity.succession)
+        told = self.describe()
+        return current_wrapping_key(told.genesis, told.succession)
 
     @property
     def head(self) -> LogHead:

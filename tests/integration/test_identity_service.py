@@ -79,7 +79,10 @@ def here(tmp_path: Path) -> Iterator[Installation]:
     world = BrokerWorld(tmp_path / "world")
     ingest, home = IngestWorld(tmp_path / "ingest", world, quota_bytes=1 << 26), tmp_path / "home"
     home.mkdir()
-    with attestation_service(tmp_path, world) as attestation, served(ingest.ingest.app, lifespan="off") as front:
+    with (
+        attestation_service(tmp_path / "ingest", world) as attestation,
+        served(ingest.ingest.app, lifespan="off") as front,
+    ):
         yield Installation(home, world, ingest, Endpoints(attestation=attestation, ingest=front, query=front))
 
 
