@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from bench.kill_victims import KEEPERS, VICTIMS, ProcessGroup, Victim
+from deploy.embedded.processes import start_times
 from deploy.embedded.stack import EmbeddedStack
 
 LAUNCH_SECONDS: Final = 3.0
@@ -103,8 +104,8 @@ class Strike:
                 return
 
     def _await_one(self) -> int | None:
-        """One that lives, the oldest; None when the job ended and there is none."""
-        while not (found := self._planned.victim.find(self._stack.status())):
+        """One that lives, the oldest, as numbers begin anew; None when the job ended and there is none."""
+        while not (found := start_times(self._planned.victim.find(self._stack.status()))):
             if self._over.wait(LOOK_SECONDS) and not self._planned.victim.find(self._stack.status()):
                 return None
-        return min(found)
+        return min(found, key=lambda pid: found[pid])

@@ -2,13 +2,12 @@
 
 A pytest plugin. `--budget SUITE=SECONDS` comes from `./cloister test`. A budget is for a quiet machine: a run fails at
 `FAILS_AT` times that, or at as many times as there were processes for each processor, where that is more. Each test
-begins only while its suite is below that, and the run fails even if the last test alone was too much.
+begins only while its suite is below that, and the run fails even if the last test alone was too much. Of tests that run
+side by side the time is counted once, by the process that the others report to; each of them counts its own.
 """
 
 import json
 import os
-import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -16,6 +15,7 @@ from typing import Final
 import pytest
 
 FAILS_AT: Final = 2.0
+KILLS: Final = "tests/e2e/kills/"
 
 
 @dataclass
@@ -26,11 +26,17 @@ class Budget:
     seconds: float
     spent: float = 0.0
     factor: float = FAILS_AT
+    counted_until: float = 0.0
 
     @property
     def is_overdrawn(self) -> bool:
         """Whether the run fails for it."""
         return self.spent > self.factor * self.seconds
+
+    def count(self, start: float, stop: float) -> None:
+        """A part of a test, in Unix seconds; parts come in the order of their ends."""
+        self.spent += max(0.0, stop - max(start, self.counted_until))
+        self.counted_until = max(stop, self.counted_until)
 
     def look_at_load(self) -> None:
         """Others may share the processors now and be gone in the end: the busiest moment counts."""
@@ -51,18 +57,13 @@ class Budgets:
         pairs = (one.split("=", 1) for one in told)
         self.of = {suite: Budget(suite, float(seconds)) for suite, seconds in pairs}
 
-    @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
-        begun = time.monotonic()
-        try:
-            return (yield)
-        finally:
-            if budget := self._budget(item):
-                budget.spent += time.monotonic() - begun
-                budget.look_at_load()
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if budget := self.of.get(suite_of(report.nodeid)):
+            budget.count(report.start, report.stop)
+            budget.look_at_load()
 
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
-        budget = self._budget(item)
+        budget = self.of.get(suite_of(item.nodeid))
         if budget and budget.is_overdrawn:
             pytest.fail(str(budget), pytrace=False)
 
@@ -79,13 +80,10 @@ class Budgets:
             spent = {suite: round(budget.spent, 1) for suite, budget in self.of.items()}
             file.write_text(json.dumps({**counts, "suite_seconds": spent}))
 
-    def _budget(self, item: pytest.Item) -> Budget | None:
-        return self.of.get(suite_of(item))
 
-
-def suite_of(item: pytest.Item) -> str:
-    """The folder below `tests`; of the kill tests, their mark."""
-    return "kills" if item.get_closest_marker("kills") else item.nodeid.split("/")[1]
+def suite_of(nodeid: str) -> str:
+    """The folder below `tests`; kills have one of their own."""
+    return "kills" if nodeid.startswith(KILLS) else nodeid.split("/")[1]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -1,8 +1,12 @@
-"""What all tests share: markers by folder, the private brokers, and a last look for processes left behind."""
+"""What all tests share: markers by folder, who runs beside whom, the private brokers, moments that can be repeated, and a
+last look for processes left behind.
+"""
 
 import os
+import secrets
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +21,7 @@ pytest_plugins = ["tests.budgets"]
 _TESTS = Path(__file__).parent
 _SUITES = ("unit", "security", "integration", "e2e")
 _KILLS = ("e2e", "kills")
+_SIDE_BY_SIDE = ("unit", "security")
 _END_SECONDS = 5.0
 
 
@@ -27,6 +32,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(parts[0])
         if parts[:2] == _KILLS:
             item.add_marker("kills")
+        alone = parts[0] not in _SIDE_BY_SIDE  # they share one stack, and some judge what happens when
+        item.add_marker(pytest.mark.xdist_group("services" if alone else str(item.path.relative_to(_TESTS))))
     items.sort(key=lambda item: item.get_closest_marker("kills") is not None)  # the stack is not the same after them
 
 
@@ -47,6 +54,29 @@ def _started_since(before: dict[int, int]) -> list[str]:
     return [
         f"{pid} {line}" for pid, line in commands.items() if line and "multiprocessing.resource_tracker" not in line
     ]
+
+
+Say = Callable[[str], None]
+
+
+@pytest.fixture(scope="session")
+def say(request: pytest.FixtureRequest) -> Say:
+    """Print past pytest's capture: a moment is wanted most when the test that died at it left nothing else."""
+    capturing = request.config.pluginmanager.getplugin("capturemanager")
+
+    def print_line(line: str) -> None:
+        with capturing.global_and_fixture_disabled():  # of a process beside others, stdout is not the terminal
+            (sys.stderr if "PYTEST_XDIST_WORKER" in os.environ else sys.stdout).write(f"\n  {line}\n")
+
+    return print_line
+
+
+@pytest.fixture(scope="session")
+def seed(say: Say) -> int:
+    """Of all moments at which something is killed: `CLOISTER_KILL_SEED` repeats those of an earlier run."""
+    chosen = int(os.environ.get("CLOISTER_KILL_SEED") or secrets.randbits(32))
+    say(f"CLOISTER_KILL_SEED={chosen}")
+    return chosen
 
 
 def require_brokers() -> None:

@@ -1,6 +1,6 @@
 """`./cloister test [--json] [SUITE ...] [-- PYTEST ARGUMENT ...]`: linters and tests, with budgets (side: host).
 
-All chosen suites run in one pytest session, so that all that want a stack as it is share one: RabbitMQ and Redis alone
+All chosen suites run in one pytest session, whose tests that want a stack as it is share one: RabbitMQ and Redis alone
 (integration), or the whole stack (e2e, kills). Tests of how a stack starts, refuses to, or ends start their own. What a
 budget means stands in tests/budgets.py. This process is a subreaper: what a test leaves running is found, named, ended,
 and fails the run. With `--json` stdout has the figures alone.
@@ -24,6 +24,9 @@ BUDGET_SECONDS: Final = {"unit": 120, "security": 180, "integration": 180, "e2e"
 """Wall time of each suite, in the order in which they run."""
 
 _FOLDERS: Final = {"kills": "tests/e2e/kills"}
+_SIDE_BY_SIDE: Final = ("--numprocesses=2", "--dist=loadgroup", "--no-loadscope-reorder")
+"""Files of unit and security tests run side by side; all others follow one another, as tests/conftest.py groups them."""
+
 _LINTERS: Final = (("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy",), ("lint-imports",))
 _LAST_GRACE_SECONDS: Final = 5.0
 
@@ -62,7 +65,8 @@ def pytest_arguments(suites: Sequence[str], root: Path) -> list[str]:
     folders = [_FOLDERS.get(name, f"tests/{name}") for name in suites]
     marks = ["-m", "not kills"] if "e2e" in suites and "kills" not in suites else []  # one folder is in the other
     budgets = [f"--budget={name}={BUDGET_SECONDS[name]}" for name in suites]
-    return [*(folder for folder in folders if (root / folder).is_dir()), *marks, *budgets]
+    beside = _SIDE_BY_SIDE if set(suites) & {"unit", "security"} else ()
+    return [*(folder for folder in folders if (root / folder).is_dir()), *marks, *beside, *budgets]
 
 
 def _lint() -> int:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from pathlib import Path
 
 import pika
@@ -12,6 +13,9 @@ from deploy.embedded.processes import descendants_of, start_times
 from deploy.embedded.stack import EmbeddedStack
 from tests.conftest import Broker, require_brokers
 from tests.integration.test_embedded_supervisor import alive, wait_for
+
+DELAYED_SECONDS = 2.5
+"""RabbitMQ keeps names of queues in Mnesia, whose log Erlang writes out within two seconds (disk_log)."""
 
 
 def test_rabbitmq_takes_our_user_and_no_guest(rabbitmq: Broker) -> None:
@@ -74,6 +78,7 @@ def test_data_survives_a_restart_and_sigkill_leaves_nothing(tmp_path: Path) -> N
         channel.queue_declare("kept", durable=True)
         channel.basic_publish("", "kept", b"sealed", pika.BasicProperties(delivery_mode=2), mandatory=True)
         connection.close()
+        time.sleep(DELAYED_SECONDS)
         assert status.guardian_pid is not None
         assert status.supervisor_pid is not None
         before = start_times([status.guardian_pid, *descendants_of(status.guardian_pid)])

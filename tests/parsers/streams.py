@@ -27,7 +27,7 @@ from common.exchange.payloads import Figures, decode_delta, decode_state, encode
 from common.identifiers import Digest, JobId, PartyKey, SessionId
 from common.messages.order import Schedule
 from common.messages.query import ANSWER_MAGIC, QUERY_MAGIC, Header, QueryProfile, pad_document, unpad_document
-from common.messages.query_tensors import decode_outcome, decode_question, encode_answer, encode_question
+from common.messages.query_tensors import decode_outcome, decode_question, encode_answer, encode_question, rows_wanted
 from common.messages.training_door import encode_job_frame, parse_job_frame
 from common.query_sealing import SessionCipher
 from common.sandbox.windows import parse_output
@@ -98,7 +98,7 @@ def _figures(raw: bytes) -> bytes:
 
 
 def _question(raw: bytes) -> bytes:
-    return encode_question(decode_question(raw, _PROFILE), _PROFILE)
+    return encode_question(decode_question(raw, _PROFILE), _PROFILE, rows_wanted(raw))
 
 
 def _outcome(raw: bytes) -> bytes | None:

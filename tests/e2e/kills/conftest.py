@@ -1,9 +1,6 @@
-"""Moments that can be repeated, an owner with many jobs, and a user who asks all the while."""
+"""An owner with many jobs, and a user who asks all the while."""
 
-import os
-import secrets
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -15,29 +12,6 @@ from client import ordering, owner, user
 from client.digits import DigitsFiles
 from client.policy_terms import PolicyTerms
 from tests.e2e.conftest import Finished, MakeParty, Published, RunningStack, let_ask, register
-
-Say = Callable[[str], None]
-
-
-@pytest.fixture(scope="session")
-def say(request: pytest.FixtureRequest) -> Say:
-    """Print past pytest's capture: a moment is wanted most when the test that died at it left nothing else."""
-    capturing = request.config.pluginmanager.getplugin("capturemanager")
-
-    def print_line(line: str) -> None:
-        with capturing.global_and_fixture_disabled():
-            sys.stdout.write(f"\n  {line}\n")
-
-    return print_line
-
-
-@pytest.fixture(scope="session")
-def seed(say: Say) -> int:
-    """Of all moments: `CLOISTER_KILL_SEED` repeats those of an earlier run."""
-    chosen = int(os.environ.get("CLOISTER_KILL_SEED") or secrets.randbits(32))
-    say(f"CLOISTER_KILL_SEED={chosen}")
-    return chosen
-
 
 @pytest.fixture(scope="session")
 def driver(

@@ -1,7 +1,7 @@
 """Each process of a stack dies once by SIGKILL while a tiny job runs, at a seeded and printed moment.
 
-Two or three die in each job, such as one of what the job runs in and one of what answers queries; a user asks all the
-while. What must hold afterwards stands in bench/kill_driver. The long random loop is `./cloister bench kill`.
+Four die in each job, such as one of what the job runs in and one of what answers queries; a user asks all the while.
+What must hold afterwards stands in bench/kill_driver. The long random loop is `./cloister bench kill`.
 """
 
 import os
@@ -16,19 +16,17 @@ from bench.kill_driver import PATIENT_JOB, KillDriver
 from bench.kill_victims import VICTIMS, unnamed
 from deploy.embedded.processes import command_line
 from deploy.embedded.stack import EmbeddedStack
-from tests.e2e.kills.conftest import Say
+from tests.conftest import Say
 
 pytestmark = pytest.mark.timeout(240)
 
 TOGETHER = (
-    ("trainer enclave", "query enclave", "witness"),
-    ("trainer sandbox", "redis", "epmd"),
-    ("trainer relay", "broker enclave", "query front"),
-    ("trainer launcher", "ingest", "query sandbox"),
-    ("trainer worker", "broker launcher", "rabbitmq helper"),
-    ("paramserver enclave", "query worker", "trainer confiner"),
-    ("paramserver worker", "query launcher", "attestation host"),
-    ("paramserver launcher", "rabbitmq", "query confiner"),
+    ("trainer enclave", "query enclave", "witness", "ingest"),
+    ("trainer sandbox", "redis", "epmd", "query front"),
+    ("trainer relay", "broker enclave", "query sandbox", "paramserver launcher"),
+    ("trainer launcher", "query launcher", "attestation host", "paramserver worker"),
+    ("trainer worker", "broker launcher", "rabbitmq helper", "query confiner"),
+    ("trainer confiner", "paramserver enclave", "query worker", "rabbitmq"),
 )
 
 PASSING_SECONDS = 4.0

@@ -17,7 +17,7 @@ from client.context import Party
 from client.stack_access import endpoints_of
 from deploy.embedded.stack import STOP_SECONDS, EmbeddedStack
 from tests.e2e.command_process import cloister
-from tests.e2e.kills.conftest import Say
+from tests.conftest import Say
 
 pytestmark = pytest.mark.timeout(240)
 

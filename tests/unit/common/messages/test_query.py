@@ -11,6 +11,7 @@ from common.identifiers import SessionId
 from common.messages.query import (
     ANSWER_MAGIC,
     QUERY_MAGIC,
+    QUESTION_HEAD,
     Header,
     QueryProfile,
     pad_document,
@@ -69,7 +70,7 @@ def test_a_question_of_another_layout_is_refused(at: int, value: int) -> None:
 
 def test_a_truth_value_is_0_or_1() -> None:
     padded = bytearray(encode_question(np.ones((1, 3), np.bool_), profile_of("bool")))
-    padded[41] = 2
+    padded[QUESTION_HEAD + 1] = 2
     with pytest.raises(FormatError, match=r"format\.query"):
         decode_question(bytes(padded), profile_of("bool"))
 
