@@ -1,5 +1,6 @@
-"""What all tests share: markers by folder, who runs beside whom, the private brokers, moments that can be repeated, and a
-last look for processes left behind.
+"""What all tests share: markers by folder, who runs beside whom, the private brokers, and moments that can be repeated.
+
+When a session ends, it looks for processes that were left behind.
 """
 
 import os

@@ -52,6 +52,11 @@ class ServedWorld(BrokerWorld):
     def genesis(self) -> Genesis:
         return self._pinned
 
+    @property
+    def wrapping_public(self) -> bytes:
+        """Nobody hands over here, so it can be told while the service is away."""
+        return self._pinned.wrapping_public
+
     def runtime(self, role: str, measurement: MrEnclave | None = None) -> TestRuntime:
         reference = require_release(self.release, self.trust).reference(role, TrustLevel.SIMULATION)
         return TestRuntime(self.platform, measurement or MrEnclave(reference.code), self.trust)

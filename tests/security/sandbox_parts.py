@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import psutil
 
 from common.bundle import BundleContents, BundleManifest, ColumnSpec, StateTensor, TensorSpec
 from common.sandbox.native import NativeQuerySandbox, NativeTrainingSandbox
@@ -32,6 +33,12 @@ def hostile_bundle(**more_files: str) -> BundleContents:
         layout=(StateTensor(name="report", shape=(SLOTS,)),),
     )
     return BundleContents(manifest=manifest, files=dict(sorted(files.items())))
+
+
+def confined() -> list[psutil.Process]:
+    """Every process below this one, but for the private brokers that other tests of it share."""
+    own = [one for one in psutil.Process().children() if "deploy.embedded.supervisor" not in one.cmdline()]
+    return [each for one in own for each in (one, *one.children(recursive=True))]
 
 
 class HostileTrainer:

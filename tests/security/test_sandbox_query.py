@@ -6,12 +6,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 from tests.security.hostile_bundle import escapes
 from tests.security.hostile_bundle.memory_tricks import RECALL
-from tests.security.sandbox_parts import HostileServer
+from tests.security.sandbox_parts import HostileServer, confined
 
 SECRET = 77
 BUNDLE_FOLDER = Path(escapes.__file__).parent
@@ -98,7 +97,7 @@ def test_the_deadline_holds_and_the_next_query_is_answered(server: HostileServer
 
 
 def test_a_query_meets_the_successor_of_a_dead_zygote(server: HostileServer) -> None:
-    (zygote,) = [one for one in psutil.Process().children(recursive=True) if one.name().startswith("python")]
+    (zygote,) = [one for one in confined() if one.name().startswith("python")]
     zygote.kill()
     assert server.numbers("echo", 7)[0] == 7.0
     assert server.numbers("echo", 8)[0] == 8.0

@@ -5,12 +5,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 from common.sandbox.native import DEFAULT_LIMITS
 from tests.security.hostile_bundle import escapes
-from tests.security.sandbox_parts import LIMITS, HostileTrainer, hostile_bundle, hostile_trainer
+from tests.security.sandbox_parts import LIMITS, HostileTrainer, confined, hostile_bundle, hostile_trainer
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +45,7 @@ def test_scratch_space_is_bounded_in_bytes_and_files(trainer: HostileTrainer) ->
 
 def test_nothing_of_the_bundle_shows_on_the_host(trainer: HostileTrainer) -> None:
     report(trainer, "echo", 1)
-    for process in psutil.Process().children(recursive=True):
+    for process in confined():
         public = [Path(f"/proc/{process.pid}/{name}") for name in ("cmdline", "environ", "mountinfo")]
         for path in public:
             assert not any(word in path.read_bytes() for word in (b"hostile", b"deed_names"))
@@ -54,7 +53,7 @@ def test_nothing_of_the_bundle_shows_on_the_host(trainer: HostileTrainer) -> Non
 
 def test_the_child_is_nobody_outside_too(trainer: HostileTrainer) -> None:
     expected_root = os.getuid() == 0
-    for process in psutil.Process().children(recursive=True):
+    for process in confined():
         status = dict(
             line.split(":\t", 1)
             for line in Path(f"/proc/{process.pid}/status").read_text().splitlines()

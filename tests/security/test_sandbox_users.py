@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.security.sandbox_parts import HostileServer
+from tests.security.sandbox_parts import HostileServer, confined
 
 ROOT = Path(__file__).resolve().parents[2]
 AS_NOBODY = ("setpriv", "--reuid", "65533", "--regid", "65533", "--clear-groups")
@@ -155,10 +155,10 @@ def test_a_sandbox_outlives_the_thread_that_started_it() -> None:
 
 
 def test_closing_leaves_no_process_behind() -> None:
-    before = set(psutil.Process().children(recursive=True))
+    before = set(confined())
     server = HostileServer()
-    inside = set(psutil.Process().children(recursive=True)) - before
+    inside = set(confined()) - before
     assert inside
     server.sandbox.close()
     server.sandbox.close()
-    assert set(psutil.Process().children(recursive=True)) & inside == set()
+    assert set(confined()) & inside == set()

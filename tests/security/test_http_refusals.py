@@ -18,7 +18,7 @@ from common.untrusted.broker_client import reply_of
 from deploy.embedded.stack import EmbeddedStack
 from tests.fakes import http_services
 from tests.fakes.http_services import BASE, HttpService
-from tests.integration.http_operations import Operation, operations_of, other_methods
+from tests.security.http_operations import Operation, operations_of, other_methods
 
 LARGE: Final = 64 << 20
 PIECE: Final = 1 << 16

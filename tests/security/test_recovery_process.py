@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-import pytest
 from click.testing import CliRunner
 
 from client.broker import BrokerLink
@@ -204,6 +203,3 @@ def test_two_of_three_holders_bring_the_key_to_another_machine(tmp_path: Path) -
         world.provider = scene.provider
         launch = world.launch(TRAINER, world.start_job(data, world.register_bundle()))
         assert launch.keys[f"data/{data.dataset_id}"] == data.key
-
-
-pytestmark = pytest.mark.integration
