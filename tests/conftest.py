@@ -1,5 +1,5 @@
-"""What all tests share: markers by folder, who runs beside whom, the private brokers, moments that can be repeated, and a
-last look for processes left behind.
+"""What all tests share: markers by folder, who runs beside whom, the private brokers, moments that can be repeated, and
+a last look for processes left behind.
 """
 
 import os

@@ -13,6 +13,7 @@ from client.digits import DigitsFiles
 from client.policy_terms import PolicyTerms
 from tests.e2e.conftest import Finished, MakeParty, Published, RunningStack, let_ask, register
 
+
 @pytest.fixture(scope="session")
 def driver(
     stack: RunningStack,

@@ -16,8 +16,8 @@ from bench.kill_victims import KEEPERS, ProcessGroup
 from client.context import Party
 from client.stack_access import endpoints_of
 from deploy.embedded.stack import STOP_SECONDS, EmbeddedStack
-from tests.e2e.command_process import cloister
 from tests.conftest import Say
+from tests.e2e.command_process import cloister
 
 pytestmark = pytest.mark.timeout(240)
 
