@@ -4,7 +4,9 @@ import time
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner, Result
 
+from client.cli import main
 from client.context import Endpoints, Party, PinnedTrust
 from client.verification import verify_evidence
 from common.errors import Refusal
@@ -42,3 +44,15 @@ def test_what_was_refused_then_is_refused_again(party: Party, tmp_path: Path) ->
     for role, at, code in (("broker", then, "measurement"), ("trainer", then - YEAR, r"freshness\.collateral")):
         with pytest.raises(Refusal, match=code):
             list(verify_evidence(party, stored, role, at))
+
+
+def test_the_command_takes_the_time_of_a_stored_quote_alone(party: Party, tmp_path: Path) -> None:
+    def quote(*words: str) -> Result:
+        return CliRunner().invoke(main, ["verify", "quote", *words, "--home", str(tmp_path), "--as", "owner"])
+
+    stored, then = str(tmp_path / "quote.json"), int(time.time())
+    told = quote(stored, "--role", "trainer", "--at", str(then))
+    assert told.exit_code == 0
+    assert f"current at {then}" in " ".join(told.output.split())
+    assert "freshness.collateral" in quote(stored, "--role", "trainer", "--at", str(then - YEAR)).output
+    assert [quote("--at", str(then)).exit_code, quote(stored, "-o", stored).exit_code] == [2, 2]
