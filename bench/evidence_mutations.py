@@ -1,7 +1,8 @@
 """Evidence with one bit flipped or its end cut off, in every field that somebody signed (side: library).
 
-Fields of a quote are everything before its certificate chain; certificates are changed in their DER, for PEM encodes
-freely. Positions are drawn from a seed; the first and the last byte of each field are always among them.
+Fields of a quote are everything before its certificate chain; certificates, those of the quote included, are changed in
+their DER, for PEM encodes freely. Positions are drawn from a seed; the first and the last byte of each field are always
+among them.
 """
 
 import base64
@@ -44,6 +45,8 @@ def mutations(good: Evidence, per_field: int, seed: str) -> Iterator[Mutation]:
     for _ in range(per_field):
         cut = chance.randrange(len(good.quote) - 1)
         yield Mutation("quote, cut", cut, _with_quote(good, good.quote[:cut]))
+    for position, pem in _changed_chain(chain, per_field, chance):
+        yield Mutation("quote's certificates", position, _with_quote(good, good.quote.replace(chain, pem)))
     for name in DOCUMENTS:
         text = getattr(good.collateral, name).encode()
         for position, changed in _changed(text, per_field, chance, bits=0x02):
@@ -72,7 +75,10 @@ def _changed_chain(pem: bytes, count: int, chance: random.Random) -> Iterator[tu
 
 
 def _pem(der: bytes) -> bytes:
-    return b"-----BEGIN CERTIFICATE-----\n" + base64.encodebytes(der) + b"-----END CERTIFICATE-----\n"
+    """In lines of 64, as Intel writes them: a quote states how long its chain is (RFC 7468, section 2)."""
+    text = base64.b64encode(der)
+    lines = [text[start : start + 64] for start in range(0, len(text), 64)]
+    return b"\n".join((b"-----BEGIN CERTIFICATE-----", *lines, b"-----END CERTIFICATE-----", b""))
 
 
 def _with_quote(good: Evidence, quote: bytes) -> Evidence:

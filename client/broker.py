@@ -73,7 +73,12 @@ class BrokerLink:
         self._channel.read_details_as(party.identity.signing_key.party, party.identity.report_key)
 
     def verify(self) -> QuoteVerified:
-        """Verify the broker's quote now. To be called before a key is wrapped to it.
+        """Verify the broker's quote now. To be called before a key is wrapped to it. Raises what `verified` raises."""
+        claims = self.verified().claims
+        return QuoteVerified(role="broker", measurement=claims.measurement, trust_level=claims.trust_level)
+
+    def verified(self) -> VerifiedBroker:
+        """The pinned broker, with its quote verified now.
 
         Raises what `verify_broker` raises; `AppraisalError` (appraisal.pin) for another broker than the pinned one;
         `FreshnessError` when its log (freshness.state) or its collateral (freshness.collateral) is older than what this
@@ -93,9 +98,7 @@ class BrokerLink:
         self._party.remember_head(verified.head)
         self._party.remember_broker_key(verified.wrapping_public)
         self._channel.head = verified.head
-        return QuoteVerified(
-            role="broker", measurement=verified.claims.measurement, trust_level=verified.claims.trust_level
-        )
+        return verified
 
     def ask(self, body: RequestBody, kind: type[T]) -> T:
         """The broker's checked answer. Its refusal is raised, with expected and seen where they are for this party."""

@@ -24,35 +24,43 @@ from common.sealed_object import ObjectReader
 _EVIDENCE: Final[TypeAdapter[Evidence]] = TypeAdapter(Evidence)
 
 
-def verify_evidence(party: Party, source: Path, role: str) -> Iterator[Event]:
+def verify_evidence(party: Party, source: Path, role: str, at: int | None = None) -> Iterator[Event]:
     """Verify a quote with its collateral (an Evidence document) as an enclave of `role` of the pinned release.
 
-    Not checked: what its report_data binds; whoever asked for the quote knows that. Raises what verification raises.
+    `at`: one time for all checks, in Unix seconds (default: now). What was verified at some time gives the same answer
+    at that time whenever it is asked. Not checked: what its report_data binds; whoever asked for the quote knows that.
+    Raises what verification raises.
     """
     trust = party.trust
     try:
         evidence = _EVIDENCE.validate_json(source.read_bytes())
     except ValidationError:
         raise FormatError("format.quote", expected="an evidence document", seen=source.name) from None
-    now = int(time.time())
-    claims = verify_quote(complete_evidence(evidence), trust.trust_settings.allowed_roots, now)
+    at = int(time.time()) if at is None else at
+    claims = verify_quote(complete_evidence(evidence), trust.trust_settings.allowed_roots, at)
     require_trust_level(claims.trust_level, trust_floor(party))
-    appraise(claims, trust.open_release().reference(role, claims.trust_level), now)
+    appraise(claims, trust.open_release().reference(role, claims.trust_level), at)
     yield QuoteVerified(role=role, measurement=claims.measurement, trust_level=claims.trust_level)
     yield Verified(
         subject=source.name,
         checks=(
             "the chain ends in a pinned root, and every certificate is in its role",
-            f"collateral is current and signed; TCB status {claims.machine.tcb_status}",
+            f"collateral is signed, and current at {at}; TCB status {claims.machine.tcb_status}",
             f"measurement is the pinned release's for the role {role}",
             f"report_data {claims.report_data.hex()} (what it binds is for its reader to check)",
         ),
     )
 
 
-def verify_broker(party: Party) -> Iterator[Event]:
-    """Verify the key broker's quote over a fresh nonce, as every operation does that wraps a key."""
-    yield BrokerLink(party).verify()
+def verify_broker(party: Party, destination: Path | None = None) -> Iterator[Event]:
+    """Verify the key broker's quote over a fresh nonce, as every operation does that wraps a key.
+
+    With a `destination`, quote and collateral are kept there, as `verify_evidence` reads them.
+    """
+    broker = BrokerLink(party).verified()
+    if destination is not None:
+        destination.write_bytes(complete_evidence(broker.description.evidence, broker.collateral).encode())
+    yield QuoteVerified(role="broker", measurement=broker.claims.measurement, trust_level=broker.claims.trust_level)
     yield Verified(
         subject=f"broker {party.trust.broker.digest}",
         checks=(

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from client import verification
-from client.commands.options import Surroundings, party_command
+from client.commands.options import PATH, Surroundings, party_command
 from client.commands.types import DIRECTORY, FILE, MODEL
 from common.enclave.roles import ROLES
 from common.identifiers import ModelId
@@ -19,13 +19,19 @@ def verify() -> None:
 @verify.command()
 @click.argument("source", metavar="[EVIDENCE.json]", required=False, type=FILE)
 @click.option("--role", type=click.Choice(sorted(ROLES)), default="broker", show_default=True)
+@click.option("--at", type=click.IntRange(min=0), help="Of a stored quote: when, in Unix seconds (default: now).")
+@click.option("-o", "--output", type=PATH, help="Of the broker's quote: keep it there, with its collateral.")
 @party_command("owner")
-def quote(here: Surroundings, source: Path | None, role: str) -> None:
+def quote(here: Surroundings, source: Path | None, role: str, at: int | None, output: Path | None) -> None:
     """Verify a stored quote; without a file, the key broker's, fresh over our own nonce."""
     if source is None:
-        here.run(verification.verify_broker(here.party))
+        if at is not None:
+            raise click.UsageError("--at is for a stored quote: name its file")
+        here.run(verification.verify_broker(here.party, output))
+    elif output is not None:
+        raise click.UsageError("-o keeps the broker's quote: name no file of another one")
     else:
-        here.run(verification.verify_evidence(here.party, source, role))
+        here.run(verification.verify_evidence(here.party, source, role, at))
 
 
 @verify.command("object")

@@ -25,7 +25,7 @@ BUDGET_SECONDS: Final = {"unit": 120, "security": 180, "integration": 180, "e2e"
 
 _FOLDERS: Final = {"kills": "tests/e2e/kills"}
 _SIDE_BY_SIDE: Final = ("--numprocesses=2", "--dist=loadgroup", "--no-loadscope-reorder")
-"""Files of unit and security tests run side by side; all others follow one another, as tests/conftest.py groups them."""
+"""Files of unit and security tests run side by side; all others follow one another, grouped by tests/conftest.py."""
 
 _LINTERS: Final = (("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy",), ("lint-imports",))
 _LAST_GRACE_SECONDS: Final = 5.0

@@ -341,7 +341,7 @@ def test_a_broker_that_expects_a_later_count_waits_for_it(counted: Counted, tpm:
 
 
 def test_a_software_tpm_can_be_set_back_with_its_directory(counted: Counted) -> None:
-    """Why owners look at the vendor's certificate of the endorsement key that a genesis pins (docs/attestation.md)."""
+    """Why owners look at the vendor's certificate of the endorsement key that a genesis pins (docs/witnesses.md)."""
     counted.carrier.round()
     counted.carrier.close()
     older, kept = counted.world.store.copy(), counted.software.copy()

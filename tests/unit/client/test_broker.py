@@ -13,6 +13,7 @@ import pytest
 
 from client.broker import BrokerLink, describe_broker
 from client.context import Endpoints, Party, PinnedTrust
+from client.verification import verify_broker, verify_evidence
 from common.enclave.simulated_pki import SimulatedPki
 from common.errors import FreshnessError, Refusal
 from common.messages.evidence import Collateral, DcapQuote, TrustLevel
@@ -124,3 +125,15 @@ def test_a_party_refuses_older_collateral_than_it_has_seen(operator: Operator, t
         BrokerLink(Party(tmp_path / "owner")).verify()
     operator.collateral = issued(world.platform.pki)
     assert BrokerLink(Party(tmp_path / "owner")).verify()
+
+
+def test_its_quote_is_kept_to_be_verified_again(operator: Operator, tmp_path: Path) -> None:
+    party, world = Party.create(tmp_path / "owner", "owner", unsafe_simulation=True), operator.world
+    party.pin(
+        PinnedTrust(
+            endpoints=operator.endpoints, trust_settings=world.trust, release=world.release, broker=world.genesis
+        )
+    )
+    first, *_ = verify_broker(party, tmp_path / "quote.json")
+    again, _ = verify_evidence(party, tmp_path / "quote.json", "broker")
+    assert first == again

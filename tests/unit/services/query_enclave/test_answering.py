@@ -88,6 +88,19 @@ def test_blocks_are_drawn_not_single_answers(world: QueryWorld) -> None:
     assert world.ledger.draws == 1
 
 
+def test_a_clock_that_is_held_gains_what_is_left_of_a_block(world: QueryWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By it no grant ends; the next block takes the broker's word, to a fresh nonce."""
+    held = time.time()
+    monkeypatch.setattr(time, "time", lambda: held)
+    session = world.session(world.launch(), world.grant(answers=3 * BLOCK_ANSWERS))
+    session.ask(rows_of(4))
+    world.ledger.refusal = "policy.revoked"
+    for _ in range(BLOCK_ANSWERS // 4 - 1):
+        session.ask(rows_of(4))
+    with pytest.raises(PolicyError, match="policy.revoked"):
+        session.ask(rows_of(1))
+
+
 def test_what_the_broker_refuses_the_user_reads(world: QueryWorld) -> None:
     world.ledger.refusal = "policy.revoked"
     with pytest.raises(PolicyError, match="policy.revoked"):
