@@ -23,7 +23,7 @@ from common.errors import FormatError, Refusal
 from common.exchange.frames import Endpoint, FrameKind, FrameLink, FrameSealer
 from common.exchange.parts import Outbox, Payload
 from common.exchange.payloads import Figures, StateP, decode_state, encode_state
-from common.exchange.schedule import patience_ticks, rounds_per_answer
+from common.exchange.schedule import patience_ticks, poll_ticks, rounds_per_answer
 from common.identifiers import Digest, JobId
 from common.messages.attestation import Members
 from common.messages.order import Schedule
@@ -93,6 +93,15 @@ class ParameterServerJob:
     def admit(self, members: Members, asked_round: int) -> None:
         """Queue a member list that the broker signed; `asked_round` was open when it was asked for."""
         self._lists.put((members, asked_round))
+
+    def wants_list(self, tick: int) -> bool:
+        """Whether to ask who is a member: in every poll period, and at once when a launch spoke that is not listed.
+
+        So a superseded attempt is fenced in the tick after its successor's first frame. What a host sees of it hangs on
+        headers that it sees anyway, and asking costs a question that is under way already at most.
+        """
+        unlisted, self.members.unlisted_heard = self.members.unlisted_heard, False
+        return unlisted or tick % poll_ticks(self.context.schedule) == 0
 
     def emit(self, tick: int) -> list[bytes]:
         """The frames of a tick: what was decided before it, or dummies. Always the same work."""

@@ -38,7 +38,8 @@ class LiveMember:
 class MemberTable:
     """All trainers of one job; `own` is this launch of the parameter server.
 
-    `newly_heard` is set when a launch speaks for the first time; who has answered it clears it.
+    `newly_heard` is set when a launch speaks for the first time; who has answered it clears it. `unlisted_heard` is set
+    by a frame whose clear header names a launch later than the list does: the list is old.
     """
 
     schedule: Schedule
@@ -49,6 +50,7 @@ class MemberTable:
     live: dict[int, LiveMember] = field(default_factory=dict)
     rounds_delivered: dict[int, int] = field(default_factory=dict)
     newly_heard: bool = False
+    unlisted_heard: bool = False
 
     def admit(self, members: Members) -> None:
         """Take the broker's newest list. Raises `FreshnessError` when it names a later launch than this one."""
@@ -76,7 +78,9 @@ class MemberTable:
         """Open an uplink frame for the member that it names. Raises the refusals of common/exchange/frames."""
         if len(frame) != self.schedule.frame_bytes:
             raise FormatError("format.frame", expected=f"{self.schedule.frame_bytes} bytes", seen=len(frame))
-        member = self.live.get(FrameHeader.parse(frame).sender)
+        header = FrameHeader.parse(frame)
+        member = self.live.get(header.sender)
+        self.unlisted_heard |= member is None or header.attempt > member.endpoint.attempt
         if member is None:
             raise AuthenticityError("authenticity.frame", expected="a frame of a listed member")
         _, body = member.opener.open(frame)

@@ -25,7 +25,7 @@ from common.event_log import Value
 from common.exchange.clock import Now, TickClock, run_clock
 from common.exchange.frames import Endpoint
 from common.exchange.member_poll import MemberPoll
-from common.exchange.schedule import POLL_MILLISECONDS, is_report_tick, poll_ticks
+from common.exchange.schedule import POLL_MILLISECONDS, is_report_tick
 from common.key_retrieval import BrokerChannel, EvidenceSource, Launch, attest_and_fetch
 from common.lease import LeaseKeeper
 from common.messages.attestation import ListMembers, Members
@@ -205,7 +205,7 @@ class JobRun:
         for frame in job.emit(tick):
             self._door.notify("frame", encode_job_frame(self._opened.job_id, frame))
         job.process(tick)
-        if tick % poll_ticks(self._schedule) == 0:
+        if job.wants_list(tick):
             poll.due()
         if is_report_tick(tick, self._schedule):
             self._report(job, readers, tick, None)

@@ -16,7 +16,6 @@ from common.crypto.digests import sha256
 from common.crypto.keys import SecretKey
 from common.crypto.signing import SigningKey
 from common.exchange.frames import Endpoint, FrameHeader
-from common.exchange.schedule import poll_ticks
 from common.identifiers import JobId, MrEnclave, RoleName
 from common.messages.attestation import Member, Members
 from common.messages.order import Schedule
@@ -202,7 +201,7 @@ class InMemoryJob:
 
     def step(self, tick: int) -> None:
         """One tick of every member; frames arrive within it."""
-        if tick % poll_ticks(self.schedule) == 0 and not self.lists_kept_back:
+        if self.server.wants_list(tick) and not self.lists_kept_back:
             self.server.admit(self.members(), self.server.rounds.rounds_done)
         listening = {slot: job for slot, job in self.jobs.items() if job.exchange.paramserver is not None}
         for frame in self.server.emit(tick):
