@@ -7,7 +7,7 @@ strangers together hold few of the service's threads, so that they hold up nobod
 
 import contextlib
 import ipaddress
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Final
 
 from fastapi import Request
@@ -47,6 +47,28 @@ class Strangers:
     async def inside(self, request: Request) -> AsyncIterator[None]:
         """While one unsigned request is answered; raises as `admit`."""
         self._quota.charge(_address(request))
+        with self._counted():
+            yield
+
+    @contextlib.asynccontextmanager
+    async def body(self, request: Request, limit: int) -> AsyncIterator[bytes]:
+        """The body of a request that `admit` would let in, while it is answered. Raises as that, and as `read_body`."""
+        if is_signed(request):
+            yield (await self._gate.admit(request)).body
+        else:
+            async with self.unsigned_body(request, limit) as raw:
+                yield raw
+
+    @contextlib.asynccontextmanager
+    async def unsigned_body(self, request: Request, limit: int = MAX_BODY_BYTES) -> AsyncIterator[bytes]:
+        """As `body`, of an unsigned request. Whoever sends it slowly holds up nobody: it counts once it is there."""
+        self._quota.charge(_address(request))
+        raw = await read_body(request, limit)
+        with self._counted():
+            yield raw
+
+    @contextlib.contextmanager
+    def _counted(self) -> Iterator[None]:
         if self._inside >= MAX_INSIDE:
             raise UnavailableError("unavailable.full")
         self._inside += 1
@@ -55,30 +77,18 @@ class Strangers:
         finally:
             self._inside -= 1
 
-    @contextlib.asynccontextmanager
-    async def body(self, request: Request, limit: int) -> AsyncIterator[bytes]:
-        """The body of a request that `admit` would let in, while it is answered. Raises as that, and as `read_body`."""
-        if is_signed(request):
-            yield (await self._gate.admit(request)).body
-        else:
-            async with self.inside(request):
-                yield await read_body(request, limit)
 
+def require_description(raw: bytes) -> None:
+    """An unsigned request to the broker is `describe-broker`.
 
-async def read_description_request(request: Request) -> bytes:
-    """The body of an unsigned request to the broker.
-
-    Raises `FormatError` (format.too_large), `AuthenticityError` (authenticity.http_signature) unless it is
-    `describe-broker`.
+    Raises `AuthenticityError` (authenticity.http_signature).
     """
-    raw = await read_body(request, MAX_BODY_BYTES)
     try:
         open_to_all = isinstance(BrokerRequest.decode(raw).body, DescribeBroker)
     except Refusal:
         open_to_all = False
     if not open_to_all:
         raise AuthenticityError("authenticity.http_signature", expected="a signed request, or describe-broker")
-    return raw
 
 
 def _address(request: Request) -> str:

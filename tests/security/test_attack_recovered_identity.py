@@ -16,7 +16,7 @@ from common.messages.recovery import SharesRefused
 from common.messages.recovery_package import RecoveryPackage
 from common.messages.signed import Signed, sign
 from services.attestation.identity_replacement import DATASETS_AT_ONCE
-from services.attestation.recovery_log import changes_dataset
+from services.attestation.recovery_packages import changes_dataset
 from tests.fakes.broker_world import BrokerWorld, Party, SealedData
 from tests.fakes.identities import Recoverable, bind, held_by, recover, replaced, replacement, revocation
 from tests.fakes.recovery_world import RecoveryWorld, terms_of
