@@ -171,7 +171,7 @@ def _subjects(
     return of_dataset(
         broker,
         record,
-        parties=tuple(dict.fromkeys((record.manifest.owner, *_holders(package)))),
+        parties=tuple(dict.fromkeys((broker.parties.holder(record.manifest.owner), *_holders(package)))),
         signers=tuple(given.shares),
         document=document.digest,
         predecessor=package.broker.digest,

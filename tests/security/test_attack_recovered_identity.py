@@ -141,6 +141,8 @@ def test_the_successors_policy_comes_along_where_the_statement_is_known(lost: Re
     end(lost, new, successor)
     lost.recover(new)
     assert new.context.dataset(lost.data.dataset_id).policy_document == second
+    entry = LogEntry.decode(new.store.entries[-1])
+    assert (entry.decision, entry.subjects.parties[0]) == ("recover-dataset", successor.party)
     bundle = new.register_bundle()
     with pytest.raises(PolicyError, match=r"policy\.identity"):
         new.accept(sign(new.order(lost.data, bundle), owner_of(lost).key))
