@@ -34,10 +34,16 @@ from common.messages.signed import Signed, open_signed
 from services.attestation.context import BrokerContext
 from services.attestation.decision_log import Decision
 from services.attestation.lease_table import leases_end
-from services.attestation.party_records import MAX_PREDECESSORS, PartyRecord, RecoveryKeyRecord
+from services.attestation.party_records import (
+    MAX_PREDECESSORS,
+    AcceptedRecord,
+    PartyRecord,
+    RecoveryKeyRecord,
+    accepted_key,
+)
 from services.attestation.records import DatasetRecord, Record
 from services.attestation.revocation import commit_endings
-from services.attestation.void_words import jobs_of, void_words
+from services.attestation.void_words import accepted, jobs_of, void_words
 
 DATASETS_AT_ONCE: Final = 64
 """As many as an entry of the log names (common/messages/decision_log)."""
@@ -105,7 +111,7 @@ def recover_identity(broker: BrokerContext, body: RecoverIdentity, at: int) -> R
         changes = _new_state(broker, record, signed, statement)  # (4)
     changes += void_words(broker, signed, statement)
     ends = [leases_end(job, at) for job in jobs_of(broker, record.party)]
-    _commit(broker, _subjects(statement, signed, card), _datasets_of(broker, record.party), at, changes)
+    _commit(broker, _subjects(statement, signed, card), at, _datasets_of(broker, record.party), changes)
     return Revoked(identifier=record.party, leases_end=max(ends, default=at))
 
 
@@ -115,21 +121,23 @@ def _datasets_of(broker: BrokerContext, party: PartyKey) -> list[DatasetId]:
 
 
 def _commit(
-    broker: BrokerContext, subjects: LogSubjects, datasets: Sequence[DatasetId], at: int, changes: Sequence[Record]
+    broker: BrokerContext, subjects: LogSubjects, at: int, datasets: Sequence[DatasetId], changes: Sequence[Record]
 ) -> None:
     """The entries name all data sets of the party: packages from before them are old (`recovery_packages`).
 
-    What does not go into the entries of the changes is named after them, and once more with the statement: the broker
-    may have died in between.
+    Those that do not go into the entries of the changes are named after them. If the broker dies there, the same
+    statement again names them.
     """
+    rest, named = range(DATASETS_AT_ONCE, len(datasets), DATASETS_AT_ONCE), f"datasets {subjects.document}"
 
     def naming(first: int) -> Decision:
         some = tuple(datasets[first : first + DATASETS_AT_ONCE])
         return Decision("recover-identity", subjects.model_copy(update={"datasets": some}))
 
     commit_endings(broker, naming(0), at, changes)
-    for first in range(DATASETS_AT_ONCE, len(datasets), DATASETS_AT_ONCE):
-        broker.state.commit(naming(first), at)
+    if broker.state.find(AcceptedRecord, accepted_key(named)) is None:
+        for first in rest:
+            broker.state.commit(naming(first), at, *([accepted(broker, named)] if first == rest[-1] else []))
 
 
 def _new_state(

@@ -252,6 +252,9 @@ def test_no_data_set_of_a_party_is_forgotten_however_many_they_are(lost: Recover
     lost.witness.round()
     with old.attended(lost.witness_identity.signing_key):
         recover(old, signed)
+        size = old.head.size
+        recover(old, signed)
+    assert old.head.size == size
     said = [LogEntry.decode(one) for one in old.store.entries[before:]]
     for one in (lost.data, *more):
         assert any(changes_dataset(entry.decision, entry.code, entry.subjects, one.dataset_id) for entry in said)
