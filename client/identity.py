@@ -104,8 +104,8 @@ def replace(old: Party, key: RecoveryKey, successor: Party, void_from: int | Non
     """Let `successor` go on in the place of the recovery key's identity. Ends with `IdentityReplaced`.
 
     `void_from`: since which entry of the log the old identity's signatures are a thief's; None: they are all its own.
-    What the directory of `old` still has goes along: pins, documents, and object keys if its key file is there. A broker
-    that never met the old identity, where its data sets are to be recovered, learns of it by its card first.
+    What the directory of `old` still has goes along: pins, documents, and object keys if its key file is there. A
+    broker that never met the old identity, where its data sets are to be recovered, learns of it by its card first.
     """
     if not successor.pinned:
         successor.pin(old.trust)
