@@ -64,9 +64,9 @@ def _as_signed(party: Party, terms: PolicyTerms | ProviderTerms) -> SignedTerms:
 def _require_thing(terms: SignedTerms, entries: Sequence[LogEntry], named: Thing | None) -> Thing:
     """The thing that was named, or the only one of its kind that belongs to the party of these terms."""
     if isinstance(terms, DataPolicy):
-        who, code, made = terms.owner, "not_found.dataset", ("register-dataset", "recover-dataset")
+        who, code, made = terms.owner, "not_found.dataset", {"register-dataset", "recover-dataset"}
     else:
-        who, code, made = terms.provider, "not_found.bundle", ("register-bundle",)
+        who, code, made = terms.provider, "not_found.bundle", {"register-bundle"}
     own = [
         thing
         for entry in entries
