@@ -17,7 +17,7 @@ from common.messages.signed import Signed, sign
 from common.messages.tcb_terms import TcbTerms
 from tests.fakes.broker_world import MEASUREMENTS, QUERY, TRAINER, BrokerWorld, MemoryStore, SealedBundle, SealedData
 from tests.fakes.handover_world import HEIR, Heir
-from tests.fakes.identities import Recoverable, bind, replaced
+from tests.fakes.identities import Recoverable, bind, held_by, replaced
 from tests.unit.client.test_broker import BareRuntime
 
 
@@ -169,6 +169,27 @@ def test_a_policy_version_is_not_undone_by_bringing_the_key_again(heir: Heir) ->
     heir.succeed(leave_behind=True)
     world.channel().ask(world.dataset_registration(data), Registered)
     assert world.context.dataset(data.dataset_id).policy_document.digest == newest.digest
+
+
+def test_identities_that_are_over_stay_over_and_recovery_keys_stay_nobodys(heir: Heir) -> None:
+    world, owner = heir.world, Recoverable()
+    bind(world, owner)
+    both = (world.release.digest, heir.release.digest)
+    data, bundle = world.register_data(owner, releases=both), world.register_bundle(releases=both)
+    stays = world.register_data(owner)
+    successor = replaced(world, owner)
+    heir.succeed(leave_behind=True)
+    world.release = heir.release
+    for ask in (
+        lambda: world.accept(sign(world.order(data, bundle), owner.key)),
+        lambda: world.channel().ask(world.dataset_registration(stays), Registered),
+        lambda: bind(world, owner),
+    ):
+        with pytest.raises(PolicyError, match=r"policy\.identity"):
+            ask()
+    with pytest.raises(AuthenticityError, match=r"authenticity\.signature"):
+        bind(world, Recoverable(), recovery=successor.party)
+    world.accept(sign(world.order(held_by(data, successor), bundle), successor.key))
 
 
 def test_bringing_the_key_again_leaves_the_history_of_the_policy_as_it_is(heir: Heir) -> None:
