@@ -104,13 +104,20 @@ def replace(old: Party, key: RecoveryKey, successor: Party, void_from: int | Non
     """Let `successor` go on in the place of the recovery key's identity. Ends with `IdentityReplaced`.
 
     `void_from`: since which entry of the log the old identity's signatures are a thief's; None: they are all its own.
-    What the directory of `old` still has goes along: pins, documents, and object keys if its key file is there.
+    What the directory of `old` still has goes along: pins, documents, and object keys if its key file is there. A
+    broker that never met the old identity, where its data sets are to be recovered, learns of it by its card first.
     """
     if not successor.pinned:
         successor.pin(old.trust)
     statement = _statement(successor, key.party, card_of(successor), void_from)
     signed = _signed(statement, key, sign(statement, successor.identity.signing_key).signatures[0])
-    revoked = _bring(successor, signed)
+    try:
+        revoked = _bring(successor, signed)
+    except NotFoundError:
+        if old.card is None:
+            raise
+        BrokerLink(successor).ask(BindIdentity(card=old.card), IdentityBound)
+        revoked = _bring(successor, signed)
     successor.keep_document("statements", key.party, signed)
     carried = carry_over(old, successor)
     if void_from is not None:

@@ -64,13 +64,13 @@ def _as_signed(party: Party, terms: PolicyTerms | ProviderTerms) -> SignedTerms:
 def _require_thing(terms: SignedTerms, entries: Sequence[LogEntry], named: Thing | None) -> Thing:
     """The thing that was named, or the only one of its kind that belongs to the party of these terms."""
     if isinstance(terms, DataPolicy):
-        who, code, made = terms.owner, "not_found.dataset", "register-dataset"
+        who, code, made = terms.owner, "not_found.dataset", {"register-dataset", "recover-dataset"}
     else:
-        who, code, made = terms.provider, "not_found.bundle", "register-bundle"
+        who, code, made = terms.provider, "not_found.bundle", {"register-bundle"}
     own = [
         thing
         for entry in entries
-        if (entry.decision, entry.outcome) == (made, "recorded") and who in entry.subjects.signers
+        if entry.decision in made and entry.outcome == "recorded" and entry.subjects.parties[:1] == (who,)
         for thing in (*entry.subjects.datasets, entry.subjects.bundle)
         if thing is not None
     ]

@@ -162,7 +162,7 @@ def _wrapped(party: Party, share: SecretShare, document: Signed, verified: Verif
         epoch=epoch,
         boot_nonce=boot_nonce,
         holder=holder,
-        wrapped=share.wrap(successor.wrapping_public, info),
+        wrapped=share.wrap(verified.wrapping_public, info),
     )
 
 

@@ -44,6 +44,9 @@ class Trial:
     def hold(self, entry: LogEntry) -> p.DecisionTried | None:
         """What would have become of a decision; None if it is about something else, or no terms have a say in it."""
         rules = rules_of(self._terms, entry.decision, entry.subjects.role)
+        if entry.decision == "recover-dataset" and self._thing in entry.subjects.datasets:
+            self._were.begin_elsewhere()
+            self._would_be.begin_elsewhere()
         if entry.decision == "complete-job" and entry.subjects.launch in self._gone:
             self._gone[entry.subjects.model] = self._gone[entry.subjects.launch]
         if not rules or self._thing not in (*entry.subjects.datasets, entry.subjects.bundle):

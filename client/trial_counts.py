@@ -63,6 +63,12 @@ class Counts:
             model = self._model(entry)
             self._answers[model] = _grown(self._answers[model], certain * answers, answers)
 
+    def begin_elsewhere(self) -> None:
+        """It came here with what another broker had charged, which this log does not tell."""
+        unknown = Counted("what was charged at the key broker that it came from", 0, math.inf)
+        self._jobs = self._bits = unknown
+        self._answers = defaultdict(lambda: unknown)
+
     def leave_open(self, entry: LogEntry) -> None:
         """A decision would have been allowed, and nobody knows what would have followed."""
         if entry.decision == "accept-order":

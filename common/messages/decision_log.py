@@ -53,8 +53,7 @@ class LogSubjects(Message):
     whose signature asked for it. `document` is the digest of the signed document that was decided on, `evidence` the
     SHA-256 of the quote. `measurement` is that of a verified quote: a refused launch has none. `policies` and `terms`
     are the versions in force. `predecessor` is the genesis digest of a broker that is over, `continues` the newest head
-    of its log that its witnesses know.
-    are the versions in force. Of a handover, `measurement` is the broker's own, `heir` that of its successor.
+    of its log that its witnesses know. Of a handover, `measurement` is the broker's own, `heir` that of its successor.
     """
 
     parties: Annotated[tuple[PartyKey, ...], Field(max_length=72)] = ()

@@ -60,13 +60,17 @@ class SpentCounts(Message):
 class RecoveredDataset(Message):
     """What a package holds. `keys` is the ring {data} as a blob under the same key; spaces pad it to a size class.
 
-    `revoked_releases` are those that the release keys ended at that broker.
+    `holder` is whose word counted for the owner at that broker: the manifest's owner, or the identity that replaced it;
+    `card` is the card by which that identity is known there, null if it came without. `revoked_releases` are those that
+    the release keys ended at that broker.
     """
 
     type: Literal["recovered-dataset"] = "recovered-dataset"
     version: Literal[1] = 1
     manifest: Signed
     policy: Signed
+    holder: PartyKey
+    card: Signed | None
     keys: Annotated[bytes, Field(max_length=4096)]
     spent: SpentCounts
     revoked_releases: Annotated[tuple[Signed, ...], Field(max_length=256)] = ()

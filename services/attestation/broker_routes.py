@@ -16,7 +16,7 @@ from common.untrusted.http_description import describe
 from common.untrusted.http_identity import RequestGate, is_signed
 from common.untrusted.http_refusals import OCTETS
 from services.attestation.callers import Callers
-from services.attestation.strangers import Strangers, read_description_request
+from services.attestation.strangers import Strangers, require_description
 
 
 def broker_router(
@@ -28,8 +28,8 @@ def broker_router(
     @router.post("/v1/broker", openapi_extra=describe(takes=BrokerRequest, gives=Signed, media_type=OCTETS))
     async def broker(request: Request) -> Response:
         if not is_signed(request):
-            async with strangers.inside(request):
-                raw = await read_description_request(request)
+            async with strangers.unsigned_body(request) as raw:
+                require_description(raw)
                 return Response(await run_in_threadpool(ask, raw), media_type=OCTETS)
         admitted = await gate.admit(request)
         callers.require_may_ask(admitted.party, admitted.body)

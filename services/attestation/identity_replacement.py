@@ -23,9 +23,10 @@ What was revoked, spent or handed out meanwhile is not undone.
 """
 
 from collections.abc import Iterator, Sequence
+from typing import Final
 
 from common.errors import AuthenticityError, ConflictError, FormatError, FreshnessError, NotFoundError, PolicyError
-from common.identifiers import PartyKey
+from common.identifiers import DatasetId, PartyKey
 from common.messages.attestation import Revoked
 from common.messages.decision_log import LogSubjects
 from common.messages.identity import BindIdentity, IdentityBound, IdentityCard, RecoverIdentity, RecoveryStatement
@@ -33,10 +34,19 @@ from common.messages.signed import Signed, open_signed
 from services.attestation.context import BrokerContext
 from services.attestation.decision_log import Decision
 from services.attestation.lease_table import leases_end
-from services.attestation.party_records import MAX_PREDECESSORS, PartyRecord, RecoveryKeyRecord
-from services.attestation.records import Record
+from services.attestation.party_records import (
+    MAX_PREDECESSORS,
+    AcceptedRecord,
+    PartyRecord,
+    RecoveryKeyRecord,
+    accepted_key,
+)
+from services.attestation.records import DatasetRecord, Record
 from services.attestation.revocation import commit_endings
-from services.attestation.void_words import jobs_of, void_words
+from services.attestation.void_words import accepted, jobs_of, void_words
+
+DATASETS_AT_ONCE: Final = 64
+"""As many as an entry of the log names (common/messages/decision_log)."""
 
 
 def bind_identity(broker: BrokerContext, body: BindIdentity, at: int) -> IdentityBound:
@@ -53,6 +63,29 @@ def bind_identity(broker: BrokerContext, body: BindIdentity, at: int) -> Identit
 def first_appearance(broker: BrokerContext, party: PartyKey) -> list[Record]:
     """The record of an identity that comes with a thing of its own before it came with its card."""
     return [] if broker.parties.find(party) is not None else [PartyRecord(party=party, card=None)]
+
+
+def require_known_alike(
+    broker: BrokerContext, party: PartyKey, holder: PartyKey, card: Signed | None
+) -> Sequence[Record]:
+    """What another broker knew of an identity, by whom it was held and by which card, is known here or becomes so.
+
+    Raises `PolicyError` (policy.identity) for an identity that is over, or that `holder` replaced there and not here,
+    `ConflictError` (conflict.identity_card) for another card, or what `_open_card` raises.
+    """
+    broker.parties.require_held(party)
+    if holder not in broker.parties.names(party):
+        raise PolicyError("policy.identity", expected=f"a statement for this broker: {holder} replaced it", seen=party)
+    if card is None:
+        return first_appearance(broker, holder)
+    known = broker.parties.find(holder)
+    if known is None:
+        opened = _open_card(broker, card)
+        if opened.party == holder:
+            return _card_records(broker, card, opened)
+    elif known.card is not None and known.card.digest == card.digest:
+        return []
+    raise ConflictError("conflict.identity_card", expected="the card by which the other broker knew this identity")
 
 
 def recover_identity(broker: BrokerContext, body: RecoverIdentity, at: int) -> Revoked:
@@ -78,9 +111,33 @@ def recover_identity(broker: BrokerContext, body: RecoverIdentity, at: int) -> R
         changes = _new_state(broker, record, signed, statement)  # (4)
     changes += void_words(broker, signed, statement)
     ends = [leases_end(job, at) for job in jobs_of(broker, record.party)]
-    if changes:
-        commit_endings(broker, Decision("recover-identity", _subjects(statement, signed, card)), at, changes)
+    _commit(broker, _subjects(statement, signed, card), at, _datasets_of(broker, record.party), changes)
     return Revoked(identifier=record.party, leases_end=max(ends, default=at))
+
+
+def _datasets_of(broker: BrokerContext, party: PartyKey) -> list[DatasetId]:
+    names = broker.parties.names(party)
+    return [data.dataset_id for data in broker.state.all(DatasetRecord) if data.manifest.owner in names]
+
+
+def _commit(
+    broker: BrokerContext, subjects: LogSubjects, at: int, datasets: Sequence[DatasetId], changes: Sequence[Record]
+) -> None:
+    """The entries name all data sets of the party: packages from before them are old (`recovery_packages`).
+
+    Those that do not go into the entries of the changes are named after them. If the broker dies there, the same
+    statement again names them.
+    """
+    rest, named = range(DATASETS_AT_ONCE, len(datasets), DATASETS_AT_ONCE), f"datasets {subjects.document}"
+
+    def naming(first: int) -> Decision:
+        some = tuple(datasets[first : first + DATASETS_AT_ONCE])
+        return Decision("recover-identity", subjects.model_copy(update={"datasets": some}))
+
+    commit_endings(broker, naming(0), at, changes)
+    if broker.state.find(AcceptedRecord, accepted_key(named)) is None:
+        for first in rest:
+            broker.state.commit(naming(first), at, *([accepted(broker, named)] if first == rest[-1] else []))
 
 
 def _new_state(

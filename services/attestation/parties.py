@@ -67,6 +67,11 @@ class Parties:
             return stated
         return read_document(record.card, IdentityCard).report_key
 
+    def is_over(self, party: PartyKey) -> bool:
+        """Whether this identity was revoked, and nobody goes on in its place."""
+        record = self.find(self.holder(party))
+        return record is not None and record.state == "revoked"
+
     def require_in_force(self, *parties: PartyKey) -> None:
         """None of these keys is replaced, revoked, or a recovery key. Raises `PolicyError` (policy.identity)."""
         for party in parties:
@@ -97,7 +102,8 @@ class Parties:
     def open_attempt(self, signed: Signed, kind: type[WordT], parties: Collection[PartyKey]) -> WordT:
         """The message, if each of these parties signed it by the key that it has or by one that it had.
 
-        For telling a party what was tried in its name: such a word may be nobody's any more. Raises as `open_signed`.
+        For telling a party what was tried in its name, and for what was taken before: such a word may be nobody's any
+        more. Raises as `open_signed`.
         """
         names = [self.names(party) for party in parties]
         message = open_signed(signed, kind, frozenset[PartyKey]().union(*names))

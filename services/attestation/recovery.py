@@ -6,16 +6,19 @@ nowhere else. In this order, each raises:
 
   (1) the package is signed by the key of the genesis that it names, and that is another broker;
   (2) it is the newest word about its data set, and that broker is over (`recovery_log`);
-  (3) each share is signed by a holder that the package names, once, for this package, broker, epoch and boot; it opens,
-      and is the one that was made for that holder; else the answer names the holders, and nothing is recovered;
+  (3) each share is signed by a holder that the package names, whose identity is not over here, once, for this package,
+      broker, epoch and boot; it opens, and is the one that was made for that holder; else the answer names the holders,
+      and nothing is recovered;
   (4) there are as many as the package asks for;
-  (5) joined they open it; what is in it is what it says, and names exactly these holders in a policy that its owner has
-      signed: so owner and holders, and nobody else, vouch for the broker that made it;
-  (6) this platform is one that the policy accepts, the clock is not behind, and the data set is not known here.
+  (5) joined they open it; the owner's identity is not over here, and whatever the other broker knew of it is known here
+      too: a replaced key has its recovery key's statement for this broker first, a card is the same or becomes known;
+  (6) what is in it is what it says, and names exactly these holders in a policy that its owner has signed: so owner and
+      holders, and nobody else, vouch for the broker that made it;
+  (7) this platform is one that the policy accepts, the clock is not behind, and the data set is not known here.
 
 What it brings: data key, policy, counters (whatever was charged is spent, also what never left), revoked releases. It
 brings no job, model, bundle, grant, lease, attempt or order: all of these name the other broker's key, and are refused.
-A data set that was revoked has no package, and one from before the revocation fails (2).
+A data set that was revoked, or whose owner was, has no package, and one from before the revocation fails (2).
 """
 
 from collections.abc import Iterator, Sequence
@@ -38,19 +41,21 @@ from common.messages.signed import Signed, open_signed
 from common.policy_rules import require_document_fits
 from services.attestation.context import BrokerContext
 from services.attestation.decision_log import Decision
+from services.attestation.identity_replacement import require_known_alike
 from services.attestation.ledger import ANSWER_BITS, ANSWERS, ATTEMPT_BITS, ATTEMPTS, JOBS, tally_of
 from services.attestation.log_subjects import of_dataset
 from services.attestation.records import DatasetRecord, Record, RevokedReleaseRecord, TallyRecord
 from services.attestation.recovery_log import require_newest
 from services.attestation.recovery_packages import package_context, require_packable, share_context
 from services.attestation.registration import DATA_KEY
+from services.attestation.void_words import accepted, version_name
 
 _PACKAGE = "authenticity.recovery_package"
 
 
 def recover_dataset(broker: BrokerContext, body: RecoverDataset, at: int) -> Recovered | SharesRefused:
-    """Checks (1) to (6). Raises `AuthenticityError` (1, 2, 3, 5), `FreshnessError` (2), `PolicyError` (2, 4, 6),
-    `UnavailableError` or `ConflictError` (6), or `FormatError`.
+    """Checks (1) to (7). Raises `AuthenticityError` (1, 2, 3, 5, 6), `FreshnessError` (2), `PolicyError` (2, 4, 5, 7),
+    `UnavailableError` (7) or `ConflictError` (5, 7), or `FormatError`.
     """
     package = _open_package(broker, body.package)  # (1)
     head = require_newest(package, body, broker.genesis)  # (2)
@@ -61,13 +66,19 @@ def recover_dataset(broker: BrokerContext, body: RecoverDataset, at: int) -> Rec
     if len(given.shares) < package.needed:  # (4)
         raise PolicyError("policy.recovery", expected=f"{package.needed} shares", seen=len(given.shares))
     held, key = _opened(package, join(list(given.shares.values())))  # (5)
-    record = _record(broker, package, held, key)  # (5), (6)
+    owner = DatasetManifest.decode(held.manifest.payload).owner
+    open_signed(held.manifest, DatasetManifest, [owner])
+    party = require_known_alike(broker, owner, held.holder, held.card)
+    record = _record(broker, package, held, owner, key)  # (6)
+    settings = broker.platform.trust_settings
+    require_document_fits(record.policy, broker.platform.trust_level, production=settings.production)  # (7)
     if at < package.time:
         raise UnavailableError("unavailable.time", expected=f"{package.time} or later", seen=at)
     if broker.state.find(DatasetRecord, record.dataset_id) is not None:
         raise ConflictError("conflict.registered", expected="a data set that is not known here")
     decision = Decision("recover-dataset", _subjects(broker, record, package, body.package, given, head))
-    broker.state.commit(decision, at, record, *_spent(held, record.dataset_id), *_revoked(broker, held))
+    version, spent = accepted(broker, version_name(record), record.policy_document), _spent(held, record.dataset_id)
+    broker.state.commit(decision, at, record, version, *party, *spent, *_revoked(broker, held))
     return Recovered(dataset_id=record.dataset_id, predecessor=package.broker.digest)
 
 
@@ -97,6 +108,7 @@ class _Given:
             if holder not in self._named:
                 raise AuthenticityError("authenticity.recovery_share", expected=sorted(self._named), seen=holder)
             try:
+                self._broker.parties.require_in_force(holder)
                 share = self._open(open_signed(document, GivenShare, [holder]), holder)
             except Refusal:
                 if holder not in self.refused:
@@ -125,19 +137,17 @@ def _opened(package: RecoveryPackage, secret: SecretKey) -> tuple[RecoveredDatas
     return held, ring[DATA_KEY]
 
 
-def _record(broker: BrokerContext, package: RecoveryPackage, held: RecoveredDataset, key: SecretKey) -> DatasetRecord:
-    """The data set as it will be known here: the rest of check (5), and the first of (6)."""
-    owner = DatasetManifest.decode(held.manifest.payload).owner
-    open_signed(held.manifest, DatasetManifest, [owner])
-    policy = open_signed(held.policy, DataPolicy, [owner])
+def _record(
+    broker: BrokerContext, package: RecoveryPackage, held: RecoveredDataset, owner: PartyKey, key: SecretKey
+) -> DatasetRecord:
+    """The data set as it will be known here: check (6)."""
+    policy = broker.parties.open_attempt(held.policy, DataPolicy, [owner])
     named = policy.recovery
     stated = (package.dataset_id, package.policy, package.policy_version, package.needed, _holders(package))
     found = (DatasetId.of(held.manifest.digest), held.policy.digest, policy.policy_version)
     if named is None or policy.owner != owner or stated != (*found, named.needed, named.parties):
         raise AuthenticityError(_PACKAGE, expected="a data set and holders as its owner's policy has them")
     require_packable(held.manifest, policy, held.policy)
-    settings = broker.platform.trust_settings
-    require_document_fits(policy, broker.platform.trust_level, production=settings.production)  # (6)
     return DatasetRecord(
         dataset_id=package.dataset_id,
         manifest_document=held.manifest,
@@ -161,7 +171,7 @@ def _subjects(
     return of_dataset(
         broker,
         record,
-        parties=tuple(dict.fromkeys((record.manifest.owner, *_holders(package)))),
+        parties=tuple(dict.fromkeys((broker.parties.holder(record.manifest.owner), *_holders(package)))),
         signers=tuple(given.shares),
         document=document.digest,
         predecessor=package.broker.digest,

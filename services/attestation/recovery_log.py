@@ -5,7 +5,8 @@ the log between the package and that, the host brings: it is held against the he
 each raises:
 
   (1) a quorum of the witnesses in that broker's genesis has retired it, each in favour of this broker alone, which
-      nobody guards but witnesses of that one, by as large a quorum: recovery does not change whom owners rely on;
+      nobody guards but witnesses (TPMs included) of that one, by as large a quorum: recovery does not change whom
+      owners rely on;
   (2) the package's head, and every head that they have seen since, is one of one log that ends with the newest of
       these; a package that is newer than all of them begins with the newest;
   (3) nothing was decided since that may have changed what is in the package.
@@ -69,10 +70,15 @@ def _retired_heads(genesis: Genesis, retirements: Sequence[Signed], successor: D
 
 
 def _require_guarded_alike(before: Genesis, successor: Genesis) -> None:
-    guards, quorum = set(successor.witnesses), successor.witness_quorum
-    if not guards <= set(before.witnesses) or quorum < before.witness_quorum:
-        expected = f"{before.witness_quorum} of {sorted(before.witnesses)}, or of some of them"
+    guards, known, quorum = _guards(successor), _guards(before), successor.witness_quorum
+    if not guards <= known or quorum < before.witness_quorum:
+        expected = f"{before.witness_quorum} of {sorted(known)}, or of some of them"
         raise PolicyError("policy.witnesses", expected=expected, seen=f"{quorum} of {sorted(guards)}")
+
+
+def _guards(genesis: Genesis) -> set[str]:
+    """Whoever counts for the quorum: witnesses by their keys, TPMs by their endorsement keys."""
+    return {*genesis.witnesses, *(one.endorsement_key for one in genesis.tpm_counters)}
 
 
 def _require_begins_with(package: RecoveryPackage, newest: LogHead, body: RecoverDataset) -> None:

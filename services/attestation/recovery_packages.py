@@ -6,6 +6,9 @@ package is made anew with every decision that changes what is in it, before anyb
 then without one, so that the log behind it stays short. So the newest package is never older than the witnesses' newest
 head says, and an older one is seen to be: each says at which head it was made (`recovery_log`).
 
+A data set has none while its owner's identity is revoked. If another identity goes on in its place, the package says
+which one, and by what card it is known.
+
 No decision fails because of its package: what can't be packed is refused when it is registered (`require_packable`),
 and what grew too large later (by hundreds of revoked releases) has no package from then on.
 
@@ -36,6 +39,7 @@ from common.messages.recovery_terms import RecoveryTerms
 from common.messages.signed import Signed, sign
 from services.attestation.decision_log import Decision
 from services.attestation.ledger import ANSWER_BITS, ANSWERS, ATTEMPT_BITS, ATTEMPTS, JOBS, tally_of
+from services.attestation.parties import Parties
 from services.attestation.records import DatasetRecord, RevokedReleaseRecord
 from services.attestation.state import BrokerState
 
@@ -65,7 +69,7 @@ class RecoveryPackages:
     """The packages of one boot; follows the state's decisions."""
 
     def __init__(self, state: BrokerState, signing_key: SigningKey) -> None:
-        self._state, self._signing_key = state, signing_key
+        self._state, self._signing_key, self._parties = state, signing_key, Parties(state)
         self._splits: dict[DatasetId, _Split] = {}
         self._made_at: dict[DatasetId, int] = {}
         """Size of the log when each was made, oldest first."""
@@ -92,7 +96,7 @@ class RecoveryPackages:
 
     def _make(self, record: DatasetRecord) -> None:
         terms, name = record.policy.recovery, record.dataset_id
-        if record.keys is None or terms is None:
+        if record.keys is None or terms is None or self._parties.is_over(record.manifest.owner):
             if self._made_at.pop(name, None) is not None:
                 del self._splits[name]
                 self._state.keep_package(name, NOTHING)
@@ -142,9 +146,13 @@ class RecoveryPackages:
 
     def _sealed(self, record: DatasetRecord, secret: SecretKey, context: tuple[bytes, ...]) -> bytes:
         keys, name = record.keys or b"", record.dataset_id
+        holder = self._parties.holder(record.manifest.owner)
+        known = self._parties.find(holder)
         held = RecoveredDataset(
             manifest=record.manifest_document,
             policy=record.policy_document,
+            holder=holder,
+            card=None if known is None else known.card,
             keys=seal_ring(self._state.keys.open_ring(record.key, keys), secret, RECOVERY_KEYS, *context),
             spent=SpentCounts(
                 jobs=self._state.tally(tally_of(JOBS, name)),

@@ -66,8 +66,9 @@ def register_dataset(broker: BrokerContext, body: RegisterDataset, at: int) -> R
         keys=broker.state.keys.seal_ring(dataset_id, data=key),
     )
     subjects = of_dataset(broker, record, document=body.manifest.digest)
-    version, party = accepted(broker, version_name(record), document), first_appearance(broker, owner)
-    broker.state.commit(Decision("register-dataset", subjects), at, record, version, *party)
+    version = [] if known is not None else [accepted(broker, version_name(record), document)]
+    party = first_appearance(broker, owner)
+    broker.state.commit(Decision("register-dataset", subjects), at, record, *version, *party)
     return Registered(dataset_id=dataset_id)
 
 

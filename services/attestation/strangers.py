@@ -6,14 +6,14 @@ strangers together hold few of the service's threads, so that they hold up nobod
 """
 
 import contextlib
-import ipaddress
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Final
 
 from fastapi import Request
 
 from common.errors import AuthenticityError, Refusal, UnavailableError
 from common.messages.attestation import BrokerRequest, DescribeBroker
+from common.untrusted.http_address import sender_address
 from common.untrusted.http_bodies import read_body
 from common.untrusted.http_identity import RequestGate, is_signed
 from common.untrusted.request_quota import RequestQuota
@@ -46,7 +46,29 @@ class Strangers:
     @contextlib.asynccontextmanager
     async def inside(self, request: Request) -> AsyncIterator[None]:
         """While one unsigned request is answered; raises as `admit`."""
-        self._quota.charge(_address(request))
+        self._quota.charge(sender_address(request))
+        with self._counted():
+            yield
+
+    @contextlib.asynccontextmanager
+    async def body(self, request: Request, limit: int) -> AsyncIterator[bytes]:
+        """The body of a request that `admit` would let in, while it is answered. Raises as that, and as `read_body`."""
+        if is_signed(request):
+            yield (await self._gate.admit(request)).body
+        else:
+            async with self.unsigned_body(request, limit) as raw:
+                yield raw
+
+    @contextlib.asynccontextmanager
+    async def unsigned_body(self, request: Request, limit: int = MAX_BODY_BYTES) -> AsyncIterator[bytes]:
+        """As `body`, of an unsigned request. Whoever sends it slowly holds up nobody: it counts once it is there."""
+        self._quota.charge(sender_address(request))
+        raw = await read_body(request, limit)
+        with self._counted():
+            yield raw
+
+    @contextlib.contextmanager
+    def _counted(self) -> Iterator[None]:
         if self._inside >= MAX_INSIDE:
             raise UnavailableError("unavailable.full")
         self._inside += 1
@@ -55,39 +77,15 @@ class Strangers:
         finally:
             self._inside -= 1
 
-    @contextlib.asynccontextmanager
-    async def body(self, request: Request, limit: int) -> AsyncIterator[bytes]:
-        """The body of a request that `admit` would let in, while it is answered. Raises as that, and as `read_body`."""
-        if is_signed(request):
-            yield (await self._gate.admit(request)).body
-        else:
-            async with self.inside(request):
-                yield await read_body(request, limit)
 
+def require_description(raw: bytes) -> None:
+    """An unsigned request to the broker is `describe-broker`.
 
-async def read_description_request(request: Request) -> bytes:
-    """The body of an unsigned request to the broker.
-
-    Raises `FormatError` (format.too_large), `AuthenticityError` (authenticity.http_signature) unless it is
-    `describe-broker`.
+    Raises `AuthenticityError` (authenticity.http_signature).
     """
-    raw = await read_body(request, MAX_BODY_BYTES)
     try:
         open_to_all = isinstance(BrokerRequest.decode(raw).body, DescribeBroker)
     except Refusal:
         open_to_all = False
     if not open_to_all:
         raise AuthenticityError("authenticity.http_signature", expected="a signed request, or describe-broker")
-    return raw
-
-
-def _address(request: Request) -> str:
-    """Whose allowance it is: the connection's address, of IPv6 the first 64 bits, which one host has for itself."""
-    host = "" if request.client is None else request.client.host
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return host
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is None:
-        return str(ipaddress.ip_network((address, 64), strict=False))
-    return str(address)

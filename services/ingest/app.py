@@ -109,6 +109,7 @@ def main() -> None:
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # whose allowance a request takes is not for the sender to say
         timeout_graceful_shutdown=5,
     )
 

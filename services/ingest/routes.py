@@ -6,24 +6,30 @@ threads; identifiers in paths are parsed by their types. Those of stored things 
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Final
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Depends, Request, Response
 
 from common.errors import AuthenticityError, QuotaError
 from common.identifiers import JobId, ModelId
 from common.messages.attestation import BrokerRequest
 from common.messages.service import EnrolIdentity, IdentityView, JobEvents, JobList, JobReports, JobView, OrderReceipt
 from common.messages.signed import Signed
+from common.untrusted.http_address import sender_address
 from common.untrusted.http_description import describe
 from common.untrusted.http_identity import PartyRequest, RequestGate
 from common.untrusted.http_refusals import JSON, OCTETS
 from common.untrusted.registry import Registry
+from common.untrusted.request_quota import RequestQuota
 from services.ingest.intake import Intake
 from services.ingest.job_desk import JobDesk
 from services.ingest.object_routes import Number, as_json, bundle_routes, dataset_routes, object_routes, upload_routes
 from services.ingest.publishing import Publishing
 from services.ingest.submission import Submission
+
+RECOVERIES_PER_SECOND: Final = 2.0
+RECOVERY_BURST: Final = 50
+"""Recovery statements of one address, whoever signs: the key broker judges each, and hears few strangers elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +57,10 @@ def all_routes(desks: Desks, gate: RequestGate) -> list[APIRouter]:
 
 
 def _identities(desks: Desks, gate: RequestGate) -> APIRouter:
-    router = APIRouter(prefix="/v1/identities")
+    router, recoveries = APIRouter(prefix="/v1/identities"), RequestQuota(RECOVERIES_PER_SECOND, RECOVERY_BURST)
+
+    async def count(request: Request) -> None:
+        recoveries.charge(sender_address(request))
 
     def view(request: PartyRequest) -> Response:
         usage = desks.registry.usage(request.party)
@@ -67,7 +76,11 @@ def _identities(desks: Desks, gate: RequestGate) -> APIRouter:
             raise QuotaError("quota.identities")
         return view(request)
 
-    @router.post("/recover", openapi_extra=describe(takes=BrokerRequest, gives=Signed, media_type=OCTETS))
+    @router.post(
+        "/recover",
+        dependencies=[Depends(count)],
+        openapi_extra=describe(takes=BrokerRequest, gives=Signed, media_type=OCTETS),
+    )
     def recover(request: Annotated[PartyRequest, Depends(gate.admit_anybody)]) -> Response:
         return Response(desks.publishing.recover(request.body), media_type=OCTETS)
 

@@ -89,7 +89,7 @@ class RecoveryWorld:
         info = given_share_info(document.digest, new.genesis.digest, epoch, boot, holder.party)
         fields: dict[str, Any] = {
             "package": document.digest, "successor": new.genesis.digest, "epoch": epoch, "boot_nonce": boot,
-            "holder": holder.party, "wrapped": share.wrap(new.genesis.wrapping_public, info),
+            "holder": holder.party, "wrapped": share.wrap(new.wrapping_public, info),
         }  # fmt: skip
         return sign(GivenShare(**(fields | changes)), holder.key)
 

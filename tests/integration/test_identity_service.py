@@ -146,6 +146,14 @@ def test_lost_and_replaced_the_owner_goes_on(here: Installation) -> None:
     assert here.world.context.dataset(dataset).keys is None
 
 
+def test_a_broker_that_never_met_the_old_identity_learns_of_it(here: Installation) -> None:
+    """Data sets of a broker that is gone come to one where the same replacement is known."""
+    old, new = here.make("owner", pinned=False), here.make("mended")
+    here.told("identity", "replace", "--recovery-key", here.recovery_key, "--new", "mended", "--lost")
+    holder = here.world.context.parties.holder(old.identity.signing_key.party)
+    assert holder == new.identity.signing_key.party
+
+
 def test_replacing_wants_to_be_told_whether_it_was_stolen(here: Installation) -> None:
     here.make("owner")
     here.make("mended", pinned=False)

@@ -4,6 +4,7 @@ Holders who give their shares to whoever asks are not defended against: any `nee
 else together (operator, relays, other holders) gets nothing.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,11 +14,13 @@ from common.crypto.keys import KeyRing, SecretKey
 from common.crypto.labels import RECORD_KEYS, RECOVERY_PACKAGE
 from common.crypto.secret_sharing import MAX_SHARES, SecretShare, join
 from common.errors import AuthenticityError, ConflictError, FreshnessError, PolicyError, UnavailableError
+from common.identifiers import Digest
 from common.key_binding import held_share_info
 from common.messages.attestation import Registered
 from common.messages.recovery import RecoverDataset, SharesRefused
 from common.messages.recovery_package import GivenShare, RecoveryPackage, Retirement
 from common.messages.signed import Signed, sign
+from common.messages.tpm_counter import TpmCounter
 from services.attestation.context import WitnessRule
 from services.attestation.recovery_packages import RecoveryPackages, package_context
 from tests.fakes.broker_world import TRAINER, BrokerWorld, Party
@@ -297,6 +300,14 @@ def test_the_new_broker_is_guarded_by_the_witnesses_that_owners_rely_on(tmp_path
         body = lost.request(new, [lost.share(one, new) for one in lost.holders])
         with pytest.raises(PolicyError, match=r"policy\.witnesses"):
             new.channel().ask(body, SharesRefused)
+
+
+def test_a_tpm_of_the_operators_own_guards_nothing_that_comes(lost: RecoveryWorld) -> None:
+    """It counts for the quorum like a witness: with two of them beside one true witness, two of three are his own."""
+    own = TpmCounter(endorsement_key=Digest("e" * 64), index=0x01800000, value=0)
+    new = lost.new_machine(rule=replace(lost.rule, tpm_counters=(own,)))
+    with pytest.raises(PolicyError, match=r"policy\.witnesses"):
+        lost.recover(new)
 
 
 def test_what_came_is_not_brought_again_after_it_was_revoked(lost: RecoveryWorld) -> None:

@@ -15,7 +15,8 @@ from common.tpm import layouts
 from common.tpm.layouts import AttestationKey, EndorsementKey
 from common.tpm.steps import step_purpose
 from services.attestation.context import WitnessRule
-from tests.fakes.broker_world import QUERY, TRAINER, BrokerWorld, MemoryStore
+from tests.fakes.broker_world import MEASUREMENTS, QUERY, TRAINER, BrokerWorld, MemoryStore
+from tests.fakes.handover_world import Heir
 from tests.fakes.software_tpm import INDEX, Counted, SoftwareTpm
 
 
@@ -120,6 +121,27 @@ def test_the_very_first_state_is_an_older_one_too(counted: Counted) -> None:
     with pytest.raises(FreshnessError, match="freshness.state"):
         counted.again("none.json").round()
     assert counted.world.describe().frozen
+
+
+def test_a_counter_goes_along_at_a_handover_and_who_gave_is_left_behind(counted: Counted) -> None:
+    """The heir accounts for the giver's steps, and as soon as it has two of its own the giver is refused for good."""
+    world = counted.world
+    later = Heir.of(world)
+    with counted.attended():
+        given = later.give()
+    giver = world.store.copy()
+    later.adopt(later.take(given))
+    counted.again().round()
+    assert world.register_data()
+    counted.carrier.round()
+    world.broker_measurement = MEASUREMENTS["broker"]
+    world.restart(giver)
+    for name in ("steps.json", "none.json"):
+        with pytest.raises(FreshnessError, match=r"freshness\.state"):
+            counted.again(name).round()
+        assert world.describe().frozen
+        with pytest.raises(Refusal):
+            later.offer()
 
 
 def test_two_brokers_in_turns_confirm_nothing(counted: Counted, tpm: Tpm) -> None:

@@ -9,6 +9,7 @@ from common.messages.recovery_terms import HolderCard
 from common.messages.signed import sign
 from tests.vectors.sample_broker import GENESIS, HEAD, NONCE32
 from tests.vectors.sample_documents import (
+    CARD,
     DATASET,
     KEY,
     MANIFEST,
@@ -44,7 +45,7 @@ def recovery_messages() -> list[Message]:
         HolderCard(party=USER, wrapping_public=PUBLIC),
         PACKAGE,
         k.RecoveredDataset(
-            manifest=sign(MANIFEST, KEY), policy=sign(POLICY, KEY), keys=b"blob",
+            manifest=sign(MANIFEST, KEY), policy=sign(POLICY, KEY), holder=PARTY, card=sign(CARD, KEY), keys=b"blob",
             spent=k.SpentCounts(jobs=1, attempts=2, attempt_bits=74, answers=64, answer_bits=704),
             revoked_releases=(sign(RELEASE_REVOCATION, KEY),),
         ),

@@ -22,6 +22,7 @@ from common.messages.tcb_terms import TcbTerms
 from tests.fakes.broker_world import MEASUREMENTS, QUERY, SCHEDULE, TRAINER, BrokerWorld
 from tests.fakes.broker_world import Party as WorldParty
 from tests.fakes.log_keeping import Keeper, identity_directory
+from tests.fakes.recovery_world import RecoveryWorld
 
 OTHERS = PartyKey("a" * 64)
 DIGEST = Digest("d" * 64)
@@ -272,6 +273,22 @@ def test_the_data_set_is_named_where_there_are_several(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match="not_found.dataset"):
         list(try_policy(life.owner, _file(tmp_path, life), log, TRIED))
     assert list(try_policy(life.owner, _file(tmp_path, life), log, life.data.dataset_id))
+
+
+def test_what_a_recovered_data_set_was_charged_before_is_not_guessed(tmp_path: Path) -> None:
+    lost = RecoveryWorld(tmp_path)
+    new = lost.new_machine()
+    lost.recover(new)
+    new.start_job(lost.data, new.register_bundle())
+    owner = identity_directory(new, new.owner, tmp_path / "owner")
+    for most, verdict in ((0, "refused"), (1, "unjudged")):
+        policy = sign(new.policy_terms(new.owner, max_jobs=most), new.owner.key)
+        owner.keep_document("policies", TRIED, policy)
+        told = [
+            one for one in try_policy(owner, TRIED, Keeper(new, owner).keep("log")) if isinstance(one, DecisionTried)
+        ]
+        assert [(one.entry.decision, one.verdict) for one in told] == [("accept-order", verdict)]
+    assert "what was charged at the key broker that it came from" in told[0].missing
 
 
 def _file(directory: Path, life: Life) -> str:

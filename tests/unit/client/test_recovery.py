@@ -20,6 +20,7 @@ from common.messages.signed import Signed, sign
 from services.attestation.context import BrokerContext
 from services.attestation.key_broker import KeyBroker
 from tests.fakes.broker_world import BrokerWorld, MemoryStore, Party
+from tests.fakes.handover_world import Heir
 from tests.fakes.log_keeping import identity_directory
 from tests.fakes.recovery_world import RecoveryWorld, terms_of
 from tests.unit.client.test_broker import Operator, operating
@@ -47,6 +48,20 @@ def given(party: OwnParty, document: Signed) -> Signed:
 
 def test_shares_that_it_gives_are_taken(lost: RecoveryWorld) -> None:
     new, shares = lost.new_machine(), list[Signed]()
+    for holder in lost.holders[1:]:
+        with holder_facing(lost, new, holder) as party:
+            shares.append(given(party, lost.package()))
+    assert lost.recover(new, lost.request(new, shares)).dataset_id == lost.data.dataset_id
+
+
+def test_shares_for_a_broker_that_was_handed_over_open_in_the_build_that_runs(lost: RecoveryWorld) -> None:
+    new, shares = lost.new_machine(), list[Signed]()
+    later = Heir.of(new)
+    with new.attended(lost.witness_identity.signing_key):
+        given_over = later.give()
+    later.adopt(later.take(given_over))
+    new.release = lost.old.release = later.release
+    lost.witness_of(new, "witness-new.json").round()
     for holder in lost.holders[1:]:
         with holder_facing(lost, new, holder) as party:
             shares.append(given(party, lost.package()))

@@ -17,6 +17,7 @@ from common.messages.signed import Signed, sign
 from common.messages.tcb_terms import TcbTerms
 from tests.fakes.broker_world import MEASUREMENTS, QUERY, TRAINER, BrokerWorld, MemoryStore, SealedBundle, SealedData
 from tests.fakes.handover_world import HEIR, Heir
+from tests.fakes.identities import Recoverable, bind, held_by, replaced
 from tests.unit.client.test_broker import BareRuntime
 
 
@@ -168,6 +169,49 @@ def test_a_policy_version_is_not_undone_by_bringing_the_key_again(heir: Heir) ->
     heir.succeed(leave_behind=True)
     world.channel().ask(world.dataset_registration(data), Registered)
     assert world.context.dataset(data.dataset_id).policy_document.digest == newest.digest
+
+
+def test_identities_that_are_over_stay_over_and_recovery_keys_stay_nobodys(heir: Heir) -> None:
+    world, owner = heir.world, Recoverable()
+    bind(world, owner)
+    both = (world.release.digest, heir.release.digest)
+    data, bundle = world.register_data(owner, releases=both), world.register_bundle(releases=both)
+    stays = world.register_data(owner)
+    successor = replaced(world, owner)
+    heir.succeed(leave_behind=True)
+    world.release = heir.release
+    for ask in (
+        lambda: world.accept(sign(world.order(data, bundle), owner.key)),
+        lambda: world.channel().ask(world.dataset_registration(stays), Registered),
+        lambda: bind(world, owner),
+    ):
+        with pytest.raises(PolicyError, match=r"policy\.identity"):
+            ask()
+    with pytest.raises(AuthenticityError, match=r"authenticity\.signature"):
+        bind(world, Recoverable(), recovery=successor.party)
+    world.accept(sign(world.order(held_by(data, successor), bundle), successor.key))
+
+
+def test_bringing_the_key_again_leaves_the_history_of_the_policy_as_it_is(heir: Heir) -> None:
+    """By it a thief's version falls back to the one before, which was taken before the handover."""
+    world, owner = heir.world, Recoverable()
+    bind(world, owner)
+    data = world.register_data(owner)
+
+    def update(version: int, previous: Signed) -> Signed:
+        terms = world.policy_terms(owner, policy_version=version, previous=previous.digest, max_jobs=version)
+        newest = sign(terms, owner.key)
+        world.channel().ask(world.policy_update(data, newest), Registered)
+        return newest
+
+    second = update(2, data.policy)
+    heir.succeed(leave_behind=True)
+    stolen = world.head.size
+    world.channel().ask(world.dataset_registration(data), Registered)
+    update(3, second)
+    replaced(world, owner, void_from=stolen)
+    record = world.context.dataset(data.dataset_id)
+    assert (record.policy_document, record.keys is None) == (second, False)
 
 
 def test_the_host_brings_collateral_for_quotes_that_carry_none(heir: Heir) -> None:

@@ -10,6 +10,7 @@ from common.messages.identity import RecoverIdentity
 from common.messages.service import DatasetList
 from common.messages.signed import Signed
 from services.ingest.app import Ingest
+from services.ingest.routes import RECOVERY_BURST
 from tests.fakes.broker_world import BrokerWorld, Party
 from tests.fakes.identities import Recoverable, bind, replacement, revocation
 from tests.fakes.ingest_world import IngestWorld, register_dataset
@@ -67,3 +68,15 @@ def test_another_request_is_not_carried(world: IngestWorld, broker: BrokerWorld,
     raw = BrokerRequest(nonce=bytes(32), body=body).encode()
     answer = world.client(owner).post("/v1/identities/recover", raw)
     assert (answer.status_code, answer.json()["code"]) == (400, "format.message")
+
+
+def test_strangers_do_not_occupy_the_broker_through_this_door(
+    world: IngestWorld, broker: BrokerWorld, owner: Recoverable
+) -> None:
+    """Every key is new, so they are counted by address; the broker hears no more than that."""
+    statement = revocation(broker, Recoverable())
+    statuses = [bring(world, statement) for _ in range(RECOVERY_BURST + 5)]
+    assert statuses[:RECOVERY_BURST] == [200] * RECOVERY_BURST
+    assert 429 in statuses
+    assert world.route.asked < len(statuses)
+    assert world.client(owner).get("/v1/jobs").status_code == 200
