@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from client.http_client import ServiceClient
 from common.crypto.signing import SigningKey
 from common.errors import AuthenticityError, FormatError, NotFoundError, PolicyError, Refusal
-from common.identifiers import ModelId
 from common.messages.query import SESSION_OPEN_BYTES
 from common.sandbox.native import NativeQuerySandbox
 from tests.conftest import Broker
@@ -89,7 +88,7 @@ def test_bodies_of_another_size_are_refused_by_the_front(service: QueryService, 
 @pytest.mark.parametrize(
     ("path", "kind", "code"),
     [
-        (f"/v1/models/{ModelId.new()}/proof", NotFoundError, "not_found.model"),
+        (f"/v1/models/model_{'0' * 32}/proof", NotFoundError, "not_found.model"),
         ("/v1/models/nonsense/proof", FormatError, "format.identifier"),
     ],
 )
