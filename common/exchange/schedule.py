@@ -11,7 +11,10 @@ from common.exchange.payloads import FIGURES_BYTES
 from common.messages.order import Schedule
 
 POLL_MILLISECONDS: Final = 1000
-"""How often members are listed: soon enough to fence a superseded attempt, rare enough to cost nothing."""
+"""How often a trainer lists the members: soon enough to follow a new parameter server, rare enough to cost nothing."""
+
+QUESTION_MILLISECONDS: Final = 100
+"""How often a parameter server asks the broker. No round closes without an answer, so none should wait for one."""
 
 PATIENCE_MILLISECONDS: Final = 2000
 """Queues lose frames when they restart: what is not confirmed for this long, and for a round's ticks, is sent again."""
@@ -55,16 +58,21 @@ def round_deadline_seconds(schedule: Schedule) -> float:
 
 
 def poll_ticks(schedule: Schedule) -> int:
-    """Every so many ticks each enclave lists the job's members."""
+    """Every so many ticks a trainer lists the job's members."""
     return _ticks(POLL_MILLISECONDS, schedule)
 
 
+def question_ticks(schedule: Schedule) -> int:
+    """Every so many ticks the parameter server does, whatever its rounds do: a host must not see when they close."""
+    return _ticks(QUESTION_MILLISECONDS, schedule)
+
+
 def rounds_per_answer(schedule: Schedule) -> int:
-    """So many rounds may close after one answer of the broker: twice those of a poll period, and one.
+    """So many rounds may close after one answer of the broker: those that fit between two questions, one at least.
 
     An answer is to a nonce of this enclave's own. A host that holds the clock or keeps answers back stops the rounds.
     """
-    return 1 - (-2 * poll_ticks(schedule) // schedule.ticks_per_round)
+    return -(-question_ticks(schedule) // schedule.ticks_per_round)
 
 
 def patience_ticks(schedule: Schedule) -> int:

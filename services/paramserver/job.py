@@ -9,7 +9,7 @@ payloads than for dummies (adding deltas, encoding a state) runs on `executor`, 
   (2) member lists: newer attempts fence older ones;
   (3) frames: opened or refused, payloads put together;
   (4) finished work: a new state opens the next round and is broadcast;
-  (5) a round that is due closes, if the broker's last answer is not too many rounds old: its deltas go to the executor;
+  (5) a round that is due closes, if the broker has answered since the one before: its deltas go to the executor;
   (6) a member that lacks the open round's state gets it again.
 """
 
@@ -23,7 +23,7 @@ from common.errors import FormatError, Refusal
 from common.exchange.frames import Endpoint, FrameKind, FrameLink, FrameSealer
 from common.exchange.parts import Outbox, Payload
 from common.exchange.payloads import Figures, StateP, decode_state, encode_state
-from common.exchange.schedule import patience_ticks, poll_ticks, rounds_per_answer
+from common.exchange.schedule import patience_ticks, question_ticks, rounds_per_answer
 from common.identifiers import Digest, JobId
 from common.messages.attestation import Members
 from common.messages.order import Schedule
@@ -95,13 +95,13 @@ class ParameterServerJob:
         self._lists.put((members, asked_round))
 
     def wants_list(self, tick: int) -> bool:
-        """Whether to ask who is a member: in every poll period, and at once when a launch spoke that is not listed.
+        """Whether to ask who is a member: as often as the schedule says, and when a launch spoke that is not listed.
 
         So a superseded attempt is fenced in the tick after its successor's first frame. What a host sees of it hangs on
         headers that it sees anyway, and asking costs a question that is under way already at most.
         """
         unlisted, self.members.unlisted_heard = self.members.unlisted_heard, False
-        return unlisted or tick % poll_ticks(self.context.schedule) == 0
+        return unlisted or tick % question_ticks(self.context.schedule) == 0
 
     def emit(self, tick: int) -> list[bytes]:
         """The frames of a tick: what was decided before it, or dummies. Always the same work."""

@@ -19,7 +19,7 @@ from common.exchange.frames import (
     FrameLink,
     FrameSealer,
 )
-from common.exchange.schedule import poll_ticks
+from common.exchange.schedule import question_ticks
 from tests.fakes.in_memory_job import ORDER, InMemoryJob, flip, make_schedule
 
 Attack = Callable[["HostileJob", int, bytes], list[bytes]]
@@ -132,13 +132,13 @@ def test_a_superseded_attempt_is_fenced_though_its_keys_are_genuine() -> None:
 
 
 def test_it_is_fenced_in_the_tick_after_its_successors_first_frame() -> None:
-    job = InMemoryJob(make_schedule(rounds=3))
+    job = InMemoryJob(make_schedule(rounds=3, tick_milliseconds=10))
     job.run(last=12)
     clone = job.jobs[1]
     job.start_trainer(1, 2)  # which nobody else has listed yet: their next list would be due later
     server = job.listed["paramserver", 0]
     job.jobs[1].follow(Endpoint(0, server.attempt, server.signing_public))
-    assert all(tick % poll_ticks(job.schedule) for tick in (12, 13))
+    assert all(tick % question_ticks(job.schedule) for tick in (12, 13))
     job.step(12)
     taken = job.server.members.live[1].endpoint.attempt
     job.step(13)

@@ -5,7 +5,15 @@ from hypothesis import strategies as st
 
 from common.exchange.clock import TickClock, run_clock
 from common.exchange.frames import FrameKind
-from common.exchange.schedule import part_count, patience_ticks, poll_ticks, round_deadline_ticks, ticks_to_send
+from common.exchange.schedule import (
+    part_count,
+    patience_ticks,
+    poll_ticks,
+    question_ticks,
+    round_deadline_ticks,
+    rounds_per_answer,
+    ticks_to_send,
+)
 from tests.fakes.in_memory_job import make_schedule
 
 SCHEDULE = make_schedule()
@@ -72,4 +80,7 @@ def test_arithmetic_of_a_schedule() -> None:
     assert ticks_to_send(FrameKind.STATE, SCHEDULE) == 1
     assert part_count(FrameKind.NOTE, SCHEDULE) == 1
     assert poll_ticks(SCHEDULE) == 10
+    assert question_ticks(SCHEDULE) == rounds_per_answer(SCHEDULE) == 1
+    fast = SCHEDULE.model_copy(update={"tick_milliseconds": 10, "ticks_per_round": 4})
+    assert (question_ticks(fast), rounds_per_answer(fast)) == (10, 3)
     assert patience_ticks(SCHEDULE) == 20
