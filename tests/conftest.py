@@ -1,4 +1,4 @@
-"""What all tests share: markers by folder, who runs beside whom, the private brokers, and moments that can be repeated.
+"""What all tests share: markers by folder, the private brokers, and moments that can be repeated.
 
 When a session ends, it looks for processes that were left behind.
 """
@@ -17,12 +17,11 @@ from deploy.embedded.installation import missing_packages
 from deploy.embedded.processes import command_line, descendants_of, start_times
 from deploy.embedded.stack import EmbeddedStack
 
-pytest_plugins = ["tests.budgets"]
+pytest_plugins = ["tests.budgets", "tests.side_by_side"]
 
 _TESTS = Path(__file__).parent
 _SUITES = ("unit", "security", "integration", "e2e")
 _KILLS = ("e2e", "kills")
-_SIDE_BY_SIDE = ("unit", "security")
 _END_SECONDS = 5.0
 
 
@@ -33,8 +32,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(parts[0])
         if parts[:2] == _KILLS:
             item.add_marker("kills")
-        alone = parts[0] not in _SIDE_BY_SIDE  # they share one stack, and some judge what happens when
-        item.add_marker(pytest.mark.xdist_group("services" if alone else str(item.path.relative_to(_TESTS))))
     items.sort(key=lambda item: item.get_closest_marker("kills") is not None)  # the stack is not the same after them
 
 

@@ -24,8 +24,8 @@ BUDGET_SECONDS: Final = {"unit": 120, "security": 180, "integration": 180, "e2e"
 """Wall time of each suite, in the order in which they run."""
 
 _FOLDERS: Final = {"kills": "tests/e2e/kills"}
-_SIDE_BY_SIDE: Final = ("--numprocesses=2", "--dist=loadgroup", "--no-loadscope-reorder")
-"""Files of unit and security tests run side by side; all others follow one another, grouped by tests/conftest.py."""
+_SIDE_BY_SIDE: Final = ("--numprocesses=2", "--no-loadscope-reorder")
+"""Files of unit and security tests run side by side, all others one after another (tests/side_by_side.py)."""
 
 _LINTERS: Final = (("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy",), ("lint-imports",))
 _LAST_GRACE_SECONDS: Final = 5.0
