@@ -19,9 +19,13 @@ from common.errors import ConfinementError
 
 PACKAGES: Final = (
     "torch", "torchgen", "functorch", "numpy", "numpy.libs", "typing_extensions.py", "sympy", "mpmath", "networkx",
-    "jinja2", "markupsafe", "filelock", "fsspec",
+    "jinja2", "markupsafe", "filelock", "fsspec", "nvidia", "triton",
 )  # fmt: skip
-"""torch 2.13 and the dependencies that its metadata names; NumPy. Those that are not installed are left out."""
+"""torch 2.13 and the dependencies that its metadata names; NumPy. Those that are not installed are left out.
+
+The last two belong to torch's build for CUDA, which is what the public index gives: without their libraries it is not
+even imported, on a machine without a GPU either.
+"""
 
 LIBRARIES: Final = (
     "libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0", "librt.so.1", "libutil.so.1", "libgcc_s.so.1",
