@@ -14,11 +14,11 @@
 Directories have mode 0700, files 0600. Written by replacement, so a crash leaves the old file or the new one.
 """
 
-import os
 from functools import cached_property
 from pathlib import Path
 from typing import Final, Literal
 
+from client.durable_file import replace_durably
 from common.crypto import KeyRing, SecretKey, transcript
 from common.crypto.digests import sha256
 from common.crypto.key_file import Identity
@@ -226,14 +226,7 @@ class Party:
         return path.read_bytes() if path.exists() else None
 
     def _write(self, name: str, content: bytes) -> None:
-        path = self.directory / name
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        beside = path.with_name(f".{path.name}.new")
-        with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
+        replace_durably(self.directory / name, content)
 
 
 def _own_key_info(root: Digest) -> bytes:
