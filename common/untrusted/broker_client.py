@@ -6,20 +6,19 @@ It carries signed and wrapped bytes, and believes nothing of them.
 import logging
 from typing import Final, Protocol
 
-import httpx
-
 from common.crypto.signing import SigningKey
 from common.errors import FormatError, Refusal, UnavailableError, refusal_of
 from common.event_log import log_event
 from common.http_signatures import sign_request
 from common.messages.attestation import BrokerReply, Refused, ReplyBody
-from common.messages.base import MAX_MESSAGE_BYTES
 from common.messages.service import RefusalBody
 from common.messages.signed import Signed
+from common.untrusted.http_session import HttpFailure, HttpSession
 
 _log = logging.getLogger("broker_client")
 
-_TIMEOUT: Final = httpx.Timeout(30.0, connect=3.0)
+_CONNECT_SECONDS: Final = 3.0
+_SILENCE_SECONDS: Final = 30.0
 _OCTETS: Final = "application/octet-stream"
 
 
@@ -62,7 +61,7 @@ class BrokerClient:
 
     def __init__(self, attestation_url: str, key: SigningKey | None = None) -> None:
         self._url, self._key = attestation_url.rstrip("/"), key
-        self._http = httpx.Client(timeout=_TIMEOUT, follow_redirects=False, trust_env=False)
+        self._http = HttpSession(connect_seconds=_CONNECT_SECONDS, silence_seconds=_SILENCE_SECONDS)
 
     def ask(self, raw: bytes) -> bytes:
         """Carry one encoded BrokerRequest; the encoded Signed BrokerReply.
@@ -78,8 +77,8 @@ class BrokerClient:
     def is_ready(self) -> bool:
         """Whether the service says that it waits for nothing."""
         try:
-            return self._http.get(f"{self._url}/readyz", timeout=3.0).status_code == httpx.codes.OK
-        except httpx.HTTPError:
+            return self._http.request("GET", f"{self._url}/readyz", silence_seconds=_CONNECT_SECONDS).is_success
+        except HttpFailure:
             return False
 
     def close(self) -> None:
@@ -92,15 +91,13 @@ class BrokerClient:
         if self._key is not None:
             headers |= sign_request(self._key, method, url, body)
         try:
-            answer = self._http.request(method, url, content=body, headers=headers)
-        except httpx.HTTPError as cause:
+            answer = self._http.request(method, url, body, headers)
+        except HttpFailure as cause:
             log_event(_log, "broker_unreachable", logging.WARNING, reason=type(cause).__name__)
             raise UnavailableError("unavailable.broker") from cause
         if not answer.is_success:
-            raise _refusal(answer.content)
-        if len(answer.content) > 2 * MAX_MESSAGE_BYTES:
-            raise UnavailableError("unavailable.broker", expected="a reply of documented size")
-        return answer.content
+            raise _refusal(answer.body)
+        return answer.body
 
 
 def _refusal(body: bytes) -> Refusal:

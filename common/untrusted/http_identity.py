@@ -25,6 +25,13 @@ MAX_REMEMBERED: Final = 500_000
 """Nonces kept; when so many requests came within the window, further ones are asked to come later."""
 
 
+REMEMBERED_SECONDS: Final = 60.0
+"""How long an identity counts as enrolled without asking the registry again, so one that was withdrawn, too."""
+
+MAX_IDENTITIES: Final = 100_000
+"""Identities remembered; beyond it all are asked for anew."""
+
+
 Charge = Callable[[PartyKey], None]
 """Counts one request of a party. Raises `QuotaError` (quota.requests)."""
 
@@ -74,12 +81,16 @@ class ReplayGuard:
 
 
 class RequestGate:
-    """Admits signed requests. `admit` and `admit_anybody` are FastAPI dependencies; `limited` makes others."""
+    """Admits signed requests. `admit` and `admit_anybody` are FastAPI dependencies; `limited` makes others.
+
+    Whom `enrolled` knows is remembered for a while; whom it does not know it is asked about each time.
+    """
 
     def __init__(
         self, enrolled: Enrolled, charge: Charge | None = None, *, now: Callable[[], float] = time.time
     ) -> None:
         self._enrolled, self._charge, self._now, self._replays = enrolled, charge, now, ReplayGuard(now=now)
+        self._known: dict[PartyKey, float] = {}
 
     async def admit(self, request: Request) -> PartyRequest:
         """An enrolled party's request with a body of one message."""
@@ -99,12 +110,21 @@ class RequestGate:
 
     async def _admit(self, request: Request, limit: int, *, must_be_enrolled: bool) -> PartyRequest:
         signed = verify_request(_target(request), _single_headers(request), self._now())  # (1)
-        if must_be_enrolled and not await run_in_threadpool(self._enrolled.is_enrolled, signed.party):  # (2)
-            raise AuthenticityError("authenticity.http_signature", expected="an enrolled identity")
+        if must_be_enrolled:
+            await self._require_enrolled(signed.party)  # (2)
         self._replays.spend(signed.party, signed.nonce, signed.created, self._charge)  # (3)
         body = await read_body(request, limit)  # (4)
         signed.require_content(body)  # (5)
         return PartyRequest(signed.party, body)
+
+    async def _require_enrolled(self, party: PartyKey) -> None:
+        if self._known.get(party, 0.0) > self._now():
+            return
+        if not await run_in_threadpool(self._enrolled.is_enrolled, party):
+            raise AuthenticityError("authenticity.http_signature", expected="an enrolled identity")
+        if len(self._known) >= MAX_IDENTITIES:
+            self._known.clear()
+        self._known[party] = self._now() + REMEMBERED_SECONDS
 
 
 def is_signed(request: Request) -> bool:

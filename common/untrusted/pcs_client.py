@@ -12,19 +12,17 @@ documents are cut out of their answers byte for byte: their signatures are over 
 """
 
 import json
-import ssl
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote, unquote
 
-import httpx
-
 from common.errors import UnavailableError
 from common.json_text import read_json
 from common.messages.collateral import CollateralName
 from common.messages.evidence import Collateral
+from common.untrusted.http_session import HttpFailure, HttpSession
 
 MAX_BODY_BYTES: Final = 300 << 10
 """A CRL of the largest size in hexadecimal, and some. Authentic answers have a few KiB."""
@@ -33,9 +31,8 @@ FETCH_SECONDS: Final = 20.0
 """For all four answers together, however slowly they drip."""
 
 _DER_SEQUENCE: Final = b"\x30"
-_SILENCE: Final = httpx.Timeout(5.0)
-_UNCOMPRESSED: Final = {"accept-encoding": "identity"}
-"""What is small on the wire and large in memory is refused: bytes are taken as they come."""
+_SILENCE_SECONDS: Final = 5.0
+_OK: Final = 200
 
 
 class PcsClient:
@@ -50,10 +47,7 @@ class PcsClient:
     ) -> None:
         self.url, self._seconds = url.rstrip("/"), seconds
         self._root_crl_url = root_crl_url or f"{self.url}/sgx/certification/v4/rootcacrl"
-        verify = True if ca_file is None else ssl.create_default_context(cafile=str(ca_file))
-        self._http = httpx.Client(
-            timeout=_SILENCE, follow_redirects=False, trust_env=False, verify=verify, headers=_UNCOMPRESSED
-        )
+        self._http = HttpSession(connect_seconds=_SILENCE_SECONDS, silence_seconds=_SILENCE_SECONDS, ca_file=ca_file)
 
     def fetch(self, name: CollateralName) -> Collateral:
         """All nine pieces. Raises `UnavailableError` (unavailable.collateral) for anything else than that."""
@@ -77,7 +71,7 @@ class PcsClient:
                 qe_identity=qe_identity,
                 qe_identity_signature=qe_signature,
             )
-        except (httpx.HTTPError, ValueError, KeyError, TypeError) as cause:
+        except (HttpFailure, ValueError, KeyError, TypeError) as cause:
             seen = type(cause).__name__
             raise UnavailableError("unavailable.collateral", expected=f"collateral {name}", seen=seen) from cause
 
@@ -87,17 +81,10 @@ class PcsClient:
 
     def _get(self, url: str, until: float) -> tuple[bytes, Mapping[str, str]]:
         """Body and headers of a success, bounded in bytes and time."""
-        body = bytearray()
-        with self._http.stream("GET", url) as answer:
-            if answer.status_code != httpx.codes.OK:
-                raise ValueError(f"status {answer.status_code}")
-            for piece in answer.iter_raw():
-                body += piece
-                if len(body) > MAX_BODY_BYTES or time.monotonic() > until:
-                    raise ValueError("an answer that is too large or too slow")
-        if time.monotonic() > until:
-            raise ValueError("an answer that is too slow")
-        return bytes(body), answer.headers
+        answer = self._http.request("GET", url, max_bytes=MAX_BODY_BYTES, until=until)
+        if answer.status != _OK:
+            raise ValueError(f"status {answer.status}")
+        return answer.body, answer.headers
 
 
 def signed_document(body: bytes, member: str) -> tuple[str, bytes]:

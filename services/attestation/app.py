@@ -16,7 +16,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
-import uvicorn
 from anyio import to_thread
 from fastapi import Depends, FastAPI, Response
 from fastapi.concurrency import run_in_threadpool
@@ -31,6 +30,7 @@ from common.untrusted.http_description import Service, describe
 from common.untrusted.http_health import count_bodies, health_router
 from common.untrusted.http_identity import RequestGate
 from common.untrusted.http_refusals import JSON
+from common.untrusted.http_server import serve
 from common.untrusted.registry import Registry
 from services.attestation.broker_routes import broker_router
 from services.attestation.collateral_routes import collateral_router
@@ -109,15 +109,7 @@ def main() -> None:
     directory, collateral = settings.state_directory / STATE_FOLDER, settings.collateral()
     handover = settings.handover(directory, collateral)
     relay = BrokerRelay(settings.launcher, settings.start, StateFiles(directory), collateral, handover)
-    uvicorn.run(
-        build(settings, relay),
-        host=settings.listen_host,
-        port=settings.listen_port,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,  # whose allowance a request takes is not for the sender to say
-    )
+    serve(build(settings, relay), settings.listen_host, settings.listen_port)
 
 
 if __name__ == "__main__":

@@ -10,9 +10,7 @@ That opens nothing: inside, every document proves its party, and every enclave i
 out challenges and from filling the broker's state.
 """
 
-import threading
-import time
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from typing import Final
 
 from common.errors import AuthenticityError, Refusal
@@ -72,11 +70,6 @@ SERVICE_REQUESTS_PER_SECOND: Final = 2_000
 SERVICE_BURST: Final = 8_000
 """Of each service or witness: far more than one broker answers."""
 
-REMEMBERED_SECONDS: Final = 60.0
-"""How long an identity counts as enrolled without asking the registry again, so one that was withdrawn, too."""
-
-MAX_REMEMBERED: Final = 100_000
-
 
 class Callers:
     """`Enrolled` of this service. Thread-safe."""
@@ -88,23 +81,13 @@ class Callers:
         *,
         services: Collection[PartyKey] = (),
         witnesses: Collection[PartyKey] = (),
-        now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._registry, self._services, self._witnesses = registry, frozenset(services), frozenset(witnesses)
         self._quota, self._own_quota = quota, RequestQuota(SERVICE_REQUESTS_PER_SECOND, SERVICE_BURST)
-        self._now, self._lock, self._known = now, threading.Lock(), dict[PartyKey, float]()
 
     def is_enrolled(self, party: PartyKey) -> bool:
         """Whether this party may ask anything."""
-        if party in self._services | self._witnesses or self._known.get(party, 0.0) > self._now():
-            return True
-        if not self._registry.is_enrolled(party):
-            return False
-        with self._lock:
-            if len(self._known) >= MAX_REMEMBERED:
-                self._known.clear()
-            self._known[party] = self._now() + REMEMBERED_SECONDS
-        return True
+        return party in self._services | self._witnesses or self._registry.is_enrolled(party)
 
     def charge(self, party: PartyKey) -> None:
         """Count one request of this party. Raises `QuotaError` (quota.requests)."""

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import uvicorn
 from fastapi import FastAPI
 
 from common.crypto.key_file import Identity
@@ -21,6 +20,7 @@ from common.untrusted.health import Readiness
 from common.untrusted.http_description import Service
 from common.untrusted.http_health import count_bodies, health_router
 from common.untrusted.http_identity import RequestGate
+from common.untrusted.http_server import serve
 from common.untrusted.job_board import JobBoard
 from common.untrusted.publications import Publications
 from common.untrusted.registry import Registry
@@ -102,16 +102,7 @@ def main() -> None:
     settings = IngestSettings.read(parser.parse_args().settings)
     os.umask(0o077)
     configure_host_logging("ingest")
-    uvicorn.run(
-        build(settings).app,
-        host=settings.listen_host,
-        port=settings.listen_port,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,  # whose allowance a request takes is not for the sender to say
-        timeout_graceful_shutdown=5,
-    )
+    serve(build(settings).app, settings.listen_host, settings.listen_port)
 
 
 if __name__ == "__main__":

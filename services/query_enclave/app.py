@@ -14,7 +14,6 @@ from collections.abc import AsyncIterator, Awaitable
 from pathlib import Path
 from typing import Annotated, Final, cast
 
-import uvicorn
 from fastapi import Depends, FastAPI, Request, Response
 from starlette.concurrency import run_in_threadpool
 
@@ -31,6 +30,7 @@ from common.untrusted.http_description import Service, describe
 from common.untrusted.http_health import count_bodies, health_router
 from common.untrusted.http_identity import PartyRequest, RequestGate
 from common.untrusted.http_refusals import JSON, OCTETS, refusal_response
+from common.untrusted.http_server import serve
 from common.untrusted.job_board import JobBoard
 from common.untrusted.registry import Registry
 from services.query_enclave.front_desk import FrontDesk
@@ -133,14 +133,7 @@ def main() -> None:
         {"redis": lambda: bool(redis.ping()), "registry": database.is_alive, "query worker": lambda: has_worker(redis)}
     )
     front = QueryFront(desk, JobBoard(database), gate)
-    uvicorn.run(
-        build(front, desk, gate, readiness),
-        host=LOOPBACK,
-        port=settings.listen_port,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-    )
+    serve(build(front, desk, gate, readiness), LOOPBACK, settings.listen_port)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from common.errors import FreshnessError
 from common.http_signatures import WINDOW_SECONDS, sign_request
 from common.identifiers import PartyKey
 from common.messages.base import MAX_MESSAGE_BYTES
-from common.untrusted.http_identity import PartyRequest, ReplayGuard, RequestGate
+from common.untrusted.http_identity import REMEMBERED_SECONDS, PartyRequest, ReplayGuard, RequestGate
 from common.untrusted.http_refusals import answer_refusals
 
 BASE = "http://testserver"
@@ -21,8 +21,10 @@ BASE = "http://testserver"
 class Members:
     def __init__(self) -> None:
         self.parties: set[PartyKey] = set()
+        self.asked = 0
 
     def is_enrolled(self, party: PartyKey) -> bool:
+        self.asked += 1
         return party in self.parties
 
 
@@ -81,6 +83,19 @@ def test_a_stranger_is_not_except_to_enrol(service: Service) -> None:
     stranger = SigningKey.generate()
     assert service.post("/who", key=stranger) == (403, "authenticity.http_signature")
     assert service.post("/anybody", key=stranger) == (200, stranger.party)
+
+
+def test_an_enrolled_identity_is_remembered_for_a_while_and_a_stranger_never(service: Service) -> None:
+    stranger = SigningKey.generate()
+    assert [service.post("/who")[0] for _ in range(3)] == [200] * 3
+    assert service.members.asked == 1
+    service.clock.at += REMEMBERED_SECONDS
+    service.members.parties = {stranger.party}
+    assert service.post("/who") == (403, "authenticity.http_signature")  # withdrawn, and asked about again
+    service.members.parties.clear()
+    assert service.post("/who", key=stranger) == (403, "authenticity.http_signature")
+    service.members.parties.add(stranger.party)
+    assert service.post("/who", key=stranger)[0] == 200  # from the moment of its enrolment
 
 
 def test_an_unsigned_request_is_not(service: Service) -> None:

@@ -9,52 +9,24 @@ from common.errors import AuthenticityError, QuotaError
 from common.identifiers import PartyKey
 from common.messages.attestation import BrokerRequest, RequestBody
 from common.untrusted.request_quota import RequestQuota
-from services.attestation.callers import OF_ALL, OF_SERVICES, OF_WITNESSES, REMEMBERED_SECONDS, Callers
+from services.attestation.callers import OF_ALL, OF_SERVICES, OF_WITNESSES, Callers
 from tests.vectors.sample_broker import request_bodies
 
 PARTY, SERVICE, WITNESS, STRANGER = (SigningKey.generate().party for _ in range(4))
 
 
 class Registry:
-    """The enrolled, and how often it was asked."""
-
-    def __init__(self) -> None:
-        self.enrolled, self.asked = {PARTY}, 0
-
     def is_enrolled(self, party: PartyKey) -> bool:
-        self.asked += 1
-        return party in self.enrolled
+        return party == PARTY
 
 
-class Clock:
-    at = 0.0
-
-    def __call__(self) -> float:
-        return self.at
-
-
-def callers(registry: Registry | None = None, clock: Clock | None = None) -> Callers:
-    return Callers(
-        registry or Registry(), RequestQuota(1.0, 3), services=[SERVICE], witnesses=[WITNESS], now=clock or Clock()
-    )
+def callers() -> Callers:
+    return Callers(Registry(), RequestQuota(1.0, 3), services=[SERVICE], witnesses=[WITNESS])
 
 
 def test_the_registry_knows_identities_and_the_settings_know_services_and_witnesses() -> None:
     one = callers()
     assert [one.is_enrolled(party) for party in (PARTY, SERVICE, WITNESS, STRANGER)] == [True, True, True, False]
-
-
-def test_an_enrolled_identity_is_remembered_for_a_while_and_a_stranger_never() -> None:
-    registry, clock = Registry(), Clock()
-    one = callers(registry, clock)
-    assert [one.is_enrolled(PARTY) for _ in range(3)] == [True] * 3
-    assert registry.asked == 1
-    clock.at += REMEMBERED_SECONDS
-    assert one.is_enrolled(PARTY)
-    assert registry.asked == 2
-    assert not one.is_enrolled(STRANGER)
-    registry.enrolled.add(STRANGER)
-    assert one.is_enrolled(STRANGER)  # from the moment of its enrolment
 
 
 def may_ask(party: PartyKey, body: RequestBody) -> bool:
