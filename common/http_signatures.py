@@ -31,6 +31,9 @@ from common.identifiers import PartyKey
 WINDOW_SECONDS: Final = 300
 """How far a request's time may be from the verifier's clock, either way."""
 
+SIGNATURE_HEADERS: Final = ("content-digest", "signature-input", "signature")
+"""By lower-case name, the three header fields that a signed request carries."""
+
 _LABEL: Final = "cloister"
 _COMPONENTS: Final = '("@method" "@authority" "@path" "@query" "content-digest")'
 _PARAMETERS = re.compile(

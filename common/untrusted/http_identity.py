@@ -16,7 +16,7 @@ from fastapi import Request
 from starlette.concurrency import run_in_threadpool
 
 from common.errors import AuthenticityError, FreshnessError, UnavailableError
-from common.http_signatures import WINDOW_SECONDS, Target, verify_request
+from common.http_signatures import SIGNATURE_HEADERS, WINDOW_SECONDS, Target, verify_request
 from common.identifiers import PartyKey
 from common.messages.base import MAX_MESSAGE_BYTES
 from common.untrusted.http_bodies import read_body
@@ -144,4 +144,5 @@ def _target(request: Request) -> Target:
 
 
 def _single_headers(request: Request) -> dict[str, str]:
-    return {name: ", ".join(request.headers.getlist(name)) for name in request.headers}
+    """Those that `verify_request` reads; one that was sent twice is none of its form."""
+    return {name: ", ".join(request.headers.getlist(name)) for name in SIGNATURE_HEADERS}
