@@ -7,7 +7,18 @@ progress without knowing the operation. Events may speak of the party's own cont
 from collections.abc import Callable, Iterable
 from typing import Literal, TypeVar
 
-from common.identifiers import BundleId, DatasetId, Digest, Fmspc, GrantId, JobId, ModelId, MrEnclave, PartyKey
+from common.identifiers import (
+    BundleId,
+    DatasetId,
+    Digest,
+    Fmspc,
+    GrantId,
+    JobId,
+    ModelId,
+    MrEnclave,
+    PartyKey,
+    PlatformId,
+)
 from common.messages.attestation import LogHead
 from common.messages.base import Count, Message, Seconds
 from common.messages.decision_log import LogEntry
@@ -122,6 +133,26 @@ class RevocationShown(Event):
     release: Digest
     successor: Digest | None
     created: Count
+
+
+class InventoryShown(Event):
+    """A platform inventory in a file."""
+
+    type: Literal["inventory-shown"] = "inventory-shown"
+    file: str
+    digest: Digest
+    number: Count
+    platforms: tuple[PlatformId, ...]
+    revoked: tuple[PlatformId, ...]
+
+
+class InventoryInForce(Event):
+    """The broker took it; after `leases_end` (Unix seconds) no machine that it revokes holds a key."""
+
+    type: Literal["inventory-in-force"] = "inventory-in-force"
+    digest: Digest
+    number: Count
+    leases_end: Count
 
 
 class SignaturesCounted(Event):

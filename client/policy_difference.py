@@ -89,6 +89,11 @@ def _allowed(name: str, old: bool, new: bool) -> Iterator[Change]:
         yield new, f"{name}: {'yes' if new else 'no'}"
 
 
+def _required(name: str, old: bool, new: bool) -> Iterator[Change]:
+    if old != new:
+        yield old, f"{name}: {'yes' if new else 'no'}"
+
+
 def _detail(name: str, old: str, new: str) -> Iterator[Change]:
     if old != new:
         yield new == "scores", f"{name}: {new} instead of {old}"
@@ -152,6 +157,7 @@ TCB_KINDS: Final[dict[str, Kind]] = {
     "platforms": _any_if_empty,
     "denied_platforms": _denied,
     "dynamic_platform": _allowed,
+    "inventory": _required,
     "cached_keys": _allowed,
     "smt": _allowed,
 }

@@ -1,4 +1,4 @@
-"""Releases and their revocations as files that go from one release key holder to the next (side: owner).
+"""What release keys sign, as files that go from one holder to the next (side: owner).
 
 A draft is the encoded document alone. The first signature makes it a signed document, each later one is added to it
 over the very same bytes. So the digest, which is what people compare, is that of the draft from the beginning.
@@ -15,10 +15,15 @@ from common.errors import ConflictError, FormatError
 from common.identifiers import Digest, PartyKey
 from common.json_text import read_json
 from common.messages.base import MAX_MESSAGE_BYTES
+from common.messages.platform_inventory import PlatformInventory
 from common.messages.release import Release, ReleaseRevocation
 from common.messages.signed import Signature, Signed, require_right_signatures, signature_by
 
-_KINDS: Final[dict[str, type[Release] | type[ReleaseRevocation]]] = {
+ReleaseMessage = Release | ReleaseRevocation | PlatformInventory
+"""What release keys sign."""
+
+_KINDS: Final[dict[str, type[ReleaseMessage]]] = {
+    "platform-inventory": PlatformInventory,
     "release": Release,
     "release-revocation": ReleaseRevocation,
 }
@@ -28,7 +33,7 @@ _KINDS: Final[dict[str, type[Release] | type[ReleaseRevocation]]] = {
 class ReleaseDocument:
     """A document, its exact bytes, and right signatures, if any; whose they are, its reader decides."""
 
-    message: Release | ReleaseRevocation
+    message: ReleaseMessage
     payload: bytes
     signatures: tuple[Signature, ...] = ()
 
@@ -43,7 +48,7 @@ class ReleaseDocument:
             require_right_signatures(signed)
             kind, signatures, payload = signed.payload_type, signed.signatures, signed.payload
         if kind not in _KINDS:
-            raise FormatError("format.message", expected="a release or its revocation", seen=kind)
+            raise FormatError("format.message", expected="what release keys sign", seen=kind)
         return cls(_KINDS[kind].decode(payload), payload, signatures)
 
     @property
@@ -88,7 +93,7 @@ class ReleaseDocument:
         beside.replace(path)
 
 
-def draft_of(message: Release | ReleaseRevocation) -> ReleaseDocument:
+def draft_of(message: ReleaseMessage) -> ReleaseDocument:
     """An unsigned document."""
     return ReleaseDocument(message, message.encode())
 

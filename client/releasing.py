@@ -3,7 +3,7 @@
 A release says for everybody which code gets keys, so each signature is a statement: *I have built this myself, and it
 measures so*. In this order, before a signature is added, each raises:
 
-  (1) the file is a release or a revocation, and every signature on it is right;
+  (1) the file is a release, a revocation or a platform inventory, and every signature on it is right;
   (2) the signer is one of the release keys that the trust settings name;
   (3) a release states what the signer's own build measures, by role and platform, and nothing else.
 
@@ -20,6 +20,7 @@ from client.context import Party
 from client.events import (
     Ended,
     Event,
+    InventoryShown,
     Noted,
     ReleaseShown,
     RevocationShown,
@@ -35,6 +36,7 @@ from common.enclave.trust_settings import TrustSettings, require_release_revocat
 from common.errors import AppraisalError, FormatError, PolicyError
 from common.identifiers import MrEnclave
 from common.messages.attestation import Revoked, RevokeRelease
+from common.messages.platform_inventory import PlatformInventory
 from common.messages.release import Release, ReleaseRevocation
 from common.messages.tcb_terms import TcbTerms
 
@@ -85,7 +87,7 @@ def sign(
 
 
 def show(file: Path, trust: TrustSettings) -> Iterator[Event]:
-    """What a release or revocation says, and who signed it. Ends with `SignaturesCounted`."""
+    """What such a document says, and who signed it. Ends with `SignaturesCounted`."""
     document = ReleaseDocument.read(file)
     message = document.message
     if isinstance(message, Release):
@@ -94,6 +96,14 @@ def show(file: Path, trust: TrustSettings) -> Iterator[Event]:
                 yield RoleReleased(role=role, platform=platform, kind=reference.type, code=reference.code)
         yield ReleaseShown(
             file=file.name, digest=document.digest, name=message.name, tag=message.tag, created=message.created
+        )
+    elif isinstance(message, PlatformInventory):
+        yield InventoryShown(
+            file=file.name,
+            digest=document.digest,
+            number=message.number,
+            platforms=message.platforms,
+            revoked=message.revoked,
         )
     else:
         yield RevocationShown(

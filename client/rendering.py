@@ -4,6 +4,7 @@ The only place of the command line that knows how an event looks. Results go to 
 """
 
 import json
+import time
 from datetime import UTC, datetime
 from functools import singledispatchmethod
 from typing import Final, Protocol
@@ -225,6 +226,20 @@ class Terminal:
         if event.successor is not None:
             self._line("instead", f"release {event.successor}")
         self._line("digest", event.digest, style="bold")
+
+    @show.register
+    def _(self, event: e.InventoryShown) -> None:
+        self._line("inventory", f"number {event.number}  in {event.file}", style="bold")
+        for platform in event.platforms:
+            self._line("known", platform)
+        for platform in event.revoked:
+            self._line("revoked", platform, style="bold red")
+        self._line("digest", event.digest, style="bold")
+
+    @show.register
+    def _(self, event: e.InventoryInForce) -> None:
+        until = time.strftime("%H:%M:%S", time.localtime(event.leases_end))
+        self._line("in force", f"inventory {event.number}: no machine that it revokes holds a key after {until}")
 
     @show.register
     def _(self, event: e.SignaturesCounted) -> None:

@@ -70,6 +70,10 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     "freshness.frame": ("operator", "check the queue: a frame was replayed or is out of order"),
     "freshness.request": ("sender", "send the request anew with a fresh time and nonce"),
     "freshness.collateral": ("operator", "fetch current collateral: it is expired, from the future or older than seen"),
+    "freshness.inventory": (
+        "sender",
+        "sign an inventory with a higher number that revokes all that the newest one revokes",
+    ),
     "freshness.state": ("operator", "restore the newest sealed state: the witnesses have seen a later one"),
     "freshness.recovery": (
         "operator",
@@ -86,6 +90,7 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     "appraisal.tcb_status": ("operator", "update the platform: its TCB status is not accepted"),
     "appraisal.tcb_evaluation": ("operator", "fetch collateral of Intel's newest TCB evaluation"),
     "appraisal.platform": ("operator", "use a platform that the parties' terms accept"),
+    "appraisal.platform_revoked": ("operator", "use another machine: the release keys have revoked this one"),
     "appraisal.platform_configuration": ("operator", "use a platform whose configuration the parties' terms accept"),
     "appraisal.advisory": ("operator", "update the platform: a security advisory that applies to it is not accepted"),
     "appraisal.debug": ("operator", "run a production enclave: debug enclaves are refused"),

@@ -1,11 +1,11 @@
-"""`cloister release draft|sign|show|files|draft-revocation|revoke` (side: owner)."""
+"""`cloister release draft|sign|show|files|draft-revocation|revoke|draft-inventory|publish-inventory` (side: owner)."""
 
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
-from client import releasing
+from client import inventory, releasing
 from client.commands.options import Surroundings, party_command
 from client.commands.types import FILE, FMSPC, PLATFORM, SIG_OF_ROLE
 from client.measuring import digest_cache
@@ -15,6 +15,7 @@ from client.services import AttestationService
 from common.enclave.file_lists import files_beside
 from common.enclave.roles import ROLES
 from common.errors import FormatError
+from common.identifiers import PlatformId
 from common.messages.measured_files import MeasuredFiles
 from common.messages.release import Release
 from common.messages.tcb_terms import TcbStatus, TcbTerms
@@ -93,7 +94,7 @@ def sign(
     *,
     unsafe_unmeasured: bool,
 ) -> None:
-    """Add one's own signature to a release that one's own build measures alike, or to a revocation."""
+    """Add one's own signature to a release that one's own build measures alike, to a revocation or an inventory."""
     key, trust = here.party.identity.signing_key, here.trust_settings(trust_settings)
     here.run(releasing.sign(key, trust, file, digest_cache(), dict(sigs), measured=not unsafe_unmeasured))
 
@@ -103,7 +104,7 @@ def sign(
 @_trust_option
 @party_command("release")
 def show(here: Surroundings, file: Path, trust_settings: Path | None) -> None:
-    """Say what a release or a revocation states, who signed it, and how many signatures are missing."""
+    """Say what a release, a revocation or an inventory states, who signed it, and how many signatures are missing."""
     here.run(releasing.show(file, here.trust_settings(trust_settings)))
 
 
@@ -150,6 +151,34 @@ def draft_revocation(
 def revoke(here: Surroundings, file: Path) -> None:
     """Bring a signed revocation to the pinned key broker: nothing gets keys under that release any more."""
     here.run(releasing.revoke(here.party, file))
+
+
+@release.command("draft-inventory")
+@click.option("--previous", type=FILE, help="The inventory in force, which this one continues.")
+@click.option("--known", multiple=True, type=PLATFORM, help="A machine to know: PPID or platform instance id.")
+@click.option("--revoke", "revoked", multiple=True, type=PLATFORM, help="A machine to revoke for everybody, for good.")
+@click.option("-o", "--output", type=_NEW_FILE, default=Path("inventory.json"), show_default=True)
+@_trust_option
+@party_command("release")
+def draft_inventory(
+    here: Surroundings,
+    previous: Path | None,
+    known: tuple[PlatformId, ...],
+    revoked: tuple[PlatformId, ...],
+    output: Path,
+    trust_settings: Path | None,
+) -> None:
+    """Write an unsigned list of machines, known and revoked, to be signed like a release."""
+    trust = here.trust_settings(trust_settings)
+    here.run(inventory.draft_inventory(previous, known, revoked, output, trust))
+
+
+@release.command("publish-inventory")
+@click.argument("file", type=FILE)
+@party_command("owner")
+def publish_inventory(here: Surroundings, file: Path) -> None:
+    """Bring a signed inventory to the pinned key broker: from then on no revoked machine gets keys."""
+    here.run(inventory.publish_inventory(here.party, file))
 
 
 def _release_of(file: Path) -> Release:

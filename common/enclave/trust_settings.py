@@ -14,6 +14,7 @@ from common.errors import AppraisalError, AuthenticityError
 from common.identifiers import PartyKey
 from common.messages.base import Message
 from common.messages.evidence import AllowedRoot
+from common.messages.platform_inventory import PlatformInventory
 from common.messages.release import Release, ReleaseRevocation
 from common.messages.signed import Signed, open_signed
 
@@ -53,3 +54,8 @@ def require_release(signed: Signed, trust: TrustSettings) -> Release:
 def require_release_revocation(signed: Signed, trust: TrustSettings) -> ReleaseRevocation:
     """The end of a release, signed by as many of the pinned keys as one needs. Raises `AuthenticityError`."""
     return open_signed(signed, ReleaseRevocation, trust.release_keys, threshold=trust.release_threshold)
+
+
+def require_platform_inventory(signed: Signed, trust: TrustSettings) -> PlatformInventory:
+    """The known and the revoked machines, signed likewise. Raises `AuthenticityError`."""
+    return open_signed(signed, PlatformInventory, trust.release_keys, threshold=trust.release_threshold)

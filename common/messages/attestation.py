@@ -258,6 +258,13 @@ class RevokeRelease(Message):
     revocation: Signed
 
 
+class TakeInventory(Message):
+    """Answer: InventoryTaken. A Signed PlatformInventory."""
+
+    type: Literal["take-inventory"] = "take-inventory"
+    inventory: Signed
+
+
 class ReadLedger(Message):
     """Answer: LedgerReply. `request` is a LedgerRequest (common/messages/ledger), signed by the data set's owner."""
 
@@ -325,6 +332,7 @@ RequestBody = Annotated[
     | DrawBudget
     | Revoke
     | RevokeRelease
+    | TakeInventory
     | BindIdentity
     | RecoverIdentity
     | ReadLedger
@@ -543,6 +551,14 @@ class Revoked(Message):
     leases_end: Seconds
 
 
+class InventoryTaken(Message):
+    """In force for every admission and renewal from now on; after `leases_end` what it revoked holds no key."""
+
+    type: Literal["inventory-taken"] = "inventory-taken"
+    number: Count
+    leases_end: Seconds
+
+
 class LedgerReply(Message):
     """A Ledger, wrapped to the owner's report key (info: `ledger_info`), at one size."""
 
@@ -611,6 +627,7 @@ ReplyBody = Annotated[
     | Completed
     | BudgetBlock
     | Revoked
+    | InventoryTaken
     | IdentityBound
     | LedgerReply
     | Recovered

@@ -28,6 +28,7 @@ DecisionName = Literal[
     "draw-budget",
     "revoke",
     "revoke-release",
+    "take-inventory",
     "bind-identity",
     "recover-identity",
     "witness-peer",

@@ -54,6 +54,7 @@ class TcbTerms(Message):
     """Terms over a platform and its TCB. An empty list of FMSPCs or platforms names any; what is denied stays denied.
 
     `platforms` and `denied_platforms` hold PPIDs or platform instance ids. `dynamic_platform` (packages can be added),
+    `inventory` accepts only platforms of the installation's signed inventory (common/messages/platform_inventory).
     `cached_keys` (Intel's registration service keeps the platform's root keys) and `smt` say whether a platform that
     is so is accepted (Intel, PCK certificate profile 1.5, section 1.3.5: configuration).
     """
@@ -66,6 +67,7 @@ class TcbTerms(Message):
     denied_fmspcs: _Fmspcs = ()
     platforms: _Platforms = ()
     denied_platforms: _Platforms = ()
+    inventory: bool = False
     dynamic_platform: bool = True
     cached_keys: bool = True
     smt: bool = True

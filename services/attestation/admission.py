@@ -45,6 +45,7 @@ from services.attestation.key_grants import grant_keys
 from services.attestation.ledger import charged_attempt, require_attempt_bits
 from services.attestation.log_subjects import of_launch
 from services.attestation.members import QUERY, TRAINER, next_attempt, require_next, require_slot, with_launch
+from services.attestation.platform_inventory import require_known_platform, require_unrevoked_platform
 from services.attestation.records import AppraisedMachine, CollateralRecord, JobRecord, LaunchRecord
 from services.attestation.verifier import measurement_of, verify_launch
 
@@ -172,10 +173,12 @@ def _all_terms(broker: BrokerContext, job: JobRecord, role: RoleName) -> list[Da
 
 def _require_platform(broker: BrokerContext, job: JobRecord, role: RoleName, claims: QuoteClaims, at: int) -> None:
     require_trust_level(claims.trust_level, job.trust_level)
+    require_unrevoked_platform(broker, claims.machine)
     for terms in _all_terms(broker, job, role):
         with entitled(terms):
             require_level(terms, claims.trust_level)
             require_tcb(claims.machine, terms.tcb, at)
+            require_known_platform(broker, claims.machine, terms.tcb)
             require_measurement(terms, claims.measurement)
     require_sound_pair(job.order.sandbox, claims.trust_level)
 

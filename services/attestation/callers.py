@@ -36,6 +36,7 @@ from common.messages.attestation import (
     RevokeRelease,
     ShowTokenKey,
     SignHead,
+    TakeInventory,
     UpdatePolicy,
 )
 from common.messages.identity import BindIdentity, RecoverIdentity
@@ -54,6 +55,7 @@ OF_ALL: Final = (
     ListMembers,
     Revoke,
     RevokeRelease,
+    TakeInventory,
     ReadLedger,
     SignHead,
     IssueToken,

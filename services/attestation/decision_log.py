@@ -20,6 +20,7 @@ _OUTCOMES: dict[DecisionName, Outcome] = {
     "draw-budget": "released",
     "revoke": "revoked",
     "revoke-release": "revoked",
+    "take-inventory": "recorded",
     "recover-identity": "revoked",
     "handover": "released",
 }

@@ -37,6 +37,7 @@ from services.attestation.collateral import require_not_older
 from services.attestation.context import BrokerContext
 from services.attestation.decision_log import Decision
 from services.attestation.handover_terms import Successor, require_nothing_stays
+from services.attestation.platform_inventory import require_unrevoked_platform
 from services.attestation.records import HandoverRecord
 from services.attestation.verifier import measurement_of, verify_launch
 
@@ -87,6 +88,7 @@ class Handover:
             raise AppraisalError("appraisal.binding", expected="an heir of this broker")
         marks = require_not_older(broker, evidence.collateral)
         require_trust_level(claims.trust_level, broker.platform.trust_level)  # (4)
+        require_unrevoked_platform(broker, claims.machine)
         self._require_no_downgrade(claims)
         record = HandoverRecord(
             epoch=broker.state.log.epoch,

@@ -52,6 +52,7 @@ from common.messages.attestation import (
     RevokeRelease,
     ShowTokenKey,
     SignHead,
+    TakeInventory,
     UpdatePolicy,
 )
 from common.messages.decision_log import TreeHead
@@ -77,6 +78,7 @@ from services.attestation.ledger import read_ledger
 from services.attestation.members import members_of
 from services.attestation.orders import accept_order
 from services.attestation.peers import witness_peer
+from services.attestation.platform_inventory import take_inventory
 from services.attestation.recovery import recover_dataset
 from services.attestation.recovery_packages import RecoveryPackages
 from services.attestation.refusal_log import RefusalLog
@@ -97,6 +99,7 @@ _CONFIRMED_FIRST: Final = (
     DrawBudget,
     Revoke,
     RevokeRelease,
+    TakeInventory,
     UpdatePolicy,
     BindIdentity,
     RecoverIdentity,
@@ -238,6 +241,8 @@ class KeyBroker:
                 return revoke(self._context, body, at)
             case RevokeRelease():
                 return revoke_release(self._context, body, at)
+            case TakeInventory():
+                return take_inventory(self._context, body, at)
             case BindIdentity():
                 return bind_identity(self._context, body, at)
             case RecoverIdentity():

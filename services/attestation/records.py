@@ -26,6 +26,7 @@ SealedKeys = Annotated[bytes, Field(max_length=4096)]
 JobState = Literal["running", "finished", "failed", "cancelled"]
 
 HANDOVER_KEY: Final = "handover"
+INVENTORY_KEY: Final = "platform inventory"
 
 
 class DatasetRecord(Message):
@@ -227,6 +228,18 @@ class RevokedReleaseRecord(Message):
         return revoked_release_key(self.release)
 
 
+class InventoryRecord(Message):
+    """The platform inventory in force; its signatures were checked when it was taken."""
+
+    type: Literal["inventory"] = "inventory"
+    document: Signed
+
+    @property
+    def key(self) -> str:
+        """Name of the record: there is one."""
+        return INVENTORY_KEY
+
+
 class CollateralRecord(Message):
     """The newest mark of one document of collateral that a launch was admitted under."""
 
@@ -277,6 +290,7 @@ Record = Annotated[
     | TallyRecord
     | RevokedGrantRecord
     | RevokedReleaseRecord
+    | InventoryRecord
     | CollateralRecord
     | PartyRecord
     | RecoveryKeyRecord

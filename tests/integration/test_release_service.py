@@ -8,22 +8,24 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from client import releasing
+from client import inventory, releasing
 from client.cli import main
 from client.context import Endpoints, PinnedTrust
 from client.context import Party as OwnParty
-from client.events import Ended, outcome
+from client.events import Ended, InventoryInForce, outcome
 from client.http_client import ServiceClient
 from client.measuring import digest_cache, list_own_files, own_references
 from client.services import AttestationService
+from common.dcap import verify_quote
 from common.errors import AppraisalError, AuthenticityError, NotFoundError
 from common.messages.measured_files import MeasuredFiles
+from common.messages.platform_inventory import PlatformInventory
 from common.messages.release import Release, ReleaseRevocation
 from common.messages.signed import Signed, sign
 from common.untrusted.database import Database
 from common.untrusted.registry import Registry
 from services.attestation.app import build
-from tests.fakes.broker_world import QUERY, BrokerWorld
+from tests.fakes.broker_world import QUERY, TRAINER, BrokerWorld
 from tests.fakes.handover_world import Heir
 from tests.fakes.http_services import CoreRelay
 from tests.integration.ingest_service import attestation_service, attestation_settings, registry_url, served
@@ -119,3 +121,20 @@ def test_any_identity_brings_a_revocation_that_enough_release_keys_signed(
     assert (ended.identifier, ended.state) == (world.release.digest, "revoked")
     with pytest.raises(AppraisalError, match=r"appraisal\.release"):
         world.start_job()
+
+
+def test_any_identity_brings_an_inventory_that_enough_release_keys_signed(
+    tmp_path: Path, world: BrokerWorld, endpoints: Endpoints
+) -> None:
+    party, file = pinned(tmp_path, world, endpoints, world.release), tmp_path / "inventory.json"
+    evidence = world.runtime("trainer").evidence(bytes(64))
+    machine = verify_quote(evidence, world.trust.allowed_roots, world.time).machine.platform_ids[0]
+    drafted = PlatformInventory(number=1, platforms=(), revoked=(machine,), created=world.time)
+    file.write_bytes(sign(drafted, world.release_keys[0]).encode())
+    with pytest.raises(AuthenticityError, match=r"authenticity\.signature"):
+        list(inventory.publish_inventory(party, file))
+    job = world.start_job()
+    file.write_bytes(sign(drafted, *world.release_keys).encode())
+    assert outcome(inventory.publish_inventory(party, file), InventoryInForce).number == 1
+    with pytest.raises(AppraisalError, match=r"appraisal\.platform_revoked"):
+        world.launch(TRAINER, job)

@@ -27,6 +27,7 @@ from common.messages.ledger import Ledger, LedgerRequest
 from common.messages.measured_files import MeasuredFiles, MeasuredRole
 from common.messages.objects import BundlePublication, DatasetManifest, ModelManifest, ObjectRef, SlotRecord
 from common.messages.order import OrderSecret, Schedule, TrainingOrder
+from common.messages.platform_inventory import PlatformInventory
 from common.messages.policy import BundleTerms, DataPolicy, JobReport, QueryGrant, Revocation
 from common.messages.recovery_terms import RecoveryHolder, RecoveryTerms
 from common.messages.reference_values import SgxReferenceValue, SgxSignerReferenceValue, TdxReferenceValue
@@ -73,6 +74,9 @@ RELEASE: Final = Release(
     measurements={RoleName("broker"): {TrustLevel.SIMULATION: SgxReferenceValue(mr_enclave=MEASURED)}},
 )  # fmt: skip
 RELEASE_REVOCATION: Final = ReleaseRevocation(release=B, successor=C, created=TIME)
+INVENTORY: Final = PlatformInventory(
+    number=2, platforms=(PlatformId("cd" * 16),), revoked=(PlatformId("ab" * 16),), created=TIME
+)
 POLICY: Final = DataPolicy(
     policy_version=2, previous=A, owner=PARTY, report_key=PUBLIC, unsafe_simulation=True, providers=(PROVIDER,),
     bundles=(C,), releases=(B,), measurements=("e" * 64,), minimal_trust_level="simulation", sandboxes=("native",),
@@ -129,7 +133,7 @@ def documents() -> list[Message]:
     """Signed, sealed and measured documents."""
     return [
         SIGNED, MANIFEST, PUBLICATION, MODEL_MANIFEST, ORDER, POLICY, TERMS, GRANT, REVOCATION, RELEASE, TRUST,
-        RELEASE_REVOCATION, CARD, STATEMENT, LEDGER_REQUEST, LEDGER, BUNDLE_MANIFEST, EVIDENCE,
+        RELEASE_REVOCATION, INVENTORY, CARD, STATEMENT, LEDGER_REQUEST, LEDGER, BUNDLE_MANIFEST, EVIDENCE,
         TdxDcapEvidence(quote=b"a quote", collateral=COLLATERAL),
         DcapQuote(quote=b"a quote"),
         SgxReferenceValue(mr_enclave=MEASURED, tcb=TCB_TERMS),

@@ -14,7 +14,12 @@ from client import releasing
 from client.cli import main
 from client.context import Party
 from client.measuring import list_own_files
-from common.enclave.trust_settings import TrustSettings, require_release, require_release_revocation
+from common.enclave.trust_settings import (
+    TrustSettings,
+    require_platform_inventory,
+    require_release,
+    require_release_revocation,
+)
 from common.identifiers import Digest
 from common.messages.evidence import AllowedRoot, TrustLevel
 from common.messages.reference_values import SgxReferenceValue
@@ -60,7 +65,7 @@ def release(tmp_path: Path, trust: TrustSettings) -> Run:
 
     def run(command: str, *arguments: str | Path, status: int = 0) -> list[dict[str, Any]]:
         words = ["release", command, *map(str, arguments), "--home", str(tmp_path / "home"), "--json"]
-        if command not in ("files", "revoke"):
+        if command not in ("files", "revoke", "publish-inventory"):
             words += ["--trust-settings", str(tmp_path / "trust.json")]
         result = CliRunner().invoke(main, words)
         assert result.exit_code == status, result.output
@@ -202,3 +207,21 @@ def test_a_revocation_is_signed_like_a_release(release: Run, file: Path, tmp_pat
     read = require_release_revocation(require_signed(revocation), trust)
     assert read.release == read.successor == drafted[0]["release"]
     assert release("draft-revocation", revocation, "-o", tmp_path / "x", status=1)[-1]["code"] == "format.message"
+
+
+def test_an_inventory_goes_from_hand_to_hand_and_each_continues_the_last(
+    release: Run, tmp_path: Path, trust: TrustSettings
+) -> None:
+    first, second = tmp_path / "inventory.json", tmp_path / "inventory2.json"
+    one, other = "ab" * 16, "cd" * 16
+    release("draft-inventory", "--known", one, "--known", other, "-o", first)
+    for name in ("ann", "bob"):
+        told = release("sign", first, "--as", name)
+    assert missing(told) == 0
+    assert require_platform_inventory(Signed.decode(first.read_bytes()), trust).platforms == (one, other)
+    (shown, _) = release("draft-inventory", "--previous", first, "--revoke", one, "-o", second)
+    assert (shown["number"], shown["platforms"], shown["revoked"]) == (2, [other], [one])
+    assert missing(release("show", second)) == 2
+    refused = release("draft-inventory", "--previous", second, "--known", one, "-o", tmp_path / "no.json", status=1)
+    assert refused[-1]["code"] == "format.message"
+    assert not (tmp_path / "no.json").exists()

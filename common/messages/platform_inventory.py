@@ -1,0 +1,33 @@
+"""Machines that are known, and machines that are over: one signed list for a whole installation (side: library).
+
+Signed by as many release keys as a release needs, the broker of each installation that is measured with them takes the
+newest. What it revokes gets no key from anybody's data any more; which of its machines count, parties' terms say.
+"""
+
+from typing import Annotated, Final, Literal, Self
+
+from pydantic import Field, model_validator
+
+from common.identifiers import PlatformId
+from common.messages.base import Count, Message, Seconds
+
+MAX_PLATFORMS: Final = 4096
+_Platforms = Annotated[tuple[PlatformId, ...], Field(max_length=MAX_PLATFORMS)]
+
+
+class PlatformInventory(Message):
+    """PPIDs or platform instance ids. `number` counts up; a later inventory revokes all that an earlier one revoked."""
+
+    type: Literal["platform-inventory"] = "platform-inventory"
+    version: Literal[1] = 1
+    number: Count
+    platforms: _Platforms
+    revoked: _Platforms
+    created: Seconds
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        named = (*self.platforms, *self.revoked)
+        if len(set(named)) != len(named):
+            raise ValueError("each platform is named once, as known or as revoked")
+        return self
