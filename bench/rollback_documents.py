@@ -120,7 +120,7 @@ def inventories(directory: Path, length: int) -> Tally:
     for number in range(1, length + 1):
         older.append(_inventory(world, number, number))
         world.channel().ask(older[-1], InventoryTaken)
-    for starts in range(2):
+    for starts in range(3):
         for number, inventory in enumerate(older[:-1], 1):
             what, forgetful = f"inventory {number}, {starts} starts later", _inventory(world, length + 1, number)
             tally.refuses(what, code, world.channel().ask, inventory, InventoryTaken)
