@@ -18,7 +18,7 @@ from common.errors import Refusal
 from common.event_log import log_event
 
 FIRST_PAUSE_SECONDS: Final = 0.2
-LONGEST_PAUSE_SECONDS: Final = 5.0
+LONGEST_PAUSE_SECONDS: Final = 2.0
 """Work that went on for longer begins anew after the first pause."""
 
 LOOK_SECONDS: Final = 0.1
