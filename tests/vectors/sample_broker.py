@@ -211,6 +211,8 @@ def log_messages() -> list[Message]:
         d.LogPage(first=4, size=6, items=items),
         d.InclusionProof(number=4, size=6, path=(NONCE32, bytes(32))),
         d.ConsistencyProof(earlier=4, size=6, path=(NONCE32,)),
+        d.NextHead(reply=b"signed reply", proof=d.ConsistencyProof(earlier=4, size=6, path=(NONCE32,))),
+        d.NextHead(reply=b"signed reply"),
         d.AuditBundle(head=sign(TREE_HEAD, KEY), items=items),
     ]
 
