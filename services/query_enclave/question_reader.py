@@ -129,7 +129,7 @@ class QuestionReader:
     def _read(self) -> None:
         self._free.acquire()
         self._free.release()
-        self._reading = self._reading or self._redis.client()
+        self._reading = self._reading or self._redis.client()  # type: ignore[no-untyped-call]
         self._reading_id = self._reading.client_id()
         if self._stopped.is_set():
             return
