@@ -130,6 +130,7 @@ class KeyBroker:
         self._lock = threading.Lock()
         self._decided, self._confirmed = threading.Condition(self._lock), threading.Condition(self._lock)
         self._waiting = self._awaiting = 0
+        self._told_size = context.state.log.size
 
     def handle(self, raw: bytes, host_time: int, offered: Collateral | None = None) -> bytes:
         """The signed reply to any bytes. Raises nothing that a request could cause.
@@ -179,14 +180,14 @@ class KeyBroker:
         """Wait for the witnesses where the reply must, with the lock let go; or raise (unavailable.frozen)."""
         if isinstance(asked, _WITNESSING):
             self._confirmed.notify_all()
-        self._decided.notify_all()
+        self._tell_decided()
         if isinstance(asked, _CONFIRMED_FIRST):
             self._wait_for_witnesses()
 
     def _wait_for_witnesses(self) -> None:
         anchor, size = self._context.anchor, self._context.state.log.size
         anchor.follow(self._context.state.log.head)
-        self._decided.notify_all()
+        self._tell_decided()
         if anchor.has_confirmed(size):
             return
         self._waiting += 1
@@ -195,6 +196,13 @@ class KeyBroker:
                 raise UnavailableError("unavailable.frozen", expected="witnesses that confirm what was decided")
         finally:
             self._waiting -= 1
+
+    def _tell_decided(self) -> None:
+        """Wake those that wait for a longer log, if it is longer."""
+        size = self._context.state.log.size
+        if size != self._told_size:
+            self._told_size = size
+            self._decided.notify_all()
 
     def _sign(self, request: Digest, nonce: bytes, at: int, body: ReplyBody) -> bytes:
         reply = BrokerReply(request=request, nonce=nonce, head=self._context.state.log.head, time=at, body=body)
