@@ -26,6 +26,9 @@ from common.identifiers import Digest
 from common.messages.base import Message
 
 DESCRIPTION_FILE: Final = "provider.toml"
+DESIGN_FILE: Final = "design.json"
+DESIGN_ENTRY: Final = "cloister:Design"
+"""The entry of a bundle that holds a design instead of code (common/design_bundle.py)."""
 
 COMPONENT_FILE: Final = "design.wasm"
 """The component of a bundle of the kind `wasm`; beside it there is the description alone."""
@@ -173,7 +176,14 @@ class BundleContents(Message):
     @model_validator(mode="after")
     def _bounded(self) -> Self:
         require_files(self.files, self.manifest.kind)
+        if self.has_design and self.files.keys() != {DESCRIPTION_FILE, DESIGN_FILE}:
+            raise ValueError(f"a design's bundle holds {DESIGN_FILE} and {DESCRIPTION_FILE} alone")
         return self
+
+    @property
+    def has_design(self) -> bool:
+        """Whether it holds a design, to be checked (common/design_bundle.py), and no code."""
+        return self.manifest.entry == DESIGN_ENTRY
 
     @classmethod
     def parse(cls, raw: bytes) -> Self:

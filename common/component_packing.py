@@ -67,7 +67,7 @@ class Modelling(exports.Modelling):
 """
 
 
-def pack_design(directory: Path, description: BundleDescription, described: bytes) -> BundleContents:
+def pack_component(directory: Path, description: BundleDescription, described: bytes) -> BundleContents:
     """The bundle of a directory whose `provider.toml` (`described`) says `kind = "wasm"`.
 
     Raises `FormatError` (format.bundle) and `UnavailableError` (unavailable.component_builder).
