@@ -10,7 +10,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Final, TypeVar
+from typing import Final, Literal, TypeVar
 
 from client import events as e
 from client.broker import BrokerLink
@@ -45,12 +45,13 @@ LAST_REPORT_LOOKS: Final = 10
 
 @dataclass(frozen=True)
 class Training:
-    """What to train: whose data with whose code, on how many trainers, how long."""
+    """What to train: whose data with whose code, on how many trainers, how confined, how long."""
 
     dataset_id: DatasetId
     bundle_id: BundleId
     trainers: int = 2
     wishes: ScheduleWishes = field(default_factory=ScheduleWishes)
+    sandbox: Literal["native", "wasm"] = "native"
 
 
 def fetch_publication(party: Party, bundle_id: BundleId) -> BundlePublication:
@@ -78,6 +79,7 @@ def make_order(party: Party, training: Training, schedule: Schedule) -> Signed:
         release=trust.release.digest,
         datasets=(training.dataset_id,),
         bundle=training.bundle_id,
+        sandbox=training.sandbox,
         trainers=training.trainers,
         schedule=schedule,
         not_after=int(time.time()) + ORDER_SECONDS,

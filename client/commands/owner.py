@@ -1,7 +1,7 @@
 """`cloister owner pin|seal|upload|policy|ledger|train|watch|jobs|cancel|grant|revoke|delete` (side: owner)."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -111,10 +111,25 @@ def policy(
     show_default=True,
     help="Length of the schedule in percent of what the rounds need.",
 )
+@click.option(
+    "--sandbox",
+    type=click.Choice(["native", "wasm"]),
+    default="native",
+    show_default=True,
+    help="How the bundle's code is confined; the bundle is of the same kind.",
+)
 @party_command("owner")
-def train(here: Surroundings, dataset_id: DatasetId, bundle_id: BundleId, trainers: int, **wishes: int) -> None:
+def train(
+    here: Surroundings,
+    dataset_id: DatasetId,
+    bundle_id: BundleId,
+    trainers: int,
+    sandbox: Literal["native", "wasm"],
+    **wishes: int,
+) -> None:
     """Sign a training order and submit it. Shows what the host will see of the job."""
-    here.run(ordering.train(here.party, ordering.Training(dataset_id, bundle_id, trainers, ScheduleWishes(**wishes))))
+    training = ordering.Training(dataset_id, bundle_id, trainers, ScheduleWishes(**wishes), sandbox)
+    here.run(ordering.train(here.party, training))
 
 
 @owner.command()
