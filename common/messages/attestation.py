@@ -251,6 +251,13 @@ class Revoke(Message):
     revocation: Signed
 
 
+class RetireBundle(Message):
+    """Answer: BundleRetired. A Signed BundleRetirement by the bundle's provider."""
+
+    type: Literal["retire-bundle"] = "retire-bundle"
+    retirement: Signed
+
+
 class RevokeRelease(Message):
     """Answer: Revoked, whose identifier is the release's digest. A Signed ReleaseRevocation."""
 
@@ -324,6 +331,7 @@ RequestBody = Annotated[
     | CompleteJob
     | DrawBudget
     | Revoke
+    | RetireBundle
     | RevokeRelease
     | BindIdentity
     | RecoverIdentity
@@ -543,6 +551,13 @@ class Revoked(Message):
     leases_end: Seconds
 
 
+class BundleRetired(Message):
+    """Done and logged: no order that names the bundle is accepted any more. What was accepted goes on."""
+
+    type: Literal["bundle-retired"] = "bundle-retired"
+    bundle_id: BundleId
+
+
 class LedgerReply(Message):
     """A Ledger, wrapped to the owner's report key (info: `ledger_info`), at one size."""
 
@@ -611,6 +626,7 @@ ReplyBody = Annotated[
     | Completed
     | BudgetBlock
     | Revoked
+    | BundleRetired
     | IdentityBound
     | LedgerReply
     | Recovered

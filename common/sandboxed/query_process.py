@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from common.sandboxed.local_training import build_model, seed_everything
 from common.sandboxed.lockdown import OPEN_FILES, forbid_core_dumps, install_filter, read_inner_filter, set_limits
@@ -26,7 +27,24 @@ _SAID_BY_CHILD: Final = (Status.DONE, Status.IMPORT, Status.RAISED, Status.OUTPU
 """What a child's exit status may say; anything else means that it was killed or ended itself."""
 
 
-def main() -> None:
+class Answering:
+    """What a query's child does with provider code. Raises what provider code raises."""
+
+    def build(self, own: Configuration) -> Any:
+        """Import the provider's module and construct its model."""
+        return build_model(own.entry, own.seed_initial)
+
+    def forward(self, model: Any, windows: Windows) -> NDArray[Any]:
+        """The answers to all rows of the window, of the declared dtype."""
+        own = windows.configuration
+        (values,) = windows.rows(own.rows).values()
+        model.eval()
+        with torch.inference_mode():
+            answer_NA = model(torch.from_numpy(np.array(values)))
+        return np.ascontiguousarray(answer_NA.numpy().astype(own.answer_dtype))
+
+
+def main(answering: Answering | None = None) -> None:
     """Serve until the enclave closes the control pipe."""
     configuration = Configuration.decode(Path(CONFIGURATION_FILE).read_bytes())
     torch.set_num_threads(1)
@@ -38,7 +56,7 @@ def main() -> None:
         sequence, _, _, _, seconds = record
         pid = os.fork()
         if pid == 0:
-            _serve_in_child(windows, inner_filter)
+            _serve_in_child(windows, inner_filter, answering or Answering())
         status = _await_child(pid, seconds)
         windows.write_header(sequence, status)
         windows.signal()
@@ -58,12 +76,12 @@ def _await_child(pid: int, seconds: float) -> Status:
     return Status(said) if said in _SAID_BY_CHILD else Status.KILLED
 
 
-def _serve_in_child(windows: Windows, inner_filter: bytes) -> None:
+def _serve_in_child(windows: Windows, inner_filter: bytes, answering: Answering) -> None:
     """Compute one answer; never returns."""
     status = Status.KILLED
     try:
         _seal_off(windows, inner_filter)
-        status = _answer(windows)
+        status = _answer(windows, answering)
     finally:
         os._exit(status)
 
@@ -78,10 +96,10 @@ def _seal_off(windows: Windows, inner_filter: bytes) -> None:
     sys.path.insert(0, BUNDLE_FOLDER)
 
 
-def _answer(windows: Windows) -> Status:
+def _answer(windows: Windows, answering: Answering) -> Status:
     own = windows.configuration
     try:
-        model = build_model(own.entry, own.seed_initial)
+        model = answering.build(own)
     except BaseException:  # provider code may raise anything, SystemExit included
         return Status.IMPORT
     try:
@@ -89,19 +107,10 @@ def _answer(windows: Windows) -> Status:
             return Status.OUTPUT
         load_state(model, windows.state_P)
         seed_everything(own.seed_stream)
-        answer = _forward(model, windows)
+        answer = answering.forward(model, windows)
     except BaseException:  # provider code may raise anything, SystemExit included
         return Status.RAISED
     if answer.shape != (own.rows, *own.answer_shape):
         return Status.OUTPUT
     windows.write_body(answer)
     return Status.DONE
-
-
-def _forward(model: Any, windows: Windows) -> Any:
-    own = windows.configuration
-    (values,) = windows.rows(own.rows).values()
-    model.eval()
-    with torch.inference_mode():
-        answer_NA = model(torch.from_numpy(np.array(values)))
-    return np.ascontiguousarray(answer_NA.numpy().astype(own.answer_dtype))

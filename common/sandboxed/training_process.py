@@ -6,6 +6,7 @@ other until the control pipe ends. What provider code raises becomes a status: t
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,8 @@ from common.sandboxed.windows import Windows
 from common.sandboxed.wire import BUNDLE_FOLDER, CONFIGURATION_FILE, Configuration, Operation, Status
 
 
-class _Trainer:
-    """The provider's model and its optimiser, which live through all rounds."""
+class Trainer:
+    """The provider's model and its optimiser, which live through all rounds. Raises what provider code raises."""
 
     def __init__(self, configuration: Configuration) -> None:
         self.model = build_model(configuration.entry, configuration.seed_initial)
@@ -31,6 +32,7 @@ class _Trainer:
         seed_everything(configuration.seed_stream)
 
     def run(self, windows: Windows, operation: int, steps: int, batch: int) -> Losses:
+        """One unit of work."""
         if operation == Operation.INITIAL_STATE:
             load_state(self.model, self.initial_P)
             return Losses(0.0, 0.0)
@@ -38,7 +40,7 @@ class _Trainer:
         return train_steps(self.model, self.optimizer, windows.rows(steps * batch), steps, batch)
 
 
-def main() -> None:
+def main(make_trainer: Callable[[Configuration], Trainer] = Trainer) -> None:
     """Serve until the enclave closes the control pipe."""
     configuration = Configuration.decode(Path(CONFIGURATION_FILE).read_bytes())
     torch.set_num_threads(configuration.compute_threads)
@@ -50,7 +52,7 @@ def main() -> None:
     install_filter(inner_filter)
     windows.signal()
     sys.path.insert(0, BUNDLE_FOLDER)
-    trainer, failure = _build(configuration)
+    trainer, failure = _build(configuration, make_trainer)
     while (record := windows.next_record()) is not None:
         sequence, operation, steps, batch, _ = record
         if trainer is None:
@@ -61,16 +63,18 @@ def main() -> None:
     os._exit(0)
 
 
-def _build(configuration: Configuration) -> tuple[_Trainer | None, Status]:
+def _build(
+    configuration: Configuration, make_trainer: Callable[[Configuration], Trainer]
+) -> tuple[Trainer | None, Status]:
     try:
-        trainer = _Trainer(configuration)
+        trainer = make_trainer(configuration)
         fits = layout_of(trainer.model) == configuration.layout
     except BaseException:  # provider code may raise anything, SystemExit included
         return None, Status.IMPORT
     return (trainer, Status.NOTHING) if fits else (None, Status.OUTPUT)
 
 
-def _run_unit(windows: Windows, trainer: _Trainer, sequence: int, operation: int, steps: int, batch: int) -> None:
+def _run_unit(windows: Windows, trainer: Trainer, sequence: int, operation: int, steps: int, batch: int) -> None:
     try:
         losses = trainer.run(windows, operation, steps, batch)
     except BaseException:  # provider code may raise anything, SystemExit included

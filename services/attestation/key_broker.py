@@ -48,6 +48,7 @@ from common.messages.attestation import (
     RenewLease,
     ReplyBody,
     RequestBody,
+    RetireBundle,
     Revoke,
     RevokeRelease,
     ShowTokenKey,
@@ -82,6 +83,7 @@ from services.attestation.recovery_packages import RecoveryPackages
 from services.attestation.refusal_log import RefusalLog
 from services.attestation.registration import register_bundle, register_dataset, update_policy
 from services.attestation.release_revocation import revoke_release
+from services.attestation.retirement import retire_bundle
 from services.attestation.revocation import revoke
 from services.attestation.state import StateStore
 from services.attestation.tokens import appraise_evidence, issue_token, show_token_key
@@ -96,6 +98,7 @@ _CONFIRMED_FIRST: Final = (
     RenewLease,
     DrawBudget,
     Revoke,
+    RetireBundle,
     RevokeRelease,
     UpdatePolicy,
     BindIdentity,
@@ -236,6 +239,8 @@ class KeyBroker:
                 return update_policy(self._context, body, at)
             case Revoke():
                 return revoke(self._context, body, at)
+            case RetireBundle():
+                return retire_bundle(self._context, body, at)
             case RevokeRelease():
                 return revoke_release(self._context, body, at)
             case BindIdentity():
