@@ -25,6 +25,7 @@ from typing import Final
 
 import click
 import numpy as np
+import psutil
 
 from bench import cifar10
 from common.bundle import BundleContents
@@ -52,11 +53,15 @@ START_BAR_MS: Final = 100.0
 
 @dataclass(frozen=True)
 class NativeFigures:
-    """Medians; `native_overhead_low` and `_high` are the quartiles of the pairs' ratios. Times in milliseconds."""
+    """Medians; `native_overhead_low` and `_high` are the quartiles of the pairs' ratios. Times in milliseconds.
+
+    `native_cpu_ratio` is the same ratio of processor time, which others on the machine move less.
+    """
 
     native_overhead: float
     native_overhead_low: float
     native_overhead_high: float
+    native_cpu_ratio: float
     native_step_ms: float
     bare_step_ms: float
     pairs: int
@@ -64,6 +69,14 @@ class NativeFigures:
     native_start_lockdown_ms: float
     torch_import_ms: float
     real_images: bool
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of a round: seconds that passed, and seconds that processors spent on it."""
+
+    wall: float
+    cpu: float
 
 
 @dataclass(frozen=True)
@@ -80,15 +93,15 @@ def measure(pairs: int = PAIRS, starts: int = STARTS) -> NativeFigures:
     require_confinement()
     contents = pack_bundle(EXAMPLE)
     began = [timed_start(contents) for _ in range(starts)]
-    seconds = paired_rounds(contents, some_rows(STEPS * BATCH), pairs)
-    ratios = [sandboxed / bare for sandboxed, bare in seconds]
-    low, middle, high = statistics.quantiles(ratios, n=4)
+    costs = paired_rounds(contents, some_rows(STEPS * BATCH), pairs)
+    low, middle, high = statistics.quantiles([inside.wall / bare.wall for inside, bare in costs], n=4)
     return NativeFigures(
         native_overhead=middle,
         native_overhead_low=low,
         native_overhead_high=high,
-        native_step_ms=1000 * statistics.median(one for one, _ in seconds) / STEPS,
-        bare_step_ms=1000 * statistics.median(other for _, other in seconds) / STEPS,
+        native_cpu_ratio=statistics.median(inside.cpu / bare.cpu for inside, bare in costs),
+        native_step_ms=1000 * statistics.median(inside.wall for inside, _ in costs) / STEPS,
+        bare_step_ms=1000 * statistics.median(bare.wall for _, bare in costs) / STEPS,
         pairs=pairs,
         native_start_ms=1000 * statistics.median(one.before + one.lockdown for one in began),
         native_start_lockdown_ms=1000 * statistics.median(one.lockdown for one in began),
@@ -107,45 +120,64 @@ def some_rows(count: int) -> Rows:
     return {"image": images, "label": generator.integers(0, 10, count)}
 
 
-def paired_rounds(contents: BundleContents, rows: Rows, pairs: int) -> list[tuple[float, float]]:
-    """Seconds of a round in the sandbox and of one without, in turn; whichever begins changes with each pair."""
+def paired_rounds(contents: BundleContents, rows: Rows, pairs: int) -> list[tuple[Cost, Cost]]:
+    """A round in the sandbox and one without, in turn; whichever begins changes with each pair."""
     sandbox = NativeTrainingSandbox.start(contents, rows_per_round=STEPS * BATCH, seeds=SEEDS)
     try:
         initial = sandbox.initial_state(SECONDS)
         if initial.state_P is None:
             raise RuntimeError(initial.code)
-        state_P = initial.state_P
-        with bare_trainer(contents, rows) as bare:
-            confined_round(sandbox, state_P, rows)
-            bare_round(bare)
-            seconds = []
-            for number in range(pairs):
-                if number % 2:
-                    other = bare_round(bare)
-                    seconds.append((confined_round(sandbox, state_P, rows), other))
-                else:
-                    seconds.append((confined_round(sandbox, state_P, rows), bare_round(bare)))
+        inside = _Confined(sandbox, initial.state_P, rows)
+        with bare_trainer(contents, rows) as process:
+            outside, costs = _Bare(process), list[tuple[Cost, Cost]]()
+            for number in range(-1, pairs):  # the first one warms up
+                first, second = (inside, outside) if number % 2 == 0 else (outside, inside)
+                pair = {id(first): first.round(), id(second): second.round()}
+                costs.append((pair[id(inside)], pair[id(outside)]))
     finally:
         sandbox.close()
-    return seconds
+    return costs[1:]
 
 
-def confined_round(sandbox: NativeTrainingSandbox, state_P: StateP, rows: Rows) -> float:
-    """As an enclave sees it: rows and state in, state out."""
-    begin = time.perf_counter()
-    outcome = sandbox.run_round(state_P, rows, STEPS, BATCH, SECONDS)
-    if outcome.code is not None:
-        raise RuntimeError(outcome.code)
-    return time.perf_counter() - begin
+def cpu_seconds(process: psutil.Process) -> float:
+    """What all threads of a process have run so far; to the nanosecond (Documentation/scheduler/sched-stats)."""
+    spent = (path.read_text().split()[0] for path in Path(f"/proc/{process.pid}/task").glob("*/schedstat"))
+    return sum(map(int, spent)) / 1e9
 
 
-def bare_round(process: "subprocess.Popen[str]") -> float:
-    """As the bare process tells it."""
-    if process.stdin is None or process.stdout is None:
-        raise RuntimeError("the bare trainer has pipes")
-    process.stdin.write("round\n")
-    process.stdin.flush()
-    return float(process.stdout.readline().split()[0])
+class _Confined:
+    """Rounds as an enclave sees them: rows and state in, state out; its own work for the windows is counted, too."""
+
+    def __init__(self, sandbox: NativeTrainingSandbox, state_P: StateP, rows: Rows) -> None:
+        self._sandbox, self._state_P, self._rows = sandbox, state_P, rows
+        below = psutil.Process().children(recursive=True)
+        self._process = next(one for one in below if one.name().startswith("python") and not one.children())
+
+    def round(self) -> Cost:
+        begin, spent = time.perf_counter(), self._spent()
+        outcome = self._sandbox.run_round(self._state_P, self._rows, STEPS, BATCH, SECONDS)
+        if outcome.code is not None:
+            raise RuntimeError(outcome.code)
+        return Cost(time.perf_counter() - begin, self._spent() - spent)
+
+    def _spent(self) -> float:
+        return cpu_seconds(self._process) + time.process_time()
+
+
+class _Bare:
+    """Rounds of the bare process, as it tells them."""
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self._process, self._known = process, psutil.Process(process.pid)
+
+    def round(self) -> Cost:
+        if self._process.stdin is None or self._process.stdout is None:
+            raise RuntimeError("the bare trainer has pipes")
+        spent = cpu_seconds(self._known)
+        self._process.stdin.write("round\n")
+        self._process.stdin.flush()
+        wall = float(self._process.stdout.readline().split()[0])
+        return Cost(wall, cpu_seconds(self._known) - spent)
 
 
 @contextlib.contextmanager
