@@ -260,6 +260,24 @@ class BundleRegistered(Event):
     bytes_sent: Count
 
 
+class VersionListed(Event):
+    """A bundle of this provider, as the broker's verified log tells of it. `published` is the log entry's time.
+
+    `name` null: published from another directory. `jobs` accepted orders name it, of which `finished` have sealed a
+    model or failed; of the others the log does not tell a provider whether they still run.
+    """
+
+    type: Literal["version-listed"] = "version-listed"
+    bundle_id: BundleId
+    name: str | None
+    bundle_version: str | None
+    root: Digest | None
+    published: Seconds
+    jobs: Count
+    finished: Count
+    state: Literal["in force", "retired", "revoked"]
+
+
 class PolicySigned(Event):
     """A version of a data policy is in force."""
 

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from client import events as e
+from client.checking.rendering import CheckTold, check_lines
 from client.log_words import entry_details, entry_summary
 from client.policy_rendering import PolicyTold, policy_lines
 from client.recovery_rendering import RecoveryTold, recovery_lines
@@ -305,12 +306,25 @@ class Terminal:
         self._line("bundle", f"{event.bundle_id}  root {event.root}  state class {event.state_class:,}")
 
     @show.register
+    def _(self, event: e.VersionListed) -> None:
+        day = datetime.fromtimestamp(event.published, UTC).date()
+        called = "(published elsewhere)" if event.name is None else f"{event.name} {event.bundle_version}"
+        jobs = f"{event.jobs} jobs, {event.finished} of them over"
+        style = "" if event.state == "in force" else "yellow"
+        self._line(event.state, f"{event.bundle_id}  {called}  published {day}  {jobs}", style=style)
+
+    @show.register
     def _(self, event: e.PolicySigned) -> None:
         self._line("policy", f"version {event.policy_version} of {event.dataset_id}: {event.digest}")
 
     @show.register
     def _(self, event: PolicyTold) -> None:
         for mark, text, style in policy_lines(event):
+            self._line(mark, text, style=style)
+
+    @show.register
+    def _(self, event: CheckTold) -> None:
+        for mark, text, style in check_lines(event):
             self._line(mark, text, style=style)
 
     @show.register

@@ -27,6 +27,7 @@ DecisionName = Literal[
     "complete-job",
     "draw-budget",
     "revoke",
+    "retire-bundle",
     "revoke-release",
     "take-inventory",
     "bind-identity",

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from common.sandboxed.graph_model import GraphModel, read_design
@@ -28,7 +29,26 @@ _SAID_BY_CHILD: Final = (Status.DONE, Status.IMPORT, Status.RAISED, Status.OUTPU
 """What a child's exit status may say; anything else means that it was killed or ended itself."""
 
 
-def main() -> None:
+class Answering:
+    """What a query's child does: provider code, or a design. Raises what provider code raises."""
+
+    def build(self, own: Configuration) -> nn.Module:
+        """Construct the provider's model, from his module or from the graph of a design."""
+        if own.design is None:
+            return build_model(own.entry, own.seed_initial)
+        return GraphModel(read_design(BUNDLE_FOLDER, own.design)["graph"])
+
+    def forward(self, model: nn.Module, windows: Windows) -> NDArray[Any]:
+        """The answers to all rows of the window, of the declared dtype."""
+        own = windows.configuration
+        (values,) = windows.rows(own.rows).values()
+        model.eval()
+        with torch.inference_mode():
+            answer_NA = model(torch.from_numpy(np.array(values)))
+        return np.ascontiguousarray(answer_NA.numpy().astype(own.answer_dtype))
+
+
+def main(answering: Answering | None = None) -> None:
     """Serve until the enclave closes the control pipe."""
     configuration = Configuration.decode(Path(CONFIGURATION_FILE).read_bytes())
     torch.set_num_threads(1)
@@ -39,7 +59,7 @@ def main() -> None:
     while (record := windows.next_record()) is not None:
         pid = os.fork()
         if pid == 0:
-            _serve_in_child(windows, inner_filter)
+            _serve_in_child(windows, inner_filter, answering or Answering())
         status = _await_child(pid, record.seconds)
         windows.write_header(record.sequence, status)
         windows.signal()
@@ -59,12 +79,12 @@ def _await_child(pid: int, seconds: float) -> Status:
     return Status(said) if said in _SAID_BY_CHILD else Status.KILLED
 
 
-def _serve_in_child(windows: Windows, inner_filter: bytes) -> None:
+def _serve_in_child(windows: Windows, inner_filter: bytes, answering: Answering) -> None:
     """Compute one answer; never returns."""
     status = Status.KILLED
     try:
         _seal_off(windows, inner_filter)
-        status = _answer(windows)
+        status = _answer(windows, answering)
     finally:
         os._exit(status)
 
@@ -79,10 +99,10 @@ def _seal_off(windows: Windows, inner_filter: bytes) -> None:
     sys.path.insert(0, BUNDLE_FOLDER)
 
 
-def _answer(windows: Windows) -> Status:
+def _answer(windows: Windows, answering: Answering) -> Status:
     own = windows.configuration
     try:
-        model = _build(own)
+        model = answering.build(own)
     except BaseException:  # provider code may raise anything, SystemExit included
         return Status.IMPORT
     try:
@@ -90,25 +110,10 @@ def _answer(windows: Windows) -> Status:
             return Status.OUTPUT
         load_state(model, windows.state_P)
         seed_everything(own.seed_stream)
-        answer = _forward(model, windows)
+        answer = answering.forward(model, windows)
     except BaseException:  # provider code may raise anything, SystemExit included
         return Status.RAISED
     if answer.shape != (own.rows, *own.answer_shape):
         return Status.OUTPUT
     windows.write_body(answer)
     return Status.DONE
-
-
-def _build(own: Configuration) -> nn.Module:
-    if own.design is None:
-        return build_model(own.entry, own.seed_initial)
-    return GraphModel(read_design(BUNDLE_FOLDER, own.design)["graph"])
-
-
-def _forward(model: Any, windows: Windows) -> Any:
-    own = windows.configuration
-    (values,) = windows.rows(own.rows).values()
-    model.eval()
-    with torch.inference_mode():
-        answer_NA = model(torch.from_numpy(np.array(values)))
-    return np.ascontiguousarray(answer_NA.numpy().astype(own.answer_dtype))
