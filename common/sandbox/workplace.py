@@ -18,7 +18,7 @@ from common.sandbox.child import Arrival, Pipes, SandboxChild
 from common.sandbox.interpreter import program
 from common.sandbox.protocol import STARTUP_SECONDS, Rows, SandboxLimits, SandboxSeeds, StateP
 from common.sandbox.seccomp import FilterKind, compile_filter
-from common.sandbox.tree import provider_tree
+from common.sandbox.tree import provider_tree, random_device
 from common.sandbox.windows import Window, parse_output, plan_columns
 from common.sandboxed.wire import CONTROL, HEADER, Configuration, Operation, Status
 
@@ -133,6 +133,7 @@ class Workplace:
             self._contents.files,
             self._configuration(pipes).encode(),
             compile_filter(self._work.inner_filter),
+            randomness=random_device(self._seeds),
             scratch_bytes=scratch_bytes,
         )
         return SandboxChild(tree, program(self._work.program), pipes, window_fds=window_fds)

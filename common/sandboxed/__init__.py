@@ -6,7 +6,8 @@ are ignored, and one output buffer of a fixed size.
 
     wire              layout of control records, output header and start configuration (both sides import it; no torch)
     windows           the windows, mapped
-    lockdown          limits and the second system call filter, last thing before provider code is imported
+    lockdown          limits, Landlock and the second system call filter, last thing before provider code is imported
+    landlock          what the kernel itself refuses to this process, where it can
     model_state       model <-> float32 vector
     local_training    build a provider's model, train it some steps (the client's plain twin imports this too)
     training_process  the main function of a training sandbox
