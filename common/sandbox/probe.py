@@ -14,6 +14,7 @@ from common.sandbox.child import Arrival, Pipes, SandboxChild
 from common.sandbox.interpreter import COMMAND
 from common.sandbox.tree import plain_tree
 from common.sandbox.windows import Window
+from common.sandboxed.landlock import landlock_abi
 
 PROBE_SECONDS: Final = 30.0
 
@@ -27,6 +28,12 @@ _NAMESPACE_COMPLAINTS: Final = (
     "mount: ",
 )
 """Words of bubblewrap 0.8 and of the stage when the machine forbids namespaces."""
+
+
+def walls() -> str:
+    """Which of the walls that a machine may lack stand here, for the log."""
+    abi = landlock_abi()
+    return f"landlock {abi}, rlimits" if abi else "no landlock, rlimits"
 
 
 @functools.cache

@@ -67,12 +67,7 @@ def random_device(seeds: SandboxSeeds) -> bytes:
 
 
 def provider_tree(
-    bundle: Mapping[str, bytes],
-    configuration: bytes,
-    inner_filter: bytes,
-    *,
-    randomness: bytes,
-    scratch_bytes: int = 0,
+    bundle: Mapping[str, bytes], configuration: bytes, inner_filter: bytes, *, randomness: bytes, scratch_bytes: int = 0
 ) -> Tree:
     """The tree of a sandbox for the files of a bundle."""
     files = {f"{BUNDLE_FOLDER}/{path}": data for path, data in bundle.items()}

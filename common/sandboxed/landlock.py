@@ -1,9 +1,8 @@
-"""Landlock: the kernel's own list of what this thread and its children may do with files, TCP and others (side: sandbox).
+"""Landlock: the kernel's own list of what this thread may do with files, TCP and others (side: sandbox).
 
-A second wall behind namespaces, read-only mounts and filters, for a fault in one of them: it is asked for after start-up,
-needs no right, and can't be taken off. Where the kernel lacks it, or its administrator has not switched it on, the other
-walls stand alone; the probe says which it is (common/sandbox/probe). Landlock holds for the calling thread and those
-that it starts: a process is confined while it has one thread.
+A second wall behind namespaces, read-only mounts and filters, for a fault in one of them: it needs no right and can't
+be taken off. Where the kernel lacks it, or its administrator has not switched it on, the other walls stand alone, and
+the enclave's log says so. It holds for the calling thread and those that it starts: ask while there is one.
 
 Source of numbers and structures: linux/landlock.h, docs.kernel.org/userspace-api/landlock.html.
 """
@@ -41,7 +40,7 @@ def landlock_abi() -> int:
 
 
 def restrict_files(*, scratch: bool) -> None:
-    """From now on: the tree is read, the scratch folder written, and nothing else can be opened, connected or signalled.
+    """From now on the tree is read, the scratch folder written, and nothing else opened, connected or signalled.
 
     Returns without effect where there is no Landlock. Raises `OSError` where there is and it fails.
     """

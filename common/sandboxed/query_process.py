@@ -2,9 +2,10 @@
 
 Side: sandbox.  Provider code never runs in the zygote: it could set up memory that later children share. In a query's
 child, in this order: no descriptor that another query's child has or will have stays open; limits; Landlock; inner
-filter (no process, no thread, no signal, so nothing outlives the child); only then the provider's module is imported, the model
-built, the weights loaded from their read-only window, one answer computed and written. The child dies; the zygote sees
-it dead before it says so. The enclave wipes input and output between queries, and no file system here is writable.
+filter (no process, no thread, no signal, so nothing outlives the child); only then the provider's module is imported,
+the model built, the weights loaded from their read-only window, one answer computed and written. The child dies; the
+zygote sees it dead before it says so. The enclave wipes input and output between queries, and no file system here is
+writable.
 """
 
 import os

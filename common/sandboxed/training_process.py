@@ -1,7 +1,8 @@
 """The main function of a training sandbox (side: sandbox).
 
-Order: import torch; limits, Landlock, inner filter; say ready; import and build the provider's model; then one round after the
-other until the control pipe ends. What provider code raises becomes a status: the enclave is told that, not what.
+Order: import torch; limits, Landlock, inner filter; say ready; import and build the provider's model; then one round
+after the other until the control pipe ends. What provider code raises becomes a status: the enclave is told that, not
+what.
 """
 
 import os

@@ -11,6 +11,7 @@ from common.bundle import BundleContents, BundleManifest, ColumnSpec, StateTenso
 from common.sandbox.native import NativeQuerySandbox, NativeTrainingSandbox
 from common.sandbox.protocol import QueryOutcome, RoundOutcome, SandboxLimits, SandboxSeeds
 from tests.security.attacks.calls import CALL_NAMES
+from tests.security.attacks.table import ENDINGS
 from tests.security.hostile_bundle import bounds, poison
 from tests.security.hostile_bundle.deed_names import NAMES
 
@@ -63,6 +64,11 @@ def hostile_trainer(limits: SandboxLimits = LIMITS, **more_files: str) -> Iterat
         yield trainer
     finally:
         trainer.sandbox.close()
+
+
+def ending(name: str) -> int:
+    """The argument of the deed "end" for it."""
+    return list(ENDINGS).index(name)
 
 
 class HostileServer:

@@ -97,8 +97,8 @@ BUNDLES: Final[dict[str, Callable[[bytes], bytes]]] = {
     "unknown_field": _changed(_with_manifest(run_before="setup.py")),
     "archive_with_link": _archive,
     "zip_bomb": _zip_bomb,
-    "gzip_bomb": lambda good: gzip.compress(bytes(MAX_BUNDLE_BYTES)),
-    "pickle": lambda good: pickle.dumps(_Runs()),
+    "gzip_bomb": lambda _: gzip.compress(bytes(MAX_BUNDLE_BYTES)),
+    "pickle": lambda _: pickle.dumps(_Runs()),
     "trailing_bytes": lambda good: good + b"{}",
     "too_long": lambda good: good + b" " * MAX_BUNDLE_BYTES,
 }

@@ -201,14 +201,18 @@ _BOMBS: Final[Calls] = {
     "descriptor_bomb": "more descriptors than it was given",
 }
 
-CALLS: Final[dict[str, Calls]] = {
-    "network": _NETWORK,
-    "files": _FILES,
-    "processes": _PROCESSES,
-    "kernel": _KERNEL,
-    "windows": _WINDOWS,
-    "bombs": _BOMBS,
-} if platform.machine() == "x86_64" else {}
+CALLS: Final[dict[str, Calls]] = (
+    {
+        "network": _NETWORK,
+        "files": _FILES,
+        "processes": _PROCESSES,
+        "kernel": _KERNEL,
+        "windows": _WINDOWS,
+        "bombs": _BOMBS,
+    }
+    if platform.machine() == "x86_64"
+    else {}
+)
 
 CONTROL: Final = "clock"
 """Played beside them, and must succeed: a wall that refuses all would refuse this."""

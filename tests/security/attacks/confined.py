@@ -4,8 +4,7 @@ A query sandbox bears every attack, because each query meets a fresh process. A 
 failure, so each ending and forgery has one of its own; calls and notes share theirs.
 """
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +22,7 @@ from tests.security.sandbox_parts import SLOTS, HostileServer, HostileTrainer, h
 SHORT_SECONDS = 1.0
 SECRET = 77
 _TAINTED = "numbers that are not finite"
+_RESULTS = {REFUSED: t.REFUSED, SUCCEEDED: "succeeded"}
 
 
 @dataclass(frozen=True)
@@ -84,8 +84,8 @@ def play_queries() -> Iterator[Verdict]:
         server.sandbox.close()
 
 
-def play_training() -> Iterator[Verdict]:
-    """All that is played in training sandboxes. A failure must stay what it was."""
+def play_training(failures: Collection[str] | None = None) -> Iterator[Verdict]:
+    """All that is played in training sandboxes, of the failures only those named. A failure must stay what it was."""
     contents = hostile_bundle()
     first, second = HostileTrainer(contents), HostileTrainer(contents)
     try:
@@ -95,15 +95,16 @@ def play_training() -> Iterator[Verdict]:
         first.sandbox.close()
         second.sandbox.close()
     for name, deed, argument, seconds in _failures("training"):
+        if failures is not None and name not in failures:
+            continue
         trainer = HostileTrainer(contents)
         try:
             outcome = trainer.round(deed, argument, seconds=seconds)
-            seen, _ = _read_round(outcome)
-            before = None if outcome.state_P is None else outcome.state_P.copy()
+            seen, numbers = _read_round(outcome)
             after, _ = _read_round(trainer.round("echo", 5))
-            if before is not None and not np.array_equal(before, outcome.state_P):
+            if _read_round(outcome)[1] != numbers:
                 seen = "a result that changed afterwards"
-            if after != seen and seen != t.ANSWERED:
+            if seen not in {after, t.ANSWERED}:
                 seen = f"{seen}, then {after}"
         finally:
             trainer.sandbox.close()
@@ -126,8 +127,8 @@ def _calls(sandbox: t.Sandbox, ask: Ask) -> Iterator[Verdict]:
     for start in range(0, len(CALL_NAMES), SLOTS):
         names = CALL_NAMES[start : start + SLOTS]
         code, results = ask("attempt", start, 30.0)
-        for name, result in zip(names, results or [code] * len(names), strict=False):
-            seen = {REFUSED: t.REFUSED, SUCCEEDED: "succeeded"}.get(result, f"broken: {result}")  # type: ignore[call-overload]
+        words = [_RESULTS.get(result, "broken") for result in results] or [code] * len(names)
+        for name, seen in zip(names, words, strict=False):
             if name == CONTROL:
                 if seen != "succeeded":
                     raise RuntimeError(f"the control attempt did not succeed: {seen}")
@@ -156,5 +157,4 @@ def _read_query(outcome: QueryOutcome) -> tuple[str, list[float]]:
     if outcome.answer_NA is None:
         return str(outcome.code), []
     numbers = [float(one) for one in outcome.answer_NA[0]]
-    time.sleep(0)
     return t.ANSWERED if np.isfinite(numbers).all() else _TAINTED, numbers

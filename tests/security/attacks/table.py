@@ -37,7 +37,7 @@ def _calls(groups: dict[str, Calls]) -> list[Attack]:
 
 
 _LIMITED_IN_TRAINING: Final = ("thread", "write_temporary")
-"""Allowed there: one of few threads, a file in scratch space. `thread_bomb` and the disk's bombs try to get too many."""
+"""Allowed there: one of few threads, a file in scratch space. Bombs try to get too many of either."""
 
 _KILLED, _RAISED, _TIMEOUT = "provider.killed", "provider.raised", "provider.timeout"
 

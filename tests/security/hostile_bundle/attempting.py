@@ -44,7 +44,7 @@ def map_memory(size: int, protection: int, flags: int, fd: int = -1) -> int:
 
 def window_fd(name: str) -> int:
     """A descriptor of this process by its name in the configuration."""
-    with open(os.environ.get("ATTACK_CONFIGURATION", "/configuration.json")) as file:  # noqa: PTH123
+    with open(os.environ.get("ATTACK_CONFIGURATION", "/configuration.json")) as file:
         return int(json.load(file)[name])
 
 

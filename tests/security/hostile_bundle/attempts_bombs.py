@@ -1,5 +1,4 @@
 # mypy: ignore-errors
-# ruff: noqa: PTH, SIM115
 """Using up more than was given: each tries to get a little more than its bound, and no more (side: sandbox)."""
 
 import contextlib

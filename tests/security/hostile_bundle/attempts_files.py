@@ -1,5 +1,4 @@
 # mypy: ignore-errors
-# ruff: noqa: PTH
 """Files that are not the sandbox's, and marks on those that are (side: sandbox)."""
 
 import fcntl

@@ -38,7 +38,7 @@ def path_socket() -> None:
     with socket.socket(socket.AF_UNIX) as one:
         path = f"{tempfile.mkdtemp()}/socket"
         one.bind(path)
-        os.unlink(path)  # noqa: PTH108
+        os.unlink(path)
 
 
 def abstract_socket() -> None:

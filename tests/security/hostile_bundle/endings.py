@@ -51,10 +51,12 @@ def recurse() -> None:
 
 
 def run_code(code: bytes) -> None:
-    """Machine code of our own: memory may be writable and executable (torch compiles its kernels)."""
+    """Machine code of our own: memory may be writable and executable (torch compiles its kernels). Tells its result."""
     memory = mmap.mmap(-1, mmap.PAGESIZE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, prot=7)
     memory.write(code)
-    ctypes.CFUNCTYPE(ctypes.c_long)(ctypes.addressof(ctypes.c_char.from_buffer(memory)))()
+    result = ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(memory)))()
+    if result > 0:
+        print(result)
 
 
 def call_of_i386() -> None:

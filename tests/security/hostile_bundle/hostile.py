@@ -1,5 +1,4 @@
 # mypy: ignore-errors
-# ruff: noqa: PTH108, PTH123, PTH208
 """Hostile provider code: what it does, the first number of its input says (side: sandbox).
 
 A bundle for tests. The state is 64 numbers, in which it reports; the answer to a query is 64 numbers as well.

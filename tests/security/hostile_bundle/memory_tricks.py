@@ -1,5 +1,4 @@
 # mypy: ignore-errors
-# ruff: noqa: PTH108, PTH118, PTH123
 """Ways to carry a number from one query to the next (side: sandbox).
 
 Plain Python, so that they can be shown to work outside.

@@ -26,7 +26,7 @@ def content(name: str) -> bytes:
     if name == "poison_path_file":
         return f"import builtins; builtins.__dict__.setdefault({NOTE!r}, set()).add('pth')\n".encode()
     if name == "poison_pickle":
-        return f"cbuiltins\nexec\n(S\"{SOURCE.splitlines()[1]}\"\ntR.".encode()
+        return f'cbuiltins\nexec\n(S"{SOURCE.splitlines()[1]}"\ntR.'.encode()
     return SOURCE.encode()
 
 
