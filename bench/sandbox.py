@@ -2,7 +2,7 @@
 
 Keys of the JSON file: `attacks_blocked` of `attacks_total` (entries of tests/security/attacks, each blocked in every
 sandbox that it is meant for; `attacks_by_group`), `attacks_outside_succeeded` of `attacks_outside_total` (the same ones
-without a sandbox), `attacks_got_through`; `landlock_abi` (0: none); `schedule_bits_per_attempt` (common/leakage, of a
+without a sandbox), `attacks_got_through`; `sandbox_walls`; `schedule_bits_per_attempt` (common/leakage, of a
 schedule by default); `cpu_channel_bits_per_second` and what else bench/sandbox_channels measures.
 """
 
@@ -16,7 +16,7 @@ import click
 
 from bench.sandbox_channels import measure_channels
 from client.scheduling import ScheduleWishes, host_view, plan_schedule
-from common.sandboxed.landlock import landlock_abi
+from common.sandbox.probe import sandbox_walls
 
 STATE_CLASS = 1 << 20
 """Of the schedule whose bits are told: a model of a million parameters."""
@@ -64,7 +64,7 @@ def sandbox(json_file: Path | None) -> None:
     view = host_view(plan_schedule(ScheduleWishes(), STATE_CLASS), trainers=2)
     figures: dict[str, Any] = {
         **asdict(attacks),
-        "landlock_abi": landlock_abi(),
+        "sandbox_walls": sandbox_walls(),
         "schedule_bits_per_attempt": view.schedule_bits,
         **asdict(measure_channels()),
     }

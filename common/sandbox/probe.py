@@ -30,10 +30,10 @@ _NAMESPACE_COMPLAINTS: Final = (
 """Words of bubblewrap 0.8 and of the stage when the machine forbids namespaces."""
 
 
-def walls() -> str:
-    """Which of the walls that a machine may lack stand here, for the log."""
+def sandbox_walls() -> str:
+    """Which of the walls that not every machine has stand here, in words."""
     abi = landlock_abi()
-    return f"landlock {abi}, rlimits" if abi else "no landlock, rlimits"
+    return f"namespaces, seccomp, {f'Landlock (ABI {abi})' if abi else 'no Landlock'}; limits are rlimits only"
 
 
 @functools.cache
