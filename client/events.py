@@ -287,17 +287,33 @@ class PolicySigned(Event):
     digest: Digest
 
 
-class OrderAccepted(Event):
-    """The order was accepted, and this is all that the host will see of the job's work."""
+class OrderPreview(Event):
+    """All that the host will see of a job's work, told before its order is signed.
 
-    type: Literal["order-accepted"] = "order-accepted"
-    job_id: JobId
+    Each launch of a trainer can tell the host at most `schedule_bits` by its end; data sets are charged `attempt_bits`
+    for it. What goes out through `open_channels` is not bounded.
+    """
+
+    type: Literal["order-preview"] = "order-preview"
     trainers: Count
     total_ticks: Count
     seconds: float
     frame_bytes: Count
     frames: Count
     traffic_bytes: Count
+    schedule_bits: Count
+    attempt_bits: Count
+    open_channels: tuple[str, ...]
+
+
+class OrderAccepted(Event):
+    """The order was accepted, to run as long as its preview said."""
+
+    type: Literal["order-accepted"] = "order-accepted"
+    job_id: JobId
+    trainers: Count
+    total_ticks: Count
+    seconds: float
 
 
 class JobSeen(Event):

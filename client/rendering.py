@@ -333,13 +333,21 @@ class Terminal:
             self._line(mark, text, style=style)
 
     @show.register
-    def _(self, event: e.OrderAccepted) -> None:
-        self._line("order", f"{event.job_id}, {event.trainers} trainers")
+    def _(self, event: e.OrderPreview) -> None:
         self._line(
-            "",
+            "order",
             f"the host will see: {event.total_ticks} ticks in {event.seconds:.0f} s, {event.frames:,} frames "
             f"of {event.frame_bytes:,} bytes ({event.traffic_bytes:,} bytes), whatever happens in the job",
         )
+        self._line(
+            "",
+            f"a trainer's launch can tell {event.schedule_bits} bits by its end, and is charged {event.attempt_bits}; "
+            f"not bounded: {', '.join(event.open_channels)}",
+        )
+
+    @show.register
+    def _(self, event: e.OrderAccepted) -> None:
+        self._line("order", f"{event.job_id}, {event.trainers} trainers")
 
     @show.register
     def _(self, event: e.JobSeen) -> None:

@@ -14,7 +14,7 @@ from common.sandbox.child import Pipes
 from common.sandbox.interpreter import COMMAND
 from common.sandbox.protocol import SandboxLimits, SandboxSeeds
 from common.sandbox.seccomp import FilterKind, compile_filter
-from common.sandbox.tree import Tree, provider_tree
+from common.sandbox.tree import Tree, provider_tree, random_device
 from common.sandbox.windows import Window
 from common.sandbox.workplace import Work, Workplace
 
@@ -58,7 +58,8 @@ class WatchedPlace(Workplace):
     def _tree(self, pipes: Pipes) -> Tree:
         scratch_bytes = self._limits.file_bytes if self._work.inner_filter is FilterKind.TRAINING else 0
         inner_filter = trapping(compile_filter(self._work.inner_filter))
-        tree = provider_tree(self._contents.files, self._configuration(pipes).encode(), inner_filter)
+        configuration, randomness = self._configuration(pipes).encode(), random_device(self._seeds)
+        tree = provider_tree(self._contents.files, configuration, inner_filter, randomness=randomness)
         return Tree(tree.binds, {**tree.files, **self._own_files()}, scratch_bytes)
 
     def _own_files(self) -> dict[str, bytes]:

@@ -57,6 +57,7 @@ PLATFORM_SEALING: Final = b"cloister/v1/platform-sealing"
 # numbers = HKDF(seed, label, context): seeds of generators, not keys
 SEED_INITIAL: Final = b"cloister/v1/seed/initial-state"
 SEED_STREAM: Final = b"cloister/v1/seed/provider-stream"
+SEED_DEVICE: Final = b"cloister/v1/seed/sandbox-device"
 SEED_SHUFFLE: Final = b"cloister/v1/seed/shuffle"
 SEED_READS: Final = b"cloister/v1/seed/chunk-reads"
 

@@ -19,7 +19,7 @@ from common.sandbox.child import Arrival, Pipes, SandboxChild
 from common.sandbox.interpreter import program
 from common.sandbox.protocol import STARTUP_SECONDS, Rows, SandboxLimits, SandboxSeeds, StateP
 from common.sandbox.seccomp import FilterKind, compile_filter
-from common.sandbox.tree import Tree, provider_tree
+from common.sandbox.tree import Tree, provider_tree, random_device
 from common.sandbox.windows import Window, parse_output, plan_columns
 from common.sandboxed.wire import HEADER, PLAIN_COURSE, Configuration, Course, Operation, Record, Status
 
@@ -154,6 +154,7 @@ class Workplace:
             self._contents.files,
             self._configuration(pipes).encode(),
             compile_filter(self._work.inner_filter),
+            randomness=random_device(self._seeds),
             scratch_bytes=self._limits.file_bytes if self._work.inner_filter is FilterKind.TRAINING else 0,
         )
 

@@ -1,10 +1,11 @@
 """The main function of a query sandbox: a zygote that has torch and nothing else, and a child for each query.
 
 Side: sandbox.  Provider code never runs in the zygote: it could set up memory that later children share. In a query's
-child, in this order: no descriptor that another query's child has or will have stays open; limits; inner filter (no
-process, no thread, no signal, so nothing outlives the child); only then the provider's module is imported, the model
-built, the weights loaded from their read-only window, one answer computed and written. The child dies; the zygote sees
-it dead before it says so. The enclave wipes input and output between queries, and no file system here is writable.
+child, in this order: no descriptor that another query's child has or will have stays open; limits; Landlock; inner
+filter (no process, no thread, no signal, so nothing outlives the child); only then the provider's module is imported,
+the model built, the weights loaded from their read-only window, one answer computed and written. The child dies; the
+zygote sees it dead before it says so. The enclave wipes input and output between queries, and no file system here is
+writable.
 """
 
 import os
@@ -20,7 +21,7 @@ from torch import nn
 
 from common.sandboxed.graph_model import GraphModel, read_design
 from common.sandboxed.local_training import build_model, seed_everything
-from common.sandboxed.lockdown import OPEN_FILES, forbid_core_dumps, install_filter, read_inner_filter, set_limits
+from common.sandboxed.lockdown import OPEN_FILES, confine, read_inner_filter
 from common.sandboxed.model_state import layout_of, load_state
 from common.sandboxed.windows import Windows
 from common.sandboxed.wire import BUNDLE_FOLDER, CONFIGURATION_FILE, Configuration, Status
@@ -93,9 +94,7 @@ def _seal_off(windows: Windows, inner_filter: bytes) -> None:
     os.closerange(0, OPEN_FILES)  # an open file description shared with the zygote would keep flags for the next query
     for _ in range(3):
         os.open(os.devnull, os.O_RDWR)
-    set_limits(windows.configuration)
-    forbid_core_dumps()
-    install_filter(inner_filter)
+    confine(windows.configuration, inner_filter, scratch=False)
     sys.path.insert(0, BUNDLE_FOLDER)
 
 

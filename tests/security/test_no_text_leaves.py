@@ -88,7 +88,7 @@ def test_no_enclave_holds_the_code_that_tells_text() -> None:
 
 
 def test_no_sandbox_of_a_job_holds_it_either() -> None:
-    tree = provider_tree(hostile_bundle().files, b"{}", b"")
+    tree = provider_tree(hostile_bundle().files, b"{}", b"", randomness=b"")
     assert [place for place in tree.files if place.endswith(MODULES)] == []
     assert not any(place.startswith("/code/client") for place in tree.files)
 
