@@ -243,6 +243,7 @@ HOSTILE: dict[str, tuple[nn.Module, str]] = {
     "norm without statistics": (nn.BatchNorm1d(4, track_running_stats=False), "evaluation mode"),
     "the number of rows": (doing(lambda x: x * x.shape[0]), "(aten.mul"),
     "random numbers": (doing(lambda x: x + torch.rand_like(x)), "aten.rand"),
+    "arithmetic that wraps around": (doing(lambda x: (x.to(torch.uint8) * 2).float()), "to uint8"),
     "branches on data": (doing(lambda x: x if x.sum() > 0 else -x), "torch.export"),
 }
 
@@ -255,14 +256,22 @@ def test_modules_that_keep_or_mix_are_refused_with_the_place(name: str) -> None:
     assert said in f"{refusal.value.expected} | {refusal.value.seen}"
 
 
-def onnx_file(path: Path, *nodes: Any, rows: Any = "rows", constants: dict[str, Any] | None = None) -> Path:
+def test_arithmetic_of_integers_is_refused() -> None:
+    with pytest.raises(FormatError, match=r"format\.design") as refusal:
+        convert_module(doing(lambda x: (x * 2).float()), numbers())
+    assert "float32 values" in str(refusal.value.expected)
+
+
+def onnx_file(
+    path: Path, *nodes: Any, rows: Any = "rows", constants: dict[str, Any] | None = None, opset: int = 20
+) -> Path:
     """Over float32 rows of 4, with the last node's first output."""
     given = helper.make_tensor_value_info("x", TensorProto.FLOAT, [rows, 4])
     made = helper.make_tensor_value_info(nodes[-1].output[0], TensorProto.FLOAT, ["rows", 4])
     arrays = [numpy_helper.from_array(np.asarray(array), name) for name, array in (constants or {}).items()]
     graph = helper.make_graph(list(nodes), "g", [given], [made], initializer=arrays)
     path.write_bytes(
-        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9).SerializeToString()
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=9).SerializeToString()
     )
     return path
 
@@ -305,6 +314,7 @@ def test_onnx_files_that_are_none_or_reach_outside_are_refused(tmp_path: Path) -
     (tmp_path / "bad.onnx").write_bytes(b"no model")
     (tmp_path / "empty.onnx").write_bytes(b"")
     onnx_file(tmp_path / "fixed.onnx", relu, rows=3)
+    onnx_file(tmp_path / "old.onnx", relu, opset=12)
     model = onnx.load(tmp_path / "good.onnx")
     secret = tmp_path / "secret"
     secret.write_bytes(bytes(16))
@@ -314,6 +324,6 @@ def test_onnx_files_that_are_none_or_reach_outside_are_refused(tmp_path: Path) -
     outside.external_data.add(key="location", value="secret")
     model.graph.initializer.append(outside)
     (tmp_path / "outside.onnx").write_bytes(model.SerializeToString())
-    for name in ("bad", "empty", "fixed", "outside"):
+    for name in ("bad", "empty", "fixed", "old", "outside"):
         with pytest.raises(FormatError, match=r"format\.design"):
             convert_onnx(tmp_path / f"{name}.onnx")
