@@ -349,9 +349,7 @@ def test_a_design_beyond_the_profiles_bounds_is_refused() -> None:
     assert designer.design(within, SECONDS).code == "provider.output"
 
 
-@pytest.mark.parametrize(
-    ("old", "new"), [("[3, 2]", "[4, 2]"), ("float32", "float64"), ('"shape": [2]', '"shape": [1, 2]')]
-)
+@pytest.mark.parametrize(("old", "new"), [("[3, 2]", "[4, 2]"), ('"shape": [2]', '"shape": [1, 2]')])
 def test_a_design_for_other_rows_than_the_manifests_is_refused(old: str, new: str) -> None:
     """Its answers, its input's shape; both are valid designs."""
     text = DESIGN_TEXT.replace(old, new)
