@@ -82,6 +82,13 @@ def measure_wasm(starts: int = 20, calls: int = 200) -> dict[str, float]:
     return figures
 
 
+def print_wasm() -> None:
+    """Each figure on a line, with its bar where it has one."""
+    for name, value in measure_wasm().items():
+        bar = f"   (at most {BARS_MS[name]:g})" if name in BARS_MS else ""
+        print(f"{name:24} {value:8.2f}{bar}")
+
+
 def _started(contents: BundleContents, designs: CompiledDesigns) -> WasmDesigner:
     designer = WasmDesigner.start(contents, SEEDS, compiled=designs, deadline_seconds=_SECONDS)
     if designer.code is not None:
