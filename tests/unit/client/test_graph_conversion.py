@@ -68,6 +68,38 @@ class TextModel(nn.Module):
         return logits
 
 
+class Residual(nn.Module):
+    """He et al. 2015 (arXiv 1512.03385), section 4.2, with convolutions as shortcuts."""
+
+    def __init__(self, given: int, made: int, stride: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(given, made, 3, stride, 1, bias=False),
+            nn.BatchNorm2d(made),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(made, made, 3, 1, 1, bias=False),
+            nn.BatchNorm2d(made),
+        )
+        plain = given == made
+        self.shortcut = nn.Identity() if plain else nn.Conv2d(given, made, 1, stride, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.relu(self.body(x) + self.shortcut(x))
+
+
+class ResNet20(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        widths = [(16, 16, 1)] * 3 + [(16, 32, 2)] + [(32, 32, 1)] * 2 + [(32, 64, 2)] + [(64, 64, 1)] * 2
+        self.stem = nn.Sequential(nn.Conv2d(3, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU(inplace=True))
+        self.blocks = nn.Sequential(*(Residual(*one) for one in widths))
+        self.out = nn.Linear(64, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.out(self.blocks(self.stem(x)).mean((2, 3)))
+        return logits
+
+
 def images() -> Tensor:
     return torch.randn(3, 3, 16, 16)
 
@@ -141,6 +173,15 @@ def test_the_example_becomes_a_graph_whose_layers_and_dropout_are_its_own(tmp_pa
     assert all(one.initial.kind in {"kaiming_uniform", "uniform"} for one in converted.graph.parameters)
     converted.write(tmp_path)
     assert parse_graph((tmp_path / "graph.json").read_bytes())[0] == converted.graph
+
+
+def test_a_resnet_20_is_within_the_allow_list_and_the_bounds(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    module, rows = ResNet20().eval(), torch.randn(2, 3, 32, 32)
+    converted = convert_module(module, rows)
+    assert largest_difference(module, converted, rows) < 1e-5
+    assert converted.facts.trained_values == sum(one.numel() for one in module.parameters())
+    assert len(converted.graph.encode()) < 1 << 16
 
 
 def test_a_tensor_under_two_names_stays_one() -> None:
