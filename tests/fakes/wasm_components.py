@@ -22,7 +22,7 @@ from common.sandbox.wasm.interface import Column, Label, Metrics, Profile
 
 MAX_PARAMETERS = 10_000
 
-DESIGN: dict[str, Any] = {
+A_DESIGN: dict[str, Any] = {
     "type": "design",
     "version": 1,
     "graph": {
@@ -36,7 +36,7 @@ DESIGN: dict[str, Any] = {
     "loss": {"kind": "cross_entropy"},
     "optimiser": {"kind": "sgd", "learning_rate": 0.1},
 }
-DESIGN_TEXT = json.dumps(DESIGN)
+DESIGN_TEXT = json.dumps(A_DESIGN)
 
 PROFILE = Profile(
     rows=100,

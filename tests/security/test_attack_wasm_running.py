@@ -11,7 +11,7 @@ from common.model_graph.reading import parse_design
 from common.sandbox.wasm import engine
 from common.sandbox.wasm.limits import DEFAULT_LIMITS
 from tests.fakes.wasm_components import (
-    DESIGN,
+    A_DESIGN,
     DESIGN_TEXT,
     MAX_PARAMETERS,
     METRICS,
@@ -289,7 +289,7 @@ def test_what_design_code_says_reaches_nobody(capfd: pytest.CaptureFixture[str])
 
 
 def test_a_refused_design_is_not_repeated_in_the_outcome() -> None:
-    text = json.dumps(DESIGN | {"patient-4711": "is ill"})
+    text = json.dumps(A_DESIGN | {"patient-4711": "is ill"})
     outcome = design_of(component(design=answering(text)))
     assert outcome.code == "provider.output"
     assert "4711" not in repr(outcome)
@@ -316,10 +316,10 @@ def _parameters(count: int, side: int) -> list[dict[str, object]]:
         DESIGN_TEXT + " " * (1 << 20),
         DESIGN_TEXT[:-1],
         DESIGN_TEXT + DESIGN_TEXT,
-        json.dumps(DESIGN | {"version": 2}),
-        json.dumps(DESIGN | {"graph": DESIGN["graph"] | {"parameters": _parameters(1, 1 << 24)}}),
-        json.dumps(DESIGN | {"graph": DESIGN["graph"] | {"parameters": _parameters(4096, 1)}}),
-        json.dumps(DESIGN | {"graph": DESIGN["graph"] | {"nodes": DESIGN["graph"]["nodes"] * 4000}}),
+        json.dumps(A_DESIGN | {"version": 2}),
+        json.dumps(A_DESIGN | {"graph": A_DESIGN["graph"] | {"parameters": _parameters(1, 1 << 24)}}),
+        json.dumps(A_DESIGN | {"graph": A_DESIGN["graph"] | {"parameters": _parameters(4096, 1)}}),
+        json.dumps(A_DESIGN | {"graph": A_DESIGN["graph"] | {"nodes": A_DESIGN["graph"]["nodes"] * 4000}}),
     ],
     ids=range(15),
 )
@@ -337,7 +337,7 @@ def _with_hidden(values: int) -> str:
     parameters = [{"name": name, "shape": shape, "initial": {"kind": "zeros"}} for name, shape in shapes.items()]
     hidden = {"op": "linear", "name": "hidden", "inputs": ["input"], "weight": "v"}
     out = {"op": "linear", "name": "out", "inputs": ["hidden"], "weight": "w"}
-    return json.dumps(DESIGN | {"graph": DESIGN["graph"] | {"parameters": parameters, "nodes": [hidden, out]}})
+    return json.dumps(A_DESIGN | {"graph": A_DESIGN["graph"] | {"parameters": parameters, "nodes": [hidden, out]}})
 
 
 def test_a_design_beyond_the_profiles_bounds_is_refused() -> None:
@@ -349,9 +349,7 @@ def test_a_design_beyond_the_profiles_bounds_is_refused() -> None:
     assert designer.design(within, SECONDS).code == "provider.output"
 
 
-@pytest.mark.parametrize(
-    ("old", "new"), [("[3, 2]", "[4, 2]"), ("float32", "float64"), ('"shape": [2]', '"shape": [1, 2]')]
-)
+@pytest.mark.parametrize(("old", "new"), [("[3, 2]", "[4, 2]"), ('"shape": [2]', '"shape": [1, 2]')])
 def test_a_design_for_other_rows_than_the_manifests_is_refused(old: str, new: str) -> None:
     """Its answers, its input's shape; both are valid designs."""
     text = DESIGN_TEXT.replace(old, new)

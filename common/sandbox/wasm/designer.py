@@ -32,7 +32,6 @@ from common.sandbox.wasm.failure import DesignFailure
 from common.sandbox.wasm.instance import Instance
 from common.sandbox.wasm.interface import Metrics, Profile, metrics_value, parse_steering, profile_value
 from common.sandbox.wasm.limits import DEFAULT_LIMITS, WasmLimits
-from common.sandbox.wasm.outline import OutlineError, read_outline
 
 COMPILING_SECONDS: Final = 300.0
 """How long a component may take to compile: CPython takes 10 to 60 s on two cores, by what else they do."""
@@ -105,7 +104,8 @@ class WasmDesigner:
         try:
             value = self._call("design", profile_value(profile, self._seed), self._limits.design_fuel, deadline_seconds)
             text = self._bounded(value)
-            bounds = GraphBounds(state_values=profile.max_parameters, flops_per_row=profile.max_flops_per_row)
+            most = min(profile.max_parameters, self._manifest.max_parameters or 0)
+            bounds = GraphBounds(state_values=most, flops_per_row=profile.max_flops_per_row)
             design, facts = parse_design(text.encode(), bounds)
             bundle = bundle_of_design(self._manifest, design)
         except (DesignFailure, FormatError, ValidationError) as failure:
@@ -131,14 +131,11 @@ class WasmDesigner:
 
     def _start(self, component: bytes, compiled: CompiledDesigns | None, deadline: float) -> None:
         try:
-            read_outline(component)
             engine, left = make_engine(), deadline - time.monotonic()
             loaded = (
                 compiled.component(engine, component, left) if compiled else compile_within(engine, component, left)
             )
             self._instance = Instance.start(engine, loaded, self._limits, deadline - time.monotonic())
-        except OutlineError:
-            self._failure = "provider.import"
         except DesignFailure as failure:
             self._failure = failure.code
 
