@@ -18,6 +18,7 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     "format.sealed_object": ("sender", "seal the data anew with `cloister owner seal` or `cloister provider pack`"),
     "format.dataset": ("owner", "seal an NPZ or Arrow file with columns of fixed shape"),
     "format.bundle": ("provider", "pack the bundle anew with `cloister provider pack`"),
+    "format.design": ("provider", "mend the design or model graph where the refusal says (docs/model-graph.md)"),
     "format.door_frame": ("operator", "restart the service: relay and enclave are of different versions"),
     "format.quote": ("operator", "send the quote as the platform made it"),
     "format.sigstruct": ("sender", "name the `.sig` file that `gramine-sgx-sign` wrote for this enclave"),
