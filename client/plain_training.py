@@ -18,9 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from client.events import PlainTwinTrained
-from common.bundle import BundleDescription
+from common.bundle import DESIGN_ENTRY, DESIGN_FILE, BundleDescription
 from common.bundle_packing import read_bundle_directory
 from common.errors import FormatError
+from common.model_graph.reading import parse_design
 
 Columns = dict[str, NDArray[Any]]
 PLAIN_SECONDS = 600
@@ -56,15 +57,11 @@ def train_and_score(
     """Train in this process and score the held-out rows."""
     import torch
 
-    from common.sandboxed.local_training import build_model, train_steps
-
     torch.set_num_threads(1)
     description, _ = read_bundle_directory(bundle)
-    sys.path.insert(0, str(bundle))
     begun = time.monotonic()
-    model: Any = build_model(description.entry, seed)
     rows = _ordered_rows(train, description, steps * batch, seed)
-    losses = train_steps(model, model.configure_optimizers(), rows, steps, batch)
+    model, losses = _trained(bundle, description, rows, steps, batch, seed)
     model.eval()
     with torch.no_grad():
         scores = model(torch.from_numpy(test[description.input.column])).numpy()
@@ -72,6 +69,24 @@ def train_and_score(
     return PlainTwinTrained(
         accuracy=float(hits.mean()), loss=losses.last, rows=steps * batch, seconds=time.monotonic() - begun
     )
+
+
+def _trained(
+    bundle: Path, description: BundleDescription, rows: Columns, steps: int, batch: int, seed: int
+) -> tuple[Any, Any]:
+    """The model and its losses."""
+    from common.sandboxed.design_training import Columns as Names
+    from common.sandboxed.design_training import DesignTraining
+    from common.sandboxed.local_training import build_model, train_steps
+
+    if description.entry == DESIGN_ENTRY:
+        design, _ = parse_design((bundle / DESIGN_FILE).read_bytes())
+        names = Names(description.input.column, description.label.column)
+        training = DesignTraining(design.model_dump(), names, seed, seed)
+        return training.model, training.train(rows, steps, batch)
+    sys.path.insert(0, str(bundle))
+    model: Any = build_model(description.entry, seed)
+    return model, train_steps(model, model.configure_optimizers(), rows, steps, batch)
 
 
 def _ordered_rows(columns: Columns, description: BundleDescription, count: int, seed: int) -> Columns:

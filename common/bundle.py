@@ -23,6 +23,9 @@ from common.identifiers import Digest
 from common.messages.base import Message
 
 DESCRIPTION_FILE: Final = "provider.toml"
+DESIGN_FILE: Final = "design.json"
+DESIGN_ENTRY: Final = "cloister:Design"
+"""The entry of a bundle that holds a design instead of code (common/design_bundle.py)."""
 
 MAX_CONTENT_BYTES: Final = 16 << 20
 """Most bytes of all files together: code and small tables, not weights."""
@@ -153,7 +156,14 @@ class BundleContents(Message):
     @model_validator(mode="after")
     def _bounded(self) -> Self:
         require_files(self.files)
+        if self.has_design and self.files.keys() != {DESCRIPTION_FILE, DESIGN_FILE}:
+            raise ValueError(f"a design's bundle holds {DESIGN_FILE} and {DESCRIPTION_FILE} alone")
         return self
+
+    @property
+    def has_design(self) -> bool:
+        """Whether it holds a design, to be checked (common/design_bundle.py), and no code."""
+        return self.manifest.entry == DESIGN_ENTRY
 
     @classmethod
     def parse(cls, raw: bytes) -> Self:

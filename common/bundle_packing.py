@@ -16,6 +16,8 @@ from pydantic import ValidationError
 
 from common.bundle import (
     DESCRIPTION_FILE,
+    DESIGN_ENTRY,
+    DESIGN_FILE,
     MAX_CONTENT_BYTES,
     BundleContents,
     BundleDescription,
@@ -24,7 +26,9 @@ from common.bundle import (
     checked_path,
     require_files,
 )
+from common.design_bundle import bundle_of_design
 from common.errors import FormatError
+from common.model_graph.reading import parse_design
 
 PACKING_SECONDS: Final = 120
 """How long the provider's own constructor may take while its layout is measured."""
@@ -88,10 +92,22 @@ def measure_layout(directory: Path) -> tuple[StateTensor, ...]:
 
 
 def pack_bundle(directory: Path) -> BundleContents:
-    """Read a provider's directory, measure its layout, and put both into one message. Raises `FormatError`."""
+    """Read a provider's directory, measure its layout, and put both into one message. Raises `FormatError`.
+
+    A design's layout is read, and nothing is run; the design is written anew, as our encoder does.
+    """
     description, files = read_bundle_directory(directory)
     try:
+        if description.entry == DESIGN_ENTRY:
+            return _pack_design(description, files)
         manifest = BundleManifest(**dict(description), layout=measure_layout(directory))
         return BundleContents(manifest=manifest, files=files)
     except ValidationError as cause:
         raise FormatError("format.bundle", expected="a state within the documented bounds") from cause
+
+
+def _pack_design(description: BundleDescription, files: dict[str, bytes]) -> BundleContents:
+    if files.keys() != {DESCRIPTION_FILE, DESIGN_FILE}:
+        raise FormatError("format.bundle", expected=f"{DESIGN_FILE} and {DESCRIPTION_FILE} alone", seen=sorted(files))
+    design, _ = parse_design(files[DESIGN_FILE])
+    return bundle_of_design(description, design, files[DESCRIPTION_FILE])

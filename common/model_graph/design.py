@@ -107,7 +107,7 @@ Augmentation = Annotated[RandomCrop | Flip, Field(discriminator="kind")]
 
 
 class Design(Message):
-    """The document. `batch_rows`: rows of one step, None: the order's. `gradient_clip`: largest norm of the gradient."""
+    """The document. `batch_rows`: rows of one step, None: the order's. `gradient_clip`: largest norm of gradients."""
 
     type: Literal["design"] = "design"
     version: Literal[1] = 1

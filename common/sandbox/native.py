@@ -1,5 +1,7 @@
 """The `native` sandbox: any Python and PyTorch provider code, in a child process under bubblewrap (side: enclave).
 
+Of a bundle that holds a design instead of code, trusted code runs in the child, in the same confinement.
+
 P parameters of the state, N rows of a unit of work, A shape of one answer row.
 
 Around provider code, from the outside in: an unprivileged uid and a private mount namespace (stage), all namespaces, no
@@ -30,7 +32,7 @@ from common.sandbox.protocol import (
 )
 from common.sandbox.seccomp import FilterKind
 from common.sandbox.workplace import UnitResult, Work, Workplace, is_finite
-from common.sandboxed.wire import Operation, Status
+from common.sandboxed.wire import PLAIN_COURSE, Course, Operation, Status
 
 CODES: Final = {
     Status.NOTHING: "provider.output",
@@ -88,7 +90,15 @@ class NativeTrainingSandbox:
             return RoundOutcome(code=self._failure)
         return self._validated(self._run(Operation.INITIAL_STATE, 0, 0, deadline_seconds), 0)
 
-    def run_round(self, state_P: StateP, rows: Rows, steps: int, batch: int, deadline_seconds: float) -> RoundOutcome:
+    def run_round(
+        self,
+        state_P: StateP,
+        rows: Rows,
+        steps: int,
+        batch: int,
+        deadline_seconds: float,
+        course: Course = PLAIN_COURSE,
+    ) -> RoundOutcome:
         """Train `steps` steps from `state_P` on exactly steps x batch `rows`, taken in the order given.
 
         Raises `ValueError` only for the enclave's own mistakes: a state that is not float32[P], too many rows.
@@ -100,14 +110,16 @@ class NativeTrainingSandbox:
         self._place.load_state(state_P)
         if not self._place.load_rows(rows, steps * batch):
             return self._failed("provider.input")
-        return self._validated(self._run(Operation.ROUND, steps, batch, deadline_seconds), steps)
+        return self._validated(self._run(Operation.ROUND, steps, batch, deadline_seconds, course), steps)
 
     def close(self) -> None:
         """End all that runs in it and forget its windows. Idempotent."""
         self._failed(self._failure or "provider.killed")
 
-    def _run(self, operation: Operation, steps: int, batch: int, deadline_seconds: float) -> UnitResult:
-        return self._place.run(operation, steps, batch, deadline_seconds, deadline_seconds)
+    def _run(
+        self, operation: Operation, steps: int, batch: int, deadline_seconds: float, course: Course = PLAIN_COURSE
+    ) -> UnitResult:
+        return self._place.run(operation, steps, batch, deadline_seconds, deadline_seconds, course)
 
     def _validated(self, result: UnitResult, steps: int) -> RoundOutcome:
         """The outcome of a unit of work: only a copy that is finite and of the right size counts."""

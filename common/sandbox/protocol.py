@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.messages.sandbox_bounds import SandboxBounds
+from common.sandboxed.wire import PLAIN_COURSE, Course
 
 StateP = NDArray[np.float32]
 Rows = dict[str, NDArray[np.generic]]
@@ -95,8 +96,18 @@ class TrainingSandbox(Protocol):
         """The state that the provider's constructor makes under the initial seed; metrics are zero."""
         ...
 
-    def run_round(self, state_P: StateP, rows: Rows, steps: int, batch: int, deadline_seconds: float) -> RoundOutcome:
+    def run_round(
+        self,
+        state_P: StateP,
+        rows: Rows,
+        steps: int,
+        batch: int,
+        deadline_seconds: float,
+        course: Course = PLAIN_COURSE,
+    ) -> RoundOutcome:
         """Train `steps` steps from `state_P` on exactly steps x batch `rows`, taken in the order given.
+
+        A design trains as of the round that `course` names, with its factors; provider code is told neither.
 
         After an outcome with a code, every later call returns that code at once.
         """

@@ -12,7 +12,8 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from common.bundle import BundleContents, ColumnSpec
+from common.bundle import DESIGN_FILE, BundleContents, ColumnSpec
+from common.design_bundle import require_design
 from common.errors import ConfinementError
 from common.sandbox.child import Arrival, Pipes, SandboxChild
 from common.sandbox.interpreter import program
@@ -20,7 +21,7 @@ from common.sandbox.protocol import STARTUP_SECONDS, Rows, SandboxLimits, Sandbo
 from common.sandbox.seccomp import FilterKind, compile_filter
 from common.sandbox.tree import provider_tree
 from common.sandbox.windows import Window, parse_output, plan_columns
-from common.sandboxed.wire import CONTROL, HEADER, Configuration, Operation, Status
+from common.sandboxed.wire import HEADER, PLAIN_COURSE, Configuration, Course, Operation, Record, Status
 
 
 @dataclass(frozen=True)
@@ -50,9 +51,14 @@ class UnitResult:
 
 
 class Workplace:
-    """A child and its windows. Raises `ConfinementError` when this machine can't make them."""
+    """A child and its windows. Raises `ConfinementError` when this machine can't make them.
+
+    A bundle's design is checked before anything is allocated for it; raises `FormatError` (format.design).
+    """
 
     def __init__(self, contents: BundleContents, work: Work, seeds: SandboxSeeds, limits: SandboxLimits) -> None:
+        if contents.has_design:
+            require_design(contents)
         self._contents, self._work, self._seeds, self._limits = contents, work, seeds, limits
         self._columns, input_bytes = plan_columns(work.columns, work.rows)
         try:
@@ -95,12 +101,19 @@ class Workplace:
         return True
 
     def run(
-        self, operation: Operation, steps: int, batch: int, deadline_seconds: float, own_seconds: float
+        self,
+        operation: Operation,
+        steps: int,
+        batch: int,
+        deadline_seconds: float,
+        own_seconds: float,
+        course: Course = PLAIN_COURSE,
     ) -> UnitResult:
         """Do one unit of work; the child is told to end it itself after `own_seconds`, if it can."""
         deadline = time.monotonic() + deadline_seconds
         self._sequence += 1
-        if not self._child.pipes.send(CONTROL.pack(self._sequence, operation, steps, batch, own_seconds)):
+        record = Record(self._sequence, operation, steps, batch, own_seconds, course)
+        if not self._child.pipes.send(record.encode()):
             return UnitResult(Status.KILLED, child_lost=True)
         arrival = self._child.pipes.await_byte(deadline)
         if arrival is not Arrival.BYTE:
@@ -141,6 +154,7 @@ class Workplace:
         manifest = self._contents.manifest
         return Configuration(
             entry=manifest.entry,
+            design=DESIGN_FILE if self._contents.has_design else None,
             layout=tuple((tensor.name, tensor.shape) for tensor in manifest.layout),
             columns=self._columns,
             rows=self._work.rows,

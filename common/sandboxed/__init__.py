@@ -8,6 +8,9 @@ are ignored, and one output buffer of a fixed size.
     windows           the windows, mapped
     lockdown          limits and the second system call filter, last thing before provider code is imported
     model_state       model <-> float32 vector
+    graph_operations  what torch does for each operation of a model graph
+    graph_model       a model graph as a torch module
+    design_training   training as a design says, by trusted code instead of the provider's
     local_training    build a provider's model, train it some steps (the client's plain twin imports this too)
     training_process  the main function of a training sandbox
     query_process     the main function of a query sandbox: a zygote that knows torch and nothing else

@@ -15,7 +15,9 @@ from typing import Any, Final
 
 import numpy as np
 import torch
+from torch import nn
 
+from common.sandboxed.graph_model import GraphModel, read_design
 from common.sandboxed.local_training import build_model, seed_everything
 from common.sandboxed.lockdown import OPEN_FILES, forbid_core_dumps, install_filter, read_inner_filter, set_limits
 from common.sandboxed.model_state import layout_of, load_state
@@ -35,12 +37,11 @@ def main() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
     windows.signal()
     while (record := windows.next_record()) is not None:
-        sequence, _, _, _, seconds = record
         pid = os.fork()
         if pid == 0:
             _serve_in_child(windows, inner_filter)
-        status = _await_child(pid, seconds)
-        windows.write_header(sequence, status)
+        status = _await_child(pid, record.seconds)
+        windows.write_header(record.sequence, status)
         windows.signal()
     os._exit(0)
 
@@ -81,7 +82,7 @@ def _seal_off(windows: Windows, inner_filter: bytes) -> None:
 def _answer(windows: Windows) -> Status:
     own = windows.configuration
     try:
-        model = build_model(own.entry, own.seed_initial)
+        model = _build(own)
     except BaseException:  # provider code may raise anything, SystemExit included
         return Status.IMPORT
     try:
@@ -96,6 +97,12 @@ def _answer(windows: Windows) -> Status:
         return Status.OUTPUT
     windows.write_body(answer)
     return Status.DONE
+
+
+def _build(own: Configuration) -> nn.Module:
+    if own.design is None:
+        return build_model(own.entry, own.seed_initial)
+    return GraphModel(read_design(BUNDLE_FOLDER, own.design)["graph"])
 
 
 def _forward(model: Any, windows: Windows) -> Any:

@@ -1,41 +1,74 @@
 """The main function of a training sandbox (side: sandbox).
 
-Order: import torch; limits; inner filter; say ready; import and build the provider's model; then one round after the
-other until the control pipe ends. What provider code raises becomes a status: the enclave is told that, not what.
+Order: import torch; limits; inner filter; say ready; import and build the provider's model, or that of a design; then
+one round after the other until the control pipe ends. What provider code raises becomes a status: the enclave is told
+that, not what.
 """
 
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
+from numpy.typing import NDArray
+from torch import nn
 from torch.optim import Optimizer
 
+from common.sandboxed.design_training import Columns, DesignTraining
+from common.sandboxed.graph_model import read_design
 from common.sandboxed.local_training import Losses, build_model, seed_everything, train_steps
 from common.sandboxed.lockdown import forbid_core_dumps, install_filter, read_inner_filter, set_limits
 from common.sandboxed.model_state import flatten_state, layout_of, load_state
 from common.sandboxed.windows import Windows
-from common.sandboxed.wire import BUNDLE_FOLDER, CONFIGURATION_FILE, Configuration, Operation, Status
+from common.sandboxed.wire import BUNDLE_FOLDER, CONFIGURATION_FILE, Configuration, Course, Operation, Record, Status
 
 
-class _Trainer:
-    """The provider's model and its optimiser, which live through all rounds."""
+class _Training(Protocol):
+    """A model with its optimiser, which live through all rounds."""
+
+    @property
+    def model(self) -> nn.Module: ...
+
+    def train(self, rows: dict[str, NDArray[Any]], steps: int, batch: int, course: Course) -> Losses: ...
+
+
+class _ProviderTraining:
+    """By provider code."""
 
     def __init__(self, configuration: Configuration) -> None:
         self.model = build_model(configuration.entry, configuration.seed_initial)
         model: Any = self.model
         self.optimizer: Optimizer = model.configure_optimizers()
-        self.layout = configuration.layout
-        self.initial_P = flatten_state(self.model)
         seed_everything(configuration.seed_stream)
 
-    def run(self, windows: Windows, operation: int, steps: int, batch: int) -> Losses:
-        if operation == Operation.INITIAL_STATE:
-            load_state(self.model, self.initial_P)
+    def train(self, rows: dict[str, NDArray[Any]], steps: int, batch: int, _: Course) -> Losses:
+        return train_steps(self.model, self.optimizer, rows, steps, batch)
+
+
+class _Trainer:
+    """Moves states in and out of a training."""
+
+    def __init__(self, configuration: Configuration) -> None:
+        self.training = _make_training(configuration)
+        self.layout = configuration.layout
+        self.initial_P = flatten_state(self.training.model)
+
+    def run(self, windows: Windows, record: Record) -> Losses:
+        if record.operation == Operation.INITIAL_STATE:
+            load_state(self.training.model, self.initial_P)
             return Losses(0.0, 0.0)
-        load_state(self.model, windows.state_P)
-        return train_steps(self.model, self.optimizer, windows.rows(steps * batch), steps, batch)
+        load_state(self.training.model, windows.state_P)
+        rows = windows.rows(record.steps * record.batch)
+        return self.training.train(rows, record.steps, record.batch, record.course)
+
+
+def _make_training(configuration: Configuration) -> _Training:
+    if configuration.design is None:
+        return _ProviderTraining(configuration)
+    design = read_design(BUNDLE_FOLDER, configuration.design)
+    columns = Columns(*(column.name for column in configuration.columns))
+    return DesignTraining(design, columns, configuration.seed_initial, configuration.seed_stream)
 
 
 def main() -> None:
@@ -52,11 +85,10 @@ def main() -> None:
     sys.path.insert(0, BUNDLE_FOLDER)
     trainer, failure = _build(configuration)
     while (record := windows.next_record()) is not None:
-        sequence, operation, steps, batch, _ = record
         if trainer is None:
-            windows.write_header(sequence, failure)
+            windows.write_header(record.sequence, failure)
         else:
-            _run_unit(windows, trainer, sequence, operation, steps, batch)
+            _run_unit(windows, trainer, record)
         windows.signal()
     os._exit(0)
 
@@ -64,23 +96,24 @@ def main() -> None:
 def _build(configuration: Configuration) -> tuple[_Trainer | None, Status]:
     try:
         trainer = _Trainer(configuration)
-        fits = layout_of(trainer.model) == configuration.layout
+        fits = layout_of(trainer.training.model) == configuration.layout
     except BaseException:  # provider code may raise anything, SystemExit included
         return None, Status.IMPORT
     return (trainer, Status.NOTHING) if fits else (None, Status.OUTPUT)
 
 
-def _run_unit(windows: Windows, trainer: _Trainer, sequence: int, operation: int, steps: int, batch: int) -> None:
+def _run_unit(windows: Windows, trainer: _Trainer, record: Record) -> None:
+    sequence, model = record.sequence, trainer.training.model
     try:
-        losses = trainer.run(windows, operation, steps, batch)
+        losses = trainer.run(windows, record)
     except BaseException:  # provider code may raise anything, SystemExit included
         windows.write_header(sequence, Status.RAISED)
         return
     try:
-        if layout_of(trainer.model) != trainer.layout:
+        if layout_of(model) != trainer.layout:
             raise ValueError("the model changed its layout")
-        windows.write_body(flatten_state(trainer.model))
+        windows.write_body(flatten_state(model))
     except BaseException:  # tensors of provider code may do anything when they are read
         windows.write_header(sequence, Status.OUTPUT)
         return
-    windows.write_header(sequence, Status.DONE, steps, losses.mean, losses.last)
+    windows.write_header(sequence, Status.DONE, record.steps, losses.mean, losses.last)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from common.sandboxed.wire import CONTROL, HEADER, READY, Configuration, Status
+from common.sandboxed.wire import CONTROL, HEADER, READY, Configuration, Record, Status
 
 
 class Windows:
@@ -41,16 +41,15 @@ class Windows:
         """Put the numbers of a unit of work behind the header."""
         self._output[HEADER.size : HEADER.size + values.nbytes] = values.tobytes()
 
-    def next_record(self) -> tuple[int, int, int, int, float] | None:
-        """Wait for a control record: sequence, operation, steps, batch, seconds. None when the enclave is gone."""
+    def next_record(self) -> Record | None:
+        """Wait for a control record. None when the enclave is gone."""
         raw = b""
         while len(raw) < CONTROL.size:
             part = os.read(self.configuration.control_fd, CONTROL.size - len(raw))
             if not part:
                 return None
             raw += part
-        sequence, operation, steps, batch, seconds = CONTROL.unpack(raw)
-        return sequence, operation, steps, batch, seconds
+        return Record.decode(raw)
 
     def signal(self) -> None:
         """One byte: at start, and after each unit of work."""

@@ -15,8 +15,8 @@ from dataclasses import asdict, dataclass
 from enum import IntEnum
 from typing import Final, Self
 
-CONTROL: Final = struct.Struct("<QIIId4x")
-"""sequence u64, operation u32, steps u32, batch u32, seconds f64, zero."""
+CONTROL: Final = struct.Struct("<QIIIIdddd")
+"""sequence u64, operation u32, steps u32, batch u32, round u32, seconds f64, and a course's three factors f64."""
 
 HEADER: Final = struct.Struct("<QIIdd32x")
 """sequence u64, status u32, steps done u32, mean loss f64, last loss f64, zero: 64 bytes."""
@@ -27,6 +27,19 @@ INNER_FILTER_FILE: Final = "/inner_filter.bpf"
 BUNDLE_FOLDER: Final = "/bundle"
 SCRATCH_FOLDER: Final = "/scratch"
 READY: Final = b"."
+
+
+@dataclass(frozen=True)
+class Course:
+    """Which round of the job it is, and factors on what a design says; provider code is told none of them."""
+
+    round: int = 0
+    learning_rate: float = 1.0
+    weight_decay: float = 1.0
+    augmentation: float = 1.0
+
+
+PLAIN_COURSE: Final = Course()
 
 
 class Operation(IntEnum):
@@ -50,6 +63,29 @@ class Status(IntEnum):
 
 
 @dataclass(frozen=True)
+class Record:
+    """One control record: what to do, and within how many seconds."""
+
+    sequence: int
+    operation: int
+    steps: int
+    batch: int
+    seconds: float
+    course: Course = PLAIN_COURSE
+
+    def encode(self) -> bytes:
+        """CONTROL.size bytes."""
+        head = (self.sequence, self.operation, self.steps, self.batch, self.course.round, self.seconds)
+        return CONTROL.pack(*head, self.course.learning_rate, self.course.weight_decay, self.course.augmentation)
+
+    @classmethod
+    def decode(cls, raw: bytes) -> Self:
+        """From CONTROL.size bytes."""
+        sequence, operation, steps, batch, number, seconds, *factors = CONTROL.unpack(raw)
+        return cls(sequence, operation, steps, batch, seconds, Course(number, *factors))
+
+
+@dataclass(frozen=True)
 class Column:
     """A column in the input window: `rows` rows of `shape`, from byte `offset`."""
 
@@ -61,9 +97,13 @@ class Column:
 
 @dataclass(frozen=True)
 class Configuration:
-    """All that a child is started with; `layout` is (name, shape) of the state's tensors."""
+    """All that a child is started with; `layout` is (name, shape) of the state's tensors.
+
+    `design` is the file of the bundle that holds a checked design, which trusted code runs; None: `entry` is code.
+    """
 
     entry: str
+    design: str | None
     layout: tuple[tuple[str, tuple[int, ...]], ...]
     columns: tuple[Column, ...]
     rows: int

@@ -48,7 +48,10 @@ class ProviderWork:
         except FormatError as cause:
             raise FormatError("format.bundle") from cause
         limits = DEFAULT_LIMITS.within(self._launch.terms.sandbox_bounds)
-        return self._start(self._contents, self._rows_per_round, seeds_of(self._launch), limits)
+        try:
+            return self._start(self._contents, self._rows_per_round, seeds_of(self._launch), limits)
+        except FormatError as cause:
+            raise FormatError("format.bundle") from cause
 
     def rows_of_round(self, number: int) -> Rows:
         """The rows of a round, of the columns that the bundle reads and the owners allow. Raises `FormatError`."""

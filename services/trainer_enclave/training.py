@@ -20,6 +20,7 @@ from common.exchange.payloads import DeltaEncoder, Figures, StateP, decode_state
 from common.exchange.schedule import round_deadline_seconds
 from common.messages.order import Schedule
 from common.sandbox.protocol import STARTUP_SECONDS, RoundMetrics, Rows, TrainingSandbox
+from common.sandboxed.wire import Course
 from services.trainer_enclave.exchange import RoundState, Saying
 
 PATIENT_SECONDS: Final = 10.0
@@ -110,6 +111,7 @@ class LocalTraining:
             schedule.steps_per_round,
             schedule.batch_rows,
             deadline_seconds,
+            Course(state.round),
         )
         if outcome.state_P is None or outcome.metrics is None:
             return self.note(state.round, outcome.code)

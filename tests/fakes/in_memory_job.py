@@ -20,6 +20,7 @@ from common.identifiers import JobId, MrEnclave, RoleName
 from common.messages.attestation import Member, Members
 from common.messages.order import Schedule
 from common.sandbox.protocol import RoundMetrics, RoundOutcome, Rows, StateP
+from common.sandboxed.wire import PLAIN_COURSE, Course
 from services.paramserver.job import JobContext, ParameterServerJob
 from services.trainer_enclave.exchange import TrainerExchange
 from services.trainer_enclave.job import TrainerJob
@@ -104,7 +105,15 @@ class LeastSquares:
         assert deadline_seconds > 0
         return RoundOutcome(np.zeros(FEATURES, np.float32), RoundMetrics(0, 0.0, 0.0))
 
-    def run_round(self, state_P: StateP, rows: Rows, steps: int, batch: int, deadline_seconds: float) -> RoundOutcome:
+    def run_round(
+        self,
+        state_P: StateP,
+        rows: Rows,
+        steps: int,
+        batch: int,
+        deadline_seconds: float,
+        course: Course = PLAIN_COURSE,
+    ) -> RoundOutcome:
         """Plain SGD."""
         assert deadline_seconds > 0
         if self.fails_in is not None and self.rounds >= self.fails_in:
@@ -115,7 +124,7 @@ class LeastSquares:
             x_BF, y_B = (rows[name][step * batch : (step + 1) * batch].astype(np.float32) for name in ("x", "y"))
             error_B = x_BF @ weights_F - y_B
             losses.append(float((error_B**2).mean()))
-            weights_F -= np.float32(0.1) * (x_BF.T @ error_B) / np.float32(batch)
+            weights_F -= np.float32(0.1 * course.learning_rate) * (x_BF.T @ error_B) / np.float32(batch)
         return RoundOutcome(weights_F, RoundMetrics(steps, float(np.mean(losses)), losses[-1]))
 
     def close(self) -> None:

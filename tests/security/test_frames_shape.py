@@ -9,6 +9,7 @@ import pytest
 
 from common.exchange.frames import FRAME_HEADER_BYTES
 from common.sandbox.protocol import RoundOutcome, Rows, StateP
+from common.sandboxed.wire import PLAIN_COURSE, Course
 from tests.fakes.in_memory_job import FEATURES, DelayedExecutor, InMemoryJob, LeastSquares, make_schedule
 
 
@@ -25,8 +26,16 @@ def run(job: InMemoryJob) -> InMemoryJob:
 class Marked(LeastSquares):
     """Writes a marker into every parameter."""
 
-    def run_round(self, state_P: StateP, rows: Rows, steps: int, batch: int, deadline_seconds: float) -> RoundOutcome:
-        outcome = super().run_round(np.zeros_like(state_P), rows, steps, batch, deadline_seconds)
+    def run_round(
+        self,
+        state_P: StateP,
+        rows: Rows,
+        steps: int,
+        batch: int,
+        deadline_seconds: float,
+        course: Course = PLAIN_COURSE,
+    ) -> RoundOutcome:
+        outcome = super().run_round(np.zeros_like(state_P), rows, steps, batch, deadline_seconds, course)
         return RoundOutcome(np.full(FEATURES, MARKER, np.float32), outcome.metrics)
 
 
