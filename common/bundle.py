@@ -4,6 +4,9 @@
     *.py and data files                      ordinary PyTorch, imported only inside a sandbox
     layout, measured when packing            (name, shape) of each float tensor of `state_dict()`, in its order
 
+That is the kind `native`. A bundle of the kind `wasm` has a component instead of Python, and its layout is one tensor
+`design` of `max_parameters` values, because what is designed depends on the data, and sizes that a host sees must not.
+
 The *state* of a model is one float32 vector of P values: parameters and floating-point buffers in `state_dict()` order;
 integer buffers (counters) are left out and keep what the constructor gave them. Everything that is sized by the
 manifest is bounded here, because a trainer enclave allocates by what a provider wrote.
@@ -27,10 +30,18 @@ DESIGN_FILE: Final = "design.json"
 DESIGN_ENTRY: Final = "cloister:Design"
 """The entry of a bundle that holds a design instead of code (common/design_bundle.py)."""
 
+COMPONENT_FILE: Final = "design.wasm"
+"""The component of a bundle of the kind `wasm`; beside it there is the description alone."""
+
+DESIGN_TENSOR: Final = "design"
+
 MAX_CONTENT_BYTES: Final = 16 << 20
 """Most bytes of all files together: code and small tables, not weights."""
 
-MAX_BUNDLE_BYTES: Final = 24 << 20
+MAX_WASM_CONTENT_BYTES: Final = 29 << 20
+"""The same for the kind `wasm`: a component has CPython in it (common/sandbox/wasm/outline.py bounds it to 28 MiB)."""
+
+MAX_BUNDLE_BYTES: Final = 40 << 20
 """Most bytes of an encoded bundle: base64 of the content, paths and manifest."""
 
 MAX_FILES: Final = 256
@@ -95,7 +106,10 @@ class StateTensor(Message):
 
 
 class BundleDescription(Message):
-    """What `provider.toml` says: everything of the manifest but the layout."""
+    """What `provider.toml` says: everything of the manifest but the layout.
+
+    `max_parameters`, for the kind `wasm` alone: most values of a state that its designs may have.
+    """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
     bundle_version: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.+-]{0,31}$")]
@@ -104,9 +118,13 @@ class BundleDescription(Message):
     label: ColumnSpec
     answer: TensorSpec
     query_rows: Annotated[int, Field(ge=1, le=4096)] = 1
+    kind: Literal["native", "wasm"] = "native"
+    max_parameters: Annotated[int, Field(ge=1, le=MAX_STATE_COUNT)] | None = None
 
     @model_validator(mode="after")
     def _bounded(self) -> Self:
+        if (self.kind == "wasm") != (self.max_parameters is not None):
+            raise ValueError("max_parameters belongs to the kind wasm, which needs it")
         if self.input.column == self.label.column:
             raise ValueError("input and label are the same column")
         if self.query_rows * max(self.input.row_bytes, self.answer.row_bytes) > MAX_ROW_BYTES:
@@ -131,7 +149,14 @@ class BundleManifest(BundleDescription):
             raise ValueError("the state is empty or too large")
         if len({tensor.name for tensor in self.layout}) != len(self.layout):
             raise ValueError("a name occurs twice in the layout")
+        if self.max_parameters is not None and self.layout != design_layout(self.max_parameters):
+            raise ValueError("the layout of the kind wasm is one tensor of max_parameters values")
         return self
+
+    @property
+    def designs(self) -> bool:
+        """Whether its code designs models (kind `wasm`), so that a job's model is known only when it has seen data."""
+        return self.kind == "wasm"
 
     @property
     def state_count(self) -> int:
@@ -155,7 +180,7 @@ class BundleContents(Message):
 
     @model_validator(mode="after")
     def _bounded(self) -> Self:
-        require_files(self.files)
+        require_files(self.files, self.manifest.kind)
         if self.has_design and self.files.keys() != {DESCRIPTION_FILE, DESIGN_FILE}:
             raise ValueError(f"a design's bundle holds {DESIGN_FILE} and {DESCRIPTION_FILE} alone")
         return self
@@ -171,12 +196,24 @@ class BundleContents(Message):
         return cls.decode(raw, limit=MAX_BUNDLE_BYTES)
 
 
-def require_files(files: dict[str, bytes]) -> None:
-    """Refuse too many bytes, a file that is also a folder of others, and a missing description (`ValueError`)."""
-    if sum(map(len, files.values())) > MAX_CONTENT_BYTES:
+def design_layout(max_parameters: int) -> tuple[StateTensor, ...]:
+    """The layout of a bundle of the kind `wasm`."""
+    return (StateTensor(name=DESIGN_TENSOR, shape=(max_parameters,)),)
+
+
+def require_files(files: dict[str, bytes], kind: str = "native") -> None:
+    """Refuse too many bytes, a file that is also a folder of others, and files that are missing (`ValueError`)."""
+    if sum(map(len, files.values())) > (MAX_WASM_CONTENT_BYTES if kind == "wasm" else MAX_CONTENT_BYTES):
         raise ValueError("the files are too large")
+    if kind == "wasm" and files.keys() != {DESCRIPTION_FILE, COMPONENT_FILE}:
+        raise ValueError(f"a bundle of the kind wasm has {DESCRIPTION_FILE} and {COMPONENT_FILE}")
     folders = {path.rsplit("/", depth)[0] for path in files for depth in range(1, path.count("/") + 1)}
     if folders & files.keys():
         raise ValueError("a path is file and folder at once")
+    require_description(files)
+
+
+def require_description(files: dict[str, bytes]) -> None:
+    """Refuse files without a description (`ValueError`)."""
     if DESCRIPTION_FILE not in files:
         raise ValueError(f"{DESCRIPTION_FILE} is missing")

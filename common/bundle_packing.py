@@ -1,7 +1,8 @@
 """Packing: a provider's directory becomes a bundle, on the provider's own machine (side: owner).
 
 The order of the checks: (1) paths and sizes, (2) the description in `provider.toml`, (3) the model is built once in a
-process of its own and its layout measured, (4) the bounds of the manifest.
+process of its own and its layout measured, (4) the bounds of the manifest. A bundle of the kind `wasm` goes on in
+common/design_packing.py after (2).
 """
 
 import json
@@ -18,15 +19,17 @@ from common.bundle import (
     DESCRIPTION_FILE,
     DESIGN_ENTRY,
     DESIGN_FILE,
-    MAX_CONTENT_BYTES,
+    MAX_WASM_CONTENT_BYTES,
     BundleContents,
     BundleDescription,
     BundleManifest,
     StateTensor,
     checked_path,
+    require_description,
     require_files,
 )
 from common.design_bundle import bundle_of_design
+from common.design_packing import pack_design
 from common.errors import FormatError
 from common.model_graph.reading import parse_design
 
@@ -43,14 +46,17 @@ def read_bundle_directory(directory: Path) -> tuple[BundleDescription, dict[str,
     try:
         for path in files:
             checked_path(path)
-        require_files(files)
+        require_description(files)
         described = tomllib.loads(files[DESCRIPTION_FILE].decode())
-        return BundleDescription.model_validate_json(json.dumps(described)), files
+        description = BundleDescription.model_validate_json(json.dumps(described))
+        if description.kind == "native":  # a design's files are not yet those of the bundle
+            require_files(files)
     except ValidationError as cause:
         wrong = ", ".join(sorted({".".join(map(str, error["loc"])) + f": {error['msg']}" for error in cause.errors()}))
         raise FormatError("format.bundle", expected=f"a valid {DESCRIPTION_FILE}", seen=wrong) from None
     except (ValueError, tomllib.TOMLDecodeError) as cause:
         raise FormatError("format.bundle", expected=f"a directory with {DESCRIPTION_FILE}", seen=cause) from cause
+    return description, files
 
 
 def _relative_paths(directory: Path) -> list[str]:
@@ -65,8 +71,8 @@ def _relative_paths(directory: Path) -> list[str]:
 
 
 def _read_file(path: Path) -> bytes:
-    if not path.is_file() or path.stat().st_size > MAX_CONTENT_BYTES:
-        raise FormatError("format.bundle", expected=f"files of at most {MAX_CONTENT_BYTES} bytes", seen=path.name)
+    if not path.is_file() or path.stat().st_size > MAX_WASM_CONTENT_BYTES:
+        raise FormatError("format.bundle", expected=f"files of at most {MAX_WASM_CONTENT_BYTES} bytes", seen=path.name)
     return path.read_bytes()
 
 
@@ -92,21 +98,24 @@ def measure_layout(directory: Path) -> tuple[StateTensor, ...]:
 
 
 def pack_bundle(directory: Path) -> BundleContents:
-    """Read a provider's directory, measure its layout, and put both into one message. Raises `FormatError`.
+    """Read a provider's directory, measure its layout, and put both into one message.
 
-    A design's layout is read, and nothing is run; the design is written anew, as our encoder does.
+    A design's layout is read, and nothing is run; the design is written anew, as our encoder does. Raises `FormatError`;
+    `UnavailableError` (unavailable.component_builder) for design code without the tool to build it.
     """
     description, files = read_bundle_directory(directory)
     try:
+        if description.kind == "wasm":
+            return pack_design(directory, description, files[DESCRIPTION_FILE])
         if description.entry == DESIGN_ENTRY:
-            return _pack_design(description, files)
+            return _pack_written(description, files)
         manifest = BundleManifest(**dict(description), layout=measure_layout(directory))
         return BundleContents(manifest=manifest, files=files)
     except ValidationError as cause:
         raise FormatError("format.bundle", expected="a state within the documented bounds") from cause
 
 
-def _pack_design(description: BundleDescription, files: dict[str, bytes]) -> BundleContents:
+def _pack_written(description: BundleDescription, files: dict[str, bytes]) -> BundleContents:
     if files.keys() != {DESCRIPTION_FILE, DESIGN_FILE}:
         raise FormatError("format.bundle", expected=f"{DESIGN_FILE} and {DESCRIPTION_FILE} alone", seen=sorted(files))
     design, _ = parse_design(files[DESIGN_FILE])

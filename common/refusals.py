@@ -250,6 +250,10 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
         "operator",
         "install what is missing: `apt-get install rabbitmq-server redis-server bubblewrap`",
     ),
+    "unavailable.component_builder": (
+        "provider",
+        "install it (`pip install 'componentize-py>=0.25.1,<0.26'`), or pack a component that was built elsewhere",
+    ),
     "unavailable.stack": ("operator", "look at `cloister status` and at the log of the service that is not ready"),
     "unavailable.collateral": (
         "operator",

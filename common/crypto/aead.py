@@ -43,6 +43,20 @@ def open_blob(key: SecretKey, label: bytes, blob: bytes, *aad: bytes, code: str 
     return _open(cipher, _ZERO_NONCE, blob[head + SALT_BYTES :], transcript(label, *aad), AuthenticityError(code))
 
 
+def open_blob_into(key: SecretKey, label: bytes, blob: memoryview, into: memoryview, *aad: bytes, code: str) -> None:
+    """As `open_blob`, without a copy: `into` has exactly the plaintext's size (`ValueError`); on refusal it is void."""
+    head = len(_BLOB_MAGIC)
+    if len(blob) < BLOB_OVERHEAD or bytes(blob[:head]) != _BLOB_MAGIC:
+        raise AuthenticityError(code)
+    if len(into) != len(blob) - BLOB_OVERHEAD:
+        raise ValueError("another size than the plaintext's")
+    cipher = _aesgcm(key.derive(BLOB_KEY, label, bytes(blob[head : head + SALT_BYTES])))
+    try:
+        cipher.decrypt_into(_ZERO_NONCE, blob[head + SALT_BYTES :], transcript(label, *aad), into)
+    except InvalidTag as cause:
+        raise AuthenticityError(code) from cause
+
+
 def seal_ring(ring: KeyRing, key: SecretKey, label: bytes, *aad: bytes) -> bytes:
     """A key ring as a blob under `key`."""
     return seal_blob(key, label, ring.encode_for_wrapping(), *aad)

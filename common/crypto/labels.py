@@ -22,6 +22,7 @@ COUNTER_STEP: Final = b"cloister/v1/counter-step"
 TPM_ACTIVATION: Final = b"cloister/v1/tpm-activation"
 MEASUREMENT: Final = b"cloister/v1/measurement"
 SHARE_COMMITMENT: Final = b"cloister/v1/share-commitment"
+COMPILED_NAME: Final = b"cloister/v1/compiled-name"
 
 # HPKE info = transcript(label, ...)
 WRAP_DATA_KEY: Final = b"cloister/v1/wrap/data-key"
@@ -50,6 +51,7 @@ SEALED_STATE: Final = b"cloister/v1/sealed-state"
 RECORD_KEYS: Final = b"cloister/v1/record-keys"
 RECOVERY_PACKAGE: Final = b"cloister/v1/recovery-package"
 RECOVERY_KEYS: Final = b"cloister/v1/recovery-keys"
+COMPILED_DESIGN: Final = b"cloister/v1/compiled-design"
 PLATFORM_SEALING: Final = b"cloister/v1/platform-sealing"
 
 # numbers = HKDF(seed, label, context): seeds of generators, not keys

@@ -1,0 +1,78 @@
+"""Compiled components, sealed for the next launch (side: enclave).
+
+Compiling CPython takes ten seconds and more, loading what was compiled some milliseconds. But wasmtime runs whatever
+machine code it is told to load, so nothing is loaded that this enclave's code has not made itself: what is stored is
+sealed under a key that only this enclave's measurement gets (hardware sealing), bound to the component's digest and to
+the engine's fingerprint. Changed, cut off, moved to another name, of another wasmtime or key: it does not open, and the
+component is compiled anew. The store is the host's; it sees a size and a digest's digest.
+
+    name   SHA-256 of transcript(`compiled-name`, SHA-256 of the component, fingerprint), hexadecimal
+    blob   of section 5 of docs/formats.md, under label `compiled-design`, `aad` = that digest
+"""
+
+import fcntl
+import mmap
+import os
+import time
+from typing import Protocol
+
+import wasmtime
+from wasmtime.component import Component
+
+from common.crypto.aead import BLOB_OVERHEAD, open_blob_into, seal_blob
+from common.crypto.digests import sha256_raw, transcript
+from common.crypto.keys import SecretKey
+from common.crypto.labels import COMPILED_DESIGN, COMPILED_NAME
+from common.errors import AuthenticityError
+from common.sandbox.wasm.engine import compile_within, fingerprint
+
+_SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+
+_CODE = "authenticity.sealed_object"
+
+
+class ArtefactStore(Protocol):
+    """Where sealed blobs lie: untrusted, may lose or change them."""
+
+    def load(self, name: str) -> bytes | mmap.mmap | None:
+        """What was saved under this name, if it is there."""
+        ...
+
+    def save(self, name: str, blob: bytes) -> None:
+        """Keep it, or not."""
+        ...
+
+
+class CompiledDesigns:
+    """Compiles, or loads what it has compiled before. `key`: of this enclave's measurement."""
+
+    def __init__(self, key: SecretKey, store: ArtefactStore) -> None:
+        self._key, self._store = key, store
+
+    def component(self, engine: wasmtime.Engine, code: bytes, seconds: float) -> Component:
+        """The component, ready to be instantiated. Raises `DesignFailure` (provider.import, provider.timeout)."""
+        deadline = time.monotonic() + seconds
+        digest = sha256_raw(transcript(COMPILED_NAME, sha256_raw(code), fingerprint()))
+        blob = self._store.load(digest.hex())
+        if blob is not None and (found := self._opened(engine, blob, digest)) is not None:
+            return found
+        made = compile_within(engine, code, deadline - time.monotonic())
+        self._store.save(digest.hex(), seal_blob(self._key, COMPILED_DESIGN, bytes(made.serialize()), digest))
+        return made
+
+    def _opened(self, engine: wasmtime.Engine, blob: bytes | mmap.mmap, digest: bytes) -> Component | None:
+        """Decrypted into memory that is sealed against writing, and mapped from there; None for what is not ours."""
+        size = len(blob) - BLOB_OVERHEAD
+        if size < 1:
+            return None
+        fd = os.memfd_create("compiled-design", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        try:
+            os.ftruncate(fd, size)
+            with mmap.mmap(fd, size) as memory, memoryview(memory) as plain, memoryview(blob) as sealed:
+                open_blob_into(self._key, COMPILED_DESIGN, sealed, plain, digest, code=_CODE)
+            fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)
+            return Component.deserialize_file(engine, f"/proc/self/fd/{fd}")
+        except (AuthenticityError, wasmtime.WasmtimeError):  # not ours; ours, but made for another processor
+            return None
+        finally:
+            os.close(fd)
