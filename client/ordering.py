@@ -24,7 +24,7 @@ from common.identifiers import BundleId, DatasetId, JobId, ModelId
 from common.key_binding import order_secret_info, report_info
 from common.messages.attestation import AcceptOrder, ListMembers, Members, OrderAccepted
 from common.messages.objects import BundlePublication, ModelManifest
-from common.messages.order import OrderSecret, Schedule, TrainingOrder
+from common.messages.order import OrderSecret, SandboxName, Schedule, TrainingOrder
 from common.messages.policy import JobReport
 from common.messages.service import JobView
 from common.messages.signed import Signed, open_signed, sign
@@ -66,8 +66,11 @@ def fetch_publication(party: Party, bundle_id: BundleId) -> BundlePublication:
     return publication
 
 
-def make_order(party: Party, training: Training, schedule: Schedule) -> Signed:
-    """The signed order. Its seed is fresh and travels wrapped to the broker that is pinned."""
+def make_order(party: Party, training: Training, schedule: Schedule, sandbox: SandboxName = "native") -> Signed:
+    """The signed order. Its seed is fresh and travels wrapped to the broker that is pinned.
+
+    `sandbox`: what the bundle's publication says.
+    """
     trust, own = party.trust, party.identity.signing_key
     nonce = secrets.token_bytes(16)
     secret = OrderSecret(learning_seed=secrets.token_bytes(32))
@@ -78,6 +81,7 @@ def make_order(party: Party, training: Training, schedule: Schedule) -> Signed:
         release=trust.release.digest,
         datasets=(training.dataset_id,),
         bundle=training.bundle_id,
+        sandbox=sandbox,
         trainers=training.trainers,
         schedule=schedule,
         not_after=int(time.time()) + ORDER_SECONDS,
@@ -94,10 +98,10 @@ def train(party: Party, training: Training) -> Iterator[e.Event]:
     The broker judges the order before the operator gets it: its signed refusal tells this owner what was expected.
     """
     publication = fetch_publication(party, training.bundle_id)
-    schedule = plan_schedule(training.wishes, publication.state_class)
+    schedule = plan_schedule(training.wishes, publication.state_class, publication.sandbox)
     link = BrokerLink(party)
     yield link.verify()
-    order = make_order(party, training, schedule)
+    order = make_order(party, training, schedule, publication.sandbox)
     party.keep_document("orders", JobId.of(order.digest), order)  # before it is sent: an answer may get lost
     link.ask(AcceptOrder(order=order, release=party.trust.release), OrderAccepted)
     job_id = IngestService.of(party).submit_order(order)

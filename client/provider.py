@@ -61,11 +61,13 @@ def publish(party: Party, directory: Path, terms: ProviderTerms) -> Iterator[e.E
     link.ask(_registration(party, reference, agreed, publication), Registered)
     bundle_id = BundleId.of(publication.digest)
     party.keep_document("publications", bundle_id, publication)
+    published = BundlePublication.decode(publication.payload)
     yield e.BundleRegistered(
         bundle_id=bundle_id,
         root=reference.root,
         bytes_sent=sent,
-        state_class=BundlePublication.decode(publication.payload).state_class,
+        state_class=published.state_class,
+        sandbox=published.sandbox,
     )
 
 
@@ -126,6 +128,7 @@ def _publication(party: Party, directory: Path, reference: ObjectRef, terms: Sig
             object=reference,
             terms=terms.digest,
             state_class=padded_chunk_count(manifest.state_count),
+            sandbox=manifest.kind,
         ),
         key,
     )

@@ -11,7 +11,7 @@ from typing import Final
 from common.exchange.frames import FRAME_OVERHEAD, FrameKind
 from common.exchange.payloads import FIGURES_BYTES
 from common.exchange.schedule import ticks_to_send
-from common.messages.order import Schedule
+from common.messages.order import SandboxName, Schedule
 
 STEP_MILLISECONDS: Final = 10
 """Assumed cost of one local step of a small model on a busy laptop core; `--step-ms` says otherwise."""
@@ -22,6 +22,12 @@ WARMUP_SECONDS: Final = 10
 SMALLEST_FRAME: Final = 4 << 10
 LARGEST_FRAME: Final = 256 << 10
 """ARCHITECTURE, decision 11: a clock of 256 KiB frames costs a few percent of a core."""
+
+DESIGN_FRAME: Final = 16 << 10
+"""Least frame of a job with a design, which then goes up in nine."""
+
+DESIGN_SECONDS: Final = 10
+"""Added to the warm-up for design code: it starts, answers, and its design goes up, before the first round."""
 
 LATENCY_TICKS: Final = 3
 """A state is encoded, sent, and taken up on ticks of three different clocks."""
@@ -40,9 +46,11 @@ class ScheduleWishes:
     warmup_seconds: int = WARMUP_SECONDS
 
 
-def plan_schedule(wishes: ScheduleWishes, state_class: int) -> Schedule:
-    """The schedule of a job whose state has `state_class` float32 values."""
-    frame_bytes = _frame_bytes(state_class)
+def plan_schedule(wishes: ScheduleWishes, state_class: int, sandbox: SandboxName = "native") -> Schedule:
+    """The schedule of a job whose state has `state_class` float32 values, and whose bundle runs in this sandbox."""
+    frame_bytes, warmup = _frame_bytes(state_class), wishes.warmup_seconds
+    if sandbox == "wasm":
+        frame_bytes, warmup = max(frame_bytes, DESIGN_FRAME), warmup + DESIGN_SECONDS
     draft = Schedule(
         rounds=wishes.rounds,
         steps_per_round=wishes.steps,
@@ -50,14 +58,15 @@ def plan_schedule(wishes: ScheduleWishes, state_class: int) -> Schedule:
         tick_milliseconds=wishes.tick_milliseconds,
         ticks_per_round=1,
         slack_percent=wishes.slack_percent,
-        warmup_ticks=-(-wishes.warmup_seconds * 1000 // wishes.tick_milliseconds),
+        warmup_ticks=-(-warmup * 1000 // wishes.tick_milliseconds),
         frames_per_tick=max(1, -(-4 * state_class // (8 * frame_bytes))),
         frame_bytes=frame_bytes,
         reads_per_tick=1,
         state_class=state_class,
     )
     work = -(-wishes.steps * wishes.step_milliseconds // wishes.tick_milliseconds)
-    transfer = ticks_to_send(FrameKind.STATE, draft) + ticks_to_send(FrameKind.DELTA, draft)
+    kinds = (FrameKind.STATE, FrameKind.DELTA, *([FrameKind.STEERING] if sandbox == "wasm" else []))
+    transfer = sum(ticks_to_send(kind, draft) for kind in kinds)
     return draft.model_copy(update={"ticks_per_round": work + transfer + LATENCY_TICKS})
 
 

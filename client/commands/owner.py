@@ -57,6 +57,13 @@ def upload(here: Surroundings, sealed: Path, approvers: tuple[PartyKey, ...], ap
     type=DIGEST,
     help="Release that may not go on with this data: running jobs and models lose their keys.",
 )
+@click.option(
+    "--sandbox",
+    "sandboxes",
+    multiple=True,
+    type=click.Choice(["native", "wasm"]),
+    help="How provider code is confined (default: native).",
+)
 @click.option("--column", "columns", multiple=True, help="Column that may be read (default: all).")
 @click.option("--max-jobs", type=int, help="How many orders may be accepted.")
 @click.option("--max-attempts", type=int, help="How often a slot may start anew in one job.")

@@ -26,7 +26,7 @@ def _ticks(milliseconds: int, schedule: Schedule) -> int:
 
 
 def payload_bytes(kind: FrameKind, schedule: Schedule) -> int:
-    """Length of a payload: float32 state, bfloat16 delta with figures, figures alone; designs and steering are fixed."""
+    """Length of a payload: float32 state, bfloat16 delta with figures, figures alone; the rest does not vary."""
     match kind:
         case FrameKind.STATE:
             return 4 * schedule.state_class

@@ -50,6 +50,7 @@ from common.messages.signed import Signed, sign
 from common.messages.training_door import JobEnded, OpenJob, SealedReport, StartTrainer, parse_job_frame
 from common.sealed_object import ObjectKind, SealedObject, seal_object
 from services.paramserver.running import JobRun
+from services.trainer_enclave.provider_work import Starts
 from services.trainer_enclave.running import TrainerRun
 from tests.fakes.in_memory_job import FEATURES, LeastSquares, rows_for
 
@@ -247,10 +248,14 @@ class TrainingWorld:
         """A launch of a trainer, on a thread of its own."""
         start = StartTrainer(job_id=self.job_id, slot=slot, order=self.order)
         run = self.running[slot] = TrainerRun(
-            WorldDoor(self), self, start, confine=lambda: None, start_sandbox=lambda *_: self.sandboxes[slot]
+            WorldDoor(self), self, start, confine=lambda: None, starts=self.starts(slot)
         )
         self.threads[slot] = threading.Thread(target=lambda: self.codes.__setitem__(slot, run.run()), daemon=True)
         self.threads[slot].start()
+
+    def starts(self, slot: int) -> Starts:
+        """What a trainer starts in place of sandboxes."""
+        return Starts(sandbox=lambda *_: self.sandboxes[slot])
 
     def read_reports(self) -> list[JobReport]:
         """What the owner reads."""
