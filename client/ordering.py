@@ -16,7 +16,7 @@ from client import events as e
 from client.broker import BrokerLink
 from client.context import Party
 from client.revoking import end
-from client.scheduling import ScheduleWishes, host_view, plan_schedule
+from client.scheduling import ScheduleWishes, host_view, schedule_for
 from client.services import IngestService
 from common.crypto.wrapping import wrap
 from common.errors import AppraisalError, AuthenticityError, FreshnessError, NotFoundError, UnavailableError, refusal_of
@@ -98,7 +98,7 @@ def train(party: Party, training: Training) -> Iterator[e.Event]:
     The broker judges the order before the operator gets it: its signed refusal tells this owner what was expected.
     """
     publication = fetch_publication(party, training.bundle_id)
-    schedule = plan_schedule(training.wishes, publication.state_class, publication.sandbox)
+    schedule = schedule_for(training.wishes, publication)
     link = BrokerLink(party)
     yield link.verify()
     order = make_order(party, training, schedule, publication.sandbox)

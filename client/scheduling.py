@@ -11,7 +11,8 @@ from typing import Final
 from common.exchange.frames import FRAME_OVERHEAD, FrameKind
 from common.exchange.payloads import FIGURES_BYTES
 from common.exchange.schedule import ticks_to_send
-from common.messages.order import SandboxName, Schedule
+from common.messages.objects import BundlePublication
+from common.messages.order import Schedule
 
 STEP_MILLISECONDS: Final = 10
 """Assumed cost of one local step of a small model on a busy laptop core; `--step-ms` says otherwise."""
@@ -26,8 +27,11 @@ LARGEST_FRAME: Final = 256 << 10
 DESIGN_FRAME: Final = 16 << 10
 """Least frame of a job with a design, which then goes up in nine."""
 
-DESIGN_SECONDS: Final = 10
-"""Added to the warm-up for design code: it starts, answers, and its design goes up, before the first round."""
+DESIGN_SECONDS: Final = 3
+"""Added to the warm-up for design code: it is asked, and its design goes up, before the first round."""
+
+COMPILING_SECONDS: Final = 1
+"""Added for each chunk of its sealed bundle: CPython's 25 take 11 to 15 s on one core, and trainers share cores."""
 
 LATENCY_TICKS: Final = 3
 """A state is encoded, sent, and taken up on ticks of three different clocks."""
@@ -46,11 +50,21 @@ class ScheduleWishes:
     warmup_seconds: int = WARMUP_SECONDS
 
 
-def plan_schedule(wishes: ScheduleWishes, state_class: int, sandbox: SandboxName = "native") -> Schedule:
-    """The schedule of a job whose state has `state_class` float32 values, and whose bundle runs in this sandbox."""
+def schedule_for(wishes: ScheduleWishes, publication: BundlePublication) -> Schedule:
+    """The schedule of a job that trains this bundle."""
+    chunks = publication.object.chunk_count if publication.sandbox == "wasm" else 0
+    return plan_schedule(wishes, publication.state_class, chunks)
+
+
+def plan_schedule(wishes: ScheduleWishes, state_class: int, design_chunks: int = 0) -> Schedule:
+    """The schedule of a job whose state has `state_class` float32 values.
+
+    `design_chunks`: of the sealed bundle, where that is design code.
+    """
     frame_bytes, warmup = _frame_bytes(state_class), wishes.warmup_seconds
-    if sandbox == "wasm":
-        frame_bytes, warmup = max(frame_bytes, DESIGN_FRAME), warmup + DESIGN_SECONDS
+    if design_chunks:
+        frame_bytes = max(frame_bytes, DESIGN_FRAME)
+        warmup += DESIGN_SECONDS + COMPILING_SECONDS * design_chunks
     draft = Schedule(
         rounds=wishes.rounds,
         steps_per_round=wishes.steps,
@@ -65,7 +79,7 @@ def plan_schedule(wishes: ScheduleWishes, state_class: int, sandbox: SandboxName
         state_class=state_class,
     )
     work = -(-wishes.steps * wishes.step_milliseconds // wishes.tick_milliseconds)
-    kinds = (FrameKind.STATE, FrameKind.DELTA, *([FrameKind.STEERING] if sandbox == "wasm" else []))
+    kinds = (FrameKind.STATE, FrameKind.DELTA, *([FrameKind.STEERING] if design_chunks else []))
     transfer = sum(ticks_to_send(kind, draft) for kind in kinds)
     return draft.model_copy(update={"ticks_per_round": work + transfer + LATENCY_TICKS})
 

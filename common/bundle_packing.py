@@ -100,8 +100,9 @@ def measure_layout(directory: Path) -> tuple[StateTensor, ...]:
 def pack_bundle(directory: Path) -> BundleContents:
     """Read a provider's directory, measure its layout, and put both into one message.
 
-    A design's layout is read, and nothing is run; the design is written anew, as our encoder does. Raises `FormatError`;
-    `UnavailableError` (unavailable.component_builder) for design code without the tool to build it.
+    A design's layout is read, and nothing is run; the design is written anew, as our encoder does.
+
+    Raises `FormatError`; `UnavailableError` (unavailable.component_builder) for design code that nothing here can build.
     """
     description, files = read_bundle_directory(directory)
     try:

@@ -18,8 +18,8 @@ from common.crypto.keys import SecretKey
 from common.crypto.signing import SigningKey
 from common.exchange.frames import Endpoint, FrameHeader
 from common.identifiers import BundleId, DatasetId, JobId, MrEnclave, RoleName
-from common.messages.attestation import Member, Members
 from common.job_design import open_design
+from common.messages.attestation import Member, Members
 from common.messages.order import Schedule, TrainingOrder
 from common.sandbox.protocol import RoundMetrics, RoundOutcome, Rows, StateP
 from common.sandboxed.wire import PLAIN_COURSE, Course
