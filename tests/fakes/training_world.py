@@ -1,7 +1,8 @@
 """A training job's surroundings in one process: everything but process boundary, sandbox and broker is the real code.
 
 `SmallBroker` answers as the key broker does, with real signatures and wrapped keys, and lets everybody in: what the
-real one refuses is its own tests' business. Frames travel from door to door; the sandbox is `LeastSquares`.
+real one refuses is its own tests' business. Frames travel from door to door; the sandbox is `LeastSquares`, but for a
+bundle of design code: that runs in the real one, and its design in the other.
 """
 
 import threading
@@ -103,6 +104,7 @@ class TrainingWorld:
     schedule: Schedule
     trainers: int = 2
     columns: tuple[dict[str, Any], ...] = ()
+    bundle: BundleContents = field(default_factory=small_bundle)
     store: Store = field(default_factory=Store)
     reports: list[SealedReport] = field(default_factory=list)
     frames: list[tuple[str, int]] = field(default_factory=list)
@@ -118,7 +120,6 @@ class TrainingWorld:
         self.platform = SimulatedPlatform.open_or_create(self.directory)
         self.broker, self.owner, self.provider = (SigningKey.generate() for _ in range(3))
         self.report_key = WrappingKey.generate()
-        self.bundle = small_bundle()
         self.keys = {name: SecretKey.generate() for name in ("job", "seed", "bundle", "model")}
         self._publish_bundle()
         self.datasets = tuple(self._publish_data(one) for one in self.columns or (rows_for(0)(0), rows_for(0)(1)))
@@ -154,6 +155,7 @@ class TrainingWorld:
             nonce=bytes(16), owners=(self.owner.party,), broker=self.broker.party, release=sha256(b"release"),
             datasets=tuple(one.dataset_id for one in self.datasets), bundle=BundleId.of(sha256(b"bundle")),
             trainers=self.trainers, schedule=self.schedule, not_after=int(time.time()) + 3600, secret=b"",
+            sandbox=self.bundle.manifest.kind,
         ), self.owner)  # fmt: skip
 
     # -- the broker
@@ -255,7 +257,7 @@ class TrainingWorld:
 
     def starts(self, slot: int) -> Starts:
         """What a trainer starts in place of sandboxes."""
-        return Starts(sandbox=lambda *_: self.sandboxes[slot])
+        return Starts() if self.bundle.manifest.designs else Starts(sandbox=lambda *_: self.sandboxes[slot])
 
     def read_reports(self) -> list[JobReport]:
         """What the owner reads."""
