@@ -92,12 +92,12 @@ def quoted(raw: bytes) -> str:
     return '"' + "".join(f"\\{byte:02x}" for byte in raw) + '"'
 
 
-def answering(text: str | bytes = DESIGN_TEXT) -> str:
-    """A `design` that returns this text."""
+def answering(text: str | bytes = DESIGN_TEXT, at: int = 1024) -> str:
+    """A `design` that returns this text, which lies `at` that place."""
     raw = text.encode() if isinstance(text, str) else text
     return f"""
-      (data (i32.const 1024) {quoted(raw)})
-      (data (i32.const 512) {quoted((1024).to_bytes(4, "little") + len(raw).to_bytes(4, "little"))})
+      (data (i32.const {at}) {quoted(raw)})
+      (data (i32.const 512) {quoted(at.to_bytes(4, "little") + len(raw).to_bytes(4, "little"))})
       (func (export "design") (param i32) (result i32) (i32.const 512))
     """
 
@@ -128,7 +128,7 @@ def component(
     functions: str = FUNCTIONS,
     interface: str = "cloister:design/modelling@1.0.0",
 ) -> bytes:
-    """A component. `module`, `imports`: more fields of the core module; `outer`: more of the component, before the rest."""
+    """A component. `module`, `imports`: more fields of the core module; `outer`: of the component, before the rest."""
     exported = "".join(f'(export "{name}" (type ${name}))' for name in _NAMES)
     return wat(f"""(component
       {outer}

@@ -61,7 +61,7 @@ def test_text_is_not_taken_for_code() -> None:
 
 def test_a_truncated_component_is_refused_wherever_it_is_cut() -> None:
     whole = component()
-    for end in [*range(0, 64), *range(64, len(whole), 41)]:
+    for end in [*range(64), *range(64, len(whole), 41)]:
         assert start_code(whole[:end]) == "provider.import"
 
 
