@@ -102,7 +102,7 @@ def pack_bundle(directory: Path) -> BundleContents:
 
     A design's layout is read, and nothing is run; the design is written anew, as our encoder does.
 
-    Raises `FormatError`; `UnavailableError` (unavailable.component_builder) for design code that nothing here can build.
+    Raises `FormatError`; `UnavailableError` (unavailable.component_builder) for design code without a builder.
     """
     description, files = read_bundle_directory(directory)
     try:
