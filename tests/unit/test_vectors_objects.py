@@ -1,14 +1,19 @@
 """What sealed objects hold: each vector is read as stated, or refused with the stated code."""
 
+import json
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from common.bundle import BundleManifest, ColumnSpec, StateTensor, TensorSpec
 from common.dataset_payload import read_columns
 from common.errors import Refusal
 from common.model_file import decode_model
+from common.model_graph.reading import parse_graph
+from common.sandboxed.graph_model import GraphModel
+from common.sandboxed.model_state import load_state
 from tests.vectors.each_vector import each_vector
 from tests.vectors.vector_file import OPENS
 
@@ -51,3 +56,23 @@ def test_datasets(vector: dict[str, Any]) -> None:
     else:
         with pytest.raises(Refusal, match=vector["outcome"]):
             read_columns(payload)
+
+
+@each_vector("model_graph/graphs.json")
+def test_graphs(vector: dict[str, Any]) -> None:
+    raw = vector["document"].encode()
+    if vector["outcome"] != OPENS:
+        with pytest.raises(Refusal, match=vector["outcome"]):
+            parse_graph(raw)
+        return
+    graph, facts = parse_graph(raw)
+    assert (facts.flops_per_row, facts.activation_bytes_per_row) == (
+        vector["flops_per_row"],
+        vector["activation_bytes_per_row"],
+    )
+    assert list(facts.output.shape) == vector["answer_shape"]
+    model = GraphModel(json.loads(graph.encode())).eval()
+    load_state(model, np.array(vector["state"], np.float32))
+    rows = torch.from_numpy(np.array(vector["rows"], graph.input.dtype))
+    with torch.inference_mode():
+        np.testing.assert_allclose(model(rows).numpy(), np.array(vector["answers"]), rtol=1e-6)
