@@ -4,7 +4,7 @@ Compiling CPython takes ten seconds and more, loading what was compiled some mil
 machine code it is told to load, so nothing is loaded that this enclave's code has not made itself: what is stored is
 sealed under a key that only this enclave's measurement gets (hardware sealing), bound to the component's digest and to
 the engine's fingerprint. Changed, cut off, moved to another name, of another wasmtime or key: it does not open, and the
-component is compiled anew. The store is the host's; it sees a size and a digest's digest.
+component is compiled anew. The store is the host's; it sees a size and a digest of a digest.
 
     name   SHA-256 of transcript(`compiled-name`, SHA-256 of the component, fingerprint), hexadecimal
     blob   of section 5 of docs/formats.md, under label `compiled-design`, `aad` = that digest

@@ -20,6 +20,7 @@ from wasmtime import _ffi
 from wasmtime.component import Component
 
 from common.sandbox.wasm.failure import DesignFailure
+from common.sandbox.wasm.outline import OutlineError, read_outline
 
 MAX_STACK_BYTES: Final = 1 << 20
 """Of one call; Python threads have 8 MiB, which must hold it."""
@@ -82,7 +83,11 @@ def make_engine() -> wasmtime.Engine:
 
 
 def compile_within(engine: wasmtime.Engine, component: bytes, seconds: float) -> Component:
-    """The compiled component. Raises `DesignFailure` (provider.import, provider.timeout)."""
+    """The compiled component, if its outline is within bounds. Raises `DesignFailure` (provider.import, .timeout)."""
+    try:
+        read_outline(component)
+    except OutlineError:
+        raise DesignFailure("provider.import") from None
     made: list[Component] = []
 
     def work() -> None:
