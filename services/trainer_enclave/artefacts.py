@@ -8,7 +8,7 @@ import contextlib
 from typing import Final
 
 from common.door_objects import Caller
-from common.errors import Refusal
+from common.errors import CloisterError
 
 PIECE_BYTES: Final = 8 << 20
 MOST_PIECES: Final = 32
@@ -40,7 +40,7 @@ class DoorArtefacts:
         """Give it to the host, which keeps it or not."""
         whole = len(blob).to_bytes(_LENGTH_BYTES, "big") + blob
         pieces = -(-len(whole) // PIECE_BYTES)
-        with contextlib.suppress(Refusal, TimeoutError):
+        with contextlib.suppress(CloisterError, TimeoutError):
             for number in range(pieces if pieces <= MOST_PIECES else 0):
                 piece = whole[number * PIECE_BYTES : (number + 1) * PIECE_BYTES].ljust(PIECE_BYTES, b"\0")
                 self._door.call("artefact.write", _place(name, number, pieces) + piece)
@@ -48,7 +48,7 @@ class DoorArtefacts:
     def _read(self, name: str, number: int) -> bytes:
         try:
             return self._door.call("artefact.read", _place(name, number, 0))
-        except (Refusal, TimeoutError):
+        except (CloisterError, TimeoutError):
             return b""
 
 

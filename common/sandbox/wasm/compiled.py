@@ -4,7 +4,8 @@ Compiling CPython takes ten seconds and more, loading what was compiled some mil
 machine code it is told to load, so nothing is loaded that this enclave's code has not made itself: what is stored is
 sealed under a key that only this enclave's measurement gets (hardware sealing), bound to the component's digest and to
 the engine's fingerprint. Changed, cut off, moved to another name, of another wasmtime or key: it does not open, and the
-component is compiled anew. The store is the host's; it sees a size and a digest of a digest.
+component is compiled anew. What was compiled too late for one job is there for the next. The store is the host's; it
+sees a size and a digest of a digest.
 
     name   SHA-256 of transcript(`compiled-name`, SHA-256 of the component, fingerprint), hexadecimal
     blob   of section 5 of docs/formats.md, under label `compiled-design`, `aad` = that digest
@@ -56,9 +57,11 @@ class CompiledDesigns:
         blob = self._store.load(digest.hex())
         if blob is not None and (found := self._opened(engine, blob, digest)) is not None:
             return found
-        made = compile_within(engine, code, deadline - time.monotonic())
-        self._store.save(digest.hex(), seal_blob(self._key, COMPILED_DESIGN, bytes(made.serialize()), digest))
-        return made
+
+        def save(made: Component) -> None:
+            self._store.save(digest.hex(), seal_blob(self._key, COMPILED_DESIGN, bytes(made.serialize()), digest))
+
+        return compile_within(engine, code, deadline - time.monotonic(), save)
 
     def _opened(self, engine: wasmtime.Engine, blob: bytes | mmap.mmap, digest: bytes) -> Component | None:
         """Decrypted into memory that is sealed against writing, and mapped from there; None for what is not ours."""
