@@ -257,6 +257,7 @@ class BundleRegistered(Event):
     bundle_id: BundleId
     root: Digest
     state_class: Count
+    sandbox: str
     bytes_sent: Count
 
 

@@ -10,13 +10,13 @@ import secrets
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
-from typing import Final, Literal, TypeVar
+from typing import Final, TypeVar
 
 from client import events as e
 from client.broker import BrokerLink
 from client.context import Party
 from client.revoking import end
-from client.scheduling import ScheduleWishes, host_view, plan_schedule
+from client.scheduling import ScheduleWishes, host_view, schedule_for
 from client.services import IngestService
 from common.crypto.wrapping import wrap
 from common.errors import AppraisalError, AuthenticityError, FreshnessError, NotFoundError, UnavailableError, refusal_of
@@ -25,7 +25,7 @@ from common.key_binding import order_secret_info, report_info
 from common.leakage import OPEN_CHANNELS
 from common.messages.attestation import AcceptOrder, ListMembers, Members, OrderAccepted
 from common.messages.objects import BundlePublication, ModelManifest
-from common.messages.order import OrderSecret, Schedule, TrainingOrder
+from common.messages.order import OrderSecret, SandboxName, Schedule, TrainingOrder
 from common.messages.policy import JobReport
 from common.messages.service import JobView
 from common.messages.signed import Signed, open_signed, sign
@@ -46,13 +46,12 @@ LAST_REPORT_LOOKS: Final = 10
 
 @dataclass(frozen=True)
 class Training:
-    """What to train: whose data with whose code, on how many trainers, how confined, how long."""
+    """What to train: whose data with whose code, on how many trainers, how long."""
 
     dataset_id: DatasetId
     bundle_id: BundleId
     trainers: int = 2
     wishes: ScheduleWishes = field(default_factory=ScheduleWishes)
-    sandbox: Literal["native", "wasm"] = "native"
 
 
 def fetch_publication(party: Party, bundle_id: BundleId) -> BundlePublication:
@@ -68,8 +67,11 @@ def fetch_publication(party: Party, bundle_id: BundleId) -> BundlePublication:
     return publication
 
 
-def make_order(party: Party, training: Training, schedule: Schedule) -> Signed:
-    """The signed order. Its seed is fresh and travels wrapped to the broker that is pinned."""
+def make_order(party: Party, training: Training, schedule: Schedule, sandbox: SandboxName = "native") -> Signed:
+    """The signed order. Its seed is fresh and travels wrapped to the broker that is pinned.
+
+    `sandbox`: what the bundle's publication says.
+    """
     trust, own = party.trust, party.identity.signing_key
     nonce = secrets.token_bytes(16)
     secret = OrderSecret(learning_seed=secrets.token_bytes(32))
@@ -80,7 +82,7 @@ def make_order(party: Party, training: Training, schedule: Schedule) -> Signed:
         release=trust.release.digest,
         datasets=(training.dataset_id,),
         bundle=training.bundle_id,
-        sandbox=training.sandbox,
+        sandbox=sandbox,
         trainers=training.trainers,
         schedule=schedule,
         not_after=int(time.time()) + ORDER_SECONDS,
@@ -98,11 +100,11 @@ def train(party: Party, training: Training) -> Iterator[e.Event]:
     its signed refusal tells this owner what was expected.
     """
     publication = fetch_publication(party, training.bundle_id)
-    schedule = plan_schedule(training.wishes, publication.state_class)
+    schedule = schedule_for(training.wishes, publication)
     link = BrokerLink(party)
     yield link.verify()
     yield (preview := _preview(schedule, training.trainers))
-    order = make_order(party, training, schedule)
+    order = make_order(party, training, schedule, publication.sandbox)
     party.keep_document("orders", JobId.of(order.digest), order)  # before it is sent: an answer may get lost
     link.ask(AcceptOrder(order=order, release=party.trust.release), OrderAccepted)
     job_id = IngestService.of(party).submit_order(order)

@@ -67,11 +67,13 @@ def publish(party: Party, directory: Path, terms: ProviderTerms) -> Iterator[e.E
             bundle_id=bundle_id, root=reference.root, name=manifest.name, bundle_version=manifest.bundle_version
         )
     )
+    published = BundlePublication.decode(publication.payload)
     yield e.BundleRegistered(
         bundle_id=bundle_id,
         root=reference.root,
         bytes_sent=sent,
-        state_class=BundlePublication.decode(publication.payload).state_class,
+        state_class=published.state_class,
+        sandbox=published.sandbox,
     )
 
 
@@ -131,6 +133,7 @@ def _publication(party: Party, manifest: BundleManifest, reference: ObjectRef, t
             object=reference,
             terms=terms.digest,
             state_class=padded_chunk_count(manifest.state_count),
+            sandbox=manifest.kind,
         ),
         key,
     )

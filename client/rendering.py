@@ -303,7 +303,8 @@ class Terminal:
 
     @show.register
     def _(self, event: e.BundleRegistered) -> None:
-        self._line("bundle", f"{event.bundle_id}  root {event.root}  state class {event.state_class:,}")
+        size = f"state class {event.state_class:,}"
+        self._line("bundle", f"{event.bundle_id}  root {event.root}  {size}  sandbox {event.sandbox}")
 
     @show.register
     def _(self, event: e.VersionListed) -> None:

@@ -12,6 +12,7 @@ from common.exchange.frames import FRAME_OVERHEAD, FrameKind
 from common.exchange.payloads import FIGURES_BYTES
 from common.exchange.schedule import ticks_to_send
 from common.leakage import attempt_bits, schedule_bits
+from common.messages.objects import BundlePublication
 from common.messages.order import Schedule
 
 STEP_MILLISECONDS: Final = 10
@@ -24,13 +25,25 @@ SMALLEST_FRAME: Final = 4 << 10
 LARGEST_FRAME: Final = 256 << 10
 """ARCHITECTURE, decision 11: a clock of 256 KiB frames costs a few percent of a core."""
 
+DESIGN_FRAME: Final = 16 << 10
+"""Least frame of a job with a design, which then goes up in nine."""
+
+DESIGN_SECONDS: Final = 3
+"""Added to the warm-up for design code: it is asked, and its design goes up, before the first round."""
+
+COMPILING_SECONDS: Final = 2
+"""Added for each chunk of its sealed bundle: CPython's 25 take 11 to 15 s on quiet cores, which trainers share."""
+
 LATENCY_TICKS: Final = 3
 """A state is encoded, sent, and taken up on ticks of three different clocks."""
 
 
 @dataclass(frozen=True)
 class ScheduleWishes:
-    """What an owner says about a job; everything else follows from it and the bundle's public state class."""
+    """What an owner says about a job; everything else follows from it and the bundle's public sizes.
+
+    `warmup_seconds`: before the first round; None: as long as such bundles take.
+    """
 
     rounds: int = 20
     steps: int = 30
@@ -38,12 +51,25 @@ class ScheduleWishes:
     tick_milliseconds: int = 100
     slack_percent: int = 150
     step_milliseconds: int = STEP_MILLISECONDS
-    warmup_seconds: int = WARMUP_SECONDS
+    warmup_seconds: int | None = None
 
 
-def plan_schedule(wishes: ScheduleWishes, state_class: int) -> Schedule:
-    """The schedule of a job whose state has `state_class` float32 values."""
-    frame_bytes = _frame_bytes(state_class)
+def schedule_for(wishes: ScheduleWishes, publication: BundlePublication) -> Schedule:
+    """The schedule of a job that trains this bundle."""
+    chunks = publication.object.chunk_count if publication.sandbox == "wasm" else 0
+    return plan_schedule(wishes, publication.state_class, chunks)
+
+
+def plan_schedule(wishes: ScheduleWishes, state_class: int, design_chunks: int = 0) -> Schedule:
+    """The schedule of a job whose state has `state_class` float32 values.
+
+    `design_chunks`: of the sealed bundle, where that is design code.
+    """
+    frame_bytes, warmup = _frame_bytes(state_class), WARMUP_SECONDS
+    if design_chunks:
+        frame_bytes = max(frame_bytes, DESIGN_FRAME)
+        warmup += DESIGN_SECONDS + COMPILING_SECONDS * design_chunks
+    warmup = warmup if wishes.warmup_seconds is None else wishes.warmup_seconds
     draft = Schedule(
         rounds=wishes.rounds,
         steps_per_round=wishes.steps,
@@ -51,14 +77,15 @@ def plan_schedule(wishes: ScheduleWishes, state_class: int) -> Schedule:
         tick_milliseconds=wishes.tick_milliseconds,
         ticks_per_round=1,
         slack_percent=wishes.slack_percent,
-        warmup_ticks=-(-wishes.warmup_seconds * 1000 // wishes.tick_milliseconds),
+        warmup_ticks=-(-warmup * 1000 // wishes.tick_milliseconds),
         frames_per_tick=max(1, -(-4 * state_class // (8 * frame_bytes))),
         frame_bytes=frame_bytes,
         reads_per_tick=1,
         state_class=state_class,
     )
     work = -(-wishes.steps * wishes.step_milliseconds // wishes.tick_milliseconds)
-    transfer = ticks_to_send(FrameKind.STATE, draft) + ticks_to_send(FrameKind.DELTA, draft)
+    kinds = (FrameKind.STATE, FrameKind.DELTA, *([FrameKind.STEERING] if design_chunks else []))
+    transfer = sum(ticks_to_send(kind, draft) for kind in kinds)
     return draft.model_copy(update={"ticks_per_round": work + transfer + LATENCY_TICKS})
 
 

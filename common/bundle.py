@@ -156,6 +156,11 @@ class BundleManifest(BundleDescription):
         return self
 
     @property
+    def designs(self) -> bool:
+        """Whether its code designs models (kind `wasm`), so that a job's model is known only when it has seen data."""
+        return self.kind == "wasm"
+
+    @property
     def state_count(self) -> int:
         """P: number of float32 values of the state."""
         return sum(tensor.count for tensor in self.layout)

@@ -291,4 +291,6 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     ),
     "provider.input": ("provider", "declare the input and label columns as the data set has them"),
     "provider.output": ("provider", "write parameters of the declared size that are all finite"),
+    "provider.differs": ("provider", "let a design depend on profile and seed alone: trainers got different ones"),
+    "provider.stopped": ("provider", "nothing is broken: the design ended the training by itself"),
 }

@@ -1,7 +1,7 @@
 """`cloister owner pin|seal|upload|policy|ledger|train|watch|jobs|cancel|grant|revoke|delete` (side: owner)."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import click
 
@@ -56,6 +56,13 @@ def upload(here: Surroundings, sealed: Path, approvers: tuple[PartyKey, ...], ap
     multiple=True,
     type=DIGEST,
     help="Release that may not go on with this data: running jobs and models lose their keys.",
+)
+@click.option(
+    "--sandbox",
+    "sandboxes",
+    multiple=True,
+    type=click.Choice(["native", "wasm"]),
+    help="How provider code is confined (default: native).",
 )
 @click.option("--column", "columns", multiple=True, help="Column that may be read (default: all).")
 @click.option("--max-jobs", type=int, help="How many orders may be accepted.")
@@ -112,24 +119,15 @@ def policy(
     help="Length of the schedule in percent of what the rounds need.",
 )
 @click.option(
-    "--sandbox",
-    type=click.Choice(["native", "wasm"]),
-    default="native",
-    show_default=True,
-    help="How the bundle's code is confined; the bundle is of the same kind.",
+    "--warmup",
+    "warmup_seconds",
+    type=click.IntRange(min=0, max=600),
+    help="Seconds before the first round: enclaves start, design code compiles (default: by the bundle's size).",
 )
 @party_command("owner")
-def train(
-    here: Surroundings,
-    dataset_id: DatasetId,
-    bundle_id: BundleId,
-    trainers: int,
-    sandbox: Literal["native", "wasm"],
-    **wishes: int,
-) -> None:
+def train(here: Surroundings, dataset_id: DatasetId, bundle_id: BundleId, trainers: int, **wishes: Any) -> None:
     """Sign a training order and submit it. Shows what the host will see of the job."""
-    training = ordering.Training(dataset_id, bundle_id, trainers, ScheduleWishes(**wishes), sandbox)
-    here.run(ordering.train(here.party, training))
+    here.run(ordering.train(here.party, ordering.Training(dataset_id, bundle_id, trainers, ScheduleWishes(**wishes))))
 
 
 @owner.command()

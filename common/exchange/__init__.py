@@ -8,6 +8,7 @@ Holds: nothing; keys come in as objects of common/crypto.  Sends: nothing; the c
     frames     the layout of a frame; sealing and opening one direction between two launches
     parts      payloads cut into frames and put together again; dummies where there is nothing to say
     payloads   what payloads say: states (fp32), deltas (bf16 with error feedback), a round's figures
+    steering   what is said of a design: its document, and the losses that it steers by
 
 Legend of shapes: P parameters, padded to the order's `state_class`.
 """

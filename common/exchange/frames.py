@@ -57,6 +57,8 @@ class FrameKind(IntEnum):
     STATE = 1
     DELTA = 2
     NOTE = 3
+    DESIGN = 4
+    STEERING = 5
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,9 @@ _LARGEST_DELTA: Final = np.float32(1e38)
 _LARGEST_LOSS: Final = 3e38
 """Larger ones, infinities and NaN travel as "no loss"."""
 
+STOPPED: Final = "provider.stopped"
+"""In a delta: the design has ended the training, so this counts for nothing. Training goes on, for nobody must see."""
+
 OUTCOME_CODES: Final = (
     None,
     "provider.import",
@@ -50,13 +53,19 @@ OUTCOME_CODES: Final = (
     "unavailable.enclave",
     "authenticity.sealed_object",
     "not_found.object",
+    "format.design",
+    "provider.differs",
+    STOPPED,
 )
 """Codes by their number on the wire. Append only: a number keeps its meaning."""
 
 
 @dataclass(frozen=True)
 class Figures:
-    """What a round says of itself to the data's owner. `rows` is the weight of its delta; `code` ends its member."""
+    """What a round says of itself to the data's owner. `rows` is the weight of its delta.
+
+    `code` ends its member, but for `STOPPED`.
+    """
 
     loss: float | None
     steps: int

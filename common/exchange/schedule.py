@@ -8,6 +8,7 @@ from typing import Final
 
 from common.exchange.frames import FrameKind, part_bytes
 from common.exchange.payloads import FIGURES_BYTES
+from common.exchange.steering import DESIGN_BYTES, STEERING_BYTES
 from common.messages.order import Schedule
 
 POLL_MILLISECONDS: Final = 1000
@@ -25,7 +26,7 @@ def _ticks(milliseconds: int, schedule: Schedule) -> int:
 
 
 def payload_bytes(kind: FrameKind, schedule: Schedule) -> int:
-    """Length of a payload: float32 state, bfloat16 delta with figures, figures alone; a dummy has none."""
+    """Length of a payload: float32 state, bfloat16 delta with figures, figures alone; the rest does not vary."""
     match kind:
         case FrameKind.STATE:
             return 4 * schedule.state_class
@@ -33,6 +34,10 @@ def payload_bytes(kind: FrameKind, schedule: Schedule) -> int:
             return 2 * schedule.state_class + FIGURES_BYTES
         case FrameKind.NOTE:
             return FIGURES_BYTES
+        case FrameKind.DESIGN:
+            return DESIGN_BYTES
+        case FrameKind.STEERING:
+            return STEERING_BYTES
         case FrameKind.DUMMY:
             return 0
 

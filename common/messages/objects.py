@@ -6,7 +6,7 @@ from pydantic import Field
 
 from common.identifiers import BundleId, DatasetId, Digest, JobId, ModelId, MrEnclave, PartyKey
 from common.messages.base import Count, Message, Seconds
-from common.messages.order import Schedule
+from common.messages.order import SandboxName, Schedule
 
 ChunkCount = Annotated[int, Field(ge=1, le=1 << 24)]
 
@@ -37,6 +37,7 @@ class BundlePublication(Message):
     """A provider's sealed code bundle. Signed by the provider; `terms` is the digest of its sealed BundleTerms.
 
     `state_class` is the padded number of float32 values of the trained state: public, because frames carry it.
+    `sandbox` is where the bundle's code runs, which an order must name: public, because owners' policies ask for it.
     """
 
     type: Literal["bundle-publication"] = "bundle-publication"
@@ -45,6 +46,7 @@ class BundlePublication(Message):
     object: ObjectRef
     terms: Digest
     state_class: Annotated[int, Field(ge=1, le=1 << 32)]
+    sandbox: SandboxName = "native"
 
 
 class SlotRecord(Message):

@@ -8,6 +8,8 @@ from common.identifiers import BundleId, DatasetId, Digest, PartyKey
 from common.messages.base import Message, Seconds
 
 Positive = Annotated[int, Field(ge=1, le=1 << 31)]
+SandboxName = Literal["native", "wasm"]
+"""Where a provider's code runs (common/sandbox/protocol.py, `SandboxKind`)."""
 
 
 class Schedule(Message):
@@ -57,7 +59,7 @@ class TrainingOrder(Message):
     datasets: Annotated[tuple[DatasetId, ...], Field(min_length=1, max_length=64)]
     bundle: BundleId
     purpose: Literal["training"] = "training"
-    sandbox: Literal["native", "wasm"] = "native"
+    sandbox: SandboxName = "native"
     trainers: Annotated[int, Field(ge=1, le=1024)]
     schedule: Schedule
     parent_model: Digest | None = None

@@ -147,6 +147,8 @@ def _require_supported(order: TrainingOrder, bundle: BundleRecord) -> None:
     state_class = bundle.publication.state_class
     if order.schedule.state_class != state_class:
         raise PolicyError("policy.bundle", expected=f"state class {state_class}", seen=order.schedule.state_class)
+    if order.sandbox != bundle.publication.sandbox:
+        raise PolicyError("policy.bundle", expected=f"sandbox {bundle.publication.sandbox}", seen=order.sandbox)
     if order.parent_model is not None:
         raise PolicyError("policy.purpose", expected="training without a parent model", seen=order.parent_model)
 

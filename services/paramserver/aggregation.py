@@ -6,7 +6,8 @@ negative of DiLoCo's outer gradient (arXiv 2311.08105, algorithm 1). With moment
     velocity = m velocity + mean        state = state + r (mean + m velocity)        (Nesterov, as in torch.optim.SGD)
 
 m = 0, r = 1 is plain averaging. Deltas are summed in the order of their slots, so the result does not depend on which
-came first. Sums are float64 for the weights alone; values stay float32.
+came first. Sums are float64 for the weights alone; values stay float32. A delta of a design that has stopped takes part
+in the round and changes nothing.
 """
 
 from collections.abc import Mapping
@@ -15,17 +16,21 @@ from dataclasses import dataclass
 import numpy as np
 
 from common.errors import FormatError
-from common.exchange.payloads import Figures, StateP, decode_delta
+from common.exchange.payloads import STOPPED, Figures, StateP, decode_delta
 
 
 @dataclass(frozen=True)
 class RoundResult:
-    """A closed round: the new state, the mean loss over rows, who took part and whose delta was no valid one."""
+    """A closed round: the new state, the mean loss over rows, who took part and whose delta was no valid one.
+
+    `stopped`: those of the contributors whose design has ended the training.
+    """
 
     state_P: StateP
     loss: float | None
     contributors: tuple[int, ...]
     invalid: tuple[int, ...]
+    stopped: tuple[int, ...] = ()
 
 
 class OuterOptimiser:
@@ -48,15 +53,18 @@ class OuterOptimiser:
                 continue
             if figures.rows > 0:
                 valid[slot] = (delta_P, figures)
-        moved_P = self._step(state_P, valid) if valid else state_P
+        stopped = tuple(slot for slot, (_, figures) in valid.items() if figures.code == STOPPED)
+        learning = {slot: one for slot, one in valid.items() if slot not in stopped}
+        moved_P = self._step(state_P, learning) if learning else state_P
         if not np.isfinite(moved_P).all():
-            valid, moved_P = {}, state_P
+            valid, stopped, moved_P = {}, (), state_P
             self._velocity_P = np.zeros_like(state_P)
         return RoundResult(
             moved_P,
             mean_loss([figures for _, figures in valid.values()]),
             tuple(valid),
             tuple(sorted(payloads.keys() - valid.keys())),
+            stopped,
         )
 
     def _step(self, state_P: StateP, valid: Mapping[int, tuple[StateP, Figures]]) -> StateP:

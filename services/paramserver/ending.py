@@ -85,7 +85,7 @@ class JobEnding:
         return self._complete(JobEnd("finished", None, self._seal(job, state_P, layout)))
 
     def _seal(self, job: ParameterServerJob, state_P: StateP, layout: BundleManifest) -> Signed:
-        payload, weights = encode_final_state(state_P, layout)
+        payload, weights = encode_final_state(state_P, layout, job.design)
         sealed = seal_object(payload, self.launch.keys["model"], ObjectKind.MODEL)
         reference = self.patience.persist(lambda: self.objects.store(sealed))
         finished = FinishedJob(self.launch.terms, self.launch.order, job.members.records(), int(time.time()))

@@ -11,19 +11,24 @@ payloads than for dummies (adding deltas, encoding a state) runs on `executor`, 
   (4) finished work: a new state opens the next round and is broadcast;
   (5) a round that is due closes, if the broker has answered since the one before: its deltas go to the executor;
   (6) a member that lacks the open round's state gets it again.
+In a job with a design a first state is taken from a member whose design came before it and stands the checks; every
+state then goes out behind the design's digest and the losses that designs steer by.
 """
 
 import queue
+from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from typing import Final
 
+from common.crypto.digests import sha256
 from common.crypto.keys import SecretKey
 from common.errors import FormatError, Refusal
 from common.exchange.frames import Endpoint, FrameKind, FrameLink, FrameSealer
 from common.exchange.parts import Outbox, Payload
 from common.exchange.payloads import Figures, StateP, decode_state, encode_state
 from common.exchange.schedule import patience_ticks, question_ticks, rounds_per_answer
+from common.exchange.steering import EpochLosses, Steering, unpad_design
 from common.identifiers import Digest, JobId
 from common.messages.attestation import Members
 from common.messages.order import Schedule
@@ -42,7 +47,10 @@ NO_ROUND: Final = "unavailable.rounds"
 
 @dataclass(frozen=True)
 class JobContext:
-    """What one launch of the parameter server knows of a job when it is admitted."""
+    """What one launch of the parameter server knows of a job when it is admitted.
+
+    `require_design` checks the design of a job that has one, and raises `FormatError`; None: the bundle is ordinary.
+    """
 
     job_id: JobId
     order: Digest
@@ -50,15 +58,20 @@ class JobContext:
     own: Endpoint
     outer_learning_rate: float
     outer_momentum: float
+    require_design: Callable[[bytes], object] | None = None
 
 
 @dataclass(frozen=True)
 class _Advance:
-    """Finished work: the state of the round that opens now, encoded for the broadcast; `result` of the closed one."""
+    """Finished work: the state of the round that opens now, encoded for the broadcast; `result` of the closed one.
+
+    `design`: the document that came with a first state.
+    """
 
     state_P: StateP
     encoded: bytes
     result: RoundResult | None
+    design: bytes | None = None
 
 
 class ParameterServerJob:
@@ -79,6 +92,8 @@ class ParameterServerJob:
         self._delivered: dict[int, bytearray] = {}
         self._broadcast = b""
         self._broadcast_tick = 0
+        self._losses = EpochLosses(schedule)
+        self.design: bytes | None = None
         self.state_P: StateP | None = None
         self.loss: float | None = None
         self.real_frames = self.dummy_frames = self.refused_frames = 0
@@ -174,14 +189,23 @@ class ParameterServerJob:
         slot = member.endpoint.slot
         if payload.kind == FrameKind.NOTE:
             member.code = Figures.parse(payload.data).code or "unavailable.enclave"
+        elif payload.kind == FrameKind.DESIGN and self.context.require_design is not None:
+            member.design = unpad_design(payload.data)
         elif payload.kind == FrameKind.STATE and self.state_P is None and self._work is None:
-            self._work = self._executor.submit(self._adopt, payload.data)
+            self._begin(member, payload.data)
         elif payload.kind == FrameKind.DELTA and payload.round == self.rounds.open_round:
             self._delivered.setdefault(slot, payload.data)
 
-    def _adopt(self, data: bytearray) -> _Advance:
+    def _begin(self, member: LiveMember, data: bytearray) -> None:
+        """A first state, which in a job with a design counts only behind that."""
+        if self.context.require_design is None or member.design is not None:
+            self._work = self._executor.submit(self._adopt, data, member.design)
+
+    def _adopt(self, data: bytearray, design: bytes | None) -> _Advance:
+        if design is not None and self.context.require_design is not None:
+            self.context.require_design(design)
         state_P = decode_state(data, self.context.schedule.state_class)
-        return _Advance(state_P, encode_state(state_P), None)
+        return _Advance(state_P, encode_state(state_P), None, design)
 
     def _aggregate(self, state_P: StateP, delivered: dict[int, bytearray]) -> _Advance:
         result = self._optimiser.close_round(state_P, delivered)
@@ -192,9 +216,10 @@ class ParameterServerJob:
         try:
             advance = work.result()
         except FormatError:
-            self.refused_frames += 1  # an initial state that is not finite; another member's, or a resent one, may be
+            self.refused_frames += 1  # not finite, or a design that is none; another member's, or a resent one, may do
             return
         if advance.result is None:
+            self.design = advance.design
             self.rounds.begin(tick)
         elif not self._account(advance.result, tick):
             return
@@ -212,7 +237,10 @@ class ParameterServerJob:
             return False
         for slot in result.contributors:
             self.members.rounds_delivered[slot] = self.members.rounds_delivered.get(slot, 0) + 1
+        for slot in result.stopped:
+            self.members.live[slot].stopped = True
         self.loss = result.loss
+        self._losses.add(result.loss)
         self.rounds.close(tick)
         self._delivered.clear()  # what came for the closed round while its deltas were being added
         return True
@@ -228,6 +256,9 @@ class ParameterServerJob:
             self._delivered = {}
 
     def _send_state(self, tick: int) -> None:
+        if self.design is not None:
+            steering = Steering(sha256(self.design), self._losses.told)
+            self._outbox.put(FrameKind.STEERING, self.rounds.rounds_done, steering.encode())
         self._outbox.put(FrameKind.STATE, self.rounds.rounds_done, self._broadcast)
         self._broadcast_tick, self.members.newly_heard = tick, False
 

@@ -11,6 +11,7 @@ from common.crypto.keys import SecretKey
 from common.errors import AuthenticityError, FormatError, FreshnessError
 from common.exchange.frames import Endpoint, FrameBody, FrameHeader, FrameLink, FrameOpener
 from common.exchange.parts import Assembler
+from common.exchange.payloads import STOPPED
 from common.exchange.schedule import patience_ticks
 from common.identifiers import Digest, MrEnclave, RoleName
 from common.messages.attestation import Members
@@ -23,7 +24,10 @@ PARAMSERVER = RoleName("paramserver")
 
 @dataclass
 class LiveMember:
-    """One trainer launch. `held` is what it says it stands at (frames.FrameBody)."""
+    """One trainer launch. `held` is what it says it stands at (frames.FrameBody).
+
+    `design`: the document that it said, of a job that has one. `stopped`: by its design; its deltas count for nothing.
+    """
 
     endpoint: Endpoint
     mr_enclave: MrEnclave
@@ -32,6 +36,8 @@ class LiveMember:
     heard_tick: int | None = None
     held: int = 0
     code: str | None = None
+    design: bytes | None = None
+    stopped: bool = False
 
 
 @dataclass
@@ -101,7 +107,8 @@ class MemberTable:
 
     def codes(self) -> tuple[str, ...]:
         """Why members of the job stopped training, in the order of their slots."""
-        return tuple(member.code for _, member in sorted(self.live.items()) if member.code is not None)
+        said = [member.code or (STOPPED if member.stopped else None) for _, member in sorted(self.live.items())]
+        return tuple(code for code in said if code is not None)
 
     def delivered(self) -> tuple[int, ...]:
         """Rounds that each trainer's slot delivered, in the order of the slots."""

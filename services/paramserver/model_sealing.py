@@ -30,11 +30,11 @@ class FinishedJob:
     created: Seconds
 
 
-def encode_final_state(state_P: StateP, bundle: BundleManifest) -> tuple[bytes, Digest]:
+def encode_final_state(state_P: StateP, bundle: BundleManifest, design: bytes | None) -> tuple[bytes, Digest]:
     """The model file and its `weights` digest. Raises `FormatError` when the layout does not fit the state class."""
     if bundle.state_count > state_P.size:
         raise FormatError("format.model", expected=f"at most {state_P.size} values", seen=bundle.state_count)
-    return encode_model(state_P[: bundle.state_count], bundle)
+    return encode_model(state_P[: bundle.state_count], bundle, design or b"")
 
 
 def sign_manifest(job: FinishedJob, sealed: ObjectRef, weights: Digest, key: SigningKey) -> Signed:

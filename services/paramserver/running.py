@@ -15,6 +15,7 @@ Every refusal on the way becomes the job's public outcome; none of them depends 
 
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, Protocol
 
@@ -26,10 +27,11 @@ from common.exchange.clock import Now, TickClock, run_clock
 from common.exchange.frames import Endpoint
 from common.exchange.member_poll import MemberPoll
 from common.exchange.schedule import POLL_MILLISECONDS, is_report_tick
+from common.job_design import open_design
 from common.key_retrieval import BrokerChannel, EvidenceSource, Launch, attest_and_fetch
 from common.lease import LeaseKeeper
 from common.messages.attestation import ListMembers, Members
-from common.messages.order import TrainingOrder
+from common.messages.order import Schedule, TrainingOrder
 from common.messages.policy import JobOutcome
 from common.messages.training_door import JobEnded, OpenJob, encode_job_frame
 from common.sealed_object import ObjectKind
@@ -49,6 +51,12 @@ LATER_LAUNCH_POLLS: Final = 2
 
 CLOSED: Final = "closed"
 """The state of a job that the host gave up."""
+
+
+def _design_check(layout: BundleManifest | None, schedule: Schedule) -> Callable[[bytes], object] | None:
+    if layout is None or not layout.designs:
+        return None
+    return lambda document: open_design(document, layout, schedule)
 
 
 class JobDoor(Caller, Protocol):
@@ -117,12 +125,16 @@ class JobRun:
         return launch
 
     def _layout(self, launch: Launch) -> BundleManifest | None:
-        """The bundle's manifest, or None: a bundle that is none must not end the job before its schedule does."""
+        """The bundle's manifest; None for a bundle that is none, or of another kind than was ordered.
+
+        That must not end the job before its schedule does.
+        """
         payload = DoorObjects(self._door).load(launch.terms.bundle.object, launch.keys["bundle"], ObjectKind.BUNDLE)
         try:
-            return BundleContents.parse(payload).manifest
+            manifest = BundleContents.parse(payload).manifest
         except FormatError:
             return None
+        return manifest if manifest.kind == launch.order.sandbox else None
 
     def _conduct(self, launch: Launch) -> JobEnd:
         lease = LeaseKeeper.begin(launch, self._runtime, self._channel, self._end_lease)
@@ -143,7 +155,7 @@ class JobRun:
         own = Endpoint(0, launch.attempt, launch.signing_key.party)
         context = JobContext(
             self._opened.job_id, self._opened.order.digest, self._schedule, own,
-            launch.terms.outer_learning_rate, launch.terms.outer_momentum,
+            launch.terms.outer_learning_rate, launch.terms.outer_momentum, _design_check(layout, self._schedule),
         )  # fmt: skip
         readers = ReportReaders.of(self._opened.order.digest, launch.terms.datasets)
         poll = MemberPoll(self._list, self._take_members)

@@ -26,9 +26,10 @@ from common.messages.query import PlaceModel, QueryEnclaveStatus, QueryProfile
 from common.messages.signed import Signed, open_signed
 from common.sandbox.native import DEFAULT_LIMITS, NativeQuerySandbox
 from common.sandbox.probe import require_confinement, sandbox_walls
+from common.sandbox.protocol import QuerySandbox, SandboxLimits
 from services.query_enclave.answering import Answering, Timing
 from services.query_enclave.grants import GrantBudgets, Placed
-from services.query_enclave.model import OpenedModel, open_model
+from services.query_enclave.model import NoModel, OpenedModel, open_model
 from services.query_enclave.sessions import SessionTable
 
 ROLE: Final = RoleName("query")
@@ -156,13 +157,18 @@ def _placed(launch: Launch, channel: BrokerChannel) -> Placed:
 def _serve(launch: Launch, channel: BrokerChannel, placed: Placed, model: OpenedModel, lease: LeaseKeeper) -> Serving:
     profile = QueryProfile.of(model.contents.manifest)
     clock = LowerBoundClock()
-    limits = DEFAULT_LIMITS.within(launch.terms.sandbox_bounds)
-    sandbox = NativeQuerySandbox.start(model.contents, model.state_P, seed=secrets.randbits(63), limits=limits)
+    sandbox = _start_sandbox(model, DEFAULT_LIMITS.within(launch.terms.sandbox_bounds))
     sessions = SessionTable(placed, launch.wrapping_key, profile, clock.now)
     size = AnswerSize(math.prod(profile.answer.shape), profile.answer.row_bytes)
     budgets = GrantBudgets(BrokerBudgets(channel, launch, placed.model_id, size))
     answering = Answering(profile, sessions, budgets, sandbox, clock.now, Timing(), lease.require)
     return Serving(_proof(launch, model, profile).encode(), sessions, answering)
+
+
+def _start_sandbox(model: OpenedModel, limits: SandboxLimits) -> QuerySandbox:
+    if model.served is None:
+        return NoModel()
+    return NativeQuerySandbox.start(model.served, model.state_P, seed=secrets.randbits(63), limits=limits)
 
 
 def _proof(launch: Launch, model: OpenedModel, profile: QueryProfile) -> QueryEnclaveProof:

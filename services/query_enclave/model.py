@@ -6,7 +6,10 @@ Bundle and model are those that the placement means; in this order, each raises:
   (1) the model is the one that was asked for, and its manifest the one that placement and quote name;
   (2) the bundle is the one that the manifest was trained with, by id and root;
   (3) bundle and model open under their keys and have the roots that the manifest states;
-  (4) the weights have the digest that the manifest states, and fit the bundle's layout.
+  (4) the weights have the digest that the manifest states, and fit the bundle's layout;
+  (5) a design is within the bounds of bundle and schedule, and takes no more of the state than there is.
+What a job designed is not known to anybody outside, nor whether it designed anything: a model that can't be served for
+that reason is placed like all others, and each query to it gets a sealed refusal.
 """
 
 from dataclasses import dataclass
@@ -15,15 +18,18 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from common.bundle import BundleContents
+from common.bundle import BundleContents, BundleManifest
 from common.crypto.keys import SecretKey
-from common.errors import AppraisalError, AuthenticityError
+from common.errors import AppraisalError, AuthenticityError, FormatError
 from common.identifiers import ModelId
+from common.job_design import open_design
 from common.key_retrieval import Launch
 from common.messages.attestation import Placement
 from common.messages.objects import ModelManifest, ObjectRef
+from common.messages.order import Schedule
 from common.messages.signed import Signed
-from common.model_file import decode_model
+from common.model_file import decode_design, decode_model
+from common.sandbox.protocol import QueryOutcome
 from common.sealed_object import ObjectKind
 
 
@@ -37,11 +43,27 @@ class Objects(Protocol):
 
 @dataclass(frozen=True)
 class OpenedModel:
-    """Provider code and weights, ready for a sandbox. `state_P` has P float32 values in the layout's order."""
+    """Provider code, or a design, and weights, ready for a sandbox.
+
+    `state_P` has P float32 values in the layout's order. `served`: what the sandbox is started with; None where the job
+    designed nothing that can be served.
+    """
 
     manifest: Signed
     contents: BundleContents
     state_P: NDArray[np.float32]
+    served: BundleContents | None
+
+
+class NoModel:
+    """A `QuerySandbox` in which every query fails: nothing was designed that could answer."""
+
+    def answer(self, input_NX: NDArray[np.generic], deadline_seconds: float) -> QueryOutcome:  # noqa: ARG002 - none asked
+        """Always the same code."""
+        return QueryOutcome(code="provider.output")
+
+    def close(self) -> None:
+        """Nothing to end."""
 
 
 def open_model(launch: Launch, placement: Placement, asked: ModelId, objects: Objects) -> OpenedModel:
@@ -65,4 +87,14 @@ def open_model(launch: Launch, placement: Placement, asked: ModelId, objects: Ob
     state_P, weights = decode_model(payload, contents.manifest)  # (4)
     if weights != manifest.weights:
         raise AuthenticityError("authenticity.sealed_object", expected=manifest.weights, seen=weights)
-    return OpenedModel(signed, contents, state_P)
+    if not contents.manifest.designs:
+        return OpenedModel(signed, contents, state_P, contents)
+    served = _open_designed(decode_design(payload, contents.manifest), contents.manifest, manifest.schedule)  # (5)
+    return OpenedModel(signed, contents, state_P[: served.manifest.state_count if served else 0], served)
+
+
+def _open_designed(document: bytes, bundle: BundleManifest, schedule: Schedule) -> BundleContents | None:
+    try:
+        return open_design(document, bundle, schedule) if document else None
+    except FormatError:
+        return None

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from common.crypto.keys import SecretKey
 from common.errors import Refusal
 from common.exchange.frames import Endpoint, FrameBody, FrameKind, FrameLink, FrameOpener, FrameSealer
-from common.exchange.parts import Assembler, Outbox
+from common.exchange.parts import Assembler, Outbox, Payload
 from common.exchange.schedule import patience_ticks
+from common.exchange.steering import Steering
 from common.identifiers import Digest
 from common.messages.order import Schedule
 
@@ -24,26 +25,33 @@ INBOX_FRAMES = 1 << 14
 
 @dataclass(frozen=True)
 class Saying:
-    """One payload for the parameter server: the initial state (round 0), a round's delta, or a note of the end."""
+    """One payload for the parameter server: the initial state (round 0), a round's delta, or a note of the end.
+
+    `design`: the DESIGN payload that an initial state needs before it, in a job that has one.
+    """
 
     kind: FrameKind
     round: int
     payload: bytes
+    design: bytes | None = None
 
 
 @dataclass(frozen=True)
 class RoundState:
-    """The state that a round starts from, as float32 bytes."""
+    """The state that a round starts from, as float32 bytes. `steering` came with it, in a job with a design."""
 
     round: int
     data: bytearray
+    steering: Steering | None = None
 
 
 class TrainerExchange:
-    """One trainer launch of one job."""
+    """One trainer launch of one job. `steered`: a design decides, and no state is taken without its steering."""
 
-    def __init__(self, schedule: Schedule, order: Digest, job_key: SecretKey, own: Endpoint) -> None:
-        self._schedule, self._order, self._job_key, self.own = schedule, order, job_key, own
+    def __init__(
+        self, schedule: Schedule, order: Digest, job_key: SecretKey, own: Endpoint, *, steered: bool = False
+    ) -> None:
+        self._schedule, self._order, self._job_key, self.own, self._steered = schedule, order, job_key, own, steered
         self._frames: queue.Queue[bytes] = queue.Queue(INBOX_FRAMES)
         self.paramserver: Endpoint | None = None
         self.refused_frames = 0
@@ -64,6 +72,7 @@ class TrainerExchange:
         self._outbox, self._assembler = Outbox(self._schedule), Assembler(self._schedule)
         self._saying: Saying | None = None
         self._said_tick = 0
+        self._steering: tuple[int, Steering] | None = None
         self.state: RoundState | None = None
         self.server_stands = 0
 
@@ -103,6 +112,8 @@ class TrainerExchange:
         self.listen()
         saying = self._saying
         if saying is not None and self._outbox.empty and self._is_wanted(saying) and self._is_time(tick):
+            if saying.design is not None:
+                self._outbox.put(FrameKind.DESIGN, saying.round, saying.design)
             self._outbox.put(saying.kind, saying.round, saying.payload)
             self._said_tick = tick
 
@@ -122,5 +133,17 @@ class TrainerExchange:
     def _take(self, body: FrameBody) -> None:
         self.server_stands = body.held
         payload = self._assembler.add(body)
-        if payload is not None and payload.kind == FrameKind.STATE:
+        if payload is None:
+            return
+        if payload.kind == FrameKind.STEERING:
+            self._steering = (payload.round, Steering.parse(payload.data))
+        elif payload.kind == FrameKind.STATE:
+            self._take_state(payload)
+
+    def _take_state(self, payload: Payload) -> None:
+        """A state whose steering was lost is not held, so it comes again."""
+        number, steering = self._steering or (-1, None)
+        if not self._steered:
             self.state = RoundState(payload.round, payload.data)
+        elif number == payload.round:
+            self.state = RoundState(payload.round, payload.data, steering)

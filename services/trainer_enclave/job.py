@@ -20,6 +20,7 @@ class TrainerJob:
     ) -> None:
         self._schedule, self.exchange, self._training, self._executor = schedule, exchange, training, executor
         self._work: Future[Saying] | None = None
+        self._initial_due = False
         self._trained_round = -1
         self._failed: Saying | None = None
 
@@ -28,7 +29,8 @@ class TrainerJob:
         if not self.exchange.follow(paramserver):
             return False
         self._trained_round = -1
-        self._work = self._executor.submit(self._training.initial)
+        self._work = None if self._training.waits_for_data else self._executor.submit(self._training.initial)
+        self._initial_due = self._training.waits_for_data
         return True
 
     def give_up(self, code: str) -> None:
@@ -42,12 +44,17 @@ class TrainerJob:
         return self.exchange.emit(tick)
 
     def process(self, tick: int, *, data_ready: bool) -> None:
-        """What follows in a tick. Rounds begin once every chunk of the data was read."""
+        """What follows in a tick. Rounds, and a design before them, begin once every chunk of the data was read."""
         if self._work is not None and self._work.done():
             self._collect(self._work.result())
             self._work = None
         self.exchange.process(tick)
-        if data_ready and self._work is None and self._failed is None:
+        if not data_ready or self._work is not None or self._failed is not None:
+            return
+        if self._initial_due:
+            self._initial_due = False
+            self._work = self._executor.submit(self._training.initial)
+        else:
             self._train_if_new(tick)
 
     def _collect(self, saying: Saying) -> None:

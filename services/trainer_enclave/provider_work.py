@@ -1,22 +1,34 @@
-"""Bundle and rows of one launch, for the provider's thread (side: enclave).
+"""Bundle, design and rows of one launch, for the provider's thread (side: enclave).
 
 Holds: the opened bundle and the opened data sets.  Reads: chunks that were read.  Sends: nothing.
+
+The sandbox is started with the bundle, or, where that is design code, with the bundle of what it designed.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from common.bundle import BundleContents
 from common.crypto.labels import SEED_INITIAL, SEED_STREAM
 from common.dataset_payload import read_columns
-from common.errors import FormatError, UnavailableError
+from common.errors import FormatError
 from common.key_retrieval import Launch
+from common.messages.sandbox_bounds import SandboxBounds
 from common.sandbox.native import DEFAULT_LIMITS, NativeTrainingSandbox
 from common.sandbox.protocol import Rows, SandboxLimits, SandboxSeeds, TrainingSandbox
+from common.sandbox.wasm.compiled import CompiledDesigns
+from common.sandbox.wasm.designer import WasmDesigner
+from common.sandbox.wasm.limits import DEFAULT_LIMITS as WASM_LIMITS
 from services.trainer_enclave.dataset import RoundRows, join_columns, restrict_columns
+from services.trainer_enclave.designing import Designer, JobDesign
 from services.trainer_enclave.reading import ChunkReads
+from services.trainer_enclave.training import startup_seconds
 
 SandboxStart = Callable[[BundleContents, int, SandboxSeeds, SandboxLimits], TrainingSandbox]
-"""Starts provider code confined: contents, rows per round, seeds, limits. Raises `ConfinementError`."""
+"""Starts a model's training confined: contents, rows per round, seeds, limits. Raises `ConfinementError`."""
+
+DesignerStart = Callable[[BundleContents, SandboxSeeds, SandboxBounds, float], Designer]
+"""Starts design code: contents, seeds, the owners' bounds, seconds. What is wrong with it becomes its outcomes."""
 
 
 def start_native(
@@ -26,42 +38,78 @@ def start_native(
     return NativeTrainingSandbox.start(contents, rows_per_round=rows_per_round, seeds=seeds, limits=limits)
 
 
-class ProviderWork:
-    """Opens bundle and rows when the provider's thread first needs them.
+def start_wasm(
+    contents: BundleContents,
+    seeds: SandboxSeeds,
+    bounds: SandboxBounds,
+    seconds: float,
+    compiled: CompiledDesigns | None = None,
+) -> Designer:
+    """The `wasm` sandbox; `compiled` has what earlier launches compiled."""
+    limits = WASM_LIMITS.within(bounds)
+    return WasmDesigner.start(contents, seeds, limits, compiled=compiled, deadline_seconds=seconds)
 
-    What is wrong with either is raised there, so that it becomes a note and not an early end.
+
+@dataclass(frozen=True)
+class Starts:
+    """How the two sandboxes are started."""
+
+    sandbox: SandboxStart = start_native
+    designer: DesignerStart = start_wasm
+
+
+class ProviderWork:
+    """Opens bundle and rows when the provider's thread first needs them. `design` is None for a `native` order.
+
+    What is wrong with any of them is raised there, so that it becomes a note and not an early end.
     """
 
-    def __init__(self, launch: Launch, bundle: bytes, reads: ChunkReads, start: SandboxStart) -> None:
-        self._launch, self._bundle, self._reads, self._start = launch, bundle, reads, start
+    def __init__(self, launch: Launch, bundle: bytes, reads: ChunkReads, starts: Starts) -> None:
+        self._launch, self._bundle, self._reads, self._starts = launch, bundle, reads, starts
         self._contents: BundleContents | None = None
         self._rows: RoundRows | None = None
+        designs = launch.order.sandbox == "wasm"
+        self.design = JobDesign(launch.order, self._start_designer) if designs else None
 
     @property
     def _rows_per_round(self) -> int:
         return self._launch.order.schedule.steps_per_round * self._launch.order.schedule.batch_rows
 
     def start_sandbox(self) -> TrainingSandbox:
-        """Parse the bundle and start its sandbox. Raises `FormatError` or `ConfinementError`."""
-        try:
-            self._contents = BundleContents.parse(self._bundle)
-        except FormatError as cause:
-            raise FormatError("format.bundle") from cause
+        """Start the sandbox of the bundle, or of what it designs. Raises a `Refusal`."""
+        contents = self._open_contents()
+        if self.design is not None:
+            seconds = startup_seconds(self._launch.order.schedule)
+            contents = self.design.make(self._open_rows().columns, contents.manifest, seconds)
         limits = DEFAULT_LIMITS.within(self._launch.terms.sandbox_bounds)
         try:
-            return self._start(self._contents, self._rows_per_round, seeds_of(self._launch), limits)
+            return self._starts.sandbox(contents, self._rows_per_round, seeds_of(self._launch), limits)
         except FormatError as cause:
             raise FormatError("format.bundle") from cause
 
     def rows_of_round(self, number: int) -> Rows:
         """The rows of a round, of the columns that the bundle reads and the owners allow. Raises `FormatError`."""
-        if self._rows is None:
-            self._rows = self._open_rows()
-        return self._rows.of_round(number)
+        return self._open_rows().of_round(number)
+
+    def _start_designer(self, seconds: float) -> Designer:
+        bounds = self._launch.terms.sandbox_bounds
+        return self._starts.designer(self._open_contents(), seeds_of(self._launch), bounds, seconds)
+
+    def _open_contents(self) -> BundleContents:
+        if self._contents is None:
+            try:
+                contents = BundleContents.parse(self._bundle)
+            except FormatError as cause:
+                raise FormatError("format.bundle") from cause
+            if contents.manifest.kind != self._launch.order.sandbox:
+                raise FormatError("format.bundle", expected=self._launch.order.sandbox, seen=contents.manifest.kind)
+            self._contents = contents
+        return self._contents
 
     def _open_rows(self) -> RoundRows:
-        if self._contents is None:
-            raise UnavailableError("unavailable.enclave", expected="an opened bundle")
+        if self._rows is not None:
+            return self._rows
+        manifest = self._open_contents().manifest
         allowed = [data.columns for data in self._launch.terms.datasets for _ in data.manifest.parts]
         payloads = self._reads.take_payloads()
         table = join_columns(
@@ -70,14 +118,15 @@ class ProviderWork:
                 for payload, columns in zip(payloads, allowed, strict=True)
             ]
         )
-        wanted = {self._contents.manifest.input.column, self._contents.manifest.label.column}
-        return RoundRows(
+        wanted = {manifest.input.column, manifest.label.column}
+        self._rows = RoundRows(
             {name: column for name, column in table.items() if name in wanted},
             self._launch.keys["seed"],
             self._launch.terms.slot,
             self._launch.order.trainers,
             self._rows_per_round,
         )
+        return self._rows
 
 
 def seeds_of(launch: Launch) -> SandboxSeeds:

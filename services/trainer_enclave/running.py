@@ -5,7 +5,8 @@ Holds: the launch's keys.  Reads: the broker's signed answers, frames, chunks.  
   (1) confine something harmless: a machine that can't is refused by name, before anything is asked for or read;
   (2) attest and fetch: keys and terms for this launch; the terms name the order that the relay named;
   (3) read the bundle; the headers of the data sets;
-  (4) follow the newest launch of the parameter server in the broker's list; the provider's work begins;
+  (4) follow the newest launch of the parameter server in the broker's list; the provider's work begins (design code
+      is asked once the data were read);
   (5) its first authentic frame tells the tick: from there on, this enclave's own monotonic clock;
   (6) run the clock to its end; a later launch of the parameter server means (4) again;
   (7) stay until the broker says that the job is over, in case the parameter server must begin anew.
@@ -34,14 +35,16 @@ from common.identifiers import RoleName
 from common.key_retrieval import BrokerChannel, EvidenceSource, Launch, attest_and_fetch
 from common.lease import LeaseKeeper
 from common.messages.attestation import ListMembers, Members
+from common.messages.evidence import TrustLevel
 from common.messages.objects import ObjectRef
 from common.messages.order import TrainingOrder
 from common.messages.training_door import StartTrainer
+from common.policy_rules import require_sound_pair
 from common.sandbox.probe import require_confinement
 from common.sealed_object import ObjectKind
 from services.trainer_enclave.exchange import TrainerExchange
 from services.trainer_enclave.job import TrainerJob
-from services.trainer_enclave.provider_work import ProviderWork, SandboxStart, start_native
+from services.trainer_enclave.provider_work import ProviderWork, Starts
 from services.trainer_enclave.reading import ChunkReads, ReadClock
 from services.trainer_enclave.training import LocalTraining, TrainingParts
 
@@ -66,15 +69,12 @@ T = TypeVar("T")
 def require_sound(order: TrainingOrder, trust_level: str) -> None:
     """Refuse (confinement.pair) what this enclave cannot run soundly, or at all.
 
-    An SGX enclave has no kernel of its own that could confine native code (ARCHITECTURE, decision 15); `wasm` needs
-    none and is sound everywhere. Jobs of wasm designs and GPUs are not built yet.
+    An SGX enclave cannot confine native code: where the TEE does not contain the kernel, `native` is no sandbox. GPUs
+    are not built yet.
     """
-    if order.sandbox == "native" and trust_level == "sgx":
-        expected = "sandbox wasm: nothing in an SGX enclave confines native code"
-        raise ConfinementError("confinement.pair", expected=expected, seen="native on sgx")
-    if (order.sandbox, order.device) != ("native", "cpu"):
-        expected = "native on cpu: this build trains nothing else"
-        raise ConfinementError("confinement.pair", expected=expected, seen=f"{order.sandbox} on {order.device}")
+    require_sound_pair(order.sandbox, TrustLevel(trust_level))
+    if order.device != "cpu":
+        raise ConfinementError("confinement.pair", expected="cpu", seen=order.device)
 
 
 class TrainerDoor(Caller, Protocol):
@@ -99,11 +99,11 @@ class TrainerRun:
         start: StartTrainer,
         *,
         confine: Callable[[], None] = require_confinement,
-        start_sandbox: SandboxStart = start_native,
+        starts: Starts | None = None,
         now: Now = time.monotonic,
         end_process: Callable[[], None] = lambda: os._exit(0),
     ) -> None:
-        self._confine, self._start_sandbox, self._end_process = confine, start_sandbox, end_process
+        self._confine, self._starts, self._end_process = confine, starts or Starts(), end_process
         self._door, self._runtime, self._start, self._now = door, runtime, start, now
         self._order = TrainingOrder.decode(start.order.payload)
         self._schedule = self._order.schedule
@@ -149,7 +149,7 @@ class TrainerRun:
         objects = DoorObjects(self._door)
         bundle = objects.load(launch.terms.bundle.object, launch.keys["bundle"], ObjectKind.BUNDLE)  # (3)
         reads = ChunkReads(self._data(launch), objects.read_leaf, launch.keys["seed"], self._start.slot)
-        self._train(launch, ProviderWork(launch, bundle, reads, self._start_sandbox), reads)
+        self._train(launch, ProviderWork(launch, bundle, reads, self._starts), reads)
         self._poll.stop()
 
     def _admit(self) -> Launch:
@@ -178,13 +178,14 @@ class TrainerRun:
 
     def _train(self, launch: Launch, work: ProviderWork, reads: ChunkReads) -> None:
         own = Endpoint(self._start.slot, launch.attempt, launch.signing_key.party)
-        self._exchange = TrainerExchange(self._schedule, self._start.order.digest, launch.keys["job"], own)
-        training = LocalTraining(self._schedule, TrainingParts(work.start_sandbox, work.rows_of_round))
+        digest, steered = self._start.order.digest, work.design is not None
+        self._exchange = TrainerExchange(self._schedule, digest, launch.keys["job"], own, steered=steered)
+        training = LocalTraining(self._schedule, TrainingParts(work.start_sandbox, work.rows_of_round, work.design))
         read_clock = ReadClock(reads, self._schedule.reads_per_tick)
         read_clock.start()
         self._poll.start()
         with ThreadPoolExecutor(1, thread_name_prefix="provider") as executor:
-            executor.submit(training.initial)  # torch takes its time, and the first server asks for this anyway
+            executor.submit(training.prepare)  # torch and compilers take their time; the first server asks for this
             job = TrainerJob(self._schedule, self._exchange, training, executor)
             while self._await_server(job) and (clock := self._await_tick(job)):  # (4), (7), (5)
                 run_clock(clock, self._now, self._over.wait, lambda tick: self._tick(job, reads, read_clock, tick))

@@ -5,9 +5,11 @@ Holds: the sandbox, the residual of rounding.  Reads: opened columns, states.  S
 
 All of it runs on one thread of its own (the sandbox's child dies with the thread that started it), so the clock never
 waits for provider code. Whatever provider code does ends in a saying: a delta, or, once it has failed, a note with the
-code; after that there is nothing more to say, and the host sees frames as before.
+code; after that there is nothing more to say, and the host sees frames as before. A design that ends the training is no
+failure: rounds go on as before, and their deltas count for nothing.
 """
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -16,11 +18,12 @@ import numpy as np
 
 from common.errors import CloisterError, Refusal
 from common.exchange.frames import FrameKind
-from common.exchange.payloads import DeltaEncoder, Figures, StateP, decode_state, encode_state, pad_state
+from common.exchange.payloads import STOPPED, DeltaEncoder, Figures, StateP, decode_state, encode_state, pad_state
 from common.exchange.schedule import round_deadline_seconds
 from common.messages.order import Schedule
 from common.sandbox.protocol import STARTUP_SECONDS, RoundMetrics, Rows, TrainingSandbox
 from common.sandboxed.wire import Course
+from services.trainer_enclave.designing import Heading, JobDesign
 from services.trainer_enclave.exchange import RoundState, Saying
 
 PATIENT_SECONDS: Final = 10.0
@@ -47,10 +50,14 @@ def round_seconds(schedule: Schedule, tick: int) -> float | None:
 
 @dataclass(frozen=True)
 class TrainingParts:
-    """What local training needs: a function that starts the sandbox, and one that gives a round's rows."""
+    """What local training needs: functions that start the sandbox and give a round's rows.
+
+    `design`: of a job that has one; then the sandbox can be started only when all data were read.
+    """
 
     start_sandbox: Callable[[], TrainingSandbox]
     rows_of_round: Callable[[int], Rows]
+    design: JobDesign | None = None
 
 
 class LocalTraining:
@@ -62,6 +69,18 @@ class LocalTraining:
         self._initial: Saying | None = None
         self._state_count = 0
         self._encoder = DeltaEncoder(schedule.state_class)
+
+    @property
+    def waits_for_data(self) -> bool:
+        """Whether the initial state hangs on the data."""
+        return self._parts.design is not None
+
+    def prepare(self) -> None:
+        """Begin what needs no data. What is wrong with it is said by `initial`."""
+        if self._parts.design is None:
+            self.initial()
+        else:
+            self._parts.design.prepare(REMAINING_SHARE * self._schedule.total_ticks * self._schedule.tick_seconds)
 
     def initial(self) -> Saying:
         """The state before round 0, the same at every trainer; later calls begin anew from it."""
@@ -79,9 +98,11 @@ class LocalTraining:
         return Saying(FrameKind.NOTE, number, Figures(None, 0, 0, code or "provider.output").encode())
 
     def close(self) -> None:
-        """End the sandbox."""
+        """End the sandbox, and design code."""
         if self._sandbox is not None:
             self._sandbox.close()
+        if self._parts.design is not None:
+            self._parts.design.close()
 
     def _guarded(self, number: int, work: Callable[[], Saying]) -> Saying:
         """Any fault, also one of ours, becomes a note: an early end would tell the host something."""
@@ -98,28 +119,36 @@ class LocalTraining:
         if outcome.state_P is None:
             return self.note(0, outcome.code)
         self._state_count = outcome.state_P.size
-        return Saying(FrameKind.STATE, 0, encode_state(pad_state(outcome.state_P, self._schedule.state_class)))
+        payload = encode_state(pad_state(outcome.state_P, self._schedule.state_class))
+        return Saying(FrameKind.STATE, 0, payload, None if self._parts.design is None else self._parts.design.payload())
 
     def _train(self, state: RoundState, deadline_seconds: float) -> Saying:
         if self._sandbox is None:
             return self.note(state.round, "unavailable.enclave")
-        schedule = self._schedule
+        schedule, deadline = self._schedule, time.monotonic() + deadline_seconds
+        heading = self._heading(state, deadline_seconds)
         start_P = decode_state(state.data, schedule.state_class)
         outcome = self._sandbox.run_round(
             start_P[: self._state_count],
             self._parts.rows_of_round(state.round),
             schedule.steps_per_round,
             schedule.batch_rows,
-            deadline_seconds,
-            Course(state.round),
+            deadline - time.monotonic(),
+            heading.course,
         )
         if outcome.state_P is None or outcome.metrics is None:
             return self.note(state.round, outcome.code)
-        return self._delta(state.round, start_P, outcome.state_P, outcome.metrics)
+        end_P = start_P if heading.stopped else pad_state(outcome.state_P, schedule.state_class)
+        return self._delta(state.round, start_P, end_P, outcome.metrics, stopped=heading.stopped)
 
-    def _delta(self, number: int, start_P: StateP, end_P: StateP, metrics: RoundMetrics) -> Saying:
+    def _heading(self, state: RoundState, deadline_seconds: float) -> Heading:
+        if self._parts.design is None or state.steering is None:
+            return Heading(Course(state.round))
+        return self._parts.design.heading(state.round, state.steering, deadline_seconds)
+
+    def _delta(self, number: int, start_P: StateP, end_P: StateP, metrics: RoundMetrics, *, stopped: bool) -> Saying:
         with np.errstate(over="ignore"):
-            delta_P = pad_state(end_P, self._schedule.state_class) - start_P
+            delta_P = end_P - start_P
         rows = self._schedule.steps_per_round * self._schedule.batch_rows
-        figures = Figures(metrics.loss_mean, self._schedule.steps_per_round, rows)
+        figures = Figures(metrics.loss_mean, self._schedule.steps_per_round, rows, STOPPED if stopped else None)
         return Saying(FrameKind.DELTA, number, self._encoder.encode(delta_P, figures))

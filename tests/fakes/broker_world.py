@@ -56,7 +56,7 @@ from common.messages.attestation import (
 )
 from common.messages.evidence import SgxDcapEvidence, TrustLevel
 from common.messages.objects import BundlePublication, DatasetManifest, ModelManifest, ObjectRef
-from common.messages.order import OrderSecret, Schedule, TrainingOrder
+from common.messages.order import OrderSecret, SandboxName, Schedule, TrainingOrder
 from common.messages.policy import BundleRetirement, BundleTerms, DataPolicy, QueryGrant, Revocation
 from common.messages.reference_values import ReferenceValue, SgxReferenceValue
 from common.messages.release import Release
@@ -342,7 +342,9 @@ class BrokerWorld:
         wrapped = self.wrap_policy(policy, data.owner)
         return UpdatePolicy(dataset_id=data.dataset_id, digest=policy.digest, policy=wrapped)
 
-    def seal_bundle(self, provider: Party | None = None, **changes: Any) -> SealedBundle:
+    def seal_bundle(
+        self, provider: Party | None = None, *, sandbox: SandboxName = "native", **changes: Any
+    ) -> SealedBundle:
         provider = provider or self.provider
         fields: dict[str, Any] = {
             "provider": provider.party, "report_key": provider.report_key, "unsafe_simulation": True,
@@ -351,7 +353,7 @@ class BrokerWorld:
         }  # fmt: skip
         terms = sign(BundleTerms(**(fields | changes)), provider.key)
         publication = BundlePublication(
-            provider=provider.party, terms=terms.digest, state_class=SCHEDULE.state_class,
+            provider=provider.party, terms=terms.digest, state_class=SCHEDULE.state_class, sandbox=sandbox,
             object=ObjectRef(root=sha256(b"bundle %d" % next(self._numbers)), chunk_count=1),
         )  # fmt: skip
         return SealedBundle(provider, SecretKey.generate(), sign(publication, provider.key), terms)

@@ -3,6 +3,7 @@
 B batch, F features, P parameters. The clock is the loop below: one step is one tick everywhere, so runs are exact.
 """
 
+import functools
 import struct
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
@@ -16,15 +17,18 @@ from common.crypto.digests import sha256
 from common.crypto.keys import SecretKey
 from common.crypto.signing import SigningKey
 from common.exchange.frames import Endpoint, FrameHeader
-from common.identifiers import JobId, MrEnclave, RoleName
+from common.identifiers import BundleId, DatasetId, JobId, MrEnclave, RoleName
+from common.job_design import open_design
 from common.messages.attestation import Member, Members
-from common.messages.order import Schedule
+from common.messages.order import Schedule, TrainingOrder
 from common.sandbox.protocol import RoundMetrics, RoundOutcome, Rows, StateP
 from common.sandboxed.wire import PLAIN_COURSE, Course
 from services.paramserver.job import JobContext, ParameterServerJob
+from services.trainer_enclave.designing import JobDesign
 from services.trainer_enclave.exchange import TrainerExchange
 from services.trainer_enclave.job import TrainerJob
 from services.trainer_enclave.training import LocalTraining, TrainingParts
+from tests.fakes.plain_designs import PlainDesigner, designing_bundle
 
 FEATURES = 20
 ORDER = sha256(b"an order")
@@ -145,7 +149,8 @@ Shape = tuple[str, int, int, int, int, int]
 class InMemoryJob:
     """One parameter server, some trainers, and a host that carries (and traces) frames.
 
-    `drop(sender, tick)` may lose a member's frames: sender -1 is the server's downlink.
+    `drop(sender, tick)` may lose a member's frames: sender -1 is the server's downlink. With `designers`, one for each
+    start of design code at a slot, the job's bundle is design code; slots without an entry get a `PlainDesigner`.
     """
 
     schedule: Schedule
@@ -158,11 +163,13 @@ class InMemoryJob:
     trace: list[Shape] = field(default_factory=list)
     frames: list[tuple[int, bytes]] = field(default_factory=list)
     lists_kept_back: bool = False
+    designers: dict[int, list[PlainDesigner]] | None = None
 
     def __post_init__(self) -> None:
         self.job_key = SecretKey.generate()
         self.listed: dict[tuple[str, int], Member] = {}
         self.jobs: dict[int, TrainerJob] = {}
+        self.started: list[tuple[int, PlainDesigner]] = []
         self.server = self.start_server(1)
         for slot in range(self.trainers):
             self.start_trainer(slot, 1)
@@ -177,7 +184,10 @@ class InMemoryJob:
     def start_server(self, attempt: int) -> ParameterServerJob:
         """A launch of the parameter server, which the members' list names from now on."""
         own = self._list("paramserver", 0, attempt)
-        context = JobContext(JobId.of(ORDER), ORDER, self.schedule, own, self.learning_rate, self.momentum)
+        bundle, check = designing_bundle().manifest, None
+        if self.designers is not None:
+            check = functools.partial(open_design, bundle=bundle, schedule=self.schedule)
+        context = JobContext(JobId.of(ORDER), ORDER, self.schedule, own, self.learning_rate, self.momentum, check)
         self.server = ParameterServerJob(context, self.job_key, InlineExecutor())
         return self.server
 
@@ -185,11 +195,32 @@ class InMemoryJob:
         """A launch of a trainer."""
         own = self._list("trainer", slot, attempt)
         sandbox = self.sandboxes.setdefault(slot, LeastSquares())
-        parts = TrainingParts(lambda: sandbox, rows_for(slot))
-        exchange = TrainerExchange(self.schedule, ORDER, self.job_key, own)
+        design = None if self.designers is None else JobDesign(self._order(), lambda _: self._start_designer(slot))
+
+        def start_sandbox() -> LeastSquares:
+            if design is not None:
+                assert design.make(rows_for(0)(0), designing_bundle().manifest, 10.0).manifest.state_count == FEATURES
+            return sandbox
+
+        parts = TrainingParts(start_sandbox, rows_for(slot), design)
+        exchange = TrainerExchange(self.schedule, ORDER, self.job_key, own, steered=design is not None)
         executor = self.executors.get(slot, InlineExecutor())
         self.jobs[slot] = TrainerJob(self.schedule, exchange, LocalTraining(self.schedule, parts), executor)
         return self.jobs[slot]
+
+    def _start_designer(self, slot: int) -> PlainDesigner:
+        assert self.designers is not None
+        waiting = self.designers.setdefault(slot, [])
+        self.started.append((slot, waiting.pop(0) if waiting else PlainDesigner()))
+        return self.started[-1][1]
+
+    def _order(self) -> TrainingOrder:
+        key = SigningKey.generate().party
+        return TrainingOrder(
+            nonce=bytes(16), owners=(key,), broker=key, release=ORDER, datasets=(DatasetId.of(ORDER),),
+            bundle=BundleId.of(ORDER), sandbox="wasm", trainers=self.trainers, schedule=self.schedule, not_after=1,
+            secret=b"",
+        )  # fmt: skip
 
     def members(self) -> Members:
         """The broker's list."""

@@ -1,7 +1,8 @@
 """A training job's surroundings in one process: everything but process boundary, sandbox and broker is the real code.
 
 `SmallBroker` answers as the key broker does, with real signatures and wrapped keys, and lets everybody in: what the
-real one refuses is its own tests' business. Frames travel from door to door; the sandbox is `LeastSquares`.
+real one refuses is its own tests' business. Frames travel from door to door; the sandbox is `LeastSquares`, but for a
+bundle of design code: that runs in the real one, and its design in the other.
 """
 
 import threading
@@ -50,6 +51,7 @@ from common.messages.signed import Signed, sign
 from common.messages.training_door import JobEnded, OpenJob, SealedReport, StartTrainer, parse_job_frame
 from common.sealed_object import ObjectKind, SealedObject, seal_object
 from services.paramserver.running import JobRun
+from services.trainer_enclave.provider_work import Starts
 from services.trainer_enclave.running import TrainerRun
 from tests.fakes.in_memory_job import FEATURES, LeastSquares, rows_for
 
@@ -102,6 +104,7 @@ class TrainingWorld:
     schedule: Schedule
     trainers: int = 2
     columns: tuple[dict[str, Any], ...] = ()
+    bundle: BundleContents = field(default_factory=small_bundle)
     store: Store = field(default_factory=Store)
     reports: list[SealedReport] = field(default_factory=list)
     frames: list[tuple[str, int]] = field(default_factory=list)
@@ -117,7 +120,6 @@ class TrainingWorld:
         self.platform = SimulatedPlatform.open_or_create(self.directory)
         self.broker, self.owner, self.provider = (SigningKey.generate() for _ in range(3))
         self.report_key = WrappingKey.generate()
-        self.bundle = small_bundle()
         self.keys = {name: SecretKey.generate() for name in ("job", "seed", "bundle", "model")}
         self._publish_bundle()
         self.datasets = tuple(self._publish_data(one) for one in self.columns or (rows_for(0)(0), rows_for(0)(1)))
@@ -153,6 +155,7 @@ class TrainingWorld:
             nonce=bytes(16), owners=(self.owner.party,), broker=self.broker.party, release=sha256(b"release"),
             datasets=tuple(one.dataset_id for one in self.datasets), bundle=BundleId.of(sha256(b"bundle")),
             trainers=self.trainers, schedule=self.schedule, not_after=int(time.time()) + 3600, secret=b"",
+            sandbox=self.bundle.manifest.kind,
         ), self.owner)  # fmt: skip
 
     # -- the broker
@@ -247,10 +250,14 @@ class TrainingWorld:
         """A launch of a trainer, on a thread of its own."""
         start = StartTrainer(job_id=self.job_id, slot=slot, order=self.order)
         run = self.running[slot] = TrainerRun(
-            WorldDoor(self), self, start, confine=lambda: None, start_sandbox=lambda *_: self.sandboxes[slot]
+            WorldDoor(self), self, start, confine=lambda: None, starts=self.starts(slot)
         )
         self.threads[slot] = threading.Thread(target=lambda: self.codes.__setitem__(slot, run.run()), daemon=True)
         self.threads[slot].start()
+
+    def starts(self, slot: int) -> Starts:
+        """What a trainer starts in place of sandboxes."""
+        return Starts() if self.bundle.manifest.designs else Starts(sandbox=lambda *_: self.sandboxes[slot])
 
     def read_reports(self) -> list[JobReport]:
         """What the owner reads."""

@@ -4,8 +4,8 @@ Compiling CPython takes ten seconds and more, loading what was compiled some mil
 machine code it is told to load, so nothing is loaded that this enclave's code has not made itself: what is stored is
 sealed under a key that only this enclave's measurement gets (hardware sealing), bound to the component's digest and to
 the engine's fingerprint. Changed, cut off, moved to another name, of another wasmtime or key: it does not open, and the
-component is compiled anew. The store is the host's: it sees a size, and a name by which it knows the same component
-again but can't tell which one that is.
+component is compiled anew. What was compiled too late for one job is there for the next. The store is the host's: it
+sees a size, and a name by which it knows the same component again but can't tell which one that is.
 
     digest  SHA-256 of transcript(`compiled-digest`, SHA-256 of the component, fingerprint)
     name    a number derived from the key, label `compiled-name`, context digest: 16 hexadecimal digits
@@ -64,9 +64,11 @@ class CompiledDesigns:
         blob = self._store.load(name)
         if blob is not None and (found := self._opened(engine, blob, digest)) is not None:
             return found
-        made = compile_within(engine, code, deadline - time.monotonic())
-        self._store.save(name, seal_blob(self._key, COMPILED_DESIGN, bytes(made.serialize()), digest))
-        return made
+
+        def save(made: Component) -> None:
+            self._store.save(name, seal_blob(self._key, COMPILED_DESIGN, bytes(made.serialize()), digest))
+
+        return compile_within(engine, code, deadline - time.monotonic(), save)
 
     def _opened(self, engine: wasmtime.Engine, blob: bytes | mmap.mmap, digest: bytes) -> Component | None:
         """Decrypted into memory that is sealed against writing, and mapped from there; None for what is not ours."""

@@ -12,6 +12,7 @@ waiting at the deadline. What a compiler bug could do, it does before design cod
 import json
 import platform
 import threading
+from collections.abc import Callable
 from importlib.metadata import version
 from typing import Final
 
@@ -82,8 +83,16 @@ def make_engine() -> wasmtime.Engine:
     return wasmtime.Engine(config)
 
 
-def compile_within(engine: wasmtime.Engine, component: bytes, seconds: float) -> Component:
-    """The compiled component, if its outline is within bounds. Raises `DesignFailure` (provider.import, .timeout)."""
+def compile_within(
+    engine: wasmtime.Engine,
+    component: bytes,
+    seconds: float,
+    when_made: Callable[[Component], None] = lambda _made: None,
+) -> Component:
+    """The compiled component, if its outline is within bounds. Raises `DesignFailure` (provider.import, .timeout).
+
+    `when_made` gets it on a thread of its own, also when it comes too late for this call.
+    """
     try:
         read_outline(component)
     except OutlineError:
@@ -95,12 +104,11 @@ def compile_within(engine: wasmtime.Engine, component: bytes, seconds: float) ->
             made.append(Component(engine, component))
         except (wasmtime.WasmtimeError, TypeError, ValueError):
             return
+        when_made(made[0])
 
     thread = threading.Thread(target=work, name="design-compiler", daemon=True)
     thread.start()
     thread.join(max(0.0, seconds))
-    if thread.is_alive():
-        raise DesignFailure("provider.timeout")
-    if not made:
-        raise DesignFailure("provider.import")
-    return made[0]
+    if made:
+        return made[0]
+    raise DesignFailure("provider.timeout" if thread.is_alive() else "provider.import")

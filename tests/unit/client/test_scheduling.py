@@ -20,6 +20,14 @@ def test_a_round_has_time_for_its_work_and_both_transfers(state_class: int) -> N
     assert SMALLEST_FRAME <= schedule.frame_bytes <= LARGEST_FRAME
 
 
+def test_design_code_gets_time_to_start_and_for_its_design() -> None:
+    native, design = (plan_schedule(ScheduleWishes(), 1000, chunks) for chunks in (0, 25))
+    more = (design.warmup_ticks - native.warmup_ticks) * design.tick_seconds
+    assert more >= 25 + ticks_to_send(FrameKind.DESIGN, design) * design.tick_seconds
+    assert ticks_to_send(FrameKind.DESIGN, design) < 10
+    assert design.ticks_per_round > native.ticks_per_round
+
+
 def test_large_states_do_not_take_forever_to_send() -> None:
     schedule = plan_schedule(ScheduleWishes(), 25_000_000)
     assert ticks_to_send(FrameKind.STATE, schedule) <= 10

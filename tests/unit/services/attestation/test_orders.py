@@ -7,7 +7,7 @@ from common.crypto.wrapping import wrap
 from common.errors import AppraisalError, AuthenticityError, FreshnessError, NotFoundError, PolicyError, Refusal
 from common.identifiers import Digest, PartyKey
 from common.key_binding import order_secret_info
-from common.messages.order import OrderSecret
+from common.messages.order import OrderSecret, SandboxName
 from common.messages.signed import sign
 from services.attestation.records import JobRecord
 from tests.fakes.broker_world import MEASUREMENTS, SCHEDULE, BrokerWorld, Party, SealedBundle, SealedData
@@ -35,6 +35,16 @@ def test_an_accepted_order_again_gives_the_same_answer(
     world.time += 10**6  # long over: what was accepted stays accepted
     assert world.accept(order) == first
     assert (first.trainers, first.trust_level, jobs(world)) == (2, "simulation", 1)
+
+
+@pytest.mark.parametrize(("runs_in", "ordered"), [("native", "wasm"), ("wasm", "native")])
+def test_an_order_names_the_sandbox_that_the_bundle_runs_in(
+    world: BrokerWorld, runs_in: SandboxName, ordered: SandboxName
+) -> None:
+    data, bundle = world.register_data(sandboxes=("native", "wasm")), world.register_bundle(sandbox=runs_in)
+    with pytest.raises(PolicyError, match=r"policy\.bundle"):
+        world.accept(sign(world.order(data, bundle, sandbox=ordered), world.owner.key))
+    world.accept(sign(world.order(data, bundle, sandbox=runs_in), world.owner.key))
 
 
 def test_another_order_with_a_used_nonce_is_refused(world: BrokerWorld, data: SealedData, bundle: SealedBundle) -> None:

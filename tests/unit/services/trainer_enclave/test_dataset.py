@@ -72,8 +72,10 @@ def test_unsound_pairs_are_refused(tmp_path: Path) -> None:
     order = TrainingOrder.decode(TrainingWorld(tmp_path, make_schedule()).order.payload)
     require_sound(order, "simulation")
     require_sound(order, "tdx")
-    wrong = [(order, "sgx"), (order.model_copy(update={"sandbox": "wasm"}), "tdx"),
-             (order.model_copy(update={"device": "cuda"}), "tdx")]  # fmt: skip
+    designs = order.model_copy(update={"sandbox": "wasm"})
+    require_sound(designs, "sgx")
+    wrong = [(order, "sgx"), (order.model_copy(update={"device": "cuda"}), "tdx"),
+             (designs.model_copy(update={"device": "cuda"}), "sgx")]  # fmt: skip
     for unsound, level in wrong:
         with pytest.raises(ConfinementError, match="confinement.pair"):
             require_sound(unsound, level)

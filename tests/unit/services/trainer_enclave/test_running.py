@@ -10,6 +10,7 @@ from common.sandbox import bubblewrap
 from common.sandbox.probe import require_confinement
 from common.sandbox.protocol import RoundOutcome
 from services.trainer_enclave import running
+from services.trainer_enclave.provider_work import Starts
 from services.trainer_enclave.running import TrainerRun
 from tests.fakes.in_memory_job import LeastSquares, make_schedule
 from tests.fakes.training_world import TrainingWorld, WorldDoor
@@ -41,7 +42,7 @@ def test_provider_code_that_is_at_work_outlives_no_lease(tmp_path: Path, monkeyp
     start = StartTrainer(job_id=world.job_id, slot=0, order=world.order)
     run = TrainerRun(
         WorldDoor(world), world, start,
-        confine=lambda: None, start_sandbox=lambda *_: Hanging(), end_process=ended.set,
+        confine=lambda: None, starts=Starts(sandbox=lambda *_: Hanging()), end_process=ended.set,
     )  # fmt: skip
     slot = threading.Thread(target=run.run, daemon=True)
     slot.start()
