@@ -152,7 +152,7 @@ def reply_bodies() -> list[a.ReplyBody]:
         a.Completed(job_id=JOB, model_id=MODEL),
         a.BudgetBlock(grant_id=GrantId.of(C), answers=16, remaining=84, detail="label"),
         a.Revoked(identifier=JOB, leases_end=TIME),
-        a.BundleRetired(bundle_id=BUNDLE),
+        a.BundleRetired(bundle_id=BUNDLE, document=C),
         i.IdentityBound(party=PARTY, recovery=USER),
         a.LedgerReply(sealed=b"wrapped"),
         a.Confirmed(frozen=False),
