@@ -62,7 +62,7 @@ def end(party: Party, link: BrokerLink, target: Target, identifier: Identifier) 
 
 
 def retire(party: Party, link: BrokerLink, bundle_id: BundleId) -> Ending:
-    """Retire a bundle at the pinned broker. Raises its refusal."""
+    """Retire a bundle at the pinned broker. Raises its refusal. If it was retired before, that entry is the proof."""
     key = party.identity.signing_key
     retirement = BundleRetirement(
         nonce=secrets.token_bytes(16),
@@ -72,8 +72,9 @@ def retire(party: Party, link: BrokerLink, bundle_id: BundleId) -> Ending:
         created=int(time.time()),
     )
     first, document = _log_size(party), sign(retirement, key)
-    link.ask(RetireBundle(retirement=document), BundleRetired)
-    return Ending(party, document.digest, first, _newest_head(party), None, "retire-bundle")
+    counts = link.ask(RetireBundle(retirement=document), BundleRetired).document
+    first = first if counts == document.digest else 0
+    return Ending(party, counts, first, _newest_head(party), None, "retire-bundle")
 
 
 def _log_size(party: Party) -> int:
