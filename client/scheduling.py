@@ -11,6 +11,7 @@ from typing import Final
 from common.exchange.frames import FRAME_OVERHEAD, FrameKind
 from common.exchange.payloads import FIGURES_BYTES
 from common.exchange.schedule import ticks_to_send
+from common.leakage import attempt_bits, schedule_bits
 from common.messages.objects import BundlePublication
 from common.messages.order import Schedule
 
@@ -96,14 +97,22 @@ def _frame_bytes(state_class: int) -> int:
 
 @dataclass(frozen=True)
 class HostView:
-    """All that the host will see of a job's exchange: a function of the signed order."""
+    """All that the host will see of a job's exchange: a function of the signed order. Bits are those of an attempt."""
 
     seconds: float
     frames: int
     traffic_bytes: int
+    schedule_bits: int
+    attempt_bits: int
 
 
 def host_view(schedule: Schedule, trainers: int) -> HostView:
     """Every member, trainers and parameter server, sends `frames_per_tick` frames at every tick."""
     frames = (trainers + 1) * schedule.total_ticks * schedule.frames_per_tick
-    return HostView(schedule.total_ticks * schedule.tick_seconds, frames, frames * schedule.frame_bytes)
+    return HostView(
+        schedule.total_ticks * schedule.tick_seconds,
+        frames,
+        frames * schedule.frame_bytes,
+        schedule_bits(schedule.total_ticks),
+        attempt_bits(schedule),
+    )

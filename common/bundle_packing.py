@@ -36,6 +36,18 @@ from common.model_graph.reading import parse_design
 PACKING_SECONDS: Final = 120
 """How long the provider's own constructor may take while its layout is measured."""
 
+MOST_WORDS: Final = 16_384
+"""Of what Python says of a model that can't be built: its end."""
+
+
+class NotBuiltError(FormatError):
+    """The provider's model could not be built; `words` are what Python said of it, `error` the exception's name."""
+
+    def __init__(self, words: str) -> None:
+        last = "".join(words.strip().splitlines()[-1:])
+        super().__init__("format.bundle", expected="a model with float parameters", seen=last)
+        self.words, self.error = words, last.partition(":")[0].strip()
+
 
 def read_bundle_directory(directory: Path) -> tuple[BundleDescription, dict[str, bytes]]:
     """Description and files of a provider's directory, sorted by path; caches and hidden files are left out.
@@ -92,8 +104,7 @@ def measure_layout(directory: Path) -> tuple[StateTensor, ...]:
     except (subprocess.TimeoutExpired, json.JSONDecodeError) as cause:
         raise FormatError("format.bundle", expected=f"a model built within {PACKING_SECONDS} seconds") from cause
     if not rows:
-        last_words = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
-        raise FormatError("format.bundle", expected="a model with float parameters", seen="".join(last_words))
+        raise NotBuiltError(done.stderr.decode(errors="replace")[-MOST_WORDS:])
     return tuple(StateTensor(name=row["name"], shape=tuple(row["shape"])) for row in rows)
 
 

@@ -14,7 +14,7 @@ from common.door import Door
 from common.enclave.runtime import EnclaveRuntime, current_runtime
 from common.errors import ConflictError, PeerClosedError, Refusal
 from common.messages.training_door import StartTrainer, TrainerEnded
-from common.sandbox.probe import require_confinement
+from common.sandbox.probe import require_confinement, sandbox_walls
 from common.sandbox.wasm.compiled import CompiledDesigns
 from services.trainer_enclave.artefacts import DoorArtefacts
 from services.trainer_enclave.provider_work import Starts, start_wasm
@@ -71,7 +71,7 @@ class TrainerEnclave:
 def main() -> None:
     """Entry point of the measured process: its door is its stdin and stdout."""
     enclave = TrainerEnclave(current_runtime())
-    enclave.door.log("enclave_ready", role="trainer")
+    enclave.door.log("enclave_ready", role="trainer", kind=sandbox_walls())
     enclave.door.serve()
     os._exit(0)  # the slot's threads and its sandbox must not outlive the door
 

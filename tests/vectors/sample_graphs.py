@@ -62,12 +62,12 @@ EVERY_NODE: Final = ModelGraph(
 )
 """Valid: every kind of node, every kind of initialiser."""
 
-DESIGN: Final = d.Design.model_validate_json(_EXAMPLE.read_bytes())
+TRAINED: Final = d.Design.model_validate_json(_EXAMPLE.read_bytes())
 
 
 def model_graphs() -> list[Message]:
     """Graphs, designs, changes."""
-    adam = DESIGN.model_copy(
+    adam = TRAINED.model_copy(
         update={
             "optimiser": d.Adam(kind="adamw", learning_rate=0.001, weight_decay=0.01),
             "schedule": d.CosineSchedule(steps=1000, warmup_steps=50),
@@ -77,10 +77,10 @@ def model_graphs() -> list[Message]:
             "gradient_clip": 1.0,
         }
     )
-    steps = DESIGN.model_copy(update={"schedule": d.StepSchedule(every=100, factor=0.5)})
+    steps = TRAINED.model_copy(update={"schedule": d.StepSchedule(every=100, factor=0.5)})
     return [
         EVERY_NODE,
-        DESIGN,
+        TRAINED,
         adam,
         steps,
         d.Change(action="continue", adjustment=d.Adjustment(learning_rate=0.1)),
