@@ -51,7 +51,8 @@ class TrainerRelay:
         order = Signed.decode(JobBoard.open(self._settings.database_url).order(self._job_id))
         broker, store = self._settings.broker(), BlobStore(self._settings.object_directory)
         handlers = common_handlers(store, broker) | {"frame": self._publish, "ended": self._take_end}
-        handlers |= ArtefactFolder(self._settings.artefact_directory).handlers()
+        if self._settings.artefact_directory is not None:
+            handlers |= ArtefactFolder(self._settings.artefact_directory).handlers()
         self._transport.listen(downlink_key(self._job_id))
         self._transport.start()
         self._enclave = EnclaveRelay("trainer", self._settings.launcher, handlers, on_exit=self._over.set)

@@ -11,9 +11,9 @@ from common.untrusted.settings import WorkerSettings
 class TrainerSettings(WorkerSettings):
     """A JSON file, read by worker and relays. `capacity` counts trainer enclaves.
 
-    `artefact_directory` keeps what enclaves compiled, sealed; losing it costs time.
+    `artefact_directory` keeps what enclaves compiled, sealed; losing it costs time. None: nothing is kept.
     """
 
     worker_name: str = "trainer-1"
     capacity: Annotated[int, Field(ge=1, le=256)] = 2
-    artefact_directory: Path
+    artefact_directory: Path | None = None

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from common.bundle import BundleManifest, ColumnSpec, StateTensor, TensorSpec
+from common.bundle import BundleManifest, ColumnSpec, StateTensor, TensorSpec, design_layout
 from common.dataset_payload import read_columns
 from common.errors import Refusal
-from common.model_file import decode_model
+from common.exchange.steering import DESIGN_BYTES
+from common.model_file import decode_design, decode_model
 from common.model_graph.reading import parse_graph
 from common.sandboxed.graph_model import GraphModel
 from common.sandboxed.model_state import load_state
@@ -41,6 +42,24 @@ def test_models(vector: dict[str, Any]) -> None:
     else:
         with pytest.raises(Refusal, match=vector["outcome"]):
             decode_model(payload, manifest)
+
+
+@each_vector("model/designed_models.json")
+def test_models_of_design_code(vector: dict[str, Any]) -> None:
+    begin, tensors, most = bytes.fromhex(vector["begin"]), bytes.fromhex(vector["tensors"]), vector["values"]
+    payload = begin.ljust(40 + DESIGN_BYTES, b"\0") + tensors
+    fields = dict(_manifest([{"name": "weight", "shape": [1]}]))
+    manifest = BundleManifest(**fields | {"kind": "wasm", "max_parameters": most, "layout": design_layout(most)})
+    if vector["outcome"] == OPENS:
+        assert _read_designed(payload, manifest) == (vector["state"], vector["weights"], vector["document"])
+    else:
+        with pytest.raises(Refusal, match=vector["outcome"]):
+            _read_designed(payload, manifest)
+
+
+def _read_designed(payload: bytes, manifest: BundleManifest) -> tuple[list[float], str, str]:
+    state_P, weights = decode_model(payload, manifest)
+    return state_P.tolist(), weights, decode_design(payload, manifest).hex()
 
 
 @each_vector("dataset/datasets.json")
