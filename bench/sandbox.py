@@ -4,7 +4,8 @@ Keys of the JSON file: `attacks_blocked` of `attacks_total` (entries of tests/se
 sandbox that it is meant for; `attacks_by_group`), `attacks_outside_succeeded` of `attacks_outside_total` (the same ones
 without a sandbox), `attacks_got_through`; `sandbox_walls`; `schedule_bits_per_attempt` (common/leakage, of a
 schedule by default); `cpu_channel_bits_per_second` and what else bench/sandbox_channels measures; what the native
-sandbox costs (bench/sandbox_native) and the wasm sandbox (bench/sandbox_wasm).
+sandbox costs (bench/sandbox_native) and the wasm sandbox (bench/sandbox_wasm); what design code learns beside the same
+design in plain torch (bench/sandbox_accuracy).
 """
 
 import json
@@ -16,6 +17,7 @@ from typing import Any, Final
 
 import click
 
+from bench.sandbox_accuracy import measure_accuracy
 from bench.sandbox_channels import measure_channels
 from bench.sandbox_native import measure as measure_native
 from bench.sandbox_wasm import measure_wasm
@@ -75,6 +77,7 @@ PARTS: Final[dict[str, Callable[[], dict[str, Any]]]] = {
     "channels": lambda: asdict(measure_channels()),
     "native": lambda: asdict(measure_native()),
     "wasm": lambda: dict(measure_wasm()),
+    "accuracy": lambda: asdict(measure_accuracy()),
 }
 
 
