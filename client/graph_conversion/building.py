@@ -89,14 +89,14 @@ class GraphBuilder:
     def note(self, where: str, name: str, shape: tuple[int | str, ...], dtype: str) -> None:
         """Nothing: the rule has said it."""
 
-    def add(self, where: str, kind: str | Callable[..., Any], *inputs: str, name: str, **fields: Any) -> str:
+    def add(self, where: str, op: str | Callable[..., Any], *inputs: str, name: str, **fields: Any) -> str:
         """Add a node, of an operation or a class; returns its name.
 
         Raises `FormatError` (format.design) where its rule is broken.
         """
         try:
             fields |= {"name": self._free(name), "inputs": inputs}
-            node = _NODE.validate_python(fields | {"op": kind}) if isinstance(kind, str) else kind(**fields)
+            node = _NODE.validate_python(fields | {"op": op}) if isinstance(op, str) else op(**fields)
             shapes = {one: array.shape for one, array in self._arrays.items()}
             for one in inputs:
                 need(one in self.values or one in shapes, "values of the graph", f"`{one}`")

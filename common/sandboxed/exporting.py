@@ -84,7 +84,9 @@ class _Conversion:
         signature = self._program.graph_signature
         for kind, mutated in (("buffer", signature.buffers_to_mutate), ("input", signature.user_inputs_to_mutate)):
             for name in mutated.values():  # (2)
-                raise ExportError(f"{kind} `{name}`", "a module that keeps nothing from one call to the next", "a write")
+                raise ExportError(
+                    f"{kind} `{name}`", "a module that keeps nothing from one call to the next", "a write"
+                )
         for node in self._program.graph.nodes:
             if node.op == "placeholder":
                 self._place(node)

@@ -5,6 +5,9 @@ child, in this order: no descriptor that another query's child has or will have 
 process, no thread, no signal, so nothing outlives the child); only then the provider's module is imported, the model
 built, the weights loaded from their read-only window, one answer computed and written. The child dies; the zygote sees
 it dead before it says so. The enclave wipes input and output between queries, and no file system here is writable.
+
+A graph or design needs none of this: trusted code computes it, and a checked graph keeps nothing from one query to the
+next. So it is built once and answers here, behind limits and inner filter, without a child.
 """
 
 import os
@@ -15,9 +18,10 @@ from typing import Any, Final
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
-from common.sandboxed.graph_model import GraphModel, read_design
+from common.sandboxed.graph_model import GraphModel, read_graph
 from common.sandboxed.local_training import build_model, seed_everything
 from common.sandboxed.lockdown import OPEN_FILES, forbid_core_dumps, install_filter, read_inner_filter, set_limits
 from common.sandboxed.model_state import layout_of, load_state
@@ -34,6 +38,8 @@ def main() -> None:
     torch.set_num_threads(1)
     windows = Windows(configuration)
     inner_filter = read_inner_filter()
+    if configuration.design is not None:
+        _serve_graph(windows, inner_filter)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
     windows.signal()
     while (record := windows.next_record()) is not None:
@@ -41,6 +47,24 @@ def main() -> None:
         if pid == 0:
             _serve_in_child(windows, inner_filter)
         status = _await_child(pid, record.seconds)
+        windows.write_header(record.sequence, status)
+        windows.signal()
+    os._exit(0)
+
+
+def _serve_graph(windows: Windows, inner_filter: bytes) -> None:
+    """Answer every query here; never returns. The state is there with the first one."""
+    set_limits(windows.configuration)
+    forbid_core_dumps()
+    install_filter(inner_filter)
+    windows.signal()
+    model: nn.Module | None = None
+    while (record := windows.next_record()) is not None:
+        try:
+            model = _loaded(windows) if model is None else model
+            status = _written(windows, _forward(model, windows))
+        except Exception:  # what torch raises, out of memory above all
+            status = Status.RAISED
         windows.write_header(record.sequence, status)
         windows.signal()
     os._exit(0)
@@ -64,7 +88,7 @@ def _serve_in_child(windows: Windows, inner_filter: bytes) -> None:
     status = Status.KILLED
     try:
         _seal_off(windows, inner_filter)
-        status = _answer(windows)
+        status = _answer_once(windows)
     finally:
         os._exit(status)
 
@@ -79,10 +103,10 @@ def _seal_off(windows: Windows, inner_filter: bytes) -> None:
     sys.path.insert(0, BUNDLE_FOLDER)
 
 
-def _answer(windows: Windows) -> Status:
+def _answer_once(windows: Windows) -> Status:
     own = windows.configuration
     try:
-        model = _build(own)
+        model = build_model(own.entry, own.seed_initial)
     except BaseException:  # provider code may raise anything, SystemExit included
         return Status.IMPORT
     try:
@@ -93,16 +117,21 @@ def _answer(windows: Windows) -> Status:
         answer = _forward(model, windows)
     except BaseException:  # provider code may raise anything, SystemExit included
         return Status.RAISED
-    if answer.shape != (own.rows, *own.answer_shape):
+    return _written(windows, answer)
+
+
+def _loaded(windows: Windows) -> nn.Module:
+    """The model of a graph, with its state."""
+    model = GraphModel(read_graph(BUNDLE_FOLDER, windows.configuration.design or ""))
+    load_state(model, windows.state_P)
+    return model
+
+
+def _written(windows: Windows, answer: NDArray[Any]) -> Status:
+    if answer.shape != (windows.configuration.rows, *windows.configuration.answer_shape):
         return Status.OUTPUT
     windows.write_body(answer)
     return Status.DONE
-
-
-def _build(own: Configuration) -> nn.Module:
-    if own.design is None:
-        return build_model(own.entry, own.seed_initial)
-    return GraphModel(read_design(BUNDLE_FOLDER, own.design)["graph"])
 
 
 def _forward(model: Any, windows: Windows) -> Any:
