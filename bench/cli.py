@@ -6,6 +6,7 @@ from bench.attest import attest
 from bench.attest_kill import attest_kill
 from bench.fuzz import fuzz
 from bench.kill import kill
+from bench.sandbox import sandbox
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
@@ -17,3 +18,4 @@ main.add_command(attest)
 main.add_command(attest_kill)
 main.add_command(fuzz)
 main.add_command(kill)
+main.add_command(sandbox)

@@ -11,6 +11,7 @@ import json
 from torch import Tensor, nn
 
 from client.graph_conversion.building import Converted, GraphBuilder
+from common.errors import FormatError
 from common.model_graph.checking import refused
 from common.model_graph.graph import GraphInput
 from common.sandboxed.exporting import require_equal, write_module
@@ -30,6 +31,12 @@ def convert_module(module: nn.Module, example_BX: Tensor) -> Converted:
         require_equal(module, json.loads(converted.graph.encode()), converted.weights, example_BX)  # (3)
     except ExportError as cause:
         raise refused(cause.where, cause.expected, cause.seen) from cause
+    except FormatError:
+        raise
+    except Exception as cause:  # whatever the module or torch raises about it
+        words = str(cause).strip().splitlines() or [type(cause).__name__]
+        expected = "a module that torch.export takes with any number of rows"
+        raise FormatError("format.design", expected=expected, seen=words[0][:300]) from cause
     finally:
         for one, mode in modes.items():
             one.training = mode

@@ -7,7 +7,7 @@ buffer, unverified: common/exported_graph.py judges it.
 import threading
 from typing import Final, Self
 
-from common.bundle import BundleContents
+from common.bundle import BundleContents, BundleManifest
 from common.errors import FormatError
 from common.sandbox.child import Arrival
 from common.sandbox.probe import require_confinement
@@ -16,17 +16,26 @@ from common.sandbox.seccomp import FilterKind
 from common.sandbox.workplace import Work, Workplace
 from common.sandboxed.wire import DOCUMENT_BYTES, Operation, Status
 
-NICENESS: Final = 19
+NICENESS: Final = 5
 """An export takes 3 s of a core, beside the first rounds, which must not wait for it."""
 
 DEFAULT_LIMITS: Final = SandboxLimits()
 
 
+NO_SEEDS: Final = SandboxSeeds(0, 0)
+
+
+def export_work(manifest: BundleManifest) -> Work:
+    """One export; what comes back is a document."""
+    columns = (manifest.input,)
+    return Work("export_process", FilterKind.TRAINING, columns, manifest.query_rows, DOCUMENT_BYTES, NICENESS)
+
+
 class GraphExport:
     """One child, which is asked once. `stop` may be called from any thread."""
 
-    def __init__(self, place: Workplace, stopped: threading.Event) -> None:
-        self._place, self._stopped = place, stopped
+    def __init__(self, place: Workplace) -> None:
+        self._place, self._stopped = place, threading.Event()
 
     @classmethod
     def start(cls, contents: BundleContents, limits: SandboxLimits = DEFAULT_LIMITS) -> Self:
@@ -34,11 +43,7 @@ class GraphExport:
         if contents.manifest.designs or contents.has_design or contents.has_graph:
             raise FormatError("format.bundle", expected="a bundle of native code")
         require_confinement()
-        manifest = contents.manifest
-        work = Work(
-            "export_process", FilterKind.TRAINING, (manifest.input,), manifest.query_rows, DOCUMENT_BYTES, NICENESS
-        )
-        return cls(Workplace(contents, work, SandboxSeeds(0, 0), limits), threading.Event())
+        return cls(Workplace(contents, export_work(contents.manifest), NO_SEEDS, limits))
 
     def run(self, deadline_seconds: float) -> bytes | None:
         """What the child wrote, `DOCUMENT_BYTES` of it, or None; the child is dead afterwards.

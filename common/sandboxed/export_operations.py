@@ -36,7 +36,7 @@ class Call:
         return self.build.add(self.where, op, *inputs, name=self.name, **fields)
 
     def affine(self, given: str, scale: float, shift: float = 0.0) -> str:
-        """x scale + shift, which a graph computes in float32; torch keeps integers, and wraps them."""
+        """x scale + shift, in float32."""
         self.require(self.dtype == "float32", "a result of float32", self.dtype)
         return self.add("affine", given, scale=(float(scale),), shift=(float(shift),), axis=None)
 
@@ -48,6 +48,11 @@ class Call:
     def shape_of(self, name: str) -> tuple[int, ...]:
         """Of a row, or of a parameter."""
         return self.build.shape_of(name)
+
+    def require_floats(self, name: str) -> None:
+        """Refuse arithmetic of integers, which wraps around in torch and does not as float32."""
+        seen = self.build.dtype_of(name) if self.build.is_row(name) else "float32"
+        self.require(seen == "float32", "float32 values, by `.float()` before", seen)
 
     def axis(self, axis: int, name: str) -> int:
         """Counted from the front, the batch's as 0."""
@@ -165,7 +170,8 @@ def _permute(call: Call) -> str:
 def _slice(call: Call) -> str:
     given = call["self"]
     axis = call.axis(call["dim"], given)
-    call.require(call["step"] == 1, "steps of 1", call["step"])
+    if call["step"] != 1:
+        return _every(call, axis)
     if axis == 0:
         whole = call["start"] in {None, 0} and (call["end"] is None or call["end"] >= 2**31)
         call.require(whole, "all rows", "a slice of the batch")
@@ -173,6 +179,16 @@ def _slice(call: Call) -> str:
     side = call.shape_of(given)[axis - 1]
     begin, end = (_place(call[name], side, rest) for name, rest in (("start", 0), ("end", side)))
     return given if (begin, end) == (0, side) else call.add("slice", given, axis=axis, begin=begin, end=end)
+
+
+def _every(call: Call, axis: int) -> str:
+    """Every so many places of height or width: windows of one place, so far apart."""
+    given, step = call["self"], call["step"]
+    whole = call["start"] in {None, 0} and (call["end"] is None or call["end"] >= 2**31)
+    fits = whole and len(call.shape_of(given)) == 3 and axis in {2, 3}
+    call.require(fits, "steps of 1, or all of the height or width of (channels, height, width)", f"step {step}")
+    stride = (step, 1) if axis == 2 else (1, step)
+    return call.add("max_pool2d", given, kernel=(1, 1), stride=stride, padding=(0, 0))
 
 
 def _select(call: Call) -> str:
@@ -203,6 +219,7 @@ def _pad(call: Call) -> str:
 def _elementwise(op: str, call: Call) -> str:
     left, right = call["self"], call["other"]
     call.require(call.arguments.get("alpha", 1) == 1, "an alpha of 1", call.arguments.get("alpha"))
+    call.require_floats(left)
     if isinstance(right, int | float):
         factor, summand = {"add": (1.0, right), "sub": (1.0, -right), "mul": (right, 0.0)}[op]
         return call.affine(left, factor, summand)
@@ -216,6 +233,7 @@ def _div(call: Call) -> str:
 
 
 def _neg(call: Call) -> str:
+    call.require_floats(call["self"])
     return call.affine(call["self"], -1.0)
 
 

@@ -1,8 +1,8 @@
 """The main function of an export sandbox: the provider's module becomes a graph (side: sandbox).
 
-It sees the bundle and nothing of a job: no row, no state, no seed. One unit of work: build the model, export it, see that
-both answer alike (for an honest provider; nobody else believes it), and write the document. No graph is no error, so
-what hinders is said to nobody here; a provider's own machine says it.
+It sees the bundle and nothing of a job: no row, no state, no seed. One unit of work: build the model, export it, see
+that both answer alike (for an honest provider; nobody else believes it), and write the document. Why there is none is
+not looked at here: a provider's own machine says it (client/checking).
 """
 
 import json
@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from common.sandboxed.exporting import require_equal, write_module
-from common.sandboxed.graph_writing import INTEGERS, GraphWriter
+from common.sandboxed.graph_writing import INTEGERS, ExportError, GraphWriter
 from common.sandboxed.local_training import build_model
-from common.sandboxed.lockdown import forbid_core_dumps, install_filter, read_inner_filter, set_limits
+from common.sandboxed.lockdown import confine, read_inner_filter
 from common.sandboxed.model_state import layout_of
 from common.sandboxed.windows import Windows
 from common.sandboxed.wire import BUNDLE_FOLDER, CONFIGURATION_FILE, DOCUMENT_BYTES, Configuration, Record, Status
@@ -46,34 +46,38 @@ def export_module(module: nn.Module, example_BX: Tensor) -> dict[str, Any]:
     return document
 
 
-def main() -> None:
+class Exporting:
+    """What the child does. Raises what provider code raises."""
+
+    def document(self, own: Configuration) -> bytes:
+        """The graph of the bundle's module."""
+        (column,) = own.columns
+        module = build_model(own.entry, own.seed_initial)
+        document = export_module(module, example_rows(column.shape, column.dtype, own.rows))
+        text = json.dumps(document, allow_nan=False, separators=(",", ":")).encode()
+        if _LENGTH.size + len(text) > DOCUMENT_BYTES:
+            raise ExportError("document", f"at most {DOCUMENT_BYTES - _LENGTH.size} bytes", len(text))
+        return text
+
+
+def main(exporting: Exporting | None = None) -> None:
     """Serve until the enclave closes the control pipe."""
     configuration = Configuration.decode(Path(CONFIGURATION_FILE).read_bytes())
     torch.set_num_threads(1)
     windows = Windows(configuration)
-    inner_filter = read_inner_filter()
-    set_limits(configuration)
-    forbid_core_dumps()
-    install_filter(inner_filter)
+    confine(configuration, read_inner_filter(), scratch=True)
     windows.signal()
     sys.path.insert(0, BUNDLE_FOLDER)
     while (record := windows.next_record()) is not None:
-        _run_unit(windows, record)
+        _run_unit(windows, record, exporting or Exporting())
         windows.signal()
     os._exit(0)
 
 
-def _run_unit(windows: Windows, record: Record) -> None:
-    own = windows.configuration
-    (column,) = own.columns
+def _run_unit(windows: Windows, record: Record, exporting: Exporting) -> None:
     try:
-        module = build_model(own.entry, own.seed_initial)
-        document = export_module(module, example_rows(column.shape, column.dtype, own.rows))
-        text = json.dumps(document, allow_nan=False, separators=(",", ":")).encode()
-        body = _LENGTH.pack(len(text)) + text
-        if len(body) > DOCUMENT_BYTES:
-            raise ValueError("the document is too large")
-        windows.write_body(np.frombuffer(body, np.uint8))
+        text = exporting.document(windows.configuration)
+        windows.write_body(np.frombuffer(_LENGTH.pack(len(text)) + text, np.uint8))
     except BaseException:  # provider code may raise anything, SystemExit included
         windows.write_header(record.sequence, Status.RAISED)
         return

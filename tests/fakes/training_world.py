@@ -55,6 +55,7 @@ from services.trainer_enclave.provider_work import Starts
 from services.trainer_enclave.running import TrainerRun
 from tests.fakes.in_memory_job import FEATURES, LeastSquares, rows_for
 
+
 @dataclass
 class FixedExport:
     """An export sandbox whose child writes this."""
@@ -125,6 +126,8 @@ class TrainingWorld:
     frames: list[tuple[str, int]] = field(default_factory=list)
     state: str = "running"
     outages: int = 0
+    exported: bytes | None = None
+    """What the bundle's export writes, in every trainer."""
     lease_seconds: int = 60
     renewals: int = 0
     refuses_renewal: str | None = None
