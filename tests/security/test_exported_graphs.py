@@ -121,8 +121,8 @@ def test_a_graph_answers_as_the_code_does(name: str, tmp_path: Path) -> None:
     assert seen is not None
     assert again is not None
     scale = max(1.0, float(np.abs(expected).max()))
-    assert float(np.abs(expected - seen).max()) <= 1e-5 * scale
-    assert float(np.abs(again[0] - seen[0]).max()) <= 1e-5 * scale
+    np.testing.assert_allclose(seen, expected, atol=1e-5 * scale)
+    np.testing.assert_allclose(again[0], seen[0], atol=1e-5 * scale)
 
 
 def state_of(contents: BundleContents) -> np.ndarray:
