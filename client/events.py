@@ -376,6 +376,7 @@ class Answered(Event):
     """Answers to sealed queries, opened on this machine: one label per row.
 
     Stamped with the query enclave's trust level; `witnessed`: budgets and revocations outlive the broker's restarts.
+    `answered_by`: the provider's code, or trusted code that computes the model's graph.
     """
 
     type: Literal["answered"] = "answered"
@@ -383,6 +384,7 @@ class Answered(Event):
     labels: tuple[int, ...]
     answers_left: Count
     queries: Count
+    answered_by: Literal["code", "graph"]
     sent_bytes: Count
     received_bytes: Count
     trust_level: str

@@ -389,6 +389,8 @@ class Terminal:
     @show.register
     def _(self, event: e.Answered) -> None:
         self._line("answers", f"{event.rows} rows in {event.queries} sealed queries, {event.answers_left} answers left")
+        by_graph = event.answered_by == "graph"
+        self._line("by", "trusted code, as the model's graph" if by_graph else "the provider's code, confined")
         more = " ..." if event.rows > LABELS_SHOWN else ""
         self._line("labels", " ".join(map(str, event.labels[:LABELS_SHOWN])) + more)
         self._stamp(event.trust_level)

@@ -52,6 +52,7 @@ def query(party: Party, grant: Signed, rows: NDArray[Any]) -> Iterator[Event]:
         labels=tuple(int(label) for label in answer.labels),
         answers_left=answer.answers_left,
         queries=queries,
+        answered_by=session.profile.answered_by,
         sent_bytes=queries * session.profile.query_bytes,
         received_bytes=queries * session.profile.answer_bytes,
         trust_level=session.enclave.trust_level,

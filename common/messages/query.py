@@ -63,19 +63,24 @@ def size_class(count: int) -> int:
 
 
 class QueryProfile(Message):
-    """What one model takes and gives; told to a user with a grant inside the sealed session reply."""
+    """What one model takes and gives; told to a user with a grant inside the sealed session reply.
+
+    `answered_by`: the provider's code, or trusted code that computes a graph or design.
+    """
 
     input: TensorSpec
     answer: TensorSpec
     max_rows: Annotated[int, Field(ge=1, le=4096)]
+    answered_by: Literal["code", "graph"] = "code"
 
     @classmethod
-    def of(cls, manifest: BundleManifest) -> Self:
-        """The profile of the models that a bundle makes."""
+    def of(cls, manifest: BundleManifest, answered_by: Literal["code", "graph"] = "code") -> Self:
+        """The profile of a model that a bundle made."""
         return cls(
             input=TensorSpec(shape=manifest.input.shape, dtype=manifest.input.dtype),
             answer=manifest.answer,
             max_rows=manifest.query_rows,
+            answered_by=answered_by,
         )
 
     @property

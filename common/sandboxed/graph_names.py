@@ -1,4 +1,4 @@
-"""Names of a graph's parameters and nodes, made to fit and to differ (side: sandbox; enclaves import it too; no torch).
+"""Names of a graph's parameters and nodes, made to fit and to differ (sides: sandbox, library; no torch).
 
 A module's tensors keep their names in `state_dict()` where a graph allows them: so both sides know, without being told,
 which tensor a parameter is.

@@ -155,7 +155,7 @@ def _placed(launch: Launch, channel: BrokerChannel) -> Placed:
 
 
 def _serve(launch: Launch, channel: BrokerChannel, placed: Placed, model: OpenedModel, lease: LeaseKeeper) -> Serving:
-    profile = QueryProfile.of(model.contents.manifest)
+    profile = QueryProfile.of(model.contents.manifest, "code" if model.by_provider_code else "graph")
     clock = LowerBoundClock()
     sandbox = _start_sandbox(model, DEFAULT_LIMITS.within(launch.terms.sandbox_bounds))
     sessions = SessionTable(placed, launch.wrapping_key, profile, clock.now)

@@ -41,6 +41,7 @@ def test_the_example_for_tables_is_designed_trained_and_asked(make_party: MakePa
     key, terms = asker.identity.signing_key.party, granting.GrantTerms(len(held["label"]))
     e.outcome(granting.grant(registered.party, key, model.model_id, terms, grant), e.GrantSigned)
     answered = e.outcome(user.query(asker, Signed.decode(grant.read_bytes()), held["features"]), e.Answered)
+    assert answered.answered_by == "graph"
     assert np.mean(np.array(answered.labels) == held["label"]) > 0.9
 
 

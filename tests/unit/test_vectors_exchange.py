@@ -83,7 +83,7 @@ def _profile(shown: Vector) -> QueryProfile:
     specs = {
         name: TensorSpec(shape=tuple(shown[name]["shape"]), dtype=shown[name]["dtype"]) for name in ("input", "answer")
     }
-    return QueryProfile(max_rows=shown["max_rows"], **specs)
+    return QueryProfile(max_rows=shown["max_rows"], input=specs["input"], answer=specs["answer"])
 
 
 @each_vector("query/questions.json")

@@ -97,9 +97,21 @@ def test_code_that_reaches_out_is_told_what_was_refused_and_where(tmp_path: Path
     profile = next(one for one in events if isinstance(one, c.CheckProfiled))
     assert 100 << 20 < profile.peak_bytes < profile.limit_bytes
     assert 0 < profile.step_milliseconds < 10_000
+    exported = next(one for one in events if isinstance(one, c.CodeExported))
+    assert exported.exports, exported.text
     assert events[-1] == c.CheckFinished(
         passed=True, refused=sum(one.count for one in events if isinstance(one, c.CallRefused) and one.at)
     )
+
+
+def test_code_that_does_not_export_passes_and_is_told_what_hinders(tmp_path: Path) -> None:
+    body = "def forward(self, features): return super().forward(features.cumsum(0))"
+    events, refusal = told(tmp_path, f"import model_parts\nclass Model(model_parts.Model):\n    {body}\n")
+    assert refusal is None
+    (exported,) = [one for one in events if isinstance(one, c.CodeExported)]
+    assert not exported.exports
+    assert "aten.cumsum" in exported.text
+    assert events[-1] == c.CheckFinished(passed=True, refused=0)
 
 
 @pytest.mark.parametrize("step", WAYWARD)

@@ -28,6 +28,8 @@ def test_a_check_in_words() -> None:
         c.CallRefused(step="trains", call="open", count=1, at="model.py:8 in f", path="/etc/passwd", instead="none"),
         c.CallRefused(step="trains", call="mbind", count=1, at=None, instead="leave it"),
         c.CodePrinted(step="trains", text="hello\nworld"),
+        c.CodeExported(exports=True, text="24 operations"),
+        c.CodeExported(exports=False, text="`cumsum` (aten.cumsum.default): expected another"),
         c.CheckProfiled(
             peak_bytes=300 << 20, limit_bytes=3 << 30, batch=32, step_milliseconds=1.5, query_rows=8,
             query_milliseconds=80.0,
@@ -37,7 +39,8 @@ def test_a_check_in_words() -> None:
     for words in (
         "cloister provider check net", "ok packs: net 0.1", "FAILED trains: KeyError: 'spleen' (provider.raised)",
         "do this", "raised Traceback", "that", "socket, 3 times, model.py:7 in f", "open /etc/passwd, 1 times",
-        "mbind, 1 times, by a library", "printed hello", "in a job this goes nowhere", "300 MiB at most, of 3,072 MiB",
+        "mbind, 1 times, by a library", "printed hello", "as a graph of 24 operations", "exports to no graph",
+        "(aten.cumsum.default)", "in a job this goes nowhere", "300 MiB at most, of 3,072 MiB",
         "1.5 ms for 32 rows", "80 ms for 8 rows", "it would not run in a job",
     ):  # fmt: skip
         assert words in text, words
