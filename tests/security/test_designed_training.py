@@ -12,7 +12,7 @@ from common.door_objects import DoorObjects
 from common.job_design import open_design
 from common.messages.objects import ModelManifest
 from common.messages.order import Schedule
-from common.model_file import decode_design, decode_model
+from common.model_file import decode_document, decode_model
 from common.sandbox.native import NativeQuerySandbox
 from common.sandbox.protocol import RoundMetrics, RoundOutcome, Rows, StateP
 from common.sandboxed.wire import PLAIN_COURSE, Course
@@ -49,7 +49,7 @@ def test_what_design_code_designed_is_trained_sealed_and_answers(tmp_path: Path)
     manifest = ModelManifest.decode(ended.manifest.payload)
     payload = DoorObjects(WorldDoor(world)).load(manifest.object, world.keys["model"], ObjectKind.MODEL)
     state_P, weights = decode_model(payload, world.bundle.manifest)
-    document = decode_design(payload, world.bundle.manifest)
+    document = decode_document(payload, world.bundle.manifest)
     assert (weights, document.decode()) == (manifest.weights, example_design(ROWS))
     served = open_design(document, world.bundle.manifest, manifest.schedule)
     sandbox = NativeQuerySandbox.start(served, state_P[: served.manifest.state_count], seed=1)
