@@ -86,6 +86,13 @@ class GraphBuilder:
         """Whether it is no parameter."""
         return name in self.values
 
+    def constant(self, name: str) -> None:
+        """None: constants are stored parameters here."""
+
+    def keep(self, array: NDArray[Any]) -> str:
+        """Never asked for."""
+        raise NotImplementedError
+
     def note(self, where: str, name: str, shape: tuple[int | str, ...], dtype: str) -> None:
         """Nothing: the rule has said it."""
 

@@ -11,6 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from common.sandboxed.graph_writing import INTEGERS, ExportError, Writer
 
 
@@ -39,6 +42,20 @@ class Call:
         """x scale + shift, in float32."""
         self.require(self.dtype == "float32", "a result of float32", self.dtype)
         return self.add("affine", given, scale=(float(scale),), shift=(float(shift),), axis=None)
+
+    def affine_along(self, given: str, scale: NDArray[Any], shift: NDArray[Any]) -> str:
+        """The same with constants of one shape, which differ along one axis of the row at most."""
+        row, shape = self.shape_of(given), scale.shape
+        long = [place for place, side in enumerate(shape) if side != 1]
+        fits = len(shape) <= len(row) and len(long) <= 1
+        if not long:
+            self.require(fits, f"a constant of at most {len(row)} axes", shape)
+            return self.affine(given, float(scale.reshape(-1)[0]), float(shift.reshape(-1)[0]))
+        axis = len(row) - len(shape) + long[0]
+        fits = fits and shape[long[0]] == row[axis] and self.dtype == "float32"
+        self.require(fits, f"a float32 constant along one axis of {row}", shape)
+        scales, shifts = (tuple(map(float, one.reshape(-1))) for one in (scale, shift))
+        return self.add("affine", given, scale=scales, shift=shifts, axis=axis + 1)
 
     def require(self, fulfilled: bool, expected: object, seen: object) -> None:
         """Raise `ExportError` unless it is fulfilled."""
@@ -141,7 +158,10 @@ def _adaptive_avg_pool2d(call: Call) -> str:
 
 
 def _reshaped(call: Call) -> str:
-    """Whatever only gives the values of a row another shape."""
+    """Whatever only gives the values of a row, or of a constant, another shape."""
+    constant = call.build.constant(call["self"])
+    if constant is not None:
+        return call.build.keep(constant.reshape([int(side) for side in call.shape]))
     call.require(call.shape[:1] == ("batch",), "the batch axis first, as it was", call.shape)
     row = call.shape[1:]
     if row == call.shape_of(call["self"]):
@@ -223,11 +243,19 @@ def _elementwise(op: str, call: Call) -> str:
     if isinstance(right, int | float):
         factor, summand = {"add": (1.0, right), "sub": (1.0, -right), "mul": (right, 0.0)}[op]
         return call.affine(left, factor, summand)
+    constant = call.build.constant(right)
+    if constant is not None:
+        ones, zeros, values = np.ones(constant.shape), np.zeros(constant.shape), constant.astype(np.float64)
+        return call.affine_along(left, *{"add": (ones, values), "sub": (ones, -values), "mul": (values, zeros)}[op])
     return call.add(op, left, right)
 
 
 def _div(call: Call) -> str:
     divisor = call["other"]
+    constant = call.build.constant(divisor) if isinstance(divisor, str) else None
+    if constant is not None:
+        call.require(bool(np.all(constant != 0)), "a divisor without zeros", "zeros")
+        return call.affine_along(call["self"], 1 / constant.astype(np.float64), np.zeros(constant.shape))
     call.require(isinstance(divisor, int | float) and divisor != 0, "division by a constant", "by a tensor")
     return call.affine(call["self"], 1.0 / divisor)
 

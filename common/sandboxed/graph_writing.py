@@ -53,9 +53,17 @@ class Writer(Protocol):
         """Whether it has the batch axis: it is no parameter."""
         ...
 
+    def constant(self, name: str) -> NDArray[Any] | None:
+        """The value of what is neither row nor parameter, if this writer takes such; it can be put into attributes."""
+        ...
+
+    def keep(self, array: NDArray[Any]) -> str:
+        """A constant made of others; a name for it."""
+        ...
+
 
 class GraphWriter:
-    """A `Writer` for a module whose state has this layout; of other tensors it takes none."""
+    """A `Writer` for a module whose state has this layout; other tensors can only become attributes."""
 
     def __init__(self, shape: Shape, dtype: str, layout: Layout) -> None:
         self._input = {"shape": list(shape), "dtype": dtype}
@@ -64,20 +72,24 @@ class GraphWriter:
         self._shapes: dict[str, Shape] = {INPUT: shape}
         self._dtypes = {INPUT: dtype}
         self._taken = {INPUT, *self._names.values()}
+        self._constants: dict[str, NDArray[Any]] = {}
         self.tensors: dict[str, NDArray[np.float32]] = {}
 
     def parameter(self, where: str, name: str, array: NDArray[Any], *, trained: bool) -> str:  # noqa: ARG002 - served only
-        """A tensor of the state."""
+        """A tensor of the state, or a constant."""
         if name not in self._names:
-            raise ExportError(where, "tensors of `state_dict()`", "one that is not in it")
+            return self.keep(array)
         if array.dtype != np.float32:
             raise ExportError(where, "parameters of float32", array.dtype)
         made = self._names[name]
         self.tensors[made], self._shapes[made] = array, array.shape
         return made
 
-    def add(self, where: str, op: str, *inputs: str, name: str, **fields: Any) -> str:  # noqa: ARG002 - nothing is checked
+    def add(self, where: str, op: str, *inputs: str, name: str, **fields: Any) -> str:
         """A node."""
+        for one in (*inputs, *(fields.get(place) for place in PARAMETER_FIELDS)):
+            if one in self._constants:
+                raise ExportError(where, "tensors of `state_dict()`, or a constant along one axis", "another constant")
         made = fitting_name(name, self._taken)
         self._taken.add(made)
         self._nodes.append({"op": op, "name": made, "inputs": list(inputs), **fields})
@@ -102,7 +114,17 @@ class GraphWriter:
 
     def is_row(self, name: str) -> bool:
         """Whether it is no parameter."""
-        return name not in self.tensors
+        return name not in self.tensors and name not in self._constants
+
+    def constant(self, name: str) -> NDArray[Any] | None:
+        """Its value."""
+        return self._constants.get(name)
+
+    def keep(self, array: NDArray[Any]) -> str:
+        """A name for it, which no document gets."""
+        name = f"constant {len(self._constants)}"
+        self._constants[name], self._shapes[name] = array, array.shape
+        return name
 
     def finish(self, output: str) -> dict[str, Any]:
         """The document of all that the output depends on."""
