@@ -16,7 +16,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from bench.kill_strike import LOOK_SECONDS, ORPHAN_SECONDS, Kill, Strike, draw
+from bench.kill_strike import LOOK_SECONDS, Kill, Strike, draw
 from bench.kill_victims import REPORTING, VICTIMS, ProcessGroup
 from client import events as e
 from client import ordering
@@ -35,6 +35,9 @@ SHORT_JOB: Final = ScheduleWishes(
 
 PATIENT_JOB: Final = replace(SHORT_JOB, warmup_seconds=12)
 """A job that a busy machine finishes too, when nobody disturbs it."""
+
+LEFT_SECONDS: Final = 20.0
+"""A relay whose job is over is ended after `GRACE_SECONDS` (common/untrusted/slot_keeper), 15 s."""
 
 READY_SECONDS: Final = 60.0
 ENDS: Final = frozenset({"finished", "failed"})
@@ -155,7 +158,7 @@ class KillDriver:
 
     def _leftovers(self) -> list[str]:
         """Processes of a slot although no job runs, and children of the supervisor that are no service."""
-        deadline = time.monotonic() + ORPHAN_SECONDS
+        deadline = time.monotonic() + LEFT_SECONDS
         while left := self._strangers():
             if time.monotonic() > deadline:
                 return [f"left running: {command_line(pid)}" for pid in left]

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from bench.rollback_collateral import collateral
-from bench.rollback_documents import orders, policies, releases, revocations
+from bench.rollback_documents import inventories, orders, policies, releases, revocations
 from bench.rollback_exchange import fenced, frames
 from bench.rollback_ingest import orders as ingest_orders
 from bench.rollback_ingest import requests
@@ -45,6 +45,7 @@ KINDS: Final = {
     "releases": Kind("attestation", releases, 6),
     "policies": Kind("attestation", policies, 10),
     "revocations": Kind("attestation", revocations, 8),
+    "inventories": Kind("attestation", inventories, 8),
     "frames": Kind("parameter server, trainer", frames, 5),
     "fenced members": Kind("parameter server, trainer", fenced, 5),
     "queries": Kind("query enclave, user", queries, 20),

@@ -6,9 +6,10 @@ Orders, policies, registrations and grants that were used up, replaced, revoked 
 from pathlib import Path
 
 from bench.rollback_tally import Tally
-from common.identifiers import GrantId, JobId
-from common.messages.attestation import Registered, Revoked, RevokeRelease
+from common.identifiers import GrantId, JobId, PlatformId
+from common.messages.attestation import InventoryTaken, Registered, Revoked, RevokeRelease, TakeInventory
 from common.messages.order import TrainingOrder
+from common.messages.platform_inventory import PlatformInventory
 from common.messages.release import ReleaseRevocation
 from common.messages.signed import Signed, sign
 from services.attestation.records import DatasetRecord, JobRecord
@@ -111,6 +112,28 @@ def revocations(directory: Path, length: int) -> Tally:
         world.restart()
     world.draw(enclave, world.grant(model), 1)
     return tally
+
+
+def inventories(directory: Path, length: int) -> Tally:
+    """Inventories of machines that a newer one has replaced, and newer ones that forget what was revoked."""
+    world, tally, code, older = BrokerWorld(directory), Tally(), "freshness.inventory", list[TakeInventory]()
+    for number in range(1, length + 1):
+        older.append(_inventory(world, number, number))
+        world.channel().ask(older[-1], InventoryTaken)
+    for starts in range(3):
+        for number, inventory in enumerate(older[:-1], 1):
+            what, forgetful = f"inventory {number}, {starts} starts later", _inventory(world, length + 1, number)
+            tally.refuses(what, code, world.channel().ask, inventory, InventoryTaken)
+            tally.refuses(f"one that forgets like {what}", code, world.channel().ask, forgetful, InventoryTaken)
+        world.restart()
+    world.channel().ask(_inventory(world, length + 1, length), InventoryTaken)
+    return tally
+
+
+def _inventory(world: BrokerWorld, number: int, revoked: int) -> TakeInventory:
+    machines = tuple(PlatformId(f"{one:032x}") for one in range(revoked))
+    inventory = PlatformInventory(number=number, platforms=(), revoked=machines, created=world.time)
+    return TakeInventory(inventory=sign(inventory, *world.release_keys))
 
 
 def _nonce(order: Signed) -> bytes:

@@ -7,6 +7,7 @@
     collateral.json        how new the collateral of that broker's quotes has been
     audit.json             newest one whose whole log this party has verified
     keys/ROOT.key          the key of one sealed object, wrapped to this party's own report key
+    bundles/ID.json        name and version of each bundle that was published from here
     documents/KIND/NAME    signed documents that this party made or was given: orders, grants, publications; a
                            data set's newest policy, and all `versions` by digest; cards of recovery
                            `holders`; `statements` by which this identity replaced others (by their key)
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from client.durable_file import replace_durably
+from common.bundle import BundleName, BundleVersion
 from common.crypto import KeyRing, SecretKey, transcript
 from common.crypto.digests import sha256
 from common.crypto.key_file import Identity
@@ -27,7 +29,7 @@ from common.crypto.wrapping import wrap_ring
 from common.dcap.collateral_memory import CollateralMemory, marks_of
 from common.enclave.trust_settings import TrustSettings, require_release
 from common.errors import NotFoundError
-from common.identifiers import Digest, PartyKey
+from common.identifiers import BundleId, Digest, PartyKey
 from common.messages.attestation import Genesis, LogHead
 from common.messages.base import Message
 from common.messages.collateral import SeenCollateral
@@ -51,6 +53,17 @@ class Endpoints(Message):
     attestation: str
     ingest: str
     query: str
+
+
+class BundleLabel(Message):
+    """What a provider called a bundle that it published: sealed with the code, so nobody else can tell."""
+
+    type: Literal["bundle-label"] = "bundle-label"
+    version: Literal[1] = 1
+    bundle_id: BundleId
+    root: Digest
+    name: BundleName
+    bundle_version: BundleVersion
 
 
 class PinnedTrust(Message):
@@ -216,6 +229,15 @@ class Party:
         """Names of the stored documents of a kind, oldest first."""
         directory = self.directory / "documents" / kind
         return [path.name for path in sorted(directory.iterdir(), key=_written_at)] if directory.is_dir() else []
+
+    def keep_label(self, label: BundleLabel) -> None:
+        """Store what a published bundle is called."""
+        self._write(f"bundles/{label.bundle_id}.json", label.encode())
+
+    def label(self, bundle_id: BundleId) -> BundleLabel | None:
+        """What a published bundle is called, if it was published from this directory."""
+        raw = self._read(f"bundles/{bundle_id}.json")
+        return None if raw is None else BundleLabel.decode(raw)
 
     def document_files(self) -> list[Path]:
         """The files of all stored documents."""

@@ -261,6 +261,24 @@ class BundleRegistered(Event):
     bytes_sent: Count
 
 
+class VersionListed(Event):
+    """A bundle of this provider, as the broker's verified log tells of it. `published` is the log entry's time.
+
+    `name` null: published from another directory. `jobs` accepted orders name it, of which `finished` have sealed a
+    model or failed; of the others the log does not tell a provider whether they still run.
+    """
+
+    type: Literal["version-listed"] = "version-listed"
+    bundle_id: BundleId
+    name: str | None
+    bundle_version: str | None
+    root: Digest | None
+    published: Seconds
+    jobs: Count
+    finished: Count
+    state: Literal["in force", "retired", "revoked"]
+
+
 class PolicySigned(Event):
     """A version of a data policy is in force."""
 
@@ -270,17 +288,33 @@ class PolicySigned(Event):
     digest: Digest
 
 
-class OrderAccepted(Event):
-    """The order was accepted, and this is all that the host will see of the job's work."""
+class OrderPreview(Event):
+    """All that the host will see of a job's work, told before its order is signed.
 
-    type: Literal["order-accepted"] = "order-accepted"
-    job_id: JobId
+    Each launch of a trainer can tell the host at most `schedule_bits` by its end; data sets are charged `attempt_bits`
+    for it. What goes out through `open_channels` is not bounded.
+    """
+
+    type: Literal["order-preview"] = "order-preview"
     trainers: Count
     total_ticks: Count
     seconds: float
     frame_bytes: Count
     frames: Count
     traffic_bytes: Count
+    schedule_bits: Count
+    attempt_bits: Count
+    open_channels: tuple[str, ...]
+
+
+class OrderAccepted(Event):
+    """The order was accepted, to run as long as its preview said."""
+
+    type: Literal["order-accepted"] = "order-accepted"
+    job_id: JobId
+    trainers: Count
+    total_ticks: Count
+    seconds: float
 
 
 class JobSeen(Event):

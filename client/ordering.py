@@ -9,7 +9,7 @@ import functools
 import secrets
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Final, TypeVar
 
 from client import events as e
@@ -22,6 +22,7 @@ from common.crypto.wrapping import wrap
 from common.errors import AppraisalError, AuthenticityError, FreshnessError, NotFoundError, UnavailableError, refusal_of
 from common.identifiers import BundleId, DatasetId, JobId, ModelId
 from common.key_binding import order_secret_info, report_info
+from common.leakage import OPEN_CHANNELS
 from common.messages.attestation import AcceptOrder, ListMembers, Members, OrderAccepted
 from common.messages.objects import BundlePublication, ModelManifest
 from common.messages.order import OrderSecret, SandboxName, Schedule, TrainingOrder
@@ -93,27 +94,32 @@ def make_order(party: Party, training: Training, schedule: Schedule, sandbox: Sa
 
 
 def train(party: Party, training: Training) -> Iterator[e.Event]:
-    """Verify the broker, sign an order, submit it. Ends with `OrderAccepted`, which says what the host will see.
+    """Verify the broker, tell what the host will see, sign an order, submit it. Ends with `OrderAccepted`.
 
-    The broker judges the order before the operator gets it: its signed refusal tells this owner what was expected.
+    Nothing is signed for whoever stops at the `OrderPreview`. The broker judges the order before the operator gets it:
+    its signed refusal tells this owner what was expected.
     """
     publication = fetch_publication(party, training.bundle_id)
     schedule = schedule_for(training.wishes, publication)
     link = BrokerLink(party)
     yield link.verify()
+    yield (preview := _preview(schedule, training.trainers))
     order = make_order(party, training, schedule, publication.sandbox)
     party.keep_document("orders", JobId.of(order.digest), order)  # before it is sent: an answer may get lost
     link.ask(AcceptOrder(order=order, release=party.trust.release), OrderAccepted)
     job_id = IngestService.of(party).submit_order(order)
-    view = host_view(schedule, training.trainers)
     yield e.OrderAccepted(
-        job_id=job_id,
-        trainers=training.trainers,
+        job_id=job_id, trainers=training.trainers, total_ticks=schedule.total_ticks, seconds=preview.seconds
+    )
+
+
+def _preview(schedule: Schedule, trainers: int) -> e.OrderPreview:
+    return e.OrderPreview(
+        trainers=trainers,
         total_ticks=schedule.total_ticks,
-        seconds=view.seconds,
         frame_bytes=schedule.frame_bytes,
-        frames=view.frames,
-        traffic_bytes=view.traffic_bytes,
+        open_channels=OPEN_CHANNELS,
+        **asdict(host_view(schedule, trainers)),
     )
 
 

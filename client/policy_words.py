@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from client.policy_terms import PartyTerms, PolicyTerms, ProviderTerms, RecoveryWishes
-from common.leakage import BITS_PER_TICK, AnswerSize, answer_bits
+from common.leakage import BITS_PER_TICK, AnswerSize, answer_bits, launch_bits
 from common.messages.tcb_terms import TcbTerms
 
 MAX_CLASSES: Final = 1 << 32
@@ -50,7 +50,7 @@ def bits_of(terms: PolicyTerms | ProviderTerms, assumed: Assumed) -> Bits:
     if not isinstance(terms, PolicyTerms):
         return Bits(each, answers, 0, None)
     launches = terms.max_jobs * terms.max_trainers * terms.max_attempts
-    attempts = None if assumed.ticks is None and launches else launches * (assumed.ticks or 0) * BITS_PER_TICK
+    attempts = None if assumed.ticks is None and launches else launches * launch_bits(assumed.ticks or 0)
     return Bits(each, answers, attempts, terms.max_bits)
 
 
@@ -132,7 +132,8 @@ def _bits(bits: Bits) -> Iterator[str]:
     if bits.attempts is None:
         yield "What attempts are charged depends on the schedule: say --ticks."
     elif bits.attempts:
-        yield f"Attempts are charged {bits.attempts:,} bits at most, {BITS_PER_TICK} a tick of the schedule."
+        how = f"{BITS_PER_TICK} a tick of the schedule and its end"
+        yield f"Attempts are charged {bits.attempts:,} bits at most, {how}."
     limit = "no limit of its own" if bits.limit is None else f"at most {bits.limit:,}"
     yield f"In bits the policy sets {limit}."
     if bits.most is not None:

@@ -9,14 +9,14 @@ from pathlib import Path
 
 from client import events as e
 from client.broker import BrokerLink
-from client.context import Party
+from client.context import BundleLabel, Party
 from client.identity import make_known
 from client.objects import leaf_path, require_intact
 from client.policy_terms import SECONDS_PER_DAY, ProviderTerms, minimal_trust_level, wrap_policy
 from client.sealing import seal_to_directory
 from client.services import IngestService
 from client.uploading import upload_object
-from common.bundle import BundleContents
+from common.bundle import BundleContents, BundleManifest
 from common.bundle_packing import pack_bundle
 from common.crypto import KeyRing
 from common.crypto.wrapping import wrap_ring
@@ -54,13 +54,19 @@ def publish(party: Party, directory: Path, terms: ProviderTerms) -> Iterator[e.E
         sent = event.bytes_sent
         yield event
     agreed = signed_terms(party, reference, terms, party.trust.release.digest)
-    publication = _publication(party, directory, reference, agreed)
+    manifest = _own_contents(party, directory, reference).manifest
+    publication = _publication(party, manifest, reference, agreed)
     link = BrokerLink(party, IngestService.of(party).register_bundle)
     yield link.verify()
     make_known(party)
     link.ask(_registration(party, reference, agreed, publication), Registered)
     bundle_id = BundleId.of(publication.digest)
     party.keep_document("publications", bundle_id, publication)
+    party.keep_label(
+        BundleLabel(
+            bundle_id=bundle_id, root=reference.root, name=manifest.name, bundle_version=manifest.bundle_version
+        )
+    )
     published = BundlePublication.decode(publication.payload)
     yield e.BundleRegistered(
         bundle_id=bundle_id,
@@ -119,8 +125,7 @@ def _says_the_same(stored: BundleTerms, wanted: BundleTerms) -> bool:
     return same_end and stored == wanted.model_copy(update={"not_after": stored.not_after})
 
 
-def _publication(party: Party, directory: Path, reference: ObjectRef, terms: Signed) -> Signed:
-    manifest = _own_contents(party, directory, reference).manifest
+def _publication(party: Party, manifest: BundleManifest, reference: ObjectRef, terms: Signed) -> Signed:
     key = party.identity.signing_key
     return sign(
         BundlePublication(

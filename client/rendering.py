@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from client import events as e
+from client.checking.rendering import CheckTold, check_lines
 from client.log_words import entry_details, entry_summary
 from client.policy_rendering import PolicyTold, policy_lines
 from client.recovery_rendering import RecoveryTold, recovery_lines
@@ -306,6 +307,14 @@ class Terminal:
         self._line("bundle", f"{event.bundle_id}  root {event.root}  {size}  sandbox {event.sandbox}")
 
     @show.register
+    def _(self, event: e.VersionListed) -> None:
+        day = datetime.fromtimestamp(event.published, UTC).date()
+        called = "(published elsewhere)" if event.name is None else f"{event.name} {event.bundle_version}"
+        jobs = f"{event.jobs} jobs, {event.finished} of them over"
+        style = "" if event.state == "in force" else "yellow"
+        self._line(event.state, f"{event.bundle_id}  {called}  published {day}  {jobs}", style=style)
+
+    @show.register
     def _(self, event: e.PolicySigned) -> None:
         self._line("policy", f"version {event.policy_version} of {event.dataset_id}: {event.digest}")
 
@@ -315,18 +324,31 @@ class Terminal:
             self._line(mark, text, style=style)
 
     @show.register
+    def _(self, event: CheckTold) -> None:
+        for mark, text, style in check_lines(event):
+            self._line(mark, text, style=style)
+
+    @show.register
     def _(self, event: RecoveryTold) -> None:
         for mark, text, style in recovery_lines(event):
             self._line(mark, text, style=style)
 
     @show.register
-    def _(self, event: e.OrderAccepted) -> None:
-        self._line("order", f"{event.job_id}, {event.trainers} trainers")
+    def _(self, event: e.OrderPreview) -> None:
         self._line(
-            "",
+            "order",
             f"the host will see: {event.total_ticks} ticks in {event.seconds:.0f} s, {event.frames:,} frames "
             f"of {event.frame_bytes:,} bytes ({event.traffic_bytes:,} bytes), whatever happens in the job",
         )
+        self._line(
+            "",
+            f"a trainer's launch can tell {event.schedule_bits} bits by its end, and is charged {event.attempt_bits}; "
+            f"not bounded: {', '.join(event.open_channels)}",
+        )
+
+    @show.register
+    def _(self, event: e.OrderAccepted) -> None:
+        self._line("order", f"{event.job_id}, {event.trainers} trainers")
 
     @show.register
     def _(self, event: e.JobSeen) -> None:

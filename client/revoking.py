@@ -2,7 +2,7 @@
 
 The broker's reply is signed in its enclave, over the log's head. Then, in this order; each raises:
 
-  (1) the host shows the entry of this very revocation, as the leaf in its place commits to it (common/transparency);
+  (1) the host shows the entry of this very document, as the leaf in its place commits to it (common/transparency);
   (2) that leaf is in the log under the head of the reply (RFC 9162 section 2.1.3).
 """
 
@@ -18,13 +18,14 @@ from client.http_client import ServiceClient
 from common.crypto.merkle import leaf_hash
 from common.crypto.merkle_proofs import verify_inclusion
 from common.errors import AuthenticityError
-from common.identifiers import Digest, Identifier
-from common.messages.attestation import LogHead, Revoke, Revoked
+from common.identifiers import BundleId, Digest, Identifier
+from common.messages.attestation import BundleRetired, LogHead, RetireBundle, Revoke, Revoked
 from common.messages.decision_log import InclusionProof, LogItem, LogPage
-from common.messages.policy import Revocation
+from common.messages.policy import BundleRetirement, Revocation
 from common.messages.signed import Signed, sign
 from common.transparency import open_entry
 
+Decided = Literal["revoke", "retire-bundle"]
 Target = Literal["dataset", "bundle", "grant", "job"]
 
 
@@ -37,29 +38,52 @@ class LogService(Protocol):
 
 @dataclass(frozen=True)
 class Ending:
-    """What the broker said of a revocation. It holds, whether its host shows the log or not."""
+    """What the broker said of a revocation or retirement. It holds, whether its host shows the log or not."""
 
     party: Party
     document: Digest
     first: int
     head: LogHead
-    leases_end: int
+    leases_end: int | None
+    decided: Decided = "revoke"
 
     def proven(self, identifier: str, state: str) -> Ended:
         """The last event of an operation that ended something. Raises `AuthenticityError` (1, 2: authenticity.log)."""
         service = ServiceClient(self.party.endpoints.attestation, self.party.identity.signing_key)
-        number = logged_entry(service, self.document, self.first, self.head)
+        number = logged_entry(service, self.document, self.first, self.head, self.decided)
         return Ended(identifier=identifier, state=state, leases_end=self.leases_end, log_entry=number)
 
 
 def end(party: Party, link: BrokerLink, target: Target, identifier: Identifier) -> Ending:
     """Revoke at the pinned broker. Raises its refusal."""
-    before, document = party.log_head, revocation_of(party, target, identifier)
+    first, document = _log_size(party), revocation_of(party, target, identifier)
     revoked = link.ask(Revoke(revocation=document), Revoked)
-    head = party.log_head
-    if head is None:
+    return Ending(party, document.digest, first, _newest_head(party), revoked.leases_end)
+
+
+def retire(party: Party, link: BrokerLink, bundle_id: BundleId) -> Ending:
+    """Retire a bundle at the pinned broker. Raises its refusal."""
+    key = party.identity.signing_key
+    retirement = BundleRetirement(
+        nonce=secrets.token_bytes(16),
+        party=key.party,
+        bundle=bundle_id,
+        broker=party.trust.broker.signing_public,
+        created=int(time.time()),
+    )
+    first, document = _log_size(party), sign(retirement, key)
+    link.ask(RetireBundle(retirement=document), BundleRetired)
+    return Ending(party, document.digest, first, _newest_head(party), None, "retire-bundle")
+
+
+def _log_size(party: Party) -> int:
+    return 0 if party.log_head is None else party.log_head.size
+
+
+def _newest_head(party: Party) -> LogHead:
+    if party.log_head is None:
         raise RuntimeError("an answer has a head")
-    return Ending(party, document.digest, 0 if before is None else before.size, head, revoked.leases_end)
+    return party.log_head
 
 
 def revocation_of(party: Party, target: Target, identifier: Identifier) -> Signed:
@@ -78,8 +102,8 @@ def revocation_of(party: Party, target: Target, identifier: Identifier) -> Signe
     )
 
 
-def logged_entry(service: LogService, document: Digest, first: int, head: LogHead) -> int:
-    """The number of the entry that revokes by this document, from entry `first` on: checks (1) and (2).
+def logged_entry(service: LogService, document: Digest, first: int, head: LogHead, decided: Decided = "revoke") -> int:
+    """The number of the entry that revokes (or retires) by this document, from entry `first` on: checks (1) and (2).
 
     Raises `AuthenticityError` (authenticity.log).
     """
@@ -89,7 +113,7 @@ def logged_entry(service: LogService, document: Digest, first: int, head: LogHea
         if page.first != number or not page.items:
             break
         for item in page.items:
-            if _is_about(item, number, document):  # (1)
+            if _is_about(item, number, document, decided):  # (1)
                 asked = f"/v1/log/inclusion?number={number}&size={head.size}"
                 path = InclusionProof.decode(service.get(asked)).path
                 verify_inclusion(leaf_hash(item.leaf), number, head.size, head.root, path)  # (2)
@@ -98,8 +122,8 @@ def logged_entry(service: LogService, document: Digest, first: int, head: LogHea
     raise AuthenticityError("authenticity.log", expected=f"an entry about {document}", seen=f"{head.size} others")
 
 
-def _is_about(item: LogItem, number: int, document: Digest) -> bool:
+def _is_about(item: LogItem, number: int, document: Digest, decided: Decided) -> bool:
     if item.entry is None:
         return False
     entry = open_entry(item.entry, item.leaf, number)
-    return entry.decision == "revoke" and entry.outcome != "refused" and entry.subjects.document == document
+    return entry.decision == decided and entry.outcome != "refused" and entry.subjects.document == document

@@ -11,6 +11,7 @@ from typing import Final
 from common.exchange.frames import FRAME_OVERHEAD, FrameKind
 from common.exchange.payloads import FIGURES_BYTES
 from common.exchange.schedule import ticks_to_send
+from common.leakage import attempt_bits, schedule_bits
 from common.messages.objects import BundlePublication
 from common.messages.order import Schedule
 
@@ -30,8 +31,8 @@ DESIGN_FRAME: Final = 16 << 10
 DESIGN_SECONDS: Final = 3
 """Added to the warm-up for design code: it is asked, and its design goes up, before the first round."""
 
-COMPILING_SECONDS: Final = 1
-"""Added for each chunk of its sealed bundle: CPython's 25 take 11 to 15 s on one core, and trainers share cores."""
+COMPILING_SECONDS: Final = 2
+"""Added for each chunk of its sealed bundle: CPython's 25 take 11 to 15 s on quiet cores, which trainers share."""
 
 LATENCY_TICKS: Final = 3
 """A state is encoded, sent, and taken up on ticks of three different clocks."""
@@ -39,7 +40,10 @@ LATENCY_TICKS: Final = 3
 
 @dataclass(frozen=True)
 class ScheduleWishes:
-    """What an owner says about a job; everything else follows from it and the bundle's public state class."""
+    """What an owner says about a job; everything else follows from it and the bundle's public sizes.
+
+    `warmup_seconds`: before the first round; None: as long as such bundles take.
+    """
 
     rounds: int = 20
     steps: int = 30
@@ -47,7 +51,7 @@ class ScheduleWishes:
     tick_milliseconds: int = 100
     slack_percent: int = 150
     step_milliseconds: int = STEP_MILLISECONDS
-    warmup_seconds: int = WARMUP_SECONDS
+    warmup_seconds: int | None = None
 
 
 def schedule_for(wishes: ScheduleWishes, publication: BundlePublication) -> Schedule:
@@ -61,10 +65,11 @@ def plan_schedule(wishes: ScheduleWishes, state_class: int, design_chunks: int =
 
     `design_chunks`: of the sealed bundle, where that is design code.
     """
-    frame_bytes, warmup = _frame_bytes(state_class), wishes.warmup_seconds
+    frame_bytes, warmup = _frame_bytes(state_class), WARMUP_SECONDS
     if design_chunks:
         frame_bytes = max(frame_bytes, DESIGN_FRAME)
         warmup += DESIGN_SECONDS + COMPILING_SECONDS * design_chunks
+    warmup = warmup if wishes.warmup_seconds is None else wishes.warmup_seconds
     draft = Schedule(
         rounds=wishes.rounds,
         steps_per_round=wishes.steps,
@@ -92,14 +97,22 @@ def _frame_bytes(state_class: int) -> int:
 
 @dataclass(frozen=True)
 class HostView:
-    """All that the host will see of a job's exchange: a function of the signed order."""
+    """All that the host will see of a job's exchange: a function of the signed order. Bits are those of an attempt."""
 
     seconds: float
     frames: int
     traffic_bytes: int
+    schedule_bits: int
+    attempt_bits: int
 
 
 def host_view(schedule: Schedule, trainers: int) -> HostView:
     """Every member, trainers and parameter server, sends `frames_per_tick` frames at every tick."""
     frames = (trainers + 1) * schedule.total_ticks * schedule.frames_per_tick
-    return HostView(schedule.total_ticks * schedule.tick_seconds, frames, frames * schedule.frame_bytes)
+    return HostView(
+        schedule.total_ticks * schedule.tick_seconds,
+        frames,
+        frames * schedule.frame_bytes,
+        schedule_bits(schedule.total_ticks),
+        attempt_bits(schedule),
+    )

@@ -16,7 +16,8 @@ A broker whose machine is gone it *retires* in favour of one successor, whose qu
 word: from then on it confirms nothing of the old one, and names no other (services/attestation/recovery_log).
 
 Between such rounds it *follows*: it lets the broker answer when the log grows, and goes through (3) to (5) for the new
-head, which the quoted key signs. So decisions wait for a witness as long as a few messages take, not for its next poll.
+head, which the quoted key signs. The host lays the proof of (4) beside that answer, so decisions wait for a witness as
+long as two requests take, not for its next poll.
 """
 
 import fcntl
@@ -60,7 +61,7 @@ from common.messages.attestation import (
     RequestBody,
 )
 from common.messages.base import Message
-from common.messages.decision_log import ConsistencyProof
+from common.messages.decision_log import ConsistencyProof, NextHead
 from common.messages.evidence import TrustLevel
 from common.messages.recovery_package import Retirement
 from common.messages.signed import Signed, sign
@@ -68,6 +69,7 @@ from common.messages.signed import Signed, sign
 _log = logging.getLogger("witness")
 _BROKER_PATH: Final = "/v1/broker"
 _CONSISTENCY_PATH: Final = "/v1/log/consistency"
+_NEXT_HEAD_PATH: Final = "/v1/log/next"
 
 QUIET_SECONDS: Final = 0.1
 """Between two questions to which nothing new was answered."""
@@ -131,13 +133,13 @@ class Witness:
         if verified is None or self._memory is None:
             return False
         with self._frozen_if_refused():
-            reply = self._ask(verified, AwaitHead(known=self._memory.head.size))
-            if reply.head.epoch != verified.head.epoch:
+            head, proof = self._next_head(verified, self._memory.head.size)
+            if head.epoch != verified.head.epoch:
                 self._verified = None
                 return False
-            if reply.head == self._memory.head:
+            if head == self._memory.head:
                 self._pause(QUIET_SECONDS)  # a broker with too many that wait answers at once
-            self._take(verified, reply.head, frozen=not self.broker_is_thawed)
+            self._take(verified, head, frozen=not self.broker_is_thawed, proof=proof)
         return True
 
     def retire(self, service: Service) -> Signed:
@@ -180,18 +182,22 @@ class Witness:
             self.broker_is_thawed, self._verified = False, None
             raise
 
-    def _take(self, verified: VerifiedBroker, head: LogHead, *, frozen: bool) -> None:
-        """Steps (3) to (5) for a head of the verified broker, unless it is over."""
+    def _take(
+        self, verified: VerifiedBroker, head: LogHead, *, frozen: bool, proof: ConsistencyProof | None = None
+    ) -> None:
+        """Steps (3) to (5) for a head of the verified broker, unless it is over. `proof`: what came with it."""
         with self._alone():
             self._memory = self._read()
             if self._memory is not None and self._memory.successor is not None:
                 raise ConflictError("conflict.successor", expected=self._memory.successor)
-            self._take_alone(verified, head, frozen=frozen)
+            self._take_alone(verified, head, proof, frozen=frozen)
 
-    def _take_alone(self, verified: VerifiedBroker, head: LogHead, *, frozen: bool) -> None:
+    def _take_alone(
+        self, verified: VerifiedBroker, head: LogHead, proof: ConsistencyProof | None, *, frozen: bool
+    ) -> None:
         memory = WitnessMemory(broker=verified.genesis.digest, head=head)
         if self._memory is not None:
-            self._require_extends(verified, head, self._memory.head)  # (3), (4)
+            self._require_extends(verified, head, self._memory.head, proof)  # (3), (4)
         if memory != self._memory:
             replace_durably(self._file, memory.encode())  # (5)
             self._memory = memory
@@ -214,16 +220,22 @@ class Witness:
         if self._identity.signing_key.party not in verified.genesis.witnesses:
             raise AppraisalError("appraisal.pin", expected="a broker that names this witness")
 
-    def _require_extends(self, verified: VerifiedBroker, head: LogHead, remembered: LogHead) -> None:
+    def _require_extends(
+        self, verified: VerifiedBroker, head: LogHead, remembered: LogHead, proof: ConsistencyProof | None
+    ) -> None:
         try:
             require_not_older(head, remembered)  # (3)
             if head != remembered:  # (4)
-                asked = f"{_CONSISTENCY_PATH}?earlier={remembered.size}&size={head.size}"
-                proof = ConsistencyProof.decode(self._service.get(asked))
+                if proof is None or (proof.earlier, proof.size) != (remembered.size, head.size):
+                    proof = self._proof(remembered.size, head.size)
                 verify_consistency(remembered.size, remembered.root, head.size, head.root, proof.path)
         except (FreshnessError, AuthenticityError):
             self._say(verified, remembered)
             raise
+
+    def _proof(self, earlier: int, size: int) -> ConsistencyProof:
+        """What the host offers for (4), where it came with no head."""
+        return ConsistencyProof.decode(self._service.get(f"{_CONSISTENCY_PATH}?earlier={earlier}&size={size}"))
 
     def _say(self, verified: VerifiedBroker, head: LogHead) -> bool:
         """Sign `head` for this boot; whether the broker is still frozen. Raises what it answers."""
@@ -235,13 +247,23 @@ class Witness:
             raise FormatError("format.message", expected="confirmed", seen=body.type)
         return body.frozen
 
+    def _next_head(self, verified: VerifiedBroker, known: int) -> tuple[LogHead, ConsistencyProof | None]:
+        """The verified broker's own word, once its log is longer than `known`; and what the host says proves (4)."""
+        request = _request(AwaitHead(known=known))
+        answer = NextHead.decode(self._service.post(_NEXT_HEAD_PATH, request))
+        return _opened(answer.reply, request, verified).head, answer.proof
+
     def _ask(self, verified: VerifiedBroker, body: RequestBody) -> BrokerReply:
         """The verified broker's own answer. Raises what it refuses."""
         request = _request(body)
-        reply = open_reply(self._service.post(_BROKER_PATH, request), request, verified.genesis.signing_public)
-        if isinstance(reply.body, Refused):
-            raise refusal_of(reply.body.code)
-        return reply
+        return _opened(self._service.post(_BROKER_PATH, request), request, verified)
+
+
+def _opened(raw: bytes, request: bytes, verified: VerifiedBroker) -> BrokerReply:
+    reply = open_reply(raw, request, verified.genesis.signing_public)
+    if isinstance(reply.body, Refused):
+        raise refusal_of(reply.body.code)
+    return reply
 
 
 def _request(body: RequestBody) -> bytes:

@@ -66,6 +66,8 @@ DType = Literal["bool", "uint8", "int8", "int16", "int32", "int64", "float32", "
 Shape = Annotated[tuple[Annotated[int, Field(ge=1, le=1 << 24)], ...], Field(max_length=8)]
 BundlePath = Annotated[str, AfterValidator(checked_path)]
 Entry = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*$")]
+BundleName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
+BundleVersion = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.+-]{0,31}$")]
 ColumnName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")]
 
 
@@ -111,8 +113,8 @@ class BundleDescription(Message):
     `max_parameters`, for the kind `wasm` alone: most values of a state that its designs may have.
     """
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
-    bundle_version: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.+-]{0,31}$")]
+    name: BundleName
+    bundle_version: BundleVersion
     entry: Entry
     input: ColumnSpec
     label: ColumnSpec

@@ -2,7 +2,7 @@
 
 The order of the checks: (1) paths and sizes, (2) the description in `provider.toml`, (3) the model is built once in a
 process of its own and its layout measured, (4) the bounds of the manifest. A bundle of the kind `wasm` goes on in
-common/design_packing.py after (2).
+common/component_packing.py after (2).
 """
 
 import json
@@ -28,13 +28,25 @@ from common.bundle import (
     require_description,
     require_files,
 )
+from common.component_packing import pack_component
 from common.design_bundle import bundle_of_design
-from common.design_packing import pack_design
 from common.errors import FormatError
 from common.model_graph.reading import parse_design
 
 PACKING_SECONDS: Final = 120
 """How long the provider's own constructor may take while its layout is measured."""
+
+MOST_WORDS: Final = 16_384
+"""Of what Python says of a model that can't be built: its end."""
+
+
+class NotBuiltError(FormatError):
+    """The provider's model could not be built; `words` are what Python said of it, `error` the exception's name."""
+
+    def __init__(self, words: str) -> None:
+        last = "".join(words.strip().splitlines()[-1:])
+        super().__init__("format.bundle", expected="a model with float parameters", seen=last)
+        self.words, self.error = words, last.partition(":")[0].strip()
 
 
 def read_bundle_directory(directory: Path) -> tuple[BundleDescription, dict[str, bytes]]:
@@ -92,31 +104,29 @@ def measure_layout(directory: Path) -> tuple[StateTensor, ...]:
     except (subprocess.TimeoutExpired, json.JSONDecodeError) as cause:
         raise FormatError("format.bundle", expected=f"a model built within {PACKING_SECONDS} seconds") from cause
     if not rows:
-        last_words = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
-        raise FormatError("format.bundle", expected="a model with float parameters", seen="".join(last_words))
+        raise NotBuiltError(done.stderr.decode(errors="replace")[-MOST_WORDS:])
     return tuple(StateTensor(name=row["name"], shape=tuple(row["shape"])) for row in rows)
 
 
 def pack_bundle(directory: Path) -> BundleContents:
     """Read a provider's directory, measure its layout, and put both into one message.
 
-    A design's layout is read, and nothing is run; the design is written anew, as our encoder does.
-
-    Raises `FormatError`; `UnavailableError` (unavailable.component_builder) for design code that nothing here can build.
+    A design's layout is read, and nothing is run; the design is written anew, as our encoder does. Raises
+    `FormatError`, and `UnavailableError` (unavailable.component_builder) where design code can't be built.
     """
     description, files = read_bundle_directory(directory)
     try:
         if description.kind == "wasm":
-            return pack_design(directory, description, files[DESCRIPTION_FILE])
+            return pack_component(directory, description, files[DESCRIPTION_FILE])
         if description.entry == DESIGN_ENTRY:
-            return _pack_written(description, files)
+            return _pack_design(description, files)
         manifest = BundleManifest(**dict(description), layout=measure_layout(directory))
         return BundleContents(manifest=manifest, files=files)
     except ValidationError as cause:
         raise FormatError("format.bundle", expected="a state within the documented bounds") from cause
 
 
-def _pack_written(description: BundleDescription, files: dict[str, bytes]) -> BundleContents:
+def _pack_design(description: BundleDescription, files: dict[str, bytes]) -> BundleContents:
     if files.keys() != {DESCRIPTION_FILE, DESIGN_FILE}:
         raise FormatError("format.bundle", expected=f"{DESIGN_FILE} and {DESCRIPTION_FILE} alone", seen=sorted(files))
     design, _ = parse_design(files[DESIGN_FILE])

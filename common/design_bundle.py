@@ -38,11 +38,11 @@ def require_design(contents: BundleContents, bounds: GraphBounds = STANDARD_BOUN
 
 
 def bundle_of_design(description: BundleDescription, design: Design, text: bytes = b"") -> BundleContents:
-    """The bundle of a design, under a description whose entry is replaced; `text` is kept as its provider.toml.
+    """The bundle of a design, under a description with entry and kind replaced; `text` is its provider.toml.
 
     Raises `FormatError` (format.design) where they do not fit.
     """
-    described = dict(description) | {"entry": DESIGN_ENTRY}
+    described = dict(description) | {"entry": DESIGN_ENTRY, "kind": "native", "max_parameters": None}
     described = {name: described[name] for name in BundleDescription.model_fields}
     contents = BundleContents(
         manifest=BundleManifest(**described, layout=layout_of(design.graph)),

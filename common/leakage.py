@@ -7,10 +7,13 @@ on purpose, and on what a model gives away by itself.
 
     label      one of C classes, or one of F refusals instead, at one of Q ticks:  ceil(log2(C + F)) + ceil(log2(Q))
     scores     R bytes of output, or a refusal, at one of Q ticks:                 8 R + 1 + ceil(log2(Q))
-    attempt    a launch of a trainer, which shows provider code the data: `BITS_PER_TICK` for each tick of the schedule
+    schedule   a launch falls silent after one of its T ticks, or not before the end:         ceil(log2(T + 1))
+    attempt    a launch of a trainer, which shows provider code the data:         schedule, and `BITS_PER_TICK` a tick
 
-The price of an attempt is a convention, not a bound: frames say nothing, but the host sees an enclave's CPU time and
-memory (docs/threat-model.md), and a busy or idle tick is the coarsest sign that it can read there.
+Nothing that provider code may do ends a launch (tests/security/test_ryoan_rules); its end is charged as though it
+could, since a machine that it loads may. The part for each tick is a convention, not a bound: frames say nothing, but
+the host sees what `OPEN_CHANNELS` names (docs/threat-model.md has what was measured), and a busy or idle tick is the
+coarsest sign that it can read there.
 """
 
 import math
@@ -28,6 +31,9 @@ RELEASE_TICKS: Final = 64
 
 BITS_PER_TICK: Final = 1
 
+OPEN_CHANNELS: Final = ("CPU time", "memory", "page faults", "late ticks")
+"""What the host sees of a trainer's sandbox and no bits bound. Late: a loaded machine leaves out ticks whole."""
+
 
 @dataclass(frozen=True)
 class AnswerSize:
@@ -44,9 +50,19 @@ def answer_bits(size: AnswerSize, detail: AnswerDetail) -> int:
     return _bits(size.classes + FAILURES) + _bits(RELEASE_TICKS)
 
 
+def schedule_bits(total_ticks: int) -> int:
+    """Most bits that the end of one launch carries, by a schedule of so many ticks."""
+    return _bits(total_ticks + 1)
+
+
+def launch_bits(total_ticks: int) -> int:
+    """What one launch of one trainer is charged, by a schedule of so many ticks."""
+    return schedule_bits(total_ticks) + total_ticks * BITS_PER_TICK
+
+
 def attempt_bits(schedule: Schedule) -> int:
     """What one launch of one trainer is charged."""
-    return schedule.total_ticks * BITS_PER_TICK
+    return launch_bits(schedule.total_ticks)
 
 
 def _bits(choices: int) -> int:

@@ -19,6 +19,7 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     "format.dataset": ("owner", "seal an NPZ or Arrow file with columns of fixed shape"),
     "format.bundle": ("provider", "pack the bundle anew with `cloister provider pack`"),
     "format.design": ("provider", "mend the design or model graph where the refusal says (docs/model-graph.md)"),
+    "format.schema": ("sender", 'mend the schema file (docs/providers.md, "Rows to check with")'),
     "format.door_frame": ("operator", "restart the service: relay and enclave are of different versions"),
     "format.quote": ("operator", "send the quote as the platform made it"),
     "format.sigstruct": ("sender", "name the `.sig` file that `gramine-sgx-sign` wrote for this enclave"),
@@ -144,6 +145,10 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
         "look at `cloister owner ledger DATASET`, and allow more bits in the policy if that is right",
     ),
     "policy.revoked": ("owner", "upload, publish, order or grant anew: this was ended for good"),
+    "policy.retired": (
+        "provider",
+        "publish a newer version for the owner to name (`cloister provider publish`): this one takes no new order",
+    ),
     "policy.handover": (
         "owner",
         "pin the new release, then upload, publish or order anew: the terms did not accept it, so this key stayed",
@@ -200,6 +205,10 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     ),
     "conflict.sealed_directory": ("sender", "name a new directory (`-o`): what was sealed is never overwritten"),
     "conflict.release_file": ("sender", "name another file: a release is drafted once, and signed where it lies"),
+    "conflict.provider_directory": (
+        "sender",
+        "name a new or empty directory: files that are there are never overwritten",
+    ),
     "conflict.grant_file": ("sender", "name another file (`-o`): a grant that was signed is never overwritten"),
     "conflict.registered": ("sender", "nothing: it is registered already under other terms"),
     "conflict.successor": (
@@ -276,6 +285,10 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     "provider.raised": ("provider", "make the bundle's code run without an exception"),
     "provider.timeout": ("provider", "make a round's work fit the order's schedule"),
     "provider.killed": ("provider", "stay within the sandbox's limits and system calls"),
+    "provider.not_repeatable": (
+        "provider",
+        "draw what is random from torch, NumPy or `random`, which the sandbox seeds; not from time, ids or addresses",
+    ),
     "provider.input": ("provider", "declare the input and label columns as the data set has them"),
     "provider.output": ("provider", "write parameters of the declared size that are all finite"),
     "provider.differs": ("provider", "let a design depend on profile and seed alone: trainers got different ones"),

@@ -1,7 +1,7 @@
-"""Which tests run beside others, where there are two processes: files of unit and security tests.
+"""Which tests run beside others, where there are two processes: files of unit, security and integration tests.
 
-A pytest plugin over pytest-xdist. All other tests follow one another in one process: they share one stack, and some of
-them judge what happens when.
+A pytest plugin over pytest-xdist. Each of the two has a RabbitMQ and a Redis of its own. All other tests follow one
+another in one process: they share one stack, and some of them judge what happens when.
 """
 
 from typing import Any, Final
@@ -9,7 +9,7 @@ from typing import Any, Final
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-SIDE_BY_SIDE: Final = ("tests/unit/", "tests/security/")
+SIDE_BY_SIDE: Final = ("tests/unit/", "tests/security/", "tests/integration/")
 
 
 class BySuite(LoadScopeScheduling):  # type: ignore[misc] # without types

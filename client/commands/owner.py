@@ -118,8 +118,14 @@ def policy(
     show_default=True,
     help="Length of the schedule in percent of what the rounds need.",
 )
+@click.option(
+    "--warmup",
+    "warmup_seconds",
+    type=click.IntRange(min=0, max=600),
+    help="Seconds before the first round: enclaves start, design code compiles (default: by the bundle's size).",
+)
 @party_command("owner")
-def train(here: Surroundings, dataset_id: DatasetId, bundle_id: BundleId, trainers: int, **wishes: int) -> None:
+def train(here: Surroundings, dataset_id: DatasetId, bundle_id: BundleId, trainers: int, **wishes: Any) -> None:
     """Sign a training order and submit it. Shows what the host will see of the job."""
     here.run(ordering.train(here.party, ordering.Training(dataset_id, bundle_id, trainers, ScheduleWishes(**wishes))))
 

@@ -3,8 +3,9 @@
 import click
 
 from client.commands.options import Surroundings, party_command
-from client.events import Ended
+from client.events import Ended, Noted
 from client.stack_access import ENDPOINTS_FILE, stack_seen, start_stack
+from common.sandbox.probe import sandbox_walls
 from deploy.embedded.stack import EmbeddedStack
 
 
@@ -25,9 +26,10 @@ def up(here: Surroundings, hand_over: bool, leave_behind: bool) -> None:
 @click.command()
 @party_command("owner")
 def status(here: Surroundings) -> None:
-    """Show the services, and what each waits for."""
+    """Show the services, what each waits for, and which walls this machine's kernel adds around provider code."""
     stack = EmbeddedStack(here.state)
-    here.run([stack_seen(stack.state.root, stack.status())])
+    walls = Noted(text=f"around provider code on this machine: {sandbox_walls()}")
+    here.run([stack_seen(stack.state.root, stack.status()), walls])
 
 
 @click.command()

@@ -1,6 +1,7 @@
 """Identifiers and files as command line arguments: a wrong one is refused before anything happens (side: owner)."""
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,18 @@ class SigOfRole(click.ParamType[tuple[str, Path]]):
         return role, Path(path)
 
 
+class BundleName(click.ParamType[str]):
+    """A bundle's name, as `provider.toml` may state it."""
+
+    name = "name"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The name; a usage error says what it may consist of."""
+        if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,63}", str(value)):
+            self.fail(f"{value!r} is not a name of up to 64 lower-case letters, digits and hyphens", param, ctx)
+        return str(value)
+
+
 class InputPath(click.Path):
     """A file, or a directory, that must be there. The command that takes it calls `require`, and so refuses as ever."""
 
@@ -76,5 +89,6 @@ JOB = IdentifierType(JobId, "job")
 MODEL = IdentifierType(ModelId, "model")
 FMSPC = IdentifierType(Fmspc, "FMSPC")
 PLATFORM = IdentifierType(PlatformId, "platform")
+BUNDLE_NAME = BundleName()
 SIG_OF_ROLE = SigOfRole()
 GRANT = IdentifierType(GrantId, "grant")

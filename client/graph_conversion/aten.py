@@ -49,6 +49,11 @@ class Call:
         array = self.build.array(name)
         return () if array is None else array.shape
 
+    def require_floats(self, name: str) -> None:
+        """Refuse arithmetic of integers, which wraps around in torch and does not as float32."""
+        seen = self.build.values[name].dtype if name in self.build.values else "float32"
+        self.require(seen == "float32", "float32 values, by `.float()` before", seen)
+
     def axis(self, axis: int, name: str) -> int:
         """Counted from the front, the batch's as 0."""
         return axis % (len(self.shape_of(name)) + (name in self.build.values))
@@ -202,6 +207,7 @@ def _pad(call: Call) -> str:
 def _elementwise(op: str, call: Call) -> str:
     left, right = call["self"], call["other"]
     call.require(call.arguments.get("alpha", 1) == 1, "an alpha of 1", call.arguments.get("alpha"))
+    call.require_floats(left)
     if isinstance(right, int | float):
         factor, summand = {"add": (1.0, right), "sub": (1.0, -right), "mul": (right, 0.0)}[op]
         return call.add(n.Affine, left, scale=(float(factor),), shift=(float(summand),))
@@ -215,6 +221,7 @@ def _div(call: Call) -> str:
 
 
 def _neg(call: Call) -> str:
+    call.require_floats(call["self"])
     return call.add(n.Affine, call["self"], scale=(-1.0,))
 
 

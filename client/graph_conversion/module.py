@@ -173,5 +173,6 @@ def _require_equal(module: nn.Module, converted: Converted, example_BX: Tensor) 
             tensor.copy_(torch.from_numpy(np.array(converted.weights[name])))
         expected, seen = module(example_BX), model(example_BX)
     scale = max(1.0, float(expected.abs().max()))
-    if expected.shape != seen.shape or not torch.allclose(seen, expected, rtol=0, atol=TOLERANCE * scale):
+    alike = (expected.shape, expected.dtype) == (seen.shape, seen.dtype)
+    if not alike or not torch.allclose(seen, expected, rtol=0, atol=TOLERANCE * scale):
         raise refused("graph", "the module's own answers to the rows that were given", "others")

@@ -25,6 +25,9 @@ from common.model_graph.graph import INPUT, GraphInput
 MAX_FILE_BYTES: Final = 2 << 30
 """protobuf's own limit for a message, which a model without external data is."""
 
+LEAST_OPSET: Final = 13
+"""Before it, Softmax and LogSoftmax took several axes together (ONNX changelog, Softmax-13)."""
+
 _DTYPES: Final[dict[int, str]] = {
     onnx.TensorProto.FLOAT: "float32", onnx.TensorProto.DOUBLE: "float64", onnx.TensorProto.BOOL: "bool",
     onnx.TensorProto.UINT8: "uint8", onnx.TensorProto.INT8: "int8", onnx.TensorProto.INT16: "int16",
@@ -52,6 +55,9 @@ def _require_whole(model: onnx.ModelProto) -> None:
     for tensor in (*model.graph.initializer, *(one.t for one in nodes if one.HasField("t"))):
         if tensor.data_location == onnx.TensorProto.EXTERNAL or tensor.external_data:
             raise refused(f"tensor `{tensor.name}`", "values within the file", "a path outside it")
+    versions = [one.version for one in model.opset_import if one.domain in {"", "ai.onnx"}]
+    if not versions or min(versions) < LEAST_OPSET:
+        raise refused("file", f"operator set {LEAST_OPSET} or later", versions)
     if model.functions or model.graph.sparse_initializer or model.training_info:
         raise refused("file", "no functions, sparse tensors or training information", "one of them")
 

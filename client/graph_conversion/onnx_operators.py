@@ -81,6 +81,11 @@ class OnnxCall:
     def add(self, kind: Callable[..., Any], *inputs: str, **fields: Any) -> str:
         return self.build.add(self.where, kind, *inputs, name=self.name, **fields)
 
+    def require_floats(self, place: int) -> None:
+        """Refuse arithmetic of integers, which ONNX rounds or wraps around and float32 does not."""
+        seen = self.build.values[self.value(place)].dtype
+        self.require(seen == "float32", "float32 values, by a Cast before", seen)
+
     def row(self, place: int = 0) -> tuple[int, ...]:
         """Shape of a row of the value at an input."""
         return self.build.values[self.value(place)].shape
@@ -154,6 +159,7 @@ def _gelu(call: OnnxCall) -> str:
 
 
 def _neg(call: OnnxCall) -> str:
+    call.require_floats(0)
     return call.add(n.Affine, call.value(), scale=(-1.0,))
 
 
@@ -169,6 +175,7 @@ def _arithmetic(op: str, call: OnnxCall) -> str:
         return call.add(one_of_allowed(n.Elementwise, op), call.value(), call.value(1))
     place = 0 if call.is_value(0) else 1
     call.require(op != "div" or place == 0, "division by a constant", "of a constant")
+    call.require_floats(place)
     given, other = call.value(place), call.constant(1 - place).astype(np.float32)
     if op == "div":
         op, other = "mul", np.float32(1) / other

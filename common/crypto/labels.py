@@ -22,7 +22,7 @@ COUNTER_STEP: Final = b"cloister/v1/counter-step"
 TPM_ACTIVATION: Final = b"cloister/v1/tpm-activation"
 MEASUREMENT: Final = b"cloister/v1/measurement"
 SHARE_COMMITMENT: Final = b"cloister/v1/share-commitment"
-COMPILED_NAME: Final = b"cloister/v1/compiled-name"
+COMPILED_DIGEST: Final = b"cloister/v1/compiled-digest"
 
 # HPKE info = transcript(label, ...)
 WRAP_DATA_KEY: Final = b"cloister/v1/wrap/data-key"
@@ -54,11 +54,13 @@ RECOVERY_KEYS: Final = b"cloister/v1/recovery-keys"
 COMPILED_DESIGN: Final = b"cloister/v1/compiled-design"
 PLATFORM_SEALING: Final = b"cloister/v1/platform-sealing"
 
-# numbers = HKDF(seed, label, context): seeds of generators, not keys
+# numbers = HKDF(seed, label, context): seeds of generators and a name, not keys
 SEED_INITIAL: Final = b"cloister/v1/seed/initial-state"
 SEED_STREAM: Final = b"cloister/v1/seed/provider-stream"
+SEED_DEVICE: Final = b"cloister/v1/seed/sandbox-device"
 SEED_SHUFFLE: Final = b"cloister/v1/seed/shuffle"
 SEED_READS: Final = b"cloister/v1/seed/chunk-reads"
+COMPILED_NAME: Final = b"cloister/v1/compiled-name"
 
 # associated data of AEADs = transcript(label, ...)
 FRAME: Final = b"cloister/v1/frame"

@@ -87,6 +87,8 @@ class Steering:
         design, count = _HEAD.unpack_from(payload)
         if count > MAX_EPOCHS:
             raise FormatError("format.frame", expected=f"at most {MAX_EPOCHS} epochs", seen=count)
+        if bytes(memoryview(payload)[_HEAD.size + 4 * count :]).strip(b"\0"):
+            raise FormatError("format.frame", expected="zeros behind the last epoch")
         losses = np.frombuffer(payload, "<f4", count, _HEAD.size).tolist()
         return cls(Digest.of(design), tuple(loss if math.isfinite(loss) else None for loss in losses))
 

@@ -251,6 +251,13 @@ class Revoke(Message):
     revocation: Signed
 
 
+class RetireBundle(Message):
+    """Answer: BundleRetired. A Signed BundleRetirement by the bundle's provider."""
+
+    type: Literal["retire-bundle"] = "retire-bundle"
+    retirement: Signed
+
+
 class RevokeRelease(Message):
     """Answer: Revoked, whose identifier is the release's digest. A Signed ReleaseRevocation."""
 
@@ -331,6 +338,7 @@ RequestBody = Annotated[
     | CompleteJob
     | DrawBudget
     | Revoke
+    | RetireBundle
     | RevokeRelease
     | TakeInventory
     | BindIdentity
@@ -559,6 +567,13 @@ class InventoryTaken(Message):
     leases_end: Seconds
 
 
+class BundleRetired(Message):
+    """Done and logged: no order that names the bundle is accepted any more. What was accepted goes on."""
+
+    type: Literal["bundle-retired"] = "bundle-retired"
+    bundle_id: BundleId
+
+
 class LedgerReply(Message):
     """A Ledger, wrapped to the owner's report key (info: `ledger_info`), at one size."""
 
@@ -628,6 +643,7 @@ ReplyBody = Annotated[
     | BudgetBlock
     | Revoked
     | InventoryTaken
+    | BundleRetired
     | IdentityBound
     | LedgerReply
     | Recovered

@@ -27,6 +27,7 @@ DecisionName = Literal[
     "complete-job",
     "draw-budget",
     "revoke",
+    "retire-bundle",
     "revoke-release",
     "take-inventory",
     "bind-identity",
@@ -45,6 +46,8 @@ ProofPath = Annotated[tuple[Hash, ...], Field(max_length=128)]
 MAX_ENTRY_BYTES: Final = 1 << 16
 MAX_LEAF_BYTES: Final = 1 << 12
 MAX_BUNDLE_BYTES: Final = 1 << 30
+MAX_HEAD_REPLY_BYTES: Final = 1 << 14
+"""A signed head in a signed reply takes a tenth of it."""
 
 
 class LogSubjects(Message):
@@ -152,6 +155,18 @@ class ConsistencyProof(Message):
     earlier: Count
     size: Count
     path: ProofPath
+
+
+class NextHead(Message):
+    """What the host answers a witness that waits: the enclave's Signed BrokerReply to its `await-head`, byte for byte.
+
+    `proof` goes from the size that the witness knows to that of the reply's head; absent where the log did not grow.
+    """
+
+    type: Literal["next-head"] = "next-head"
+    version: Literal[1] = 1
+    reply: Annotated[bytes, Field(max_length=MAX_HEAD_REPLY_BYTES)]
+    proof: ConsistencyProof | None = None
 
 
 class AuditBundle(Message):

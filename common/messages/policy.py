@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from common.bundle import ColumnName
 from common.crypto.wrapping import WRAPPING_PUBLIC_BYTES
-from common.identifiers import Digest, JobId, ModelId, PartyKey
+from common.identifiers import BundleId, Digest, JobId, ModelId, PartyKey
 from common.messages.base import Count, Message, Seconds
 from common.messages.recovery_terms import RecoveryTerms, require_sound_holders
 from common.messages.sandbox_bounds import SandboxBounds
@@ -135,6 +135,18 @@ class Revocation(Message):
     party: PartyKey
     target: Literal["dataset", "bundle", "grant", "job"]
     identifier: Annotated[str, Field(pattern=r"^(data|bundle|grant|job)_[0-9a-f]{32}$")]
+    broker: PartyKey
+    created: Seconds
+
+
+class BundleRetirement(Message):
+    """A provider's word that no new order may name this bundle. It ends nothing that was ordered before."""
+
+    type: Literal["bundle-retirement"] = "bundle-retirement"
+    version: Literal[1] = 1
+    nonce: Annotated[bytes, Field(min_length=16, max_length=16)]
+    party: PartyKey
+    bundle: BundleId
     broker: PartyKey
     created: Seconds
 

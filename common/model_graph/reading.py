@@ -25,7 +25,9 @@ MAX_NESTING: Final = 12
 
 _TEXT: Final = 400
 _M = TypeVar("_M", bound=Message)
-_MARKS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', re.DOTALL)
+_TEXTS: Final = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)', re.DOTALL)
+"""Texts of JSON; one without an end, too, so that nothing is looked at twice."""
+_NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[{]}"))
 
 
 def parse_graph(raw: bytes, bounds: GraphBounds = STANDARD_BOUNDS) -> tuple[ModelGraph, GraphFacts]:
@@ -103,10 +105,8 @@ def _read(kind: type[_M], raw: bytes, limit: int) -> _M:
 
 def _require_flat(raw: bytes) -> None:
     depth = 0
-    for match in _MARKS.finditer(raw):
-        mark = match[0]
-        depth += mark in b"[{"
-        depth -= mark in b"]}"
+    for mark in _TEXTS.sub(b"", raw).translate(None, _NO_BRACKETS):
+        depth += 1 if mark in b"[{" else -1
         if depth > MAX_NESTING:
             raise FormatError("format.design", expected=f"JSON of at most {MAX_NESTING} levels", seen="more")
 

@@ -17,7 +17,7 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from common.bundle import BundleContents
+from common.bundle import BundleContents, BundleManifest
 from common.sandbox.child import Arrival
 from common.sandbox.probe import require_confinement
 from common.sandbox.protocol import (
@@ -52,6 +52,18 @@ zygote, which took a second to import torch, is not lost with it."""
 DEFAULT_LIMITS: Final = SandboxLimits()
 
 
+def training_work(manifest: BundleManifest, rows_per_round: int) -> Work:
+    """Rounds of at most so many rows; what comes back is the state."""
+    columns = (manifest.input, manifest.label)
+    return Work("training_process", FilterKind.TRAINING, columns, rows_per_round, 4 * manifest.state_count)
+
+
+def query_work(manifest: BundleManifest) -> Work:
+    """Queries of `query_rows` rows; what comes back are as many answers."""
+    body_bytes = manifest.query_rows * manifest.answer.row_bytes
+    return Work("query_process", FilterKind.QUERY, (manifest.input,), manifest.query_rows, body_bytes)
+
+
 class NativeTrainingSandbox:
     """A `TrainingSandbox` (common/sandbox/protocol). One round at a time: callers take turns."""
 
@@ -72,15 +84,7 @@ class NativeTrainingSandbox:
     ) -> Self:
         """Start a child and wait until torch is imported. Raises `ConfinementError`; provider code can't cause one."""
         require_confinement()
-        manifest = contents.manifest
-        work = Work(
-            "training_process",
-            FilterKind.TRAINING,
-            (manifest.input, manifest.label),
-            rows_per_round,
-            4 * manifest.state_count,
-        )
-        place = Workplace(contents, work, seeds, limits)
+        place = Workplace(contents, training_work(contents.manifest, rows_per_round), seeds, limits)
         place.require_ready()
         return cls(contents, place, rows_per_round)
 
@@ -154,10 +158,7 @@ class NativeQuerySandbox:
         Raises `ConfinementError`, and `ValueError` for a state that is not float32[P] of the bundle's layout.
         """
         require_confinement()
-        manifest = contents.manifest
-        body_bytes = manifest.query_rows * manifest.answer.row_bytes
-        work = Work("query_process", FilterKind.QUERY, (manifest.input,), manifest.query_rows, body_bytes)
-        place = Workplace(contents, work, SandboxSeeds(seed, seed), limits)
+        place = Workplace(contents, query_work(contents.manifest), SandboxSeeds(seed, seed), limits)
         try:
             place.load_state(state_P)
         except ValueError:

@@ -14,6 +14,7 @@ from common.sandbox.child import Arrival, Pipes, SandboxChild
 from common.sandbox.interpreter import COMMAND
 from common.sandbox.tree import plain_tree
 from common.sandbox.windows import Window
+from common.sandboxed.landlock import landlock_abi
 
 PROBE_SECONDS: Final = 30.0
 
@@ -27,6 +28,12 @@ _NAMESPACE_COMPLAINTS: Final = (
     "mount: ",
 )
 """Words of bubblewrap 0.8 and of the stage when the machine forbids namespaces."""
+
+
+def sandbox_walls() -> str:
+    """Which of the walls that not every machine has stand here, in words."""
+    abi = landlock_abi()
+    return f"namespaces, seccomp, {f'Landlock (ABI {abi})' if abi else 'no Landlock'}; limits are rlimits only"
 
 
 @functools.cache

@@ -2,8 +2,9 @@
 
 Everything that is not listed fails with EPERM, above all: sockets of every family, io_uring, shared memory and message
 queues of System V and POSIX, ptrace and process_vm_*, userfaultfd, bpf, keys, perf events, mount, unshare and setns,
-namespaced clones, pidfd_*, mincore, fanotify and inotify, chmod, utimes, extended attributes, memfd_create. clone3
-fails with ENOSYS, so that glibc falls back to clone, whose flags a filter can read (clone3 has them behind a pointer).
+namespaced clones, pidfd_*, mincore, fanotify and inotify, chmod, utimes, extended attributes, memfd_create, getrandom
+(/dev/urandom is a file of the enclave's numbers: tree). clone3 fails with ENOSYS, so that glibc falls back to clone,
+whose flags a filter can read (clone3 has them behind a pointer).
 
 Two filters, both compiled here with libseccomp:
   *outer*, installed by bubblewrap before it executes Python: what start-up needs on top (execve, the inner filter);
@@ -60,13 +61,13 @@ SIGNALS: Final = ("rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "sigaltstack
 """Handling own faults. Sending is not listed: abort() then ends by its trap instruction."""
 
 ENDING: Final = ("exit", "exit_group")
-RANDOMNESS: Final = ("getrandom",)
-"""Python's and libstdc++'s start. Provider code is seeded by the enclave; fresh entropy tells nobody anything."""
+LANDLOCK: Final = (444, 445, 446)
+"""landlock_create_ruleset, _add_rule, _restrict_self: by number, since libseccomp 2.5.1 has no names for them."""
 
-STARTUP: Final = ("execve", "seccomp", "wait4", "kill", "rt_sigtimedwait", "setrlimit")
-"""Outer filter only: bubblewrap executes Python and reaps; our code adds the inner filter; the zygote ends a query."""
+STARTUP: Final = ("execve", "seccomp", "wait4", "kill", "rt_sigtimedwait", "setrlimit", *LANDLOCK)
+"""Outer filter only: bubblewrap executes Python and reaps; our code adds the inner walls; the zygote ends a query."""
 
-COMMON: Final = MEMORY + READING + WRITING + TIME + THREADS + IDENTITY + SIGNALS + ENDING + RANDOMNESS
+COMMON: Final = MEMORY + READING + WRITING + TIME + THREADS + IDENTITY + SIGNALS + ENDING
 
 # linux/sched.h, linux/fcntl.h, linux/prctl.h, asm-generic/ioctls.h
 _CLONE_THREAD: Final = 0x0001_0000
@@ -75,7 +76,8 @@ _FCNTL_COMMANDS: Final = (0, 1, 2, 3, 4, 1030)  # DUPFD, GETFD, SETFD, GETFL, SE
 _IOCTL_REQUESTS: Final = (0x5401, 0x5450, 0x5451)  # TCGETS, FIONCLEX, FIOCLEX: isatty() and close-on-exec of Python
 _PRCTL_OPTIONS: Final = (15, 16, 0x53564D41)  # SET_NAME, GET_NAME, SET_VMA: names of threads and mappings
 _PR_SET_DUMPABLE: Final = 4
-_SHARED_ANONYMOUS: Final = mmap.MAP_SHARED | mmap.MAP_ANONYMOUS
+_MAP_GROWSDOWN: Final = 0x100  # linux/mman.h
+_UNCOUNTED: Final = mmap.MAP_SHARED | mmap.MAP_ANONYMOUS | _MAP_GROWSDOWN
 
 
 class FilterKind(StrEnum):
@@ -119,8 +121,8 @@ def _add_argument_rules(made: Any, library: Any, kind: FilterKind) -> None:
             made.add_rule(library.ALLOW, name, library.Arg(position, library.EQ, value))
     if kind is FilterKind.OUTER:
         made.add_rule(library.ALLOW, "prctl", library.Arg(0, library.EQ, _PR_SET_DUMPABLE))
-    for flags in (0, mmap.MAP_SHARED, mmap.MAP_ANONYMOUS):  # all but shared anonymous memory, which no limit counts
-        made.add_rule(library.ALLOW, "mmap", library.Arg(3, library.MASKED_EQ, _SHARED_ANONYMOUS, flags))
+    for flags in (0, mmap.MAP_SHARED, mmap.MAP_ANONYMOUS):  # RLIMIT_DATA counts neither shared memory nor stacks
+        made.add_rule(library.ALLOW, "mmap", library.Arg(3, library.MASKED_EQ, _UNCOUNTED, flags))
 
 
 def _add_process_rules(made: Any, library: Any, kind: FilterKind) -> None:

@@ -2,20 +2,22 @@
 
     python -I -S -B stage.py DESCRIPTION_FD PARENT_PID
 
-It imports nothing of ours, so it can run before anything is on the path. As root it gets a mount namespace of its own
-and ends as an unprivileged uid that no other sandbox has; as an ordinary user it gets a user namespace too, and keeps
-the uid. Sources are opened before anything is mounted over them and bound by descriptor, so an interpreter under a
-folder that the later uid may not enter (a 0700 home) works all the same. It is no part of the wall: bubblewrap is.
+It imports nothing of ours, so it can run before anything is on the path, and little else, because every start waits for
+it. As root it gets a mount namespace of its own and ends as an unprivileged uid that no other sandbox has; as an
+ordinary user it gets a user namespace too, and keeps the uid. Sources are opened before anything is mounted over them
+and bound by descriptor, so an interpreter under a folder that the later uid may not enter (a 0700 home) works all the
+same. It is no part of the wall: bubblewrap is.
 """
 
-import base64
+import binascii
 import ctypes
 import json
 import os
-import secrets
 import sys
-from pathlib import Path
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # typing costs time
+    from typing import Any
 
 # linux/sched.h, linux/mount.h, linux/prctl.h
 CLONE_NEWNS, CLONE_NEWUSER = 0x0002_0000, 0x1000_0000
@@ -34,7 +36,7 @@ OOM_SCORE = "1000"
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def call(name: str, *arguments: Any) -> None:
+def call(name: str, *arguments: object) -> None:
     """Call a function of libc. Raises `OSError`."""
     if getattr(_libc, name)(*arguments) != 0:
         number = ctypes.get_errno()
@@ -54,7 +56,7 @@ def main() -> None:
         sys.exit("the enclave is gone")
     with os.fdopen(description_fd, "rb") as file:
         described = json.load(file)
-    Path("/proc/self/oom_score_adj").write_text(OOM_SCORE)
+    write_text("/proc/self/oom_score_adj", OOM_SCORE)
     uid = os.getuid() or unused_uid()
     os.umask(0o022)
     enter_namespaces()
@@ -68,10 +70,11 @@ def main() -> None:
 
 def unused_uid() -> int:
     """A random uid of the range that exists here, so that two sandboxes of a machine do not share one."""
-    ranges = Path("/proc/self/uid_map").read_text().splitlines()
+    with open("/proc/self/uid_map") as file:
+        ranges = file.read().splitlines()
     mapped = max(int(begin) + int(count) for begin, _, count in map(str.split, ranges))
     low, high = UID_RANGE if mapped > UID_RANGE[1] else SMALL_UID_RANGE
-    return low + secrets.randbelow(high - low + 1)
+    return low + int.from_bytes(os.urandom(16), "big") % (high - low + 1)
 
 
 def enter_namespaces() -> None:
@@ -81,19 +84,25 @@ def enter_namespaces() -> None:
         call("unshare", CLONE_NEWNS)
     else:
         call("unshare", CLONE_NEWNS | CLONE_NEWUSER)
-        Path("/proc/self/setgroups").write_text("deny")
-        Path("/proc/self/uid_map").write_text(f"{uid} {uid} 1")
-        Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1")
+        write_text("/proc/self/setgroups", "deny")
+        write_text("/proc/self/uid_map", f"{uid} {uid} 1")
+        write_text("/proc/self/gid_map", f"{gid} {gid} 1")
     mount("none", "/", "none", MS_REC | MS_SLAVE)
 
 
-def build_tree(described: dict[str, Any], uid: int) -> None:
+def write_text(path: str, text: str) -> None:
+    """Tell the kernel something."""
+    with open(path, "w") as file:
+        file.write(text)
+
+
+def build_tree(described: "dict[str, Any]", uid: int) -> None:
     """Make the tree in a new tmpfs: files from memory, binds, devices, scratch folder."""
     tree = described["folder"]
     sources = {place: os.open(path, os.O_PATH | os.O_CLOEXEC) for place, path in described["binds"].items()}
     mount("tree", os.path.dirname(tree), "tmpfs", MS_NOSUID, f"mode=0755,size={described['tree_bytes']}")
     for place, data in described["files"].items():
-        write_file(tree + place, base64.b64decode(data))
+        write_file(tree + place, binascii.a2b_base64(data))
     for place, fd in sources.items():
         bind(fd, tree + place)
     hide_site_packages(tree, described["binds"])
@@ -114,7 +123,7 @@ def write_file(path: str, data: bytes) -> None:
 
 def bind(fd: int, place: str) -> None:
     """Bind what `fd` names at `place`, and close it."""
-    if Path(f"/proc/self/fd/{fd}").is_dir():
+    if os.path.isdir(f"/proc/self/fd/{fd}"):
         os.makedirs(place, exist_ok=True)
     else:
         write_file(place, b"")

@@ -5,18 +5,28 @@ the plaintext of provider code never reaches a disk, a command line or the mount
 """
 
 import base64
+import hashlib
 import json
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import common.sandboxed
+from common.crypto.digests import transcript
+from common.crypto.labels import SEED_DEVICE
 from common.sandbox.bubblewrap import DEVICES, TREE_FOLDER
 from common.sandbox.interpreter import find_binds, processor_description
+from common.sandbox.protocol import SandboxSeeds
 from common.sandboxed.wire import BUNDLE_FOLDER, CONFIGURATION_FILE, INNER_FILTER_FILE, SCRATCH_FOLDER
 
 TREE_OVERHEAD_BYTES = 4 << 20
 """Room in the tree's tmpfs beside the bundle's files: our code, filter, configuration, rounding to pages."""
+
+DEVICE_BYTES = 256 << 10
+"""16,384 numbers of a UUID's size: seeds, names of temporary files."""
+
+_MASK = (1 << 64) - 1
 
 SCRATCH_FILES = 4096
 """Most files and folders in a scratch folder: each costs kernel memory that no size bounds."""
@@ -50,11 +60,18 @@ def plain_tree(files: Mapping[str, bytes], *, scratch_bytes: int = 0) -> Tree:
     return Tree(find_binds(), {"/proc/cpuinfo": processor_description(), **_own_code(), **files}, scratch_bytes)
 
 
+def random_device(seeds: SandboxSeeds) -> bytes:
+    """What /dev/urandom holds in a sandbox: numbers of the enclave's, the same for equal seeds. Then it ends."""
+    numbers = struct.pack("<QQ", seeds.initial & _MASK, seeds.stream & _MASK)
+    return hashlib.shake_256(transcript(SEED_DEVICE, numbers)).digest(DEVICE_BYTES)
+
+
 def provider_tree(
-    bundle: Mapping[str, bytes], configuration: bytes, inner_filter: bytes, *, scratch_bytes: int = 0
+    bundle: Mapping[str, bytes], configuration: bytes, inner_filter: bytes, *, randomness: bytes, scratch_bytes: int = 0
 ) -> Tree:
     """The tree of a sandbox for the files of a bundle."""
     files = {f"{BUNDLE_FOLDER}/{path}": data for path, data in bundle.items()}
+    files["/dev/urandom"] = randomness
     files[CONFIGURATION_FILE] = configuration
     files[INNER_FILTER_FILE] = inner_filter
     return plain_tree(files, scratch_bytes=scratch_bytes)

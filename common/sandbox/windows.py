@@ -50,6 +50,11 @@ class Window:
         """Zero every byte, up to the end of the last page."""
         self._memory[:] = bytes(self.size)
 
+    @property
+    def closed(self) -> bool:
+        """Whether it is forgotten."""
+        return self._memory.closed
+
     def close(self) -> None:
         """Forget it."""
         if not self._memory.closed:

@@ -19,7 +19,7 @@ from common.sandbox.child import Arrival, Pipes, SandboxChild
 from common.sandbox.interpreter import program
 from common.sandbox.protocol import STARTUP_SECONDS, Rows, SandboxLimits, SandboxSeeds, StateP
 from common.sandbox.seccomp import FilterKind, compile_filter
-from common.sandbox.tree import provider_tree
+from common.sandbox.tree import Tree, provider_tree, random_device
 from common.sandbox.windows import Window, parse_output, plan_columns
 from common.sandboxed.wire import HEADER, PLAIN_COURSE, Configuration, Course, Operation, Record, Status
 
@@ -140,15 +140,23 @@ class Workplace:
             window.close()
 
     def _start(self) -> SandboxChild:
-        pipes, window_fds = Pipes(), (self._input.child_fd, self._state.child_fd, self._output.child_fd)
-        scratch_bytes = self._limits.file_bytes if self._work.inner_filter is FilterKind.TRAINING else 0
-        tree = provider_tree(
+        pipes = Pipes()
+        return SandboxChild(self._tree(pipes), self._program(), pipes, window_fds=self._window_fds())
+
+    def _program(self) -> tuple[str, ...]:
+        return program(self._work.program)
+
+    def _window_fds(self) -> tuple[int, ...]:
+        return self._input.child_fd, self._state.child_fd, self._output.child_fd
+
+    def _tree(self, pipes: Pipes) -> Tree:
+        return provider_tree(
             self._contents.files,
             self._configuration(pipes).encode(),
             compile_filter(self._work.inner_filter),
-            scratch_bytes=scratch_bytes,
+            randomness=random_device(self._seeds),
+            scratch_bytes=self._limits.file_bytes if self._work.inner_filter is FilterKind.TRAINING else 0,
         )
-        return SandboxChild(tree, program(self._work.program), pipes, window_fds=window_fds)
 
     def _configuration(self, pipes: Pipes) -> Configuration:
         manifest = self._contents.manifest

@@ -1,4 +1,4 @@
-"""The child's last steps before provider code: limits, then the second system call filter (side: sandbox).
+"""The child's last steps before provider code: limits, Landlock, then the second system call filter (side: sandbox).
 
 bubblewrap has set namespaces, capabilities and the outer filter before. The inner filter, compiled by the enclave, is
 tighter: no new process, no new program, no signals, no further filter. A filter can only be added to, never taken off,
@@ -11,9 +11,12 @@ import resource
 from pathlib import Path
 from typing import Final
 
+from common.sandboxed.landlock import restrict_files
 from common.sandboxed.wire import INNER_FILTER_FILE, Configuration
 
 OPEN_FILES: Final = 256
+STACK_BYTES: Final = 8 << 20
+"""Of the first thread. RLIMIT_DATA does not count it, and its usual hard limit is none."""
 
 ADDRESS_BYTES: Final = 16 << 30
 """Beyond RLIMIT_DATA: mappings of libraries, of reserved and of read-only memory. A backstop: torch maps under 2."""
@@ -34,6 +37,7 @@ def set_limits(configuration: Configuration) -> None:
     for kind, value in (
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_MEMLOCK, 0),
+        (resource.RLIMIT_STACK, STACK_BYTES),
         (resource.RLIMIT_MSGQUEUE, 0),
         (resource.RLIMIT_NOFILE, OPEN_FILES),
         (resource.RLIMIT_FSIZE, configuration.file_bytes),
@@ -56,6 +60,14 @@ def forbid_core_dumps() -> None:
     library = ctypes.CDLL(None, use_errno=True)
     if library.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "core dumps were not forbidden")
+
+
+def confine(configuration: Configuration, inner_filter: bytes, *, scratch: bool) -> None:
+    """All of it, in order. Raises `OSError`; then nothing of the provider may run."""
+    set_limits(configuration)
+    forbid_core_dumps()
+    restrict_files(scratch=scratch)
+    install_filter(inner_filter)
 
 
 def read_inner_filter() -> bytes:

@@ -1,10 +1,11 @@
 """The main function of a query sandbox: a zygote that has torch and nothing else, and a child for each query.
 
 Side: sandbox.  Provider code never runs in the zygote: it could set up memory that later children share. In a query's
-child, in this order: no descriptor that another query's child has or will have stays open; limits; inner filter (no
-process, no thread, no signal, so nothing outlives the child); only then the provider's module is imported, the model
-built, the weights loaded from their read-only window, one answer computed and written. The child dies; the zygote sees
-it dead before it says so. The enclave wipes input and output between queries, and no file system here is writable.
+child, in this order: no descriptor that another query's child has or will have stays open; limits; Landlock; inner
+filter (no process, no thread, no signal, so nothing outlives the child); only then the provider's module is imported,
+the model built, the weights loaded from their read-only window, one answer computed and written. The child dies; the
+zygote sees it dead before it says so. The enclave wipes input and output between queries, and no file system here is
+writable.
 """
 
 import os
@@ -15,11 +16,12 @@ from typing import Any, Final
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from common.sandboxed.graph_model import GraphModel, read_design
 from common.sandboxed.local_training import build_model, seed_everything
-from common.sandboxed.lockdown import OPEN_FILES, forbid_core_dumps, install_filter, read_inner_filter, set_limits
+from common.sandboxed.lockdown import OPEN_FILES, confine, read_inner_filter
 from common.sandboxed.model_state import layout_of, load_state
 from common.sandboxed.windows import Windows
 from common.sandboxed.wire import BUNDLE_FOLDER, CONFIGURATION_FILE, Configuration, Status
@@ -28,7 +30,26 @@ _SAID_BY_CHILD: Final = (Status.DONE, Status.IMPORT, Status.RAISED, Status.OUTPU
 """What a child's exit status may say; anything else means that it was killed or ended itself."""
 
 
-def main() -> None:
+class Answering:
+    """What a query's child does: provider code, or a design. Raises what provider code raises."""
+
+    def build(self, own: Configuration) -> nn.Module:
+        """Construct the provider's model, from his module or from the graph of a design."""
+        if own.design is None:
+            return build_model(own.entry, own.seed_initial)
+        return GraphModel(read_design(BUNDLE_FOLDER, own.design)["graph"])
+
+    def forward(self, model: nn.Module, windows: Windows) -> NDArray[Any]:
+        """The answers to all rows of the window, of the declared dtype."""
+        own = windows.configuration
+        (values,) = windows.rows(own.rows).values()
+        model.eval()
+        with torch.inference_mode():
+            answer_NA = model(torch.from_numpy(np.array(values)))
+        return np.ascontiguousarray(answer_NA.numpy().astype(own.answer_dtype))
+
+
+def main(answering: Answering | None = None) -> None:
     """Serve until the enclave closes the control pipe."""
     configuration = Configuration.decode(Path(CONFIGURATION_FILE).read_bytes())
     torch.set_num_threads(1)
@@ -39,7 +60,7 @@ def main() -> None:
     while (record := windows.next_record()) is not None:
         pid = os.fork()
         if pid == 0:
-            _serve_in_child(windows, inner_filter)
+            _serve_in_child(windows, inner_filter, answering or Answering())
         status = _await_child(pid, record.seconds)
         windows.write_header(record.sequence, status)
         windows.signal()
@@ -59,12 +80,12 @@ def _await_child(pid: int, seconds: float) -> Status:
     return Status(said) if said in _SAID_BY_CHILD else Status.KILLED
 
 
-def _serve_in_child(windows: Windows, inner_filter: bytes) -> None:
+def _serve_in_child(windows: Windows, inner_filter: bytes, answering: Answering) -> None:
     """Compute one answer; never returns."""
     status = Status.KILLED
     try:
         _seal_off(windows, inner_filter)
-        status = _answer(windows)
+        status = _answer(windows, answering)
     finally:
         os._exit(status)
 
@@ -73,16 +94,14 @@ def _seal_off(windows: Windows, inner_filter: bytes) -> None:
     os.closerange(0, OPEN_FILES)  # an open file description shared with the zygote would keep flags for the next query
     for _ in range(3):
         os.open(os.devnull, os.O_RDWR)
-    set_limits(windows.configuration)
-    forbid_core_dumps()
-    install_filter(inner_filter)
+    confine(windows.configuration, inner_filter, scratch=False)
     sys.path.insert(0, BUNDLE_FOLDER)
 
 
-def _answer(windows: Windows) -> Status:
+def _answer(windows: Windows, answering: Answering) -> Status:
     own = windows.configuration
     try:
-        model = _build(own)
+        model = answering.build(own)
     except BaseException:  # provider code may raise anything, SystemExit included
         return Status.IMPORT
     try:
@@ -90,25 +109,10 @@ def _answer(windows: Windows) -> Status:
             return Status.OUTPUT
         load_state(model, windows.state_P)
         seed_everything(own.seed_stream)
-        answer = _forward(model, windows)
+        answer = answering.forward(model, windows)
     except BaseException:  # provider code may raise anything, SystemExit included
         return Status.RAISED
     if answer.shape != (own.rows, *own.answer_shape):
         return Status.OUTPUT
     windows.write_body(answer)
     return Status.DONE
-
-
-def _build(own: Configuration) -> nn.Module:
-    if own.design is None:
-        return build_model(own.entry, own.seed_initial)
-    return GraphModel(read_design(BUNDLE_FOLDER, own.design)["graph"])
-
-
-def _forward(model: Any, windows: Windows) -> Any:
-    own = windows.configuration
-    (values,) = windows.rows(own.rows).values()
-    model.eval()
-    with torch.inference_mode():
-        answer_NA = model(torch.from_numpy(np.array(values)))
-    return np.ascontiguousarray(answer_NA.numpy().astype(own.answer_dtype))

@@ -1,12 +1,13 @@
 """The main function of a training sandbox (side: sandbox).
 
-Order: import torch; limits; inner filter; say ready; import and build the provider's model, or that of a design; then
-one round after the other until the control pipe ends. What provider code raises becomes a status: the enclave is told
-that, not what.
+Order: import torch; limits, Landlock, inner filter; say ready; import and build the provider's model, or that of a
+design; then one round after the other until the control pipe ends. What provider code raises becomes a status: the
+enclave is told that, not what.
 """
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,7 +19,7 @@ from torch.optim import Optimizer
 from common.sandboxed.design_training import Columns, DesignTraining
 from common.sandboxed.graph_model import read_design
 from common.sandboxed.local_training import Losses, build_model, seed_everything, train_steps
-from common.sandboxed.lockdown import forbid_core_dumps, install_filter, read_inner_filter, set_limits
+from common.sandboxed.lockdown import confine, read_inner_filter
 from common.sandboxed.model_state import flatten_state, layout_of, load_state
 from common.sandboxed.windows import Windows
 from common.sandboxed.wire import BUNDLE_FOLDER, CONFIGURATION_FILE, Configuration, Course, Operation, Record, Status
@@ -46,19 +47,21 @@ class _ProviderTraining:
         return train_steps(self.model, self.optimizer, rows, steps, batch)
 
 
-class _Trainer:
-    """Moves states in and out of a training."""
+class Trainer:
+    """Moves states in and out of a training. Raises what provider code raises."""
 
     def __init__(self, configuration: Configuration) -> None:
         self.training = _make_training(configuration)
+        self.model = self.training.model
         self.layout = configuration.layout
-        self.initial_P = flatten_state(self.training.model)
+        self.initial_P = flatten_state(self.model)
 
     def run(self, windows: Windows, record: Record) -> Losses:
+        """One unit of work."""
         if record.operation == Operation.INITIAL_STATE:
-            load_state(self.training.model, self.initial_P)
+            load_state(self.model, self.initial_P)
             return Losses(0.0, 0.0)
-        load_state(self.training.model, windows.state_P)
+        load_state(self.model, windows.state_P)
         rows = windows.rows(record.steps * record.batch)
         return self.training.train(rows, record.steps, record.batch, record.course)
 
@@ -71,19 +74,17 @@ def _make_training(configuration: Configuration) -> _Training:
     return DesignTraining(design, columns, configuration.seed_initial, configuration.seed_stream)
 
 
-def main() -> None:
+def main(make_trainer: Callable[[Configuration], Trainer] = Trainer) -> None:
     """Serve until the enclave closes the control pipe."""
     configuration = Configuration.decode(Path(CONFIGURATION_FILE).read_bytes())
     torch.set_num_threads(configuration.compute_threads)
     torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)  # imports what optimisers need, before the clock runs
     windows = Windows(configuration)
     inner_filter = read_inner_filter()
-    set_limits(configuration)
-    forbid_core_dumps()
-    install_filter(inner_filter)
+    confine(configuration, inner_filter, scratch=True)
     windows.signal()
     sys.path.insert(0, BUNDLE_FOLDER)
-    trainer, failure = _build(configuration)
+    trainer, failure = _build(configuration, make_trainer)
     while (record := windows.next_record()) is not None:
         if trainer is None:
             windows.write_header(record.sequence, failure)
@@ -93,17 +94,19 @@ def main() -> None:
     os._exit(0)
 
 
-def _build(configuration: Configuration) -> tuple[_Trainer | None, Status]:
+def _build(
+    configuration: Configuration, make_trainer: Callable[[Configuration], Trainer]
+) -> tuple[Trainer | None, Status]:
     try:
-        trainer = _Trainer(configuration)
-        fits = layout_of(trainer.training.model) == configuration.layout
+        trainer = make_trainer(configuration)
+        fits = layout_of(trainer.model) == configuration.layout
     except BaseException:  # provider code may raise anything, SystemExit included
         return None, Status.IMPORT
     return (trainer, Status.NOTHING) if fits else (None, Status.OUTPUT)
 
 
-def _run_unit(windows: Windows, trainer: _Trainer, record: Record) -> None:
-    sequence, model = record.sequence, trainer.training.model
+def _run_unit(windows: Windows, trainer: Trainer, record: Record) -> None:
+    sequence, model = record.sequence, trainer.model
     try:
         losses = trainer.run(windows, record)
     except BaseException:  # provider code may raise anything, SystemExit included

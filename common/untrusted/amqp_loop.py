@@ -18,8 +18,11 @@ from common.errors import Refusal
 from common.event_log import log_event
 
 FIRST_PAUSE_SECONDS: Final = 0.2
-LONGEST_PAUSE_SECONDS: Final = 5.0
+LONGEST_PAUSE_SECONDS: Final = 2.0
 """Work that went on for longer begins anew after the first pause."""
+
+LOOK_SECONDS: Final = 0.1
+"""How soon work notices that it was stopped."""
 
 _log = logging.getLogger("queue")
 
@@ -38,7 +41,7 @@ class AmqpLoop(ABC):
         self._thread.start()
 
     def stop(self, seconds: float = 10.0) -> None:
-        """End, and wait for it."""
+        """End, and wait for it. Several are told by `stopped` first, so that they end at the same time."""
         self.stopped.set()
         self._thread.join(seconds)
 
@@ -53,6 +56,12 @@ class AmqpLoop(ABC):
         """All is declared."""
         self.connected.set()
         log_event(_log, "queue_connected", queue=self._name)
+
+    def pause(self, connection: Any, seconds: float) -> None:
+        """Let the connection breathe for so long, or until stopped."""
+        until = time.monotonic() + seconds
+        while not self.stopped.is_set() and (left := until - time.monotonic()) > 0:
+            connection.sleep(min(left, LOOK_SECONDS))
 
     def _run(self) -> None:
         pause = FIRST_PAUSE_SECONDS

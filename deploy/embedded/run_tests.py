@@ -1,9 +1,9 @@
 """`./cloister test [--json] [SUITE ...] [-- PYTEST ARGUMENT ...]`: linters and tests, with budgets (side: host).
 
 All chosen suites run in one pytest session, whose tests that want a stack as it is share one: RabbitMQ and Redis alone
-(integration), or the whole stack (e2e, kills). Tests of how a stack starts, refuses to, or ends start their own. What a
-budget means stands in tests/budgets.py. This process is a subreaper: what a test leaves running is found, named, ended,
-and fails the run. With `--json` stdout has the figures alone.
+(integration; one in each of two processes), or the whole stack (e2e, kills). Tests of how a stack starts, refuses to,
+or ends start their own. What a budget means stands in tests/budgets.py. This process is a subreaper: what a test leaves
+running is found, named, ended, and fails the run. With `--json` stdout has the figures alone.
 """
 
 import json
@@ -25,7 +25,7 @@ BUDGET_SECONDS: Final = {"unit": 120, "security": 180, "integration": 180, "e2e"
 
 _FOLDERS: Final = {"kills": "tests/e2e/kills"}
 _SIDE_BY_SIDE: Final = ("--numprocesses=2", "--no-loadscope-reorder")
-"""Files of unit and security tests run side by side, all others one after another (tests/side_by_side.py)."""
+"""Files of all suites without the whole stack run side by side, other tests one by one (tests/side_by_side.py)."""
 
 _LINTERS: Final = (("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy",), ("lint-imports",))
 _LAST_GRACE_SECONDS: Final = 5.0
@@ -65,7 +65,7 @@ def pytest_arguments(suites: Sequence[str], root: Path) -> list[str]:
     folders = [_FOLDERS.get(name, f"tests/{name}") for name in suites]
     marks = ["-m", "not kills"] if "e2e" in suites and "kills" not in suites else []  # one folder is in the other
     budgets = [f"--budget={name}={BUDGET_SECONDS[name]}" for name in suites]
-    beside = _SIDE_BY_SIDE if set(suites) & {"unit", "security"} else ()
+    beside = _SIDE_BY_SIDE if set(suites) & {"unit", "security", "integration"} else ()
     return [*(folder for folder in folders if (root / folder).is_dir()), *marks, *beside, *budgets]
 
 

@@ -21,13 +21,11 @@ from deploy.embedded.status import ServiceStatus, State
 
 _log: Final = logging.getLogger("supervisor")
 
-BACKOFF_SECONDS: Final = (0.2, 0.5, 1.0, 2.0, 3.0)
-"""Pause before each restart in a row. A service that was ready for `HEALED_SECONDS` begins anew."""
-
 MAX_FAILURES: Final = 8
 """Ends in a row after which a service is given up: by then it is a defect, not an accident."""
 
 HEALED_SECONDS: Final = 30.0
+"""A service that was ready for so long has no ends behind it."""
 
 MISSES: Final = 2
 """Probes in a row that a ready service must miss to count as not ready."""
@@ -151,7 +149,8 @@ class ServiceRun:
             self.state, self._waiting_for = "failed", ("a person: see its log",)
             log_event(_log, "service_given_up", logging.ERROR, service=self.spec.name, count=self._failures)
             return
-        pause = BACKOFF_SECONDS[min(self._failures, len(BACKOFF_SECONDS)) - 1]
+        pauses = self.spec.restart_pauses
+        pause = pauses[min(self._failures, len(pauses)) - 1]
         self.state, self._waiting_for, self._next_at = "backing_off", ("its next start",), now + pause
 
     def _log_exit(self, pid: int, code: int) -> None:

@@ -15,6 +15,8 @@ CODE_ROOT: Final = Path(__file__).resolve().parents[2]
 
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
+RESTART_PAUSES: Final = (0.2, 0.5, 1.0, 2.0, 3.0)
+
 
 @dataclass(frozen=True)
 class ServiceSpec:
@@ -22,7 +24,8 @@ class ServiceSpec:
 
     `files` are written 0600 before each start. `probe` says what it still waits for (nothing: it is ready). It starts
     when everything in `depends_on` is ready, and is stopped before them; an `infrastructure` service is stopped after
-    all others, which then end without errors in their logs.
+    all others, which then end without errors in their logs. `restart_pauses`: seconds before each restart in a row, the
+    last one before all that follow.
     """
 
     name: str
@@ -34,6 +37,7 @@ class ServiceSpec:
     directory: Path = CODE_ROOT
     stop_seconds: float = 10.0
     infrastructure: bool = False
+    restart_pauses: tuple[float, ...] = RESTART_PAUSES
 
 
 Table = Callable[[StateDirectory], list[ServiceSpec]]

@@ -67,6 +67,7 @@ def _maker(state: StateDirectory) -> Callable[..., ServiceSpec]:
         "amqp_url": amqp_url(state),
         "redis_url": redis_url(state),
         "object_directory": str(state.folder("objects")),
+        "artefact_directory": str(state.folder("artefacts")),
         "attestation_url": f"http://127.0.0.1:{state.port('attestation')}",
         **_make_installation(state),
     }

@@ -71,7 +71,7 @@ def build(settings: AttestationSettings, relay: BrokerRelay) -> Service:
     }
     app.include_router(health_router(Readiness(checks), {"attestation": count_bodies(app)}))
     app.include_router(broker_router(relay.ask, gate, callers, strangers))
-    app.include_router(log_router(relay.ask, relay.log, gate, strangers))
+    app.include_router(log_router(relay.ask, relay.log, gate, callers, strangers))
     app.include_router(collateral_router(relay.collateral, strangers))
     app.include_router(token_router(relay, gate, strangers))
     app.include_router(recovery_router(relay, settings.recover_from, strangers))

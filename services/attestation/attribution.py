@@ -5,7 +5,7 @@ None is the answer unless
 
     order        every owner of its registered data sets signed it, and its bundle is registered
     policy       the owner of the registered data set signed the new version
-    revocation   a party signed it that owns a data set or bundle here
+    revocation   a party signed it that owns a data set or bundle here; so of a retirement
     launch       its challenge was issued here for an accepted job, to be admitted or to renew its lease; or such a
                  challenge is refused for a slot of the job
     completion   the job's parameter server signed it
@@ -33,6 +33,7 @@ from common.messages.attestation import (
     RegisterDataset,
     RenewLease,
     RequestBody,
+    RetireBundle,
     Revoke,
     UpdatePolicy,
 )
@@ -40,12 +41,12 @@ from common.messages.base import Message
 from common.messages.decision_log import DecisionName, LogSubjects
 from common.messages.objects import BundlePublication, DatasetManifest
 from common.messages.order import TrainingOrder
-from common.messages.policy import DataPolicy, QueryGrant, Revocation
+from common.messages.policy import BundleRetirement, DataPolicy, QueryGrant, Revocation
 from common.messages.signed import Signed, open_signed
 from services.attestation.budget import require_placed
 from services.attestation.context import BrokerContext
 from services.attestation.decision_log import Decision
-from services.attestation.log_subjects import of_dataset, of_draw, of_job, of_launch, of_order, of_revocation
+from services.attestation.log_subjects import of_bundle, of_dataset, of_draw, of_job, of_launch, of_order, of_revocation
 from services.attestation.members import PARAMSERVER, live_launch, require_slot
 from services.attestation.records import BundleRecord, DatasetRecord, JobRecord, ModelRecord
 
@@ -74,6 +75,8 @@ class Attribution:
                 return Decision("update-policy", _policy(broker, body), code)
             case Revoke():
                 return Decision("revoke", _revocation(broker, body), code)
+            case RetireBundle():
+                return Decision("retire-bundle", _retirement(broker, body), code)
             case IssueChallenge():
                 job = broker.job(body.job_id)
                 require_slot(job, body.role, body.slot)
@@ -133,6 +136,14 @@ def _revocation(broker: BrokerContext, body: Revoke) -> LogSubjects:
     _require_at_home(broker, party)
     # if the thing is another's, that party may read whose attempt this was; the signer learns nothing of the thing
     return of_revocation(broker, revocation, body.revocation.digest)
+
+
+def _retirement(broker: BrokerContext, body: RetireBundle) -> LogSubjects:
+    party = BundleRetirement.decode(body.retirement.payload).party
+    retirement = open_signed(body.retirement, BundleRetirement, [party])
+    _require_at_home(broker, party)
+    bundle = broker.bundle(retirement.bundle)  # as of a revocation: another's provider may read whose attempt this was
+    return of_bundle(broker, bundle, document=body.retirement.digest, signers=(party,))
 
 
 def _require_at_home(broker: BrokerContext, party: PartyKey) -> None:

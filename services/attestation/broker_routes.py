@@ -10,7 +10,8 @@ from collections.abc import Callable
 from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
-from common.messages.attestation import BrokerRequest
+from common.errors import Refusal
+from common.messages.attestation import BrokerRequest, RequestBody
 from common.messages.signed import Signed
 from common.untrusted.http_description import describe
 from common.untrusted.http_identity import RequestGate, is_signed
@@ -32,7 +33,17 @@ def broker_router(
                 require_description(raw)
                 return Response(await run_in_threadpool(ask, raw), media_type=OCTETS)
         admitted = await gate.admit(request)
-        callers.require_may_ask(admitted.party, admitted.body)
+        asked = body_of(admitted.body)
+        if asked is not None:
+            callers.require_may_ask(admitted.party, asked)
         return Response(await run_in_threadpool(ask, admitted.body), media_type=OCTETS)
 
     return router
+
+
+def body_of(raw: bytes) -> RequestBody | None:
+    """What is asked. What is no request the enclave refuses itself, with its signature."""
+    try:
+        return BrokerRequest.decode(raw).body
+    except Refusal:
+        return None

@@ -13,14 +13,13 @@ out challenges and from filling the broker's state.
 from collections.abc import Collection
 from typing import Final
 
-from common.errors import AuthenticityError, Refusal
+from common.errors import AuthenticityError
 from common.identifiers import PartyKey
 from common.messages.attestation import (
     AcceptOrder,
     Admit,
     AppraiseEvidence,
     AwaitHead,
-    BrokerRequest,
     CompleteJob,
     ConfirmHead,
     DescribeBroker,
@@ -32,6 +31,8 @@ from common.messages.attestation import (
     RegisterBundle,
     RegisterDataset,
     RenewLease,
+    RequestBody,
+    RetireBundle,
     Revoke,
     RevokeRelease,
     ShowTokenKey,
@@ -53,6 +54,7 @@ OF_ALL: Final = (
     RegisterBundle,
     AcceptOrder,
     ListMembers,
+    RetireBundle,
     Revoke,
     RevokeRelease,
     TakeInventory,
@@ -96,15 +98,8 @@ class Callers:
         own = party in self._services | self._witnesses
         (self._own_quota if own else self._quota).charge(party)
 
-    def require_may_ask(self, party: PartyKey, raw: bytes) -> None:
-        """Raise `AuthenticityError` (authenticity.http_role) for what is another's to ask.
-
-        What is no request the enclave refuses itself, with its signature.
-        """
-        try:
-            body = BrokerRequest.decode(raw).body
-        except Refusal:
-            return
+    def require_may_ask(self, party: PartyKey, body: RequestBody) -> None:
+        """Raise `AuthenticityError` (authenticity.http_role) for what is another's to ask."""
         kept = ((OF_SERVICES, self._services), (OF_WITNESSES, self._witnesses | self._services))
         if not isinstance(body, OF_ALL) and not any(isinstance(body, kinds) and party in keys for kinds, keys in kept):
             raise AuthenticityError("authenticity.http_role", expected=f"who may send {body.type}", seen=party)

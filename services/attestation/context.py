@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Final, Protocol
 
 from common.crypto.keys import KeyRing, SecretKey
@@ -129,7 +130,7 @@ class BrokerContext:
         """The broker's lasting record."""
         return self.state.identity.genesis
 
-    @property
+    @cached_property
     def broker(self) -> Digest:
         """Its digest: the broker's name in bindings."""
         return self.genesis.digest

@@ -7,6 +7,7 @@ Every reply carries the head, so whoever has seen one notices a rewound or forke
 
 import secrets
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from common.crypto.merkle import MerkleFrontier
 from common.identifiers import Digest
@@ -57,9 +58,9 @@ class DecisionLog:
         """Roots of the perfect subtrees."""
         return tuple(self._tree.peaks)
 
-    @property
+    @cached_property
     def head(self) -> LogHead:
-        """Size, root, epoch."""
+        """Size, root, epoch. Every reply carries it, so it is hashed once."""
         root: Digest = self._tree.root()
         return LogHead(size=self.size, root=root, epoch=self.epoch)
 
@@ -78,6 +79,6 @@ class DecisionLog:
 
     def extended(self, entry: bytes) -> "DecisionLog":
         """The log with one more entry."""
-        longer = DecisionLog(self.epoch, self.size, self.peaks)
-        longer._tree.append(log_leaf(entry))
-        return longer
+        tree = MerkleFrontier(self.size, self.peaks)
+        tree.append(log_leaf(entry))
+        return DecisionLog(self.epoch, tree.size, tuple(tree.peaks))

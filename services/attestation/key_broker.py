@@ -15,7 +15,8 @@ that they know, as often as it likes. Where they stay away, what was decided is 
 """
 
 import threading
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
 
 from pydantic import ValidationError
 
@@ -48,6 +49,7 @@ from common.messages.attestation import (
     RenewLease,
     ReplyBody,
     RequestBody,
+    RetireBundle,
     Revoke,
     RevokeRelease,
     ShowTokenKey,
@@ -55,6 +57,7 @@ from common.messages.attestation import (
     TakeInventory,
     UpdatePolicy,
 )
+from common.messages.base import Message
 from common.messages.decision_log import TreeHead
 from common.messages.evidence import Collateral
 from common.messages.handover import GiveHandover, HandoverGiven, HandoverOffer
@@ -84,6 +87,7 @@ from services.attestation.recovery_packages import RecoveryPackages
 from services.attestation.refusal_log import RefusalLog
 from services.attestation.registration import register_bundle, register_dataset, update_policy
 from services.attestation.release_revocation import revoke_release
+from services.attestation.retirement import retire_bundle
 from services.attestation.revocation import revoke
 from services.attestation.state import StateStore
 from services.attestation.tokens import appraise_evidence, issue_token, show_token_key
@@ -98,6 +102,7 @@ _CONFIRMED_FIRST: Final = (
     RenewLease,
     DrawBudget,
     Revoke,
+    RetireBundle,
     RevokeRelease,
     TakeInventory,
     UpdatePolicy,
@@ -106,6 +111,22 @@ _CONFIRMED_FIRST: Final = (
     RecoverDataset,
     WitnessPeer,
 )
+
+_OF_PARTIES: Final[dict[type[Message], Callable[[BrokerContext, Any, int], ReplyBody]]] = {
+    RegisterDataset: register_dataset,
+    RegisterBundle: register_bundle,
+    UpdatePolicy: update_policy,
+    Revoke: revoke,
+    RetireBundle: retire_bundle,
+    RevokeRelease: revoke_release,
+    TakeInventory: take_inventory,
+    BindIdentity: bind_identity,
+    RecoverIdentity: recover_identity,
+    ReadLedger: read_ledger,
+    WitnessPeer: witness_peer,
+    RecoverDataset: recover_dataset,
+}
+"""What documents of parties and release keys ask for, each by its own rules."""
 
 CONFIRM_SECONDS: Final = 8.0
 """How long a reply waits for the witnesses: several of their polls, and less than its asker waits (10 s)."""
@@ -130,6 +151,7 @@ class KeyBroker:
         self._lock = threading.Lock()
         self._decided, self._confirmed = threading.Condition(self._lock), threading.Condition(self._lock)
         self._waiting = self._awaiting = 0
+        self._told_size = context.state.log.size
 
     def handle(self, raw: bytes, host_time: int, offered: Collateral | None = None) -> bytes:
         """The signed reply to any bytes. Raises nothing that a request could cause.
@@ -179,14 +201,14 @@ class KeyBroker:
         """Wait for the witnesses where the reply must, with the lock let go; or raise (unavailable.frozen)."""
         if isinstance(asked, _WITNESSING):
             self._confirmed.notify_all()
-        self._decided.notify_all()
+        self._tell_decided()
         if isinstance(asked, _CONFIRMED_FIRST):
             self._wait_for_witnesses()
 
     def _wait_for_witnesses(self) -> None:
         anchor, size = self._context.anchor, self._context.state.log.size
         anchor.follow(self._context.state.log.head)
-        self._decided.notify_all()
+        self._tell_decided()
         if anchor.has_confirmed(size):
             return
         self._waiting += 1
@@ -195,6 +217,13 @@ class KeyBroker:
                 raise UnavailableError("unavailable.frozen", expected="witnesses that confirm what was decided")
         finally:
             self._waiting -= 1
+
+    def _tell_decided(self) -> None:
+        """Wake those that wait for a longer log, if it is longer."""
+        size = self._context.state.log.size
+        if size != self._told_size:
+            self._told_size = size
+            self._decided.notify_all()
 
     def _sign(self, request: Digest, nonce: bytes, at: int, body: ReplyBody) -> bytes:
         reply = BrokerReply(request=request, nonce=nonce, head=self._context.state.log.head, time=at, body=body)
@@ -230,31 +259,8 @@ class KeyBroker:
                 return self._answer_party(body, nonce, at)
 
     def _answer_party(self, body: RequestBody, nonce: bytes, at: int) -> ReplyBody:
-        match body:
-            case RegisterDataset():
-                return register_dataset(self._context, body, at)
-            case RegisterBundle():
-                return register_bundle(self._context, body, at)
-            case UpdatePolicy():
-                return update_policy(self._context, body, at)
-            case Revoke():
-                return revoke(self._context, body, at)
-            case RevokeRelease():
-                return revoke_release(self._context, body, at)
-            case TakeInventory():
-                return take_inventory(self._context, body, at)
-            case BindIdentity():
-                return bind_identity(self._context, body, at)
-            case RecoverIdentity():
-                return recover_identity(self._context, body, at)
-            case ReadLedger():
-                return read_ledger(self._context, body, at)
-            case WitnessPeer():
-                return witness_peer(self._context, body, at)
-            case RecoverDataset():
-                return recover_dataset(self._context, body, at)
-            case _:
-                return self._answer_job(body, nonce, at)
+        answer = _OF_PARTIES.get(type(body))
+        return self._answer_job(body, nonce, at) if answer is None else answer(self._context, body, at)
 
     def _answer_job(self, body: RequestBody, nonce: bytes, at: int) -> ReplyBody:
         match body:

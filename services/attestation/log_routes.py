@@ -4,6 +4,7 @@ GET /v1/log/head                               -> Signed TreeHead, made by the e
 GET /v1/log/entries?first=N                    -> LogPage, with the entries that concern the enrolled party that signed
 GET /v1/log/inclusion?number=N&size=N          -> InclusionProof
 GET /v1/log/consistency?earlier=N&size=N       -> ConsistencyProof
+POST /v1/log/next    BrokerRequest, `await-head` -> NextHead: the enclave's reply, and the proof up to its head
 """
 
 import secrets
@@ -12,14 +13,15 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Query, Response
 
-from common.errors import FormatError, refusal_of
-from common.messages.attestation import BrokerReply, BrokerRequest, HeadSigned, Refused, SignHead
+from common.errors import FormatError, Refusal, refusal_of
+from common.messages.attestation import AwaitHead, BrokerReply, BrokerRequest, HeadSigned, Refused, SignHead
 from common.messages.base import Message
-from common.messages.decision_log import ConsistencyProof, InclusionProof, LogPage
+from common.messages.decision_log import ConsistencyProof, InclusionProof, LogPage, NextHead
 from common.messages.signed import Signed
 from common.untrusted.http_description import describe
 from common.untrusted.http_identity import PartyRequest, RequestGate
 from common.untrusted.http_refusals import JSON
+from services.attestation.callers import Callers
 from services.attestation.log_store import LogStore
 from services.attestation.strangers import Strangers
 
@@ -27,7 +29,9 @@ NONCE_BYTES: Final = 32
 Number = Annotated[int, Query(ge=0, le=1 << 48)]
 
 
-def log_router(ask: Callable[[bytes], bytes], store: LogStore, gate: RequestGate, strangers: Strangers) -> APIRouter:
+def log_router(
+    ask: Callable[[bytes], bytes], store: LogStore, gate: RequestGate, callers: Callers, strangers: Strangers
+) -> APIRouter:
     """The routes; `ask` carries a request to the enclave."""
     router, open_to_all = APIRouter(prefix="/v1/log"), [Depends(strangers.admit)]
 
@@ -47,7 +51,25 @@ def log_router(ask: Callable[[bytes], bytes], store: LogStore, gate: RequestGate
     def consistency(earlier: Number, size: Number) -> Response:
         return _json(store.consistency(earlier, size))
 
+    @router.post("/next", openapi_extra=describe(takes=BrokerRequest, gives=NextHead))
+    def following(request: Annotated[PartyRequest, Depends(gate.admit)]) -> Response:
+        asked = BrokerRequest.decode(request.body).body
+        callers.require_may_ask(request.party, asked)
+        if not isinstance(asked, AwaitHead):
+            raise FormatError("format.message", expected="await-head", seen=asked.type)
+        return _json(next_head(store, asked.known, ask(request.body)))
+
     return router
+
+
+def next_head(store: LogStore, known: int, reply: bytes) -> NextHead:
+    """The enclave's reply as it came, and the proof from `known` to its head, if there is one and it is stored."""
+    try:
+        size = BrokerReply.decode(Signed.decode(reply).payload).head.size
+        proof = store.consistency(known, size) if 0 < known < size else None
+    except Refusal:
+        proof = None  # the witness asks for it by its own request, and is told why there is none
+    return NextHead(reply=reply, proof=proof)
 
 
 def signed_head(ask: Callable[[bytes], bytes]) -> Signed:

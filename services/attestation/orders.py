@@ -3,7 +3,7 @@
 In this order, each raises:
 
   (1) the very same order was accepted before: the same answer;
-  (2) its data sets and bundle are registered and not revoked;
+  (2) its data sets and bundle are registered and not revoked, and the bundle is not retired;
   (3) all owners of all its data sets, and only they, signed it; the bundle's provider is in force;
   (4) it names this broker, and a release that enough pinned release keys signed, that is not revoked, and that names
       this broker's code;
@@ -43,6 +43,7 @@ from services.attestation.records import (
     UsedNonceRecord,
     used_nonce_key,
 )
+from services.attestation.retirement import require_not_retired
 from services.attestation.void_words import accepted
 
 BROKER_ROLE = "broker"
@@ -64,6 +65,7 @@ def accept_order(broker: BrokerContext, body: AcceptOrder, at: int) -> OrderAcce
     broker.parties.require_held(bundle.publication.provider)
     with entitled(datasets[0].policy):
         broker.require_unrevoked([*datasets, bundle])
+        require_not_retired(broker, bundle)
         release = _require_addressed(broker, order, body.release)  # (4)
         at = max(at, release.created)
         if at > order.not_after or broker.state.find(UsedNonceRecord, used_nonce_key(order.owners[0], order.nonce)):

@@ -215,6 +215,19 @@ class RevokedGrantRecord(Message):
         return revoked_grant_key(self.grant_id, self.party)
 
 
+class RetiredBundleRecord(Message):
+    """A provider's word that no new order may name a bundle; its signature was checked when it was taken."""
+
+    type: Literal["retired-bundle"] = "retired-bundle"
+    bundle_id: BundleId
+    document: Signed
+
+    @property
+    def key(self) -> str:
+        """Name of the record."""
+        return retired_bundle_key(self.bundle_id)
+
+
 class RevokedReleaseRecord(Message):
     """The release keys' word that a release is over; their signatures were checked when it was taken."""
 
@@ -289,6 +302,7 @@ Record = Annotated[
     | UsedNonceRecord
     | TallyRecord
     | RevokedGrantRecord
+    | RetiredBundleRecord
     | RevokedReleaseRecord
     | InventoryRecord
     | CollateralRecord
@@ -348,6 +362,11 @@ def used_nonce_key(owner: PartyKey, nonce: bytes) -> str:
 def revoked_grant_key(grant_id: GrantId, party: PartyKey) -> str:
     """Name of a grant's revocation by a party."""
     return f"{grant_id} {party}"
+
+
+def retired_bundle_key(bundle_id: BundleId) -> str:
+    """Name of a bundle's retirement."""
+    return f"retired {bundle_id}"
 
 
 def collateral_key(subject: str) -> str:

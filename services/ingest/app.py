@@ -64,6 +64,8 @@ def build(settings: IngestSettings, *, broker: BrokerRoute | None = None) -> Ing
         for thread in threads:
             thread.start()
         yield
+        for loop in (orders, feed):
+            loop.stopped.set()
         for thread in threads:
             thread.stop()
         broker.close()

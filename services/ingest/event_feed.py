@@ -37,4 +37,4 @@ class EventFeed(AmqpLoop):
                 channel.basic_publish(EXCHANGE, f"job.{event.kind}", event_of(event).encode(), properties)
             if events:
                 self._board.mark_published(events)
-            connection.sleep(_LOOK_SECONDS)
+            self.pause(connection, _LOOK_SECONDS)

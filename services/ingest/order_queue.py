@@ -19,7 +19,7 @@ from pika.exceptions import AMQPError
 from common.errors import Refusal, UnavailableError
 from common.event_log import log_event
 from common.messages.service import OrderReceipt, RefusalBody
-from common.untrusted.amqp_loop import AmqpLoop
+from common.untrusted.amqp_loop import LOOK_SECONDS, AmqpLoop
 from services.ingest.submission import Submission
 
 ORDERS: Final = "cloister.orders"
@@ -28,7 +28,6 @@ REFUSED: Final = "cloister.orders.refused"
 REFUSED_KEPT: Final = 10_000
 REFUSED_MILLISECONDS: Final = 7 * 86_400_000
 
-_LOOK_SECONDS: Final = 1.0
 _FIRST_PAUSE_SECONDS: Final = 0.5
 _LONGEST_PAUSE_SECONDS: Final = 10.0
 _REPLY_QUEUES = re.compile(r"(amq\.rabbitmq\.reply-to\.|amq\.gen-|cloister\.replies\.)[\x21-\x7e]{1,200}")
@@ -55,7 +54,7 @@ class OrderQueue(AmqpLoop):
         channel.confirm_delivery()
         channel.basic_qos(prefetch_count=1)
         self.ready()
-        for method, properties, body in channel.consume(ORDERS, inactivity_timeout=_LOOK_SECONDS):
+        for method, properties, body in channel.consume(ORDERS, inactivity_timeout=LOOK_SECONDS):
             if self.stopped.is_set():
                 return
             if method is None:
@@ -74,7 +73,7 @@ class OrderQueue(AmqpLoop):
                 return OrderReceipt(job_id=self._submission.submit(body)).encode()
             except UnavailableError as error:
                 log_event(_log, "order_waits", logging.WARNING, code=error.code, seconds=pause)
-                connection.sleep(pause)
+                self.pause(connection, pause)
                 pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
             except Refusal as refusal:
                 log_event(_log, "order_refused", code=refusal.code, queue=ORDERS)

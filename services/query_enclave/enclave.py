@@ -25,7 +25,7 @@ from common.messages.attestation import BudgetBlock, DrawBudget, Placement, Quer
 from common.messages.query import PlaceModel, QueryEnclaveStatus, QueryProfile
 from common.messages.signed import Signed, open_signed
 from common.sandbox.native import DEFAULT_LIMITS, NativeQuerySandbox
-from common.sandbox.probe import require_confinement
+from common.sandbox.probe import require_confinement, sandbox_walls
 from common.sandbox.protocol import QuerySandbox, SandboxLimits
 from services.query_enclave.answering import Answering, Timing
 from services.query_enclave.grants import GrantBudgets, Placed
@@ -187,7 +187,7 @@ def _proof(launch: Launch, model: OpenedModel, profile: QueryProfile) -> QueryEn
 def main() -> None:
     """Entry point of the measured process: its door is its stdin and stdout."""
     enclave = QueryEnclave(current_runtime(), os.fdopen(0, "rb"), os.fdopen(1, "wb"))
-    enclave.door.log("enclave_ready", role=ROLE)
+    enclave.door.log("enclave_ready", role=ROLE, kind=sandbox_walls())
     enclave.door.serve()
     os._exit(0)  # threads that answer, and the sandbox, must not outlive the door
 

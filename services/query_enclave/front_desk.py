@@ -43,6 +43,7 @@ WAIT_SECONDS: Final = 20.0
 
 _PROOF_SECONDS: Final = 1.0
 _RETRY_SECONDS: Final = 0.5
+_CANCEL_SECONDS: Final = 0.05
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,9 @@ class FrontDesk:
         """End the reader and the connection."""
         self._stopping = True
         if self._reader is not None:
-            self._reader.cancel()  # redis-py answers a cancelled read with an error of its own, hence the flag
+            while not self._reader.done():  # redis-py loses a cancellation at the start of a read: said until heard
+                self._reader.cancel()  # and may answer it with an error of its own, hence the flag
+                await asyncio.wait((self._reader,), timeout=_CANCEL_SECONDS)
             with contextlib.suppress(asyncio.CancelledError):
                 await self._reader
         await self._redis.aclose()

@@ -41,6 +41,7 @@ MAX_DELIVERIES: Final = 3
 _LOST_AFTER_MILLISECONDS: Final = 60_000
 _CLAIM_EVERY_SECONDS: Final = 15.0
 _RETRY_SECONDS: Final = 0.5
+_UNBLOCK_SECONDS: Final = 0.05
 
 Ask = Callable[[str, bytes, float], bytes]
 """(kind, body, seconds) -> sealed answer; raises the enclave's refusal, `PeerClosedError` or `TimeoutError`."""
@@ -61,6 +62,8 @@ class QuestionReader:
 
     def __init__(self, redis: Redis, model_id: ModelId, consumer: str, ask: Ask, *, threads: int = 8) -> None:
         self._redis, self._stream, self._consumer, self._ask = redis, questions_of(model_id), consumer, ask
+        self._reading: Redis | None = None  # one connection of its own, so that `stop` can name it
+        self._reading_id = 0
         self._model_id = model_id
         self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="query")
         self._free = threading.Semaphore(threads)
@@ -74,8 +77,13 @@ class QuestionReader:
     def stop(self) -> None:
         """Read no more and wait for what is being answered; what is not stays pending for the next reader."""
         self._stopped.set()
-        self._thread.join()
+        while self._thread.is_alive():
+            with contextlib.suppress(RedisError):
+                self._redis.client_unblock(self._reading_id)
+            self._thread.join(_UNBLOCK_SECONDS)
         self._pool.shutdown(wait=True, cancel_futures=True)
+        if self._reading is not None:
+            self._reading.close()
 
     def _run(self) -> None:
         idle, claim_at = 0, 0.0
@@ -121,7 +129,11 @@ class QuestionReader:
     def _read(self) -> None:
         self._free.acquire()
         self._free.release()
-        found: Any = self._redis.xreadgroup(
+        self._reading = self._reading or self._redis.client()  # type: ignore[no-untyped-call]
+        self._reading_id = self._reading.client_id()
+        if self._stopped.is_set():
+            return
+        found: Any = self._reading.xreadgroup(
             GROUP, self._consumer, {self._stream: ">"}, count=1, block=BLOCK_MILLISECONDS
         )
         for _, entries in found:

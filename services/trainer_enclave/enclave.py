@@ -4,15 +4,20 @@ Holds: what the slot's run holds.  Reads and sends: see common/messages/training
 """
 
 import contextlib
+import functools
 import json
 import os
 import threading
 
+from common.crypto.labels import COMPILED_DESIGN
 from common.door import Door
 from common.enclave.runtime import EnclaveRuntime, current_runtime
 from common.errors import ConflictError, PeerClosedError, Refusal
 from common.messages.training_door import StartTrainer, TrainerEnded
-from common.sandbox.probe import require_confinement
+from common.sandbox.probe import require_confinement, sandbox_walls
+from common.sandbox.wasm.compiled import CompiledDesigns
+from services.trainer_enclave.artefacts import DoorArtefacts
+from services.trainer_enclave.provider_work import Starts, start_wasm
 from services.trainer_enclave.running import LAST_SECONDS, TrainerRun
 
 
@@ -33,7 +38,9 @@ class TrainerEnclave:
         with self._lock:
             if self._run is not None:
                 raise ConflictError("conflict.job_state", expected="one start")
-            self._run = TrainerRun(self.door, self._runtime, start)
+            compiled = CompiledDesigns(self._runtime.sealing_key(COMPILED_DESIGN), DoorArtefacts(self.door))
+            starts = Starts(designer=functools.partial(start_wasm, compiled=compiled))
+            self._run = TrainerRun(self.door, self._runtime, start, starts=starts)
         threading.Thread(target=self._live, args=(start, self._run), name="slot", daemon=True).start()
         return b""
 
@@ -64,7 +71,7 @@ class TrainerEnclave:
 def main() -> None:
     """Entry point of the measured process: its door is its stdin and stdout."""
     enclave = TrainerEnclave(current_runtime())
-    enclave.door.log("enclave_ready", role="trainer")
+    enclave.door.log("enclave_ready", role="trainer", kind=sandbox_walls())
     enclave.door.serve()
     os._exit(0)  # the slot's threads and its sandbox must not outlive the door
 

@@ -7,9 +7,9 @@ adding and no width of vectors changes.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from fractions import Fraction
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,9 @@ _SCALE_BITS: Final = 24
 """Of a value, relative to the largest: squares of 2^14 of them fit 64 bits."""
 
 _BLOCK: Final = 1 << 14
+
+_SMALL_ITEM: Final = 2
+"""Bytes of integers that are below 2^24 whatever their values."""
 
 
 def profile_of_job(columns: Mapping[str, NDArray[np.generic]], bundle: BundleManifest, order: TrainingOrder) -> Profile:
@@ -62,28 +65,44 @@ def _column(spec: ColumnSpec, values: NDArray[np.generic]) -> Column:
 def describe(values: NDArray[np.generic]) -> tuple[float, float, float, float]:
     """Least, greatest, mean and standard deviation of all values that are finite; zeros where none is.
 
-    Mean and deviation are exact for values of 24 bits, else to 2^-24 of the largest.
+    Mean and deviation are exact for values of 24 bits, else to 2^-24 of the largest. Block by block: no copy of all.
     """
-    flat = values.reshape(-1)
-    blocks = [_finite(flat[at : at + _BLOCK]) for at in range(0, flat.size, _BLOCK)]
-    blocks = [block for block in blocks if block.size]
-    if not blocks:
+    count, low, high = _extent(values)
+    if not count:
         return 0.0, 0.0, 0.0, 0.0
-    low, high = float(min(block.min() for block in blocks)), float(max(block.max() for block in blocks))
-    count, shift = sum(block.size for block in blocks), _SCALE_BITS - math.frexp(max(abs(low), abs(high)))[1]
-    total = squares = 0
-    for block in blocks:
-        whole = np.rint(np.ldexp(block, shift)).astype(np.int64)
+    shift, total, squares = _SCALE_BITS - math.frexp(max(abs(low), abs(high)))[1], 0, 0
+    if values.dtype.kind in "iu":
+        shift = min(shift, 0)  # they are whole already
+    for block in _blocks(values):
+        whole = np.rint(np.ldexp(block, shift)).astype(np.int64) if shift else block.astype(np.int64)
         total += int(whole.sum())
-        squares += int((whole * whole).sum())
-    unit = Fraction(2) ** -shift
-    variance = Fraction(count * squares - total * total, count * count) * unit * unit
-    return low, high, float(Fraction(total, count) * unit), math.sqrt(variance)
+        squares += int(np.dot(whole, whole))
+    variance = Fraction(count * squares - total * total, count * count)
+    mean, deviation = float(Fraction(total, count)), math.sqrt(variance)
+    return low, high, math.ldexp(mean, -shift), math.ldexp(deviation, -shift)
 
 
-def _finite(block: NDArray[np.generic]) -> NDArray[np.float64]:
-    wide = block.astype(np.float64)
-    return wide[np.isfinite(wide)]
+def _extent(values: NDArray[np.generic]) -> tuple[int, float, float]:
+    """How many values are finite, the least and the greatest of them."""
+    if values.dtype.kind in "iu":
+        return values.size, float(values.min()), float(values.max())
+    counted = [(block.size, block.min(), block.max()) for block in _blocks(values) if block.size]
+    if not counted:
+        return 0, 0.0, 0.0
+    return sum(one[0] for one in counted), float(min(one[1] for one in counted)), float(max(one[2] for one in counted))
+
+
+def _blocks(values: NDArray[np.generic]) -> Iterator[NDArray[Any]]:
+    """The values that are finite, as float64, or as they are where all are whole."""
+    flat = values.reshape(-1)
+    for at in range(0, flat.size, _BLOCK):
+        block: NDArray[Any] = flat[at : at + _BLOCK]
+        if values.dtype.kind in "iu" and values.dtype.itemsize <= _SMALL_ITEM:
+            yield block
+            continue
+        wide = block.astype(np.float64)
+        known = np.isfinite(wide)
+        yield wide if known.all() else wide[known]
 
 
 def _class_counts(labels: NDArray[np.generic]) -> tuple[int, ...]:

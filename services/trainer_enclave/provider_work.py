@@ -16,6 +16,7 @@ from common.key_retrieval import Launch
 from common.messages.sandbox_bounds import SandboxBounds
 from common.sandbox.native import DEFAULT_LIMITS, NativeTrainingSandbox
 from common.sandbox.protocol import Rows, SandboxLimits, SandboxSeeds, TrainingSandbox
+from common.sandbox.wasm.compiled import CompiledDesigns
 from common.sandbox.wasm.designer import WasmDesigner
 from common.sandbox.wasm.limits import DEFAULT_LIMITS as WASM_LIMITS
 from services.trainer_enclave.dataset import RoundRows, join_columns, restrict_columns
@@ -37,9 +38,16 @@ def start_native(
     return NativeTrainingSandbox.start(contents, rows_per_round=rows_per_round, seeds=seeds, limits=limits)
 
 
-def start_wasm(contents: BundleContents, seeds: SandboxSeeds, bounds: SandboxBounds, seconds: float) -> Designer:
-    """The `wasm` sandbox."""
-    return WasmDesigner.start(contents, seeds, WASM_LIMITS.within(bounds), deadline_seconds=seconds)
+def start_wasm(
+    contents: BundleContents,
+    seeds: SandboxSeeds,
+    bounds: SandboxBounds,
+    seconds: float,
+    compiled: CompiledDesigns | None = None,
+) -> Designer:
+    """The `wasm` sandbox; `compiled` has what earlier launches compiled."""
+    limits = WASM_LIMITS.within(bounds)
+    return WasmDesigner.start(contents, seeds, limits, compiled=compiled, deadline_seconds=seconds)
 
 
 @dataclass(frozen=True)

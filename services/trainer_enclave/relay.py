@@ -18,6 +18,7 @@ from common.event_log import configure_host_logging, log_event
 from common.identifiers import JobId
 from common.messages.signed import Signed
 from common.messages.training_door import StartTrainer, TrainerEnded
+from common.untrusted.artefacts import ArtefactFolder
 from common.untrusted.blobs import BlobStore
 from common.untrusted.frame_transport import FrameTransport, downlink_key, uplink_key
 from common.untrusted.job_board import JobBoard
@@ -50,6 +51,8 @@ class TrainerRelay:
         order = Signed.decode(JobBoard.open(self._settings.database_url).order(self._job_id))
         broker, store = self._settings.broker(), BlobStore(self._settings.object_directory)
         handlers = common_handlers(store, broker) | {"frame": self._publish, "ended": self._take_end}
+        if self._settings.artefact_directory is not None:
+            handlers |= ArtefactFolder(self._settings.artefact_directory).handlers()
         self._transport.listen(downlink_key(self._job_id))
         self._transport.start()
         self._enclave = EnclaveRelay("trainer", self._settings.launcher, handlers, on_exit=self._over.set)

@@ -67,7 +67,7 @@ T = TypeVar("T")
 
 
 def require_sound(order: TrainingOrder, trust_level: str) -> None:
-    """Refuse (confinement.pair) what this enclave cannot run soundly.
+    """Refuse (confinement.pair) what this enclave cannot run soundly, or at all.
 
     An SGX enclave cannot confine native code: where the TEE does not contain the kernel, `native` is no sandbox. GPUs
     are not built yet.

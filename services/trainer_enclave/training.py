@@ -80,7 +80,7 @@ class LocalTraining:
         if self._parts.design is None:
             self.initial()
         else:
-            self._parts.design.prepare(startup_seconds(self._schedule))
+            self._parts.design.prepare(REMAINING_SHARE * self._schedule.total_ticks * self._schedule.tick_seconds)
 
     def initial(self) -> Saying:
         """The state before round 0, the same at every trainer; later calls begin anew from it."""

@@ -21,7 +21,7 @@ from tests.fakes.breast_cancer import EXAMPLE, small_component, table
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
-WISHES = ScheduleWishes(rounds=5, steps=20, batch=32, slack_percent=140, warmup_seconds=6)
+WISHES = ScheduleWishes(rounds=5, steps=20, batch=32, slack_percent=140, warmup_seconds=9)
 
 
 def test_the_example_for_tables_is_designed_trained_and_asked(make_party: MakeParty, tmp_path: Path) -> None:

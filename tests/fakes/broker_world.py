@@ -34,6 +34,7 @@ from common.messages.attestation import (
     BrokerReply,
     BrokerRequest,
     BudgetBlock,
+    BundleRetired,
     Completed,
     CompleteJob,
     Confirmed,
@@ -47,6 +48,7 @@ from common.messages.attestation import (
     RegisterDataset,
     Registered,
     RequestBody,
+    RetireBundle,
     Revoke,
     Revoked,
     UpdatePolicy,
@@ -55,7 +57,7 @@ from common.messages.attestation import (
 from common.messages.evidence import SgxDcapEvidence, TrustLevel
 from common.messages.objects import BundlePublication, DatasetManifest, ModelManifest, ObjectRef
 from common.messages.order import OrderSecret, SandboxName, Schedule, TrainingOrder
-from common.messages.policy import BundleTerms, DataPolicy, QueryGrant, Revocation
+from common.messages.policy import BundleRetirement, BundleTerms, DataPolicy, QueryGrant, Revocation
 from common.messages.reference_values import ReferenceValue, SgxReferenceValue
 from common.messages.release import Release
 from common.messages.signed import Signed, sign
@@ -465,3 +467,11 @@ class BrokerWorld:
         }  # fmt: skip
         body = Revoke(revocation=sign(Revocation(**(fields | changes)), party.key))
         return self.channel().ask(body, Revoked)
+
+    def retire(self, party: Party, bundle_id: BundleId, **changes: Any) -> BundleRetired:
+        fields: dict[str, Any] = {
+            "nonce": secrets.token_bytes(16), "party": party.party, "bundle": bundle_id,
+            "broker": self.genesis.signing_public, "created": self.time,
+        }  # fmt: skip
+        body = RetireBundle(retirement=sign(BundleRetirement(**(fields | changes)), party.key))
+        return self.channel().ask(body, BundleRetired)

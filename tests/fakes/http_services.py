@@ -20,7 +20,7 @@ from common.crypto.digests import sha256_raw
 from common.crypto.signing import SigningKey
 from common.http_signatures import sign_request
 from common.identifiers import DatasetId, ModelId
-from common.messages.attestation import AttestationToken, IssueToken, QueryEnclaveProof
+from common.messages.attestation import AttestationToken, AwaitHead, HeadSigned, IssueToken, QueryEnclaveProof
 from common.messages.objects import DatasetManifest
 from common.messages.query import SESSION_OPEN_BYTES
 from common.messages.service import BeginUpload, EnrolIdentity, UploadState
@@ -132,6 +132,7 @@ def attestation(directory: Path, _: EmbeddedStack) -> Iterator[HttpService]:
     job_id = world.start_job()
     launch = world.launch(TRAINER, job_id).signing_key.party
     world.channel().ask(IssueToken(job_id=job_id, launch=launch), AttestationToken)
+    world.channel().ask(AwaitHead(known=2), HeadSigned)
     model = world.finish(job_id)
     world.draw(world.launch(QUERY, job_id), world.grant(model))
     world.revoke(world.owner, "job", job_id)

@@ -1,6 +1,6 @@
-"""Design code in plain Python, behind the interface of the `wasm` sandbox: good, hostile, and of another mind elsewhere.
+"""Design code in plain Python, behind the interface of the `wasm` sandbox: good, hostile, of another mind elsewhere.
 
-What it designs is the linear model that tests/fakes/in_memory_job trains: F features, one number out, mean squared error.
+It designs the linear model that tests/fakes/in_memory_job trains: F features, one number out, mean squared error.
 """
 
 import json

@@ -66,8 +66,8 @@ class Broker:
 class FinishedModel:
     """A job that is over, and its model in the object store."""
 
-    def __init__(self, world: BrokerWorld, store: BlobStore, contents: BundleContents) -> None:
-        self._world, self._store, self.contents = world, store, contents
+    def __init__(self, world: BrokerWorld, store: BlobStore, contents: BundleContents, design: bytes = b"") -> None:
+        self._world, self._store, self.contents, self._design = world, store, contents, design
         count = contents.manifest.state_count
         self.state_P: NDArray[np.float32] = np.random.default_rng(5).normal(0, 0.1, count).astype(np.float32)
         self.schedule = SCHEDULE.model_copy(update={"state_class": 1 << (count - 1).bit_length()})
@@ -93,7 +93,7 @@ class FinishedModel:
 
     def _finish(self) -> Signed:
         server = self._world.launch(PARAMSERVER, self.job_id)
-        payload, weights = encode_model(self.state_P, self.contents.manifest)
+        payload, weights = encode_model(self.state_P, self.contents.manifest, self._design)
         sealed = self._keep(seal_object(payload, server.keys["model"], ObjectKind.MODEL))
         body = self._world.completion(server, object=sealed, weights=weights)
         self._world.channel().ask(body, Completed)

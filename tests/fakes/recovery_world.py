@@ -47,8 +47,9 @@ class RecoveryWorld:
 
     def witness_of(self, world: BrokerWorld, memory: str) -> Witness:
         """The witness, as it guards this broker."""
-        file = self.directory / memory
-        return Witness(self.witness_identity, world.trust, Served(world), file, lambda: world.time, lambda _: None)
+        file, identity = self.directory / memory, self.witness_identity
+        service = Served(world, identity.signing_key)
+        return Witness(identity, world.trust, service, file, lambda: world.time, lambda _: None)
 
     def new_machine(
         self, name: str = "new", rule: WitnessRule | None = None, *, thawed: bool = True, later: int = 60

@@ -3,18 +3,26 @@
 What a hostile host would serve instead, a test does with `LogFiles`.
 """
 
+from typing import Final
+
+import httpx
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from common.crypto.signing import SigningKey
 from common.errors import refusal_of
+from common.http_signatures import sign_request
 from common.identifiers import PartyKey
 from common.untrusted.http_identity import RequestGate
 from common.untrusted.http_refusals import answer_refusals
 from common.untrusted.request_quota import RequestQuota
+from services.attestation.callers import Callers
 from services.attestation.log_routes import log_router
 from services.attestation.log_store import LogStore
 from services.attestation.strangers import Strangers
 from tests.fakes.broker_world import BrokerWorld
+
+BASE: Final = "http://testserver"
 
 
 class LogFiles:
@@ -40,17 +48,26 @@ class AllEnrolled:
 
 def log_service(world: BrokerWorld) -> TestClient:
     """A service that has just started: it has read nothing of the log yet."""
-    gate = RequestGate(AllEnrolled())
-    strangers = Strangers(RequestQuota(1000, 1000), gate)
+    gate, quota = RequestGate(AllEnrolled()), RequestQuota(1000, 1000)
+    callers, strangers = Callers(AllEnrolled(), quota, witnesses=world.genesis.witnesses), Strangers(quota, gate)
     app = FastAPI()
     answer_refusals(app)
-    app.include_router(log_router(world.handle, LogStore(LogFiles(world)), gate, strangers))
+    app.include_router(log_router(world.handle, LogStore(LogFiles(world)), gate, callers, strangers))
     return TestClient(app)
 
 
 def get_log(world: BrokerWorld, path: str) -> bytes:
     """The body of a successful answer. Raises the refusal."""
-    answer = log_service(world).get(path)
+    return _body(log_service(world).get(path))
+
+
+def post_log(world: BrokerWorld, key: SigningKey, path: str, body: bytes) -> bytes:
+    """As `get_log`, of a request that this key signs."""
+    headers = sign_request(key, "POST", BASE + path, body)
+    return _body(log_service(world).post(path, content=body, headers=headers))
+
+
+def _body(answer: httpx.Response) -> bytes:
     if answer.is_success:
         return bytes(answer.content)
     raise refusal_of(answer.json()["code"])

@@ -22,7 +22,7 @@ from common.sandbox.wasm.interface import Column, Label, Metrics, Profile
 
 MAX_PARAMETERS = 10_000
 
-DESIGN: dict[str, Any] = {
+A_DESIGN: dict[str, Any] = {
     "type": "design",
     "version": 1,
     "graph": {
@@ -36,7 +36,7 @@ DESIGN: dict[str, Any] = {
     "loss": {"kind": "cross_entropy"},
     "optimiser": {"kind": "sgd", "learning_rate": 0.1},
 }
-DESIGN_TEXT = json.dumps(DESIGN)
+DESIGN_TEXT = json.dumps(A_DESIGN)
 
 PROFILE = Profile(
     rows=100,
@@ -148,17 +148,18 @@ def wat(text: str) -> bytes:
     return bytes(wat2wasm(text))
 
 
-def wasm_bundle(code: bytes, max_parameters: int = MAX_PARAMETERS) -> BundleContents:
-    """A bundle of the kind `wasm` with this component."""
+def wasm_bundle(code: bytes, profile: Profile = PROFILE) -> BundleContents:
+    """A bundle of the kind `wasm` with this component, for data of this profile."""
+    column, max_parameters = profile.columns[0], profile.max_parameters
     manifest = BundleManifest(
         name="designed",
         bundle_version="1",
         entry="designed:Designed",
         kind="wasm",
         max_parameters=max_parameters,
-        input=ColumnSpec(column="x", shape=(2,), dtype="float32"),
+        input=ColumnSpec.model_validate({"column": "x", "shape": column.shape, "dtype": column.dtype}),
         label=ColumnSpec(column="y", shape=(), dtype="int64"),
-        answer=TensorSpec(shape=(3,), dtype="float32"),
+        answer=TensorSpec(shape=profile.answer, dtype="float32"),
         layout=design_layout(max_parameters),
     )
     return BundleContents(manifest=manifest, files={DESCRIPTION_FILE: b"", COMPONENT_FILE: code})

@@ -4,28 +4,38 @@ from pathlib import Path
 
 from client.witnessing import Witness, WitnessMemory
 from common.crypto.key_file import Identity
+from common.crypto.signing import SigningKey
 from common.errors import UnavailableError
 from common.messages.attestation import LogHead
 from services.attestation.context import WitnessRule
 from tests.fakes.broker_world import BrokerWorld, MemoryStore
-from tests.fakes.served_log import get_log
+from tests.fakes.served_log import get_log, post_log
 
 
 class Served:
-    """The attestation service's two paths over a broker in this process."""
+    """The attestation service's paths over a broker in this process; `key` signs what is asked of its log.
 
-    def __init__(self, world: BrokerWorld) -> None:
+    `asked` are the requests to the broker, `paths` those of all requests.
+    """
+
+    def __init__(self, world: BrokerWorld, key: SigningKey | None = None) -> None:
         self.world, self.release, self.down = world, world.release, False
+        self._key = key or SigningKey.generate()
         self.asked: list[bytes] = []
+        self.paths: list[str] = []
 
     def get(self, path: str) -> bytes:
+        self.paths.append(path)
         return self.release.encode() if path == "/v1/release" else get_log(self.world, path)
 
     def post(self, path: str, body: bytes) -> bytes:
-        assert path == "/v1/broker"
         if self.down:
             raise UnavailableError("unavailable.service")
         self.asked.append(body)
+        self.paths.append(path)
+        if path == "/v1/log/next":
+            return post_log(self.world, self._key, path, body)
+        assert path == "/v1/broker"
         return self.world.handle(body)
 
 
@@ -38,7 +48,7 @@ class Watched:
         self.world = BrokerWorld(directory)
         self.world.rule = WitnessRule((self.identity.signing_key.party,), 1)
         self.world.restart(MemoryStore())
-        self.service = Served(self.world)
+        self.service = Served(self.world, self.identity.signing_key)
         self.witness = self.again()
 
     def now(self) -> float:

@@ -1,10 +1,14 @@
 """Tables of fake services, named by tests of the supervisor."""
 
+from dataclasses import replace
+
 from common.errors import ConflictError
 from deploy.embedded.specification import ServiceSpec, python_service
 from deploy.embedded.state import StateDirectory
 
 _MODULE = "tests.integration.fake_service"
+
+SHORT_PAUSES = (0.1, 0.2, 0.3)
 
 
 def chain(state: StateDirectory) -> list[ServiceSpec]:
@@ -21,8 +25,8 @@ def daemons(state: StateDirectory) -> list[ServiceSpec]:
 
 
 def defective(state: StateDirectory) -> list[ServiceSpec]:
-    """A service that always ends at once."""
-    return [python_service(state, "broken", _MODULE, {"exit_status": 3})]
+    """A service that always ends at once, and is not waited for as long as those of a whole stack."""
+    return [replace(python_service(state, "broken", _MODULE, {"exit_status": 3}), restart_pauses=SHORT_PAUSES)]
 
 
 def refusing(state: StateDirectory) -> list[ServiceSpec]:

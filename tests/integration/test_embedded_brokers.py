@@ -8,6 +8,8 @@ from pathlib import Path
 import pika
 import pytest
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from deploy.embedded.processes import descendants_of, start_times
 from deploy.embedded.stack import EmbeddedStack
@@ -38,7 +40,8 @@ def test_redis_demands_its_password_and_appends_to_a_file(redis_server: Broker) 
         assert client.ping()
         assert client.config_get("appendonly") == {"appendonly": "yes"}
         port = client.connection_pool.connection_kwargs["port"]
-    with redis.Redis(port=port) as stranger, pytest.raises(redis.AuthenticationError):
+    once = Retry(NoBackoff(), 0)
+    with redis.Redis(port=port, retry=once) as stranger, pytest.raises(redis.AuthenticationError):
         stranger.ping()
 
 

@@ -18,6 +18,7 @@ from deploy.embedded.specification import CODE_ROOT
 from deploy.embedded.stack import EmbeddedStack
 from deploy.embedded.status import StackStatus
 from tests.integration.conftest import MakeStack
+from tests.integration.embedded_tables import SHORT_PAUSES
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 20.0) -> None:
@@ -126,6 +127,11 @@ def test_a_service_that_always_ends_is_given_up(make_stack: MakeStack, monkeypat
     assert "broken" in str(refusal.value.seen)
     ends = [event for event in events(stack) if event["event"] == "service_exited"]
     assert [event["exit_status"] for event in ends] == [3] * 8
+    begun = [float(str(event["time"])) for event in events(stack) if event["event"] == "service_launched"]
+    ended = [float(str(event["time"])) for event in ends]
+    pauses = [after - before for before, after in zip(ended, begun[1:], strict=False)]
+    assert len(begun) == 8
+    assert all(pause >= wanted for pause, wanted in zip(pauses, (*SHORT_PAUSES, *[SHORT_PAUSES[-1]] * 4), strict=True))
 
 
 def test_a_table_that_refuses_ends_the_stack_with_a_word(make_stack: MakeStack) -> None:

@@ -12,6 +12,7 @@ from common.crypto.key_file import Identity
 from common.errors import AuthenticityError, FormatError, FreshnessError
 from common.http_signatures import Target, verify_request
 from common.messages.base import Message
+from common.model_graph.reading import parse_design, parse_graph
 from tests.parsers.parser import Parser
 from tests.vectors.make_messages import FAMILIES
 from tests.vectors.message_tables import CLASSES
@@ -88,7 +89,19 @@ def _requests() -> tuple[bytes, ...]:
     return tuple("\n".join(one["headers"].get(name, "") for name in _FIELDS).encode() for one in _HTTP)
 
 
+def _design(raw: bytes) -> bytes:
+    return parse_design(raw)[0].encode()
+
+
+def _graph(raw: bytes) -> bytes:
+    return parse_graph(raw)[0].encode()
+
+
 PARSERS: Final = (
+    Parser("design", _design, tuple(raw for raw in _golden() if b'"type":"design"' in raw), canonical=False),
+    Parser(
+        "model-graph", _graph, tuple(raw for raw in _golden() if b'{"type":"model-graph"' in raw[:30]), canonical=False
+    ),
     Parser("messages", _messages, _golden(), canonical=False),
     Parser("policy-file", _policy, _policies()),
     Parser("key-file", _key_file, _key_files(), canonical=False),

@@ -8,14 +8,14 @@ from typing import Final
 import numpy as np
 
 from client.user import read_rows
-from common.bundle import BundleManifest, ColumnSpec, StateTensor, TensorSpec
+from common.bundle import BundleManifest, ColumnSpec, StateTensor, TensorSpec, design_layout
 from common.crypto.aead import open_blob
 from common.crypto.keys import KeyRing, SecretKey
 from common.crypto.wrapping import WrappingKey
 from common.dataset_payload import encode_columns, read_columns
 from common.errors import AuthenticityError, FormatError
 from common.identifiers import Digest
-from common.model_file import decode_model
+from common.model_file import decode_design, decode_model, encode_model
 from common.sealed_object.layout import HEADER_BYTES, ObjectHeader
 from common.sealed_object.reading import ObjectReader
 from services.attestation.state import StateKeys
@@ -35,6 +35,12 @@ _LAYOUT: Final = BundleManifest(
     label=ColumnSpec(column="y", shape=(), dtype="int64"),
     answer=TensorSpec(shape=(2,), dtype="float32"),
     layout=tuple(StateTensor(name=one["name"], shape=tuple(one["shape"])) for one in _MODELS[0]["layout"]),
+)
+_DESIGNS: Final = BundleManifest(
+    **{name: getattr(_LAYOUT, name) for name in ("name", "bundle_version", "entry", "input", "label", "answer")},
+    kind="wasm",
+    max_parameters=200,
+    layout=design_layout(200),
 )
 
 
@@ -78,6 +84,11 @@ def _model(raw: bytes) -> None:
     decode_model(raw, _LAYOUT)
 
 
+def _designed_model(raw: bytes) -> None:
+    decode_model(raw, _DESIGNS)
+    decode_design(raw, _DESIGNS)
+
+
 def _array_file(raw: bytes) -> None:
     with tempfile.TemporaryDirectory() as place:
         path = Path(place, "rows.npz")
@@ -105,5 +116,6 @@ PARSERS: Final = (
     Parser("state-blob", _state_blob, from_hex(*_STATE["chain"]), (AuthenticityError,)),
     Parser("dataset", _dataset, _payloads("dataset/datasets.json", "payload"), canonical=False),
     Parser("model", _model, _payloads("model/models.json", "payload")),
+    Parser("designed-model", _designed_model, (encode_model(np.zeros(200, np.float32), _DESIGNS, b"{}")[0],)),
     Parser("array-file", _array_file, _arrays()),
 )

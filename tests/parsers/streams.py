@@ -24,6 +24,7 @@ from common.exchange.frames import (
     parse_body,
 )
 from common.exchange.payloads import Figures, decode_delta, decode_state, encode_state
+from common.exchange.steering import DESIGN_BYTES, Steering, pad_design, unpad_design
 from common.identifiers import Digest, JobId, PartyKey, SessionId
 from common.messages.order import Schedule
 from common.messages.query import ANSWER_MAGIC, QUERY_MAGIC, Header, QueryProfile, pad_document, unpad_document
@@ -91,6 +92,14 @@ def _state(raw: bytes) -> bytes:
 
 def _delta(raw: bytes) -> None:
     decode_delta(raw, _STATE_CLASS)
+
+
+def _design(raw: bytes) -> bytes:
+    return pad_design(unpad_design(raw.ljust(DESIGN_BYTES, b"\0"))).rstrip(b"\0")
+
+
+def _steering(raw: bytes) -> bytes:
+    return Steering.parse(raw).encode()
 
 
 def _figures(raw: bytes) -> bytes:
@@ -187,6 +196,8 @@ PARSERS: Final = (
     Parser("frame-body", _frame_body, (bytes(17), b"\x02" + bytes(15) + b"\x01payload")),
     Parser("state", _state, _values("frames/payloads.json", "payload", kind="STATE")),
     Parser("delta", _delta, _values("frames/payloads.json", "payload", kind="DELTA")),
+    Parser("design-payload", _design, _values("frames/designs.json", "begin"), canonical=False),
+    Parser("steering", _steering, _values("frames/steering.json", "payload"), canonical=False),
     Parser("figures", _figures, _values("frames/payloads.json", "payload", kind="NOTE"), canonical=False),
     Parser("question", _question, _values("query/questions.json", "question")),
     Parser("outcome", _outcome, _values("query/outcomes.json", "padded"), (Refusal,)),

@@ -10,11 +10,14 @@ import psutil
 from common.bundle import BundleContents, BundleManifest, ColumnSpec, StateTensor, TensorSpec
 from common.sandbox.native import NativeQuerySandbox, NativeTrainingSandbox
 from common.sandbox.protocol import QueryOutcome, RoundOutcome, SandboxLimits, SandboxSeeds
+from tests.security.attacks.calls import CALL_NAMES
+from tests.security.attacks.table import ENDINGS
+from tests.security.hostile_bundle import bounds, poison
 from tests.security.hostile_bundle.deed_names import NAMES
 
 SLOTS = 64
 DEADLINE_SECONDS = 30.0
-LIMITS = SandboxLimits(memory_bytes=768 << 20, file_bytes=16 << 20)
+LIMITS = SandboxLimits(memory_bytes=bounds.MEMORY_BYTES, threads=bounds.THREADS, file_bytes=bounds.SCRATCH_BYTES)
 SEEDS = SandboxSeeds(initial=1, stream=2)
 
 
@@ -23,6 +26,8 @@ def hostile_bundle(**more_files: str) -> BundleContents:
     folder = Path(__file__).with_name("hostile_bundle")
     files = {path.name: path.read_bytes() for path in sorted(folder.glob("*.py"))}
     files |= {f"{name}.py": source.encode() for name, source in more_files.items()} | {"provider.toml": b"# packed"}
+    files["call_names.py"] = f"CALLS = {CALL_NAMES!r}\n".encode()
+    files |= {path: poison.content(name) for name, path in poison.FILES.items()}
     manifest = BundleManifest(
         name="hostile",
         bundle_version="1",
@@ -59,6 +64,11 @@ def hostile_trainer(limits: SandboxLimits = LIMITS, **more_files: str) -> Iterat
         yield trainer
     finally:
         trainer.sandbox.close()
+
+
+def ending(name: str) -> int:
+    """The argument of the deed "end" for it."""
+    return list(ENDINGS).index(name)
 
 
 class HostileServer:

@@ -42,6 +42,7 @@ from tests.vectors.sample_broker import request_bodies
 
 BASE = "http://testserver"
 BROKER, TOKENS, ENTRIES = "/v1/broker", "/v1/attestation-results", "/v1/log/entries"
+NEXT = "/v1/log/next"
 OPEN = ["/v1/release", "/v1/jwks.json", "/v1/log/head", "/v1/log/inclusion?number=0&size=1",
         "/v1/log/consistency?earlier=1&size=1"]  # fmt: skip
 
@@ -107,9 +108,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
 
 TOKEN = IssueToken(job_id=JobId("job_" + "0" * 32), launch=SigningKey.generate().party)
 SIGNED = [("POST", BROKER, encoded(SignHead())), ("POST", TOKENS, encoded(TOKEN)), ("GET", ENTRIES, b"")]
+AWAITED = ("POST", NEXT, encoded(AwaitHead(known=0)))
 
 
-@pytest.mark.parametrize(("method", "path", "body"), SIGNED)
+@pytest.mark.parametrize(("method", "path", "body"), [*SIGNED, AWAITED])
 def test_what_is_to_be_signed_is_refused_without_an_enrolled_signature(
     site: Site, method: str, path: str, body: bytes
 ) -> None:
@@ -176,11 +178,24 @@ def test_no_party_drives_out_challenges_or_speaks_for_a_witness(site: Site) -> N
     for key in (site.owner, site.provider, site.witness):
         assert site.ask(key, challenge) == "authenticity.http_role"
     assert {site.ask(site.owner, one) for one in (confirmation, AwaitHead(known=0))} == {"authenticity.http_role"}
+    refused = site.send(site.owner, "POST", NEXT, encoded(AwaitHead(known=0)))
+    assert (refused.status_code, refused.json()["code"]) == (403, "authenticity.http_role")
+    assert site.send(site.witness, "POST", NEXT, encoded(confirmation)).json()["code"] == "format.message"
     assert site.relay.reached == before
     assert site.ask(site.service, confirmation) == "authenticity.signature"  # a carrier's own word is none
     assert site.ask(site.service, challenge) == Challenge.model_fields["type"].default
     assert site.ask(site.witness, AwaitHead(known=0)) == "head-signed"
+    assert {
+        site.send(key, "POST", NEXT, encoded(AwaitHead(known=0))).status_code for key in (site.witness, site.service)
+    } == {200}
     assert site.ask(site.witness, confirmation) == "authenticity.signature"  # HTTP's word is not the witness's
+
+
+def test_what_is_no_request_the_enclave_refuses_itself(site: Site) -> None:
+    answer = site.send(site.owner, "POST", BROKER, b"{")
+    body = BrokerReply.decode(Signed.decode(answer.content).payload).body
+    assert isinstance(body, Refused)
+    assert body.code == "format.message"
 
 
 @pytest.mark.parametrize("path", OPEN)

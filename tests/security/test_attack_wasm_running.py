@@ -7,10 +7,11 @@ from dataclasses import replace
 import psutil
 import pytest
 
+from common.model_graph.reading import parse_design
 from common.sandbox.wasm import engine
 from common.sandbox.wasm.limits import DEFAULT_LIMITS
 from tests.fakes.wasm_components import (
-    DESIGN,
+    A_DESIGN,
     DESIGN_TEXT,
     MAX_PARAMETERS,
     METRICS,
@@ -288,7 +289,7 @@ def test_what_design_code_says_reaches_nobody(capfd: pytest.CaptureFixture[str])
 
 
 def test_a_refused_design_is_not_repeated_in_the_outcome() -> None:
-    text = json.dumps(DESIGN | {"patient-4711": "is ill"})
+    text = json.dumps(A_DESIGN | {"patient-4711": "is ill"})
     outcome = design_of(component(design=answering(text)))
     assert outcome.code == "provider.output"
     assert "4711" not in repr(outcome)
@@ -315,10 +316,10 @@ def _parameters(count: int, side: int) -> list[dict[str, object]]:
         DESIGN_TEXT + " " * (1 << 20),
         DESIGN_TEXT[:-1],
         DESIGN_TEXT + DESIGN_TEXT,
-        json.dumps(DESIGN | {"version": 2}),
-        json.dumps(DESIGN | {"graph": DESIGN["graph"] | {"parameters": _parameters(1, 1 << 24)}}),
-        json.dumps(DESIGN | {"graph": DESIGN["graph"] | {"parameters": _parameters(4096, 1)}}),
-        json.dumps(DESIGN | {"graph": DESIGN["graph"] | {"nodes": DESIGN["graph"]["nodes"] * 4000}}),
+        json.dumps(A_DESIGN | {"version": 2}),
+        json.dumps(A_DESIGN | {"graph": A_DESIGN["graph"] | {"parameters": _parameters(1, 1 << 24)}}),
+        json.dumps(A_DESIGN | {"graph": A_DESIGN["graph"] | {"parameters": _parameters(4096, 1)}}),
+        json.dumps(A_DESIGN | {"graph": A_DESIGN["graph"] | {"nodes": A_DESIGN["graph"]["nodes"] * 4000}}),
     ],
     ids=range(15),
 )
@@ -330,15 +331,30 @@ def test_json_bombs_and_what_is_no_design_are_outcomes(text: str) -> None:
         )
 
 
+def _with_hidden(values: int) -> str:
+    """A design with a hidden layer of so many values, and five times as many parameters."""
+    shapes = {"v": [values, 2], "w": [3, values]}
+    parameters = [{"name": name, "shape": shape, "initial": {"kind": "zeros"}} for name, shape in shapes.items()]
+    hidden = {"op": "linear", "name": "hidden", "inputs": ["input"], "weight": "v"}
+    out = {"op": "linear", "name": "out", "inputs": ["hidden"], "weight": "w"}
+    return json.dumps(A_DESIGN | {"graph": A_DESIGN["graph"] | {"parameters": parameters, "nodes": [hidden, out]}})
+
+
 def test_a_design_beyond_the_profiles_bounds_is_refused() -> None:
     """Control: within them it is taken."""
+    assert design_of(component(design=answering(_with_hidden(MAX_PARAMETERS // 5)))).code is None
+    assert design_of(component(design=answering(_with_hidden(MAX_PARAMETERS // 5 + 1)))).code == "provider.output"
+    within = replace(PROFILE, max_flops_per_row=MAX_PARAMETERS)
+    designer = start(component(design=answering(_with_hidden(MAX_PARAMETERS // 5))))
+    assert designer.design(within, SECONDS).code == "provider.output"
 
-    def graph(outputs: int) -> dict[str, object]:
-        parameter = {"name": "w", "shape": [outputs, 2], "initial": {"kind": "zeros"}}
-        return DESIGN | {"graph": DESIGN["graph"] | {"parameters": [parameter]}}
 
-    assert design_of(component(design=answering(json.dumps(graph(MAX_PARAMETERS // 2))))).code is None
-    assert design_of(component(design=answering(json.dumps(graph(MAX_PARAMETERS // 2 + 1))))).code == "provider.output"
+@pytest.mark.parametrize(("old", "new"), [("[3, 2]", "[4, 2]"), ('"shape": [2]', '"shape": [1, 2]')])
+def test_a_design_for_other_rows_than_the_manifests_is_refused(old: str, new: str) -> None:
+    """Its answers, its input's shape; both are valid designs."""
+    text = DESIGN_TEXT.replace(old, new)
+    parse_design(text.encode())
+    assert design_of(component(design=answering(text))).code == "provider.output"
 
 
 # -- other jobs, other runs

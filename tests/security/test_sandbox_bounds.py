@@ -7,7 +7,7 @@ import pytest
 
 from common.messages.sandbox_bounds import LEAST_MEMORY_BYTES, LEAST_THREADS, SandboxBounds
 from common.sandbox.native import DEFAULT_LIMITS
-from tests.security.sandbox_parts import HostileTrainer, hostile_trainer
+from tests.security.sandbox_parts import HostileTrainer, ending, hostile_trainer
 
 LEAST = SandboxBounds(memory_bytes=LEAST_MEMORY_BYTES, threads=LEAST_THREADS, file_bytes=1 << 20, cpu_seconds=60)
 
@@ -43,4 +43,4 @@ def test_threads_end_where_the_owner_says(bounded: HostileTrainer) -> None:
 def test_cpu_time_ends_too() -> None:
     """Bounds name a minute or more; a second more than torch takes to start shows the same."""
     with hostile_trainer(replace(DEFAULT_LIMITS, cpu_seconds=5)) as trainer:
-        assert trainer.round("loop", seconds=60.0).code == "provider.killed"
+        assert trainer.round("end", ending("loop"), seconds=60.0).code == "provider.killed"

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from common.sandbox.native import DEFAULT_LIMITS
-from tests.security.hostile_bundle import escapes
-from tests.security.sandbox_parts import LIMITS, HostileTrainer, confined, hostile_bundle, hostile_trainer
+from tests.security.sandbox_parts import LIMITS, HostileTrainer, confined, ending, hostile_bundle, hostile_trainer
 
 
 @pytest.fixture(scope="module")
@@ -25,15 +24,8 @@ def report(trainer: HostileTrainer, deed: str, argument: int = 0) -> list[float]
     return [float(number) for number in outcome.state_P]
 
 
-def test_every_escape_is_refused(trainer: HostileTrainer) -> None:
-    seen = dict(zip(escapes.ATTEMPTS, report(trainer, "escape"), strict=False))
-    allowed = {name for name, result in seen.items() if result == escapes.SUCCEEDED}
-    assert allowed == {"clock", "thread", "temporary"}  # a thread of its own process, a file on its own tmpfs
-    assert escapes.BROKEN not in seen.values()
-
-
 def test_nothing_is_printed(trainer: HostileTrainer, capfd: pytest.CaptureFixture[str]) -> None:
-    assert report(trainer, "print_data", 9)[0] == 9.0
+    assert report(trainer, "end", ending("print_data"))[0] == 1.0
     assert capfd.readouterr() == ("", "")
 
 
@@ -64,24 +56,13 @@ def test_the_child_is_nobody_outside_too(trainer: HostileTrainer) -> None:
         assert status["NoNewPrivs"] == "1"
         assert int(status["CapEff"], 16) == 0
         if process.name().startswith("python"):
+            assert process.num_threads() == 1  # Landlock holds for the thread that asked, and those that it starts
             assert Path(f"/proc/{process.pid}/stat").stat().st_uid == 0  # proc(5): not dumpable, no core, no ptrace
 
 
-FAILURES = [
-    ("raise_error", "provider.raised"),
-    ("eat_memory", "provider.raised"),
-    ("end_process", "provider.killed"),
-    ("loop", "provider.timeout"),
-    ("early_completion", "provider.output"),
-    ("not_a_number", "provider.output"),
-    ("oversize", "provider.output"),
-]
-
-
-@pytest.mark.parametrize(("deed", "code"), FAILURES)
-def test_a_failure_has_its_code_and_stays(deed: str, code: str) -> None:
+def test_a_failure_stays_and_costs_no_time() -> None:
     with hostile_trainer() as trainer:
-        assert trainer.round(deed, seconds=2.0 if code == "provider.timeout" else 30.0).code == code
+        code = trainer.round("end", ending("end_process")).code
         begin = time.monotonic()
         assert trainer.round("echo").code == code
         assert time.monotonic() - begin < 0.5

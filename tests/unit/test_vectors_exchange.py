@@ -13,6 +13,7 @@ from common.crypto.digests import transcript
 from common.dcap import verify_quote
 from common.errors import Refusal
 from common.exchange.payloads import DeltaEncoder, Figures, decode_delta, decode_state, encode_state
+from common.exchange.steering import DESIGN_BYTES, Steering, pad_design, unpad_design
 from common.identifiers import Digest, JobId, ModelId, SessionId
 from common.leakage import AnswerSize
 from common.messages.attestation import LogHead
@@ -52,6 +53,30 @@ def test_payloads(vector: Vector) -> None:
         assert DeltaEncoder(vector["state_class"]).encode(given, figures).hex() == vector["payload"]
     if vector["kind"] == "STATE":
         assert encode_state(np.array(values, np.float32)).hex() == vector["payload"]
+
+
+@each_vector("frames/designs.json")
+def test_design_payloads(vector: Vector) -> None:
+    payload = bytes.fromhex(vector["begin"]).ljust(DESIGN_BYTES, b"\0")
+    if vector["outcome"] != OPENS:
+        with pytest.raises(Refusal, match=vector["outcome"]):
+            unpad_design(payload)
+        return
+    document = bytes.fromhex(vector["document"])
+    assert unpad_design(payload) == document
+    assert pad_design(document) == payload
+
+
+@each_vector("frames/steering.json")
+def test_steering_payloads(vector: Vector) -> None:
+    payload = bytes.fromhex(vector["payload"])
+    if vector["outcome"] != OPENS:
+        with pytest.raises(Refusal, match=vector["outcome"]):
+            Steering.parse(payload)
+        return
+    steering = Steering.parse(payload)
+    assert (steering.design, list(steering.losses)) == (vector["design"], vector["losses"])
+    assert steering.encode() == payload
 
 
 def _profile(shown: Vector) -> QueryProfile:

@@ -1,14 +1,20 @@
 """What sealed objects hold: each vector is read as stated, or refused with the stated code."""
 
+import json
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
-from common.bundle import BundleManifest, ColumnSpec, StateTensor, TensorSpec
+from common.bundle import BundleManifest, ColumnSpec, StateTensor, TensorSpec, design_layout
 from common.dataset_payload import read_columns
 from common.errors import Refusal
-from common.model_file import decode_model
+from common.exchange.steering import DESIGN_BYTES
+from common.model_file import decode_design, decode_model
+from common.model_graph.reading import parse_graph
+from common.sandboxed.graph_model import GraphModel
+from common.sandboxed.model_state import load_state
 from tests.vectors.each_vector import each_vector
 from tests.vectors.vector_file import OPENS
 
@@ -38,6 +44,24 @@ def test_models(vector: dict[str, Any]) -> None:
             decode_model(payload, manifest)
 
 
+@each_vector("model/designed_models.json")
+def test_models_of_design_code(vector: dict[str, Any]) -> None:
+    begin, tensors, most = bytes.fromhex(vector["begin"]), bytes.fromhex(vector["tensors"]), vector["values"]
+    payload = begin.ljust(40 + DESIGN_BYTES, b"\0") + tensors
+    fields = dict(_manifest([{"name": "weight", "shape": [1]}]))
+    manifest = BundleManifest(**fields | {"kind": "wasm", "max_parameters": most, "layout": design_layout(most)})
+    if vector["outcome"] == OPENS:
+        assert _read_designed(payload, manifest) == (vector["state"], vector["weights"], vector["document"])
+    else:
+        with pytest.raises(Refusal, match=vector["outcome"]):
+            _read_designed(payload, manifest)
+
+
+def _read_designed(payload: bytes, manifest: BundleManifest) -> tuple[list[float], str, str]:
+    state_P, weights = decode_model(payload, manifest)
+    return state_P.tolist(), weights, decode_design(payload, manifest).hex()
+
+
 @each_vector("dataset/datasets.json")
 def test_datasets(vector: dict[str, Any]) -> None:
     payload = bytes.fromhex(vector["payload"])
@@ -51,3 +75,23 @@ def test_datasets(vector: dict[str, Any]) -> None:
     else:
         with pytest.raises(Refusal, match=vector["outcome"]):
             read_columns(payload)
+
+
+@each_vector("model_graph/graphs.json")
+def test_graphs(vector: dict[str, Any]) -> None:
+    raw = vector["document"].encode()
+    if vector["outcome"] != OPENS:
+        with pytest.raises(Refusal, match=vector["outcome"]):
+            parse_graph(raw)
+        return
+    graph, facts = parse_graph(raw)
+    assert (facts.flops_per_row, facts.activation_bytes_per_row) == (
+        vector["flops_per_row"],
+        vector["activation_bytes_per_row"],
+    )
+    assert list(facts.output.shape) == vector["answer_shape"]
+    model = GraphModel(json.loads(graph.encode())).eval()
+    load_state(model, np.array(vector["state"], np.float32))
+    rows = torch.from_numpy(np.array(vector["rows"], graph.input.dtype))
+    with torch.inference_mode():
+        np.testing.assert_allclose(model(rows).numpy(), np.array(vector["answers"]), rtol=1e-6)

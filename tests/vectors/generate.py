@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from tests.vectors.make_crypto import crypto_files
 from tests.vectors.make_exchange import exchange_files
+from tests.vectors.make_graphs import graph_files
 from tests.vectors.make_messages import message_files
 from tests.vectors.make_objects import dataset_file, object_files
 from tests.vectors.make_protocol import protocol_files
@@ -20,7 +21,14 @@ from tests.vectors.vector_file import VECTORS
 
 def deterministic_files() -> Iterator[tuple[str, bytes]]:
     """Path below tests/vectors and content of each file that this makes anew, byte for byte."""
-    for file in (*crypto_files(), *object_files(), *protocol_files(), *exchange_files(), *message_files()):
+    for file in (
+        *crypto_files(),
+        *object_files(),
+        *protocol_files(),
+        *exchange_files(),
+        *message_files(),
+        *graph_files(),
+    ):
         yield file.path, file.encode()
 
 

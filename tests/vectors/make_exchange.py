@@ -1,5 +1,6 @@
 """Vectors of frame payloads, of questions and outcomes, and of statements that are signed (side: library)."""
 
+import hashlib
 import struct
 from collections.abc import Iterator
 from typing import Any, Final
@@ -22,6 +23,8 @@ _SIZE: Final = 1024
 def exchange_files() -> Iterator[VectorFile]:
     """All files that come out the same each time."""
     yield _payloads()
+    yield _designs()
+    yield _steering()
     yield _questions()
     yield _outcomes()
     yield _padded_documents()
@@ -63,6 +66,39 @@ def _payloads() -> VectorFile:
     refused("delta not finite", "DELTA", struct.pack("<H", 0x7F80) + delta_raw[2:])
     refused("unknown code", "NOTE", figures(0.0, 0, 0, 999))
     refused("long note", "NOTE", figures(0.0, 0, 0, 0) + b"\0")
+    return file
+
+
+def padded_design(document: bytes) -> bytes:
+    """A DESIGN payload."""
+    return (struct.pack("<I", len(document)) + document).ljust(1 << 17, b"\0")
+
+
+def _designs() -> VectorFile:
+    """Payloads are 2^17 bytes, so a vector holds those before the zeros."""
+    file = VectorFile("frames/designs.json", "design payloads, without the zeros that fill 2^17 bytes", 15)
+    for name, document in (("a document", b'{"type":"design"}'), ("no document", b"")):
+        file.add(name, begin=padded_design(document).rstrip(b"\0"), document=document)
+    file.add("bytes behind the document", FRAME, begin=struct.pack("<I", 2) + b"{}x")
+    file.add("a length beyond the payload", FRAME, begin=struct.pack("<I", (1 << 17) - 3) + b"{}")
+    return file
+
+
+def steering(design: bytes, count: int, losses: tuple[float, ...]) -> bytes:
+    """A STEERING payload."""
+    return design + struct.pack("<I", count) + b"".join(struct.pack("<f", one) for one in losses).ljust(1024, b"\0")
+
+
+def _steering() -> VectorFile:
+    file = VectorFile("frames/steering.json", "steering payloads", 15)
+    nan, design = float("nan"), hashlib.sha256(b'{"type":"design"}').digest()
+    file.add("before the first epoch", payload=steering(design, 0, ()), design=design, losses=[])
+    file.add("three epochs", payload=steering(design, 3, (0.5, nan, 0.25)), design=design, losses=[0.5, None, 0.25])
+    good = steering(design, 1, (0.5,))
+    file.add("short", FRAME, payload=good[:-1])
+    file.add("long", FRAME, payload=good + b"\0")
+    file.add("too many epochs", FRAME, payload=steering(design, 257, ()))
+    file.add("a loss behind the last", FRAME, payload=steering(design, 1, (0.5, 0.25)))
     return file
 
 

@@ -25,6 +25,7 @@ _SOURCE: Final = "made by pyarrow and the product; only reading is tested, for a
 def object_files() -> Iterator[VectorFile]:
     """The deterministic files."""
     yield _models()
+    yield _designed_models()
 
 
 def safetensors(tensors: dict[str, tuple[str, list[int], bytes]]) -> bytes:
@@ -68,6 +69,28 @@ def _models() -> VectorFile:
     refused("another shape", other(weight=("F32", [4], raw[:16])))
     refused("another type", other(bias=("I32", [2], raw[16:])))
     refused("not finite", other(bias=("F32", [2], struct.pack("<2f", 1.0, float("nan")))))
+    return file
+
+
+def _designed_models() -> VectorFile:
+    """A payload is `begin`, zeros up to 40 + 2^17 bytes, `tensors`; designs have at most `values` values."""
+    file = VectorFile("model/designed_models.json", "model file of design code, without the design's padding", 10)
+    document, values = b'{"type":"design"}', 4
+    raw = struct.pack("<4f", *STATE[:values])
+    tensors = safetensors({"design": ("F32", [values], raw)})
+
+    def body(text: bytes) -> bytes:
+        return (SALT + struct.pack("<I", len(text)) + text).ljust(32 + (1 << 17), b"\0") + tensors
+
+    begin = b"CLMF\x02\0\0\0" + SALT + struct.pack("<I", len(document)) + document
+    common: dict[str, Any] = {"values": values, "tensors": tensors}
+    file.add("good", begin=begin, document=document, state=list(STATE[:values]),
+             weights=hashlib.sha256(body(document)).digest(), **common)  # fmt: skip
+    file.add("nothing designed", begin=b"CLMF\x02\0\0\0" + SALT, document=b"", state=list(STATE[:values]),
+             weights=hashlib.sha256(body(b"")).digest(), **common)  # fmt: skip
+    file.add("of code", MODEL, begin=changed(begin, 4), **common)
+    file.add("bytes behind the design", MODEL, begin=begin + b"\0x", **common)
+    file.add("a longer state", MODEL, begin=begin, values=values - 1, tensors=tensors)
     return file
 
 

@@ -24,6 +24,10 @@ import common.bundle
 import common.enclave.roles
 import common.enclave.trust_settings
 import common.messages
+import common.model_graph.design
+import common.model_graph.graph
+import common.model_graph.nodes
+import common.model_graph.parameters
 import services.attestation.records
 from common.identifiers import Identifier
 from common.messages.base import Message
@@ -31,6 +35,10 @@ from common.messages.base import Message
 _MODULES: Final = (
     *(importlib.import_module(f"common.messages.{one.name}") for one in pkgutil.iter_modules(common.messages.__path__)),
     common.bundle,
+    common.model_graph.parameters,
+    common.model_graph.nodes,
+    common.model_graph.graph,
+    common.model_graph.design,
     common.broker_statements,
     common.enclave.trust_settings,
     common.enclave.roles,
@@ -43,7 +51,7 @@ CLASSES: Final[dict[str, type[Message]]] = {
     name: kind
     for module in _MODULES
     for name, kind in vars(module).items()
-    if isinstance(kind, type) and issubclass(kind, Message) and kind is not Message
+    if isinstance(kind, type) and issubclass(kind, Message) and kind is not Message and name[0] != "_"
 }
 """Every message that the document describes, by name."""
 
@@ -61,6 +69,7 @@ _ALIASES: Final = {
     "`sgx-dcap` or `tdx-dcap` or `dcap-quote`": "evidence",
     "`sgx` or `sgx-signer` or `tdx`": "reference value",
     "bytes 1216": "HPKE key",
+    "text `^[A-Za-z_][A-Za-z0-9_.]{0,127}$`": "name",
 }
 """Names that section 4 of the document explains."""
 

@@ -41,6 +41,7 @@ from tests.vectors.sample_documents import (
     PUBLICATION,
     RELEASE,
     RELEASE_REVOCATION,
+    RETIREMENT,
     REVOCATION,
     STATEMENT,
     TERMS,
@@ -120,6 +121,7 @@ def request_bodies() -> list[a.RequestBody]:
             model_id=MODEL, grant=sign(GRANT, KEY), answers=16, classes=10, row_bytes=40, launch=USER, statement=WORD
         ),
         a.Revoke(revocation=sign(REVOCATION, KEY)),
+        a.RetireBundle(retirement=sign(RETIREMENT, KEY)),
         a.RevokeRelease(revocation=sign(RELEASE_REVOCATION, KEY)),
         a.TakeInventory(inventory=sign(INVENTORY, KEY)),
         i.BindIdentity(card=sign(CARD, KEY)),
@@ -153,6 +155,7 @@ def reply_bodies() -> list[a.ReplyBody]:
         a.BudgetBlock(grant_id=GrantId.of(C), answers=16, remaining=84, detail="label"),
         a.Revoked(identifier=JOB, leases_end=TIME),
         a.InventoryTaken(number=2, leases_end=TIME),
+        a.BundleRetired(bundle_id=BUNDLE),
         i.IdentityBound(party=PARTY, recovery=USER),
         a.LedgerReply(sealed=b"wrapped"),
         a.Confirmed(frozen=False),
@@ -211,6 +214,8 @@ def log_messages() -> list[Message]:
         d.LogPage(first=4, size=6, items=items),
         d.InclusionProof(number=4, size=6, path=(NONCE32, bytes(32))),
         d.ConsistencyProof(earlier=4, size=6, path=(NONCE32,)),
+        d.NextHead(reply=b"signed reply", proof=d.ConsistencyProof(earlier=4, size=6, path=(NONCE32,))),
+        d.NextHead(reply=b"signed reply"),
         d.AuditBundle(head=sign(TREE_HEAD, KEY), items=items),
     ]
 
@@ -231,6 +236,7 @@ def state_entries() -> list[Message]:
         r.TallyRecord(name=f"jobs {DATASET}", count=3),
         r.RevokedGrantRecord(grant_id=GrantId.of(C), party=PARTY),
         r.InventoryRecord(document=sign(INVENTORY, KEY)),
+        r.RetiredBundleRecord(bundle_id=BUNDLE, document=sign(RETIREMENT, KEY)),
         r.RevokedReleaseRecord(release=B, document=sign(RELEASE_REVOCATION, KEY)),
         r.CollateralRecord(mark=MARK),
         p.PartyRecord(party=PARTY, card=sign(CARD, KEY), state="replaced", successor=USER,

@@ -28,7 +28,7 @@ from common.messages.measured_files import MeasuredFiles, MeasuredRole
 from common.messages.objects import BundlePublication, DatasetManifest, ModelManifest, ObjectRef, SlotRecord
 from common.messages.order import OrderSecret, Schedule, TrainingOrder
 from common.messages.platform_inventory import PlatformInventory
-from common.messages.policy import BundleTerms, DataPolicy, JobReport, QueryGrant, Revocation
+from common.messages.policy import BundleRetirement, BundleTerms, DataPolicy, JobReport, QueryGrant, Revocation
 from common.messages.recovery_terms import RecoveryHolder, RecoveryTerms
 from common.messages.reference_values import SgxReferenceValue, SgxSignerReferenceValue, TdxReferenceValue
 from common.messages.release import Release, ReleaseRevocation
@@ -96,6 +96,7 @@ GRANT: Final = QueryGrant(
     nonce=NONCE, user=USER, model_id=MODEL, manifest=B, broker=PARTY, release=C, answers=100, detail="label",
     not_after=TIME,
 )  # fmt: skip
+RETIREMENT: Final = BundleRetirement(nonce=NONCE, party=PARTY, bundle=BUNDLE, broker=USER, created=TIME)
 REVOCATION: Final = Revocation(
     nonce=NONCE, party=PARTY, target="job", identifier=JOB, broker=USER, created=TIME
 )  # fmt: skip
@@ -132,8 +133,8 @@ TCB_TERMS: Final = TcbTerms(
 def documents() -> list[Message]:
     """Signed, sealed and measured documents."""
     return [
-        SIGNED, MANIFEST, PUBLICATION, MODEL_MANIFEST, ORDER, POLICY, TERMS, GRANT, REVOCATION, RELEASE, TRUST,
-        RELEASE_REVOCATION, INVENTORY, CARD, STATEMENT, LEDGER_REQUEST, LEDGER, BUNDLE_MANIFEST, EVIDENCE,
+        SIGNED, MANIFEST, PUBLICATION, MODEL_MANIFEST, ORDER, POLICY, TERMS, GRANT, REVOCATION, RETIREMENT, RELEASE,
+        TRUST, RELEASE_REVOCATION, INVENTORY, CARD, STATEMENT, LEDGER_REQUEST, LEDGER, BUNDLE_MANIFEST, EVIDENCE,
         TdxDcapEvidence(quote=b"a quote", collateral=COLLATERAL),
         DcapQuote(quote=b"a quote"),
         SgxReferenceValue(mr_enclave=MEASURED, tcb=TCB_TERMS),

@@ -1,6 +1,6 @@
 """One fixed message of each type of HTTP, doors and sessions, and of a party's own files (side: library)."""
 
-from client.context import Endpoints, PinnedTrust
+from client.context import BundleLabel, Endpoints, PinnedTrust
 from client.tpm.carrier import StepMemory
 from client.witnessing import WitnessMemory
 from common.bundle import TensorSpec
@@ -94,6 +94,7 @@ def files_of_a_party() -> list[Message]:
     endpoints = Endpoints(attestation="http://127.0.0.1:1", ingest="http://127.0.0.1:2", query="http://127.0.0.1:3")
     return [
         endpoints,
+        BundleLabel(bundle_id=BUNDLE, root=A, name="digits-cnn", bundle_version="1.0"),
         PinnedTrust(endpoints=endpoints, trust_settings=TRUST, release=sign(RELEASE, KEY), broker=GENESIS),
         SeenCollateral(marks=(MARK,)),
         StepMemory(broker=A, steps=(STEP,)),

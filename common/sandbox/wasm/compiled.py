@@ -4,10 +4,12 @@ Compiling CPython takes ten seconds and more, loading what was compiled some mil
 machine code it is told to load, so nothing is loaded that this enclave's code has not made itself: what is stored is
 sealed under a key that only this enclave's measurement gets (hardware sealing), bound to the component's digest and to
 the engine's fingerprint. Changed, cut off, moved to another name, of another wasmtime or key: it does not open, and the
-component is compiled anew. The store is the host's; it sees a size and a digest's digest.
+component is compiled anew. What was compiled too late for one job is there for the next. The store is the host's: it
+sees a size, and a name by which it knows the same component again but can't tell which one that is.
 
-    name   SHA-256 of transcript(`compiled-name`, SHA-256 of the component, fingerprint), hexadecimal
-    blob   of section 5 of docs/formats.md, under label `compiled-design`, `aad` = that digest
+    digest  SHA-256 of transcript(`compiled-digest`, SHA-256 of the component, fingerprint)
+    name    a number derived from the key, label `compiled-name`, context digest: 16 hexadecimal digits
+    blob    of section 5 of docs/formats.md, under label `compiled-design`, `aad` = digest
 """
 
 import fcntl
@@ -22,13 +24,18 @@ from wasmtime.component import Component
 from common.crypto.aead import BLOB_OVERHEAD, open_blob_into, seal_blob
 from common.crypto.digests import sha256_raw, transcript
 from common.crypto.keys import SecretKey
-from common.crypto.labels import COMPILED_DESIGN, COMPILED_NAME
+from common.crypto.labels import COMPILED_DESIGN, COMPILED_DIGEST, COMPILED_NAME
 from common.errors import AuthenticityError
 from common.sandbox.wasm.engine import compile_within, fingerprint
 
 _SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 
 _CODE = "authenticity.sealed_object"
+
+
+def artefact_digest(code: bytes) -> bytes:
+    """What a compiled component is bound to: these bytes, this engine, this wasmtime."""
+    return sha256_raw(transcript(COMPILED_DIGEST, sha256_raw(code), fingerprint()))
 
 
 class ArtefactStore(Protocol):
@@ -52,13 +59,16 @@ class CompiledDesigns:
     def component(self, engine: wasmtime.Engine, code: bytes, seconds: float) -> Component:
         """The component, ready to be instantiated. Raises `DesignFailure` (provider.import, provider.timeout)."""
         deadline = time.monotonic() + seconds
-        digest = sha256_raw(transcript(COMPILED_NAME, sha256_raw(code), fingerprint()))
-        blob = self._store.load(digest.hex())
+        digest = artefact_digest(code)
+        name = f"{self._key.derive_number(COMPILED_NAME, digest):016x}"
+        blob = self._store.load(name)
         if blob is not None and (found := self._opened(engine, blob, digest)) is not None:
             return found
-        made = compile_within(engine, code, deadline - time.monotonic())
-        self._store.save(digest.hex(), seal_blob(self._key, COMPILED_DESIGN, bytes(made.serialize()), digest))
-        return made
+
+        def save(made: Component) -> None:
+            self._store.save(name, seal_blob(self._key, COMPILED_DESIGN, bytes(made.serialize()), digest))
+
+        return compile_within(engine, code, deadline - time.monotonic(), save)
 
     def _opened(self, engine: wasmtime.Engine, blob: bytes | mmap.mmap, digest: bytes) -> Component | None:
         """Decrypted into memory that is sealed against writing, and mapped from there; None for what is not ours."""

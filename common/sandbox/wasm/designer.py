@@ -10,14 +10,17 @@ instance is gone, and every later call returns that code at once.
     provider.import    no component of this sandbox (an import, another interface, too large), or it does not start
     provider.raised    it trapped
     provider.timeout   its fuel or its time was used up, or it took too long to compile
-    provider.output    what it returned is no design for this profile, or a factor out of its bounds
+    provider.output    what it returned is no design for this profile and manifest, or a factor out of its bounds
 """
 
 import time
 from dataclasses import dataclass
 from typing import Final, Self
 
-from common.bundle import COMPONENT_FILE, BundleContents
+from pydantic import ValidationError
+
+from common.bundle import COMPONENT_FILE, BundleContents, BundleManifest
+from common.design_bundle import bundle_of_design
 from common.errors import FormatError
 from common.model_graph.checking import GraphBounds, GraphFacts
 from common.model_graph.design import Change, Design
@@ -29,7 +32,6 @@ from common.sandbox.wasm.failure import DesignFailure
 from common.sandbox.wasm.instance import Instance
 from common.sandbox.wasm.interface import Metrics, Profile, metrics_value, parse_steering, profile_value
 from common.sandbox.wasm.limits import DEFAULT_LIMITS, WasmLimits
-from common.sandbox.wasm.outline import OutlineError, read_outline
 
 COMPILING_SECONDS: Final = 300.0
 """How long a component may take to compile: CPython takes 10 to 60 s on two cores, by what else they do."""
@@ -37,11 +39,16 @@ COMPILING_SECONDS: Final = 300.0
 
 @dataclass(frozen=True)
 class DesignOutcome:
-    """Either the document as it was returned, parsed, with its graph's facts, or `code`."""
+    """Either the document as it was returned, parsed, its graph's facts and the bundle that trains it, or `code`.
+
+    `bundle` holds the design instead of code (common/design_bundle.py): the native sandbox trains and serves it with
+    trusted code. Its state has at most `max_parameters` values, the sealed one exactly so many.
+    """
 
     text: str | None = None
     design: Design | None = None
     facts: GraphFacts | None = None
+    bundle: BundleContents | None = None
     code: str | None = None
 
 
@@ -56,7 +63,8 @@ class SteeringOutcome:
 class WasmDesigner:
     """Design code of one job. Not for two threads at once."""
 
-    def __init__(self, seeds: SandboxSeeds, limits: WasmLimits) -> None:
+    def __init__(self, manifest: BundleManifest, seeds: SandboxSeeds, limits: WasmLimits) -> None:
+        self._manifest = manifest
         self._seed, self._limits = seeds.initial, limits
         self._instance: Instance | None = None
         self._failure: str | None = None
@@ -76,7 +84,7 @@ class WasmDesigner:
 
         `compiled`: where earlier launches left what they compiled; None: compile.
         """
-        designer = cls(seeds, limits)
+        designer = cls(contents.manifest, seeds, limits)
         if contents.manifest.kind != "wasm":
             designer._failure = "provider.import"
             return designer
@@ -89,18 +97,20 @@ class WasmDesigner:
         return self._failure
 
     def design(self, profile: Profile, deadline_seconds: float) -> DesignOutcome:
-        """The design for this profile, checked against its bounds. Called once, before the first `after_epoch`."""
+        """The design for this profile, checked against its bounds and the manifest. Called once and first."""
         if self._designed:
             raise RuntimeError("a job is designed once")
         self._designed = True
         try:
             value = self._call("design", profile_value(profile, self._seed), self._limits.design_fuel, deadline_seconds)
             text = self._bounded(value)
-            bounds = GraphBounds(state_values=profile.max_parameters, flops_per_row=profile.max_flops_per_row)
+            most = min(profile.max_parameters, self._manifest.max_parameters or 0)
+            bounds = GraphBounds(state_values=most, flops_per_row=profile.max_flops_per_row)
             design, facts = parse_design(text.encode(), bounds)
-        except (DesignFailure, FormatError) as failure:
+            bundle = bundle_of_design(self._manifest, design)
+        except (DesignFailure, FormatError, ValidationError) as failure:
             return DesignOutcome(code=self._failed(failure))
-        return DesignOutcome(text, design, facts)
+        return DesignOutcome(text, design, facts, bundle)
 
     def after_epoch(self, metrics: Metrics, deadline_seconds: float) -> SteeringOutcome:
         """What it wants after a round."""
@@ -121,14 +131,11 @@ class WasmDesigner:
 
     def _start(self, component: bytes, compiled: CompiledDesigns | None, deadline: float) -> None:
         try:
-            read_outline(component)
             engine, left = make_engine(), deadline - time.monotonic()
             loaded = (
                 compiled.component(engine, component, left) if compiled else compile_within(engine, component, left)
             )
             self._instance = Instance.start(engine, loaded, self._limits, deadline - time.monotonic())
-        except OutlineError:
-            self._failure = "provider.import"
         except DesignFailure as failure:
             self._failure = failure.code
 
@@ -142,7 +149,7 @@ class WasmDesigner:
             raise DesignFailure("provider.output")
         return text
 
-    def _failed(self, failure: DesignFailure | FormatError) -> str:
+    def _failed(self, failure: Exception) -> str:
         """End the instance; from now on every call has this outcome."""
         self._failure = failure.code if isinstance(failure, DesignFailure) else "provider.output"
         if self._instance is not None:

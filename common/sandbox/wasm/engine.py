@@ -12,6 +12,7 @@ waiting at the deadline. What a compiler bug could do, it does before design cod
 import json
 import platform
 import threading
+from collections.abc import Callable
 from importlib.metadata import version
 from typing import Final
 
@@ -20,6 +21,7 @@ from wasmtime import _ffi
 from wasmtime.component import Component
 
 from common.sandbox.wasm.failure import DesignFailure
+from common.sandbox.wasm.outline import OutlineError, read_outline
 
 MAX_STACK_BYTES: Final = 1 << 20
 """Of one call; Python threads have 8 MiB, which must hold it."""
@@ -81,8 +83,20 @@ def make_engine() -> wasmtime.Engine:
     return wasmtime.Engine(config)
 
 
-def compile_within(engine: wasmtime.Engine, component: bytes, seconds: float) -> Component:
-    """The compiled component. Raises `DesignFailure` (provider.import, provider.timeout)."""
+def compile_within(
+    engine: wasmtime.Engine,
+    component: bytes,
+    seconds: float,
+    when_made: Callable[[Component], None] = lambda _made: None,
+) -> Component:
+    """The compiled component, if its outline is within bounds. Raises `DesignFailure` (provider.import, .timeout).
+
+    `when_made` gets it on a thread of its own, also when it comes too late for this call.
+    """
+    try:
+        read_outline(component)
+    except OutlineError:
+        raise DesignFailure("provider.import") from None
     made: list[Component] = []
 
     def work() -> None:
@@ -90,12 +104,11 @@ def compile_within(engine: wasmtime.Engine, component: bytes, seconds: float) ->
             made.append(Component(engine, component))
         except (wasmtime.WasmtimeError, TypeError, ValueError):
             return
+        when_made(made[0])
 
     thread = threading.Thread(target=work, name="design-compiler", daemon=True)
     thread.start()
     thread.join(max(0.0, seconds))
-    if thread.is_alive():
-        raise DesignFailure("provider.timeout")
-    if not made:
-        raise DesignFailure("provider.import")
-    return made[0]
+    if made:
+        return made[0]
+    raise DesignFailure("provider.timeout" if thread.is_alive() else "provider.import")

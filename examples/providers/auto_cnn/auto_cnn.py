@@ -18,14 +18,11 @@ class AutoCnn:
         self.losses = []
 
     def design(self, profile):
-        """The widest of these networks that fits the bounds."""
+        """Blocks as `_widths` says, and the pooled channels to one logit for each class."""
         column = profile.columns[0]
         channels, height, width = column.shape if len(column.shape) == 3 else (1, *column.shape)
-        depth, strided = self._depth(min(height, width)), min(height, width) >= LARGE_SIDE
-        for wide in WIDTHS:
-            widths = [wide << number for number in range(depth)]
-            if profile.rows >= 20 * wide and self._fits(profile, channels, (height, width), widths, strided):
-                break
+        strided = min(height, width) >= LARGE_SIDE
+        widths = self._widths(profile, channels, (height, width), strided)
         graph = _Graph(column)
         last, taken = graph.normalised(column, (channels, height, width)), channels
         for number, made in enumerate(widths):
@@ -57,6 +54,16 @@ class AutoCnn:
             return "stop"
         rises = sum(later > earlier * 1.05 for earlier, later in pairwise(self.losses))
         return {"learning_rate": 3.0 ** -min(rises, 6)} if rises else None
+
+    def _widths(self, profile, channels, sides, strided):
+        """Channels of each block: the deepest network that fits, and of those the widest that the rows support."""
+        for depth in range(self._depth(min(sides)), 1, -1):
+            for wide in WIDTHS:
+                widths = [wide << number for number in range(depth)]
+                supported = wide == WIDTHS[-1] or profile.rows >= 20 * wide
+                if supported and self._fits(profile, channels, sides, widths, strided):
+                    return widths
+        return [WIDTHS[-1], WIDTHS[-1]]
 
     @staticmethod
     def _depth(side):

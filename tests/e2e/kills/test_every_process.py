@@ -7,6 +7,7 @@ What must hold afterwards stands in bench/kill_driver. The long random loop is `
 import os
 import signal
 import time
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -29,8 +30,10 @@ TOGETHER = (
     ("trainer confiner", "paramserver enclave", "query worker", "rabbitmq"),
 )
 
-PASSING_SECONDS = 4.0
-"""What lives shorter is part of a start, or an orphan that is about to be ended, and no kind of process."""
+PASSING_SECONDS = 3.0
+LOOKS = 3
+"""What is not there at so many looks in a row is part of a start, or an orphan that is about to be ended, and no kind
+of process: on a busy machine such live for seconds, too."""
 
 WHOLE_SECONDS = 90.0
 
@@ -72,20 +75,20 @@ def test_an_order_waits_for_services_that_start_without_rabbitmq_and_redis(
 
 def _strangers(stack: EmbeddedStack) -> list[str]:
     """What lasts while every kind of victim is seen and is none itself: a new kind of process would be forgotten."""
-    missing, strangers, before = set(VICTIMS), dict[int, str](), set[tuple[int, int]]()
+    missing, strangers, looks = set(VICTIMS), dict[int, str](), Counter[tuple[int, int]]()
 
     def look() -> None:
-        nonlocal before
+        nonlocal looks
         status = stack.status()
         missing.difference_update([name for name in missing if VICTIMS[name].find(status)])
-        now = unnamed(status)
-        strangers.update({pid: command_line(pid) for pid, _ in before & now})
-        before = now
+        looks = Counter({one: looks[one] + 1 for one in unnamed(status)})
+        strangers.update({pid: command_line(pid) for (pid, _), count in looks.items() if count >= LOOKS})
         time.sleep(PASSING_SECONDS)
 
     deadline = time.monotonic() + WHOLE_SECONDS
     while missing:
         assert time.monotonic() < deadline, f"never there: {missing}"
         look()
-    look()
+    for _ in range(LOOKS - 1):
+        look()
     return list(strangers.values())

@@ -1,20 +1,25 @@
 # mypy: ignore-errors
-# ruff: noqa: PTH108, PTH123, PTH208
 """Hostile provider code: what it does, the first number of its input says (side: sandbox).
 
 A bundle for tests. The state is 64 numbers, in which it reports; the answer to a query is 64 numbers as well.
 """
 
 import os
-import sys
+import random
+import secrets
 import threading
-import time
+import uuid
 from typing import Any
 
-import escapes
+import attempts
 import memory_tricks
+import numpy as np
+import poison
 import torch
+from call_names import CALLS
 from deed_names import NAMES
+from endings import ENDINGS
+from forgeries import FORGERIES
 from torch import Tensor, nn
 
 SLOTS = 64
@@ -47,34 +52,29 @@ def _padded(values: list[float]) -> Tensor:
     return torch.tensor([*values, *[0.0] * (SLOTS - len(values))], dtype=torch.float32)
 
 
-def escape(model: Hostile, argument: int) -> list[float]:
-    return escapes.attempt_all()
+def attempt(model: Hostile, argument: int) -> list[float]:
+    """How the attempts from this number on went, as many as a report holds."""
+    return [attempts.attempt(name) for name in CALLS[argument : argument + SLOTS]]
 
 
-def raise_error(model: Hostile, argument: int) -> list[float]:
-    raise RuntimeError(f"the data is {argument}")
+def end(model: Hostile, argument: int) -> list[float]:
+    ENDINGS[argument]()
+    return [1.0]
 
 
-def leave(model: Hostile, argument: int) -> list[float]:
-    sys.exit(0)
+def forge(model: Hostile, argument: int) -> list[float]:
+    FORGERIES[argument](model)
+    return [1.0]
 
 
-def end_process(model: Hostile, argument: int) -> list[float]:
-    os._exit(argument)
+def poisoned(model: Hostile, argument: int) -> list[float]:
+    return poison.ran()
 
 
-def crash(model: Hostile, argument: int) -> list[float]:
-    os.abort()
-
-
-def loop(model: Hostile, argument: int) -> list[float]:
-    while True:
-        pass
-
-
-def sleep(model: Hostile, argument: int) -> list[float]:
-    time.sleep(3600)
-    return []
+def entropy(model: Hostile, argument: int) -> list[float]:
+    """Numbers that are not seeded, as far as plain Python, NumPy and torch know how to get them."""
+    fresh = [*os.urandom(8), *secrets.token_bytes(8), *uuid.uuid4().bytes, *np.random.default_rng().bytes(8)]
+    return [float(one) for one in fresh] + [float(hash("text") % 1000), random.random(), float(torch.rand(1))]
 
 
 def eat_memory(model: Hostile, argument: int) -> list[float]:
@@ -107,26 +107,16 @@ def count_threads(model: Hostile, argument: int) -> list[float]:
     return [float(len(started))]
 
 
-def spread(model: Hostile, argument: int) -> list[float]:
-    while True:
-        os.fork()
-
-
-def print_data(model: Hostile, argument: int) -> list[float]:
-    for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
-        print("PRINTED-DATA", argument, file=stream, flush=True)
-    for fd in (1, 2):
-        os.write(fd, b"PRINTED-DATA")
-    return [float(argument)]
-
-
 def not_a_number(model: Hostile, argument: int) -> list[float]:
     return [float("nan")]
 
 
-def oversize(model: Hostile, argument: int) -> list[float]:
-    model.report = nn.Parameter(torch.zeros(2 * SLOTS))
-    return [0.0] * SLOTS if model.training else [0.0] * 2 * SLOTS
+def infinite(model: Hostile, argument: int) -> list[float]:
+    return [float("inf")]
+
+
+def answer_of_other_size(model: Hostile, argument: int) -> list[float]:
+    return [0.0] * 2 * SLOTS
 
 
 def remember(model: Hostile, argument: int) -> list[float]:
@@ -167,12 +157,6 @@ def fill_scratch(model: Hostile, argument: int) -> list[float]:
     except OSError:
         pass
     return [float(written), float(made)]
-
-
-def early_completion(model: Hostile, argument: int) -> list[float]:
-    """Say that the round is done, and go on."""
-    os.write(escapes._window_fd("completion_fd"), b"x" * 1000)
-    return sleep(model, argument)
 
 
 def environment(model: Hostile, argument: int) -> list[float]:

@@ -1,5 +1,4 @@
 # mypy: ignore-errors
-# ruff: noqa: PTH108, PTH118, PTH123
 """Ways to carry a number from one query to the next (side: sandbox).
 
 Plain Python, so that they can be shown to work outside.
@@ -7,11 +6,13 @@ Plain Python, so that they can be shown to work outside.
 
 import builtins
 import ctypes
+import errno
 import fcntl
 import mmap
 import os
 import resource
 import signal
+import socket
 import sys
 import tempfile
 import threading
@@ -170,49 +171,139 @@ def _mapped_file() -> tuple[mmap.mmap, int]:
         return mmap.mmap(file.fileno(), size, mmap.MAP_PRIVATE, mmap.PROT_READ | mmap.PROT_WRITE), size
 
 
-REMEMBER: tuple[Callable[[int], None], ...] = (
-    remember_global,
-    remember_environment,
-    remember_file,
-    remember_shared_memory,
-    remember_descriptor_flags,
-    remember_lock,
-    remember_parent_limit,
-    remember_affinity,
-    remember_output_tail,
-    remember_input_tail,
-    remember_page_cache,
-    remember_threads,
-    remember_process,
-)
-RECALL: tuple[Callable[[], int], ...] = (
-    recall_global,
-    recall_environment,
-    recall_file,
-    recall_shared_memory,
-    recall_descriptor_flags,
-    recall_lock,
-    recall_parent_limit,
-    recall_affinity,
-    recall_output_tail,
-    recall_input_tail,
-    recall_page_cache,
-)
+def remember_freed_blocks(value: int) -> None:
+    """Leave a pattern in memory that is given back."""
+    libc = _allocator()
+    blocks = [libc.malloc(_BLOCK_BYTES) for _ in range(_BLOCKS)]
+    for block in blocks:
+        ctypes.memset(block, value, _BLOCK_BYTES)
+    for block in blocks:
+        libc.free(block)
+
+
+def recall_freed_blocks() -> int:
+    libc = _allocator()
+    blocks = [libc.malloc(_BLOCK_BYTES) for _ in range(_BLOCKS)]
+    seen = [ctypes.string_at(block, _BLOCK_BYTES)[64:] for block in blocks]
+    for block in blocks:
+        libc.free(block)
+    pattern = next((one[:1] for one in seen if one[0] and one == one[:1] * len(one)), b"\0")
+    return pattern[0]
+
+
+_BLOCK_BYTES, _BLOCKS = 4000, 64
+
+
+def _allocator() -> Any:
+    libc = ctypes.CDLL(None)
+    libc.malloc.restype = ctypes.c_void_p
+    libc.malloc.argtypes = (ctypes.c_size_t,)
+    libc.free.argtypes = (ctypes.c_void_p,)
+    return libc
+
+
+_OF_THREAD = threading.local()
+
+
+def remember_thread_local(value: int) -> None:
+    _OF_THREAD.note = value
+
+
+def recall_thread_local() -> int:
+    return int(getattr(_OF_THREAD, "note", 0))
+
+
+def remember_module(value: int) -> None:
+    sys.modules[NOTE] = value
+
+
+def recall_module() -> int:
+    return int(sys.modules.get(NOTE, 0))
+
+
+def remember_abstract_socket(value: int) -> None:
+    builtins.__dict__[f"{NOTE}-socket"] = held = socket.socket(socket.AF_UNIX)
+    held.bind(f"\0{NOTE}")
+
+
+def recall_abstract_socket() -> int:
+    with socket.socket(socket.AF_UNIX) as one:
+        try:
+            one.bind(f"\0{NOTE}")
+        except OSError as refused:
+            return int(refused.errno == errno.EADDRINUSE)
+    return 0
+
+
+def remember_key(value: int) -> None:
+    """A key in the user's keyring (KEY_SPEC_USER_KEYRING)."""
+    if ctypes.CDLL(None).syscall(248, b"user", NOTE.encode(), b"x", 1, -4) < 0:
+        raise OSError("refused")
+
+
+def recall_key() -> int:
+    libc = ctypes.CDLL(None)
+    found = libc.syscall(250, 10, -4, b"user", NOTE.encode(), 0)
+    if found > 0:
+        libc.syscall(250, 3, found)
+    return int(found > 0)
+
+
+def remember_process_name(value: int) -> None:
+    ctypes.CDLL(None).prctl(15, str(value).encode(), 0, 0, 0)
+
+
+def recall_process_name() -> int:
+    name = ctypes.create_string_buffer(16)
+    ctypes.CDLL(None).prctl(16, name, 0, 0, 0)
+    return int(name.value) if name.value.isdigit() else 0
+
+
+def remember_umask(value: int) -> None:
+    os.umask(0o177)
+
+
+def recall_umask() -> int:
+    found = os.umask(0o022)
+    return int(found == 0o177)
+
+
+def remember_output_head(value: int) -> None:
+    _windows()._output[64:72] = value.to_bytes(8, "little")
+
+
+def recall_output_head() -> int:
+    return int.from_bytes(_windows()._output[64:72], "little")
+
+
+_NAMES = (
+    "global", "environment", "file", "shared_memory", "descriptor_flags", "lock", "parent_limit", "affinity",
+    "output_head", "output_tail", "input_tail", "page_cache", "freed_blocks", "thread_local", "module",
+    "abstract_socket", "key", "process_name", "umask",
+)  # fmt: skip
+
+TRICKS: dict[str, tuple[Callable[[int], None], Callable[[], int]]] = {
+    f"remember_{name}": (globals()[f"remember_{name}"], globals()[f"recall_{name}"]) for name in _NAMES
+}
+NUMBERED: tuple[Callable[[int], None], ...] = (remember_threads, remember_process)
+"""Not read back by a trick: whoever comes next sees its own process number move."""
+
+_ERRORS = (OSError, RuntimeError, ValueError, TypeError)
 
 
 def remember_all(value: int) -> None:
-    for trick in REMEMBER:
+    for trick in (*(one for one, _ in TRICKS.values()), *NUMBERED):
         try:
             trick(value)
-        except (OSError, RuntimeError, ValueError, TypeError, PermissionError):
+        except _ERRORS:
             continue
 
 
 def recall_all() -> list[int]:
     found = []
-    for trick in RECALL:
+    for _, trick in TRICKS.values():
         try:
             found.append(trick())
-        except (OSError, RuntimeError, ValueError, TypeError):
+        except _ERRORS:
             found.append(0)
     return found

@@ -68,6 +68,38 @@ class TextModel(nn.Module):
         return logits
 
 
+class Residual(nn.Module):
+    """He et al. 2015 (arXiv 1512.03385), section 4.2, with convolutions as shortcuts."""
+
+    def __init__(self, given: int, made: int, stride: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(given, made, 3, stride, 1, bias=False),
+            nn.BatchNorm2d(made),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(made, made, 3, 1, 1, bias=False),
+            nn.BatchNorm2d(made),
+        )
+        plain = given == made
+        self.shortcut = nn.Identity() if plain else nn.Conv2d(given, made, 1, stride, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.relu(self.body(x) + self.shortcut(x))
+
+
+class ResNet20(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        widths = [(16, 16, 1)] * 3 + [(16, 32, 2)] + [(32, 32, 1)] * 2 + [(32, 64, 2)] + [(64, 64, 1)] * 2
+        self.stem = nn.Sequential(nn.Conv2d(3, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU(inplace=True))
+        self.blocks = nn.Sequential(*(Residual(*one) for one in widths))
+        self.out = nn.Linear(64, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.out(self.blocks(self.stem(x)).mean((2, 3)))
+        return logits
+
+
 def images() -> Tensor:
     return torch.randn(3, 3, 16, 16)
 
@@ -143,6 +175,15 @@ def test_the_example_becomes_a_graph_whose_layers_and_dropout_are_its_own(tmp_pa
     assert parse_graph((tmp_path / "graph.json").read_bytes())[0] == converted.graph
 
 
+def test_a_resnet_20_is_within_the_allow_list_and_the_bounds(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    module, rows = ResNet20().eval(), torch.randn(2, 3, 32, 32)
+    converted = convert_module(module, rows)
+    assert largest_difference(module, converted, rows) < 1e-5
+    assert converted.facts.trained_values == sum(one.numel() for one in module.parameters())
+    assert len(converted.graph.encode()) < 1 << 16
+
+
 def test_a_tensor_under_two_names_stays_one() -> None:
     class Tied(nn.Module):
         def __init__(self) -> None:
@@ -202,6 +243,7 @@ HOSTILE: dict[str, tuple[nn.Module, str]] = {
     "norm without statistics": (nn.BatchNorm1d(4, track_running_stats=False), "evaluation mode"),
     "the number of rows": (doing(lambda x: x * x.shape[0]), "(aten.mul"),
     "random numbers": (doing(lambda x: x + torch.rand_like(x)), "aten.rand"),
+    "arithmetic that wraps around": (doing(lambda x: (x.to(torch.uint8) * 2).float()), "to uint8"),
     "branches on data": (doing(lambda x: x if x.sum() > 0 else -x), "torch.export"),
 }
 
@@ -214,14 +256,22 @@ def test_modules_that_keep_or_mix_are_refused_with_the_place(name: str) -> None:
     assert said in f"{refusal.value.expected} | {refusal.value.seen}"
 
 
-def onnx_file(path: Path, *nodes: Any, rows: Any = "rows", constants: dict[str, Any] | None = None) -> Path:
+def test_arithmetic_of_integers_is_refused() -> None:
+    with pytest.raises(FormatError, match=r"format\.design") as refusal:
+        convert_module(doing(lambda x: (x * 2).float()), numbers())
+    assert "float32 values" in str(refusal.value.expected)
+
+
+def onnx_file(
+    path: Path, *nodes: Any, rows: Any = "rows", constants: dict[str, Any] | None = None, opset: int = 20
+) -> Path:
     """Over float32 rows of 4, with the last node's first output."""
     given = helper.make_tensor_value_info("x", TensorProto.FLOAT, [rows, 4])
     made = helper.make_tensor_value_info(nodes[-1].output[0], TensorProto.FLOAT, ["rows", 4])
     arrays = [numpy_helper.from_array(np.asarray(array), name) for name, array in (constants or {}).items()]
     graph = helper.make_graph(list(nodes), "g", [given], [made], initializer=arrays)
     path.write_bytes(
-        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9).SerializeToString()
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=9).SerializeToString()
     )
     return path
 
@@ -264,6 +314,7 @@ def test_onnx_files_that_are_none_or_reach_outside_are_refused(tmp_path: Path) -
     (tmp_path / "bad.onnx").write_bytes(b"no model")
     (tmp_path / "empty.onnx").write_bytes(b"")
     onnx_file(tmp_path / "fixed.onnx", relu, rows=3)
+    onnx_file(tmp_path / "old.onnx", relu, opset=12)
     model = onnx.load(tmp_path / "good.onnx")
     secret = tmp_path / "secret"
     secret.write_bytes(bytes(16))
@@ -273,6 +324,6 @@ def test_onnx_files_that_are_none_or_reach_outside_are_refused(tmp_path: Path) -
     outside.external_data.add(key="location", value="secret")
     model.graph.initializer.append(outside)
     (tmp_path / "outside.onnx").write_bytes(model.SerializeToString())
-    for name in ("bad", "empty", "fixed", "outside"):
+    for name in ("bad", "empty", "fixed", "old", "outside"):
         with pytest.raises(FormatError, match=r"format\.design"):
             convert_onnx(tmp_path / f"{name}.onnx")

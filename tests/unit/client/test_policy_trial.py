@@ -16,6 +16,7 @@ from client.policy_trial import try_policy
 from client.trial_rules import rules_of
 from common.errors import NotFoundError, Refusal
 from common.identifiers import DatasetId, Digest, Fmspc, GrantId, JobId, PartyKey
+from common.leakage import attempt_bits
 from common.messages.policy import DataPolicy
 from common.messages.signed import Signed, sign
 from common.messages.tcb_terms import TcbTerms
@@ -109,7 +110,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Life]:
     return lived
 
 
-TICKS = SCHEDULE.total_ticks
+PRICE = attempt_bits(SCHEDULE)
 
 
 @pytest.mark.parametrize(
@@ -133,8 +134,8 @@ TICKS = SCHEDULE.total_ticks
         ({"not_after": 1}, {"order", "second order"}),
         ({"users": (OTHERS,)}, {"answers", "more answers"}),
         ({"answers_total": 30}, {"more answers"}),
-        ({"max_bits": 2 * TICKS}, {"second order"}),
-        ({"max_bits": 2 * TICKS - 1}, {"order", "second order"}),
+        ({"max_bits": 2 * PRICE}, {"second order"}),
+        ({"max_bits": 2 * PRICE - 1}, {"order", "second order"}),
         ({"columns": ("image",), "detail": "label", "max_attempts": 60}, set()),
     ],
 )
@@ -189,7 +190,7 @@ def test_what_a_co_owner_refused_stays_refused(tmp_path: Path) -> None:
         ({"answers_total": 30}, {}, {"more answers"}, {}),
         (
             {"answers_total": 30},
-            {"max_bits": 9 * TICKS},
+            {"max_bits": 9 * PRICE},
             set(),
             {BITS: 1, "how many bits left before it": 1, FOLLOWED: 1},
         ),

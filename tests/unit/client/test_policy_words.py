@@ -57,8 +57,8 @@ def test_bits_are_answers_and_attempts() -> None:
     bits = bits_of(TERMS, Assumed(classes=10, ticks=300))
     label = answer_bits(AnswerSize(10, 40), "label")
     assert (bits.per_answer, bits.answers) == (label, 100 * label)
-    assert bits.attempts == 2 * 3 * 4 * 300
-    assert bits.most == 100 * label + 7200
+    assert bits.attempts == 2 * 3 * 4 * (300 + 9)
+    assert bits.most == 100 * label + 7416
     assert f"at most {bits.most:,} bits leave" in text(TERMS, Assumed(classes=10, ticks=300))
 
 
@@ -74,4 +74,4 @@ def test_the_policys_own_limit_counts() -> None:
     limited = TERMS.model_copy(update={"max_bits": 50})
     assert bits_of(limited, Assumed()).most == 50
     assert bits_of(limited, Assumed(10, 300)).most == 50
-    assert bits_of(TERMS.model_copy(update={"max_bits": 10**9}), Assumed(10, 300)).most == 100 * 11 + 7200
+    assert bits_of(TERMS.model_copy(update={"max_bits": 10**9}), Assumed(10, 300)).most == 100 * 11 + 7416

@@ -5,6 +5,7 @@ import pytest
 from client.scheduling import LARGEST_FRAME, SMALLEST_FRAME, ScheduleWishes, host_view, plan_schedule
 from common.exchange.frames import FrameKind
 from common.exchange.schedule import round_deadline_seconds, ticks_to_send
+from common.leakage import attempt_bits
 
 
 @pytest.mark.parametrize("state_class", [1, 1000, 40_000, 5_000_000])
@@ -30,6 +31,15 @@ def test_design_code_gets_time_to_start_and_for_its_design() -> None:
 def test_large_states_do_not_take_forever_to_send() -> None:
     schedule = plan_schedule(ScheduleWishes(), 25_000_000)
     assert ticks_to_send(FrameKind.STATE, schedule) <= 10
+
+
+@pytest.mark.parametrize("state_class", [1, 40_000, 5_000_000])
+def test_the_end_of_an_attempt_tells_little_by_default(state_class: int) -> None:
+    schedule = plan_schedule(ScheduleWishes(), state_class)
+    view = host_view(schedule, trainers=2)
+    assert 2 ** (view.schedule_bits - 1) <= schedule.total_ticks < 2**view.schedule_bits
+    assert view.schedule_bits <= 10
+    assert view.attempt_bits == attempt_bits(schedule)
 
 
 def test_the_hosts_view_counts_every_members_frames() -> None:

@@ -1,14 +1,15 @@
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from client.witness import WitnessSettings, watch
-from client.witnessing import Witness
+from client.witnessing import Witness, WitnessMemory
 from common.crypto.key_file import Identity
 from common.errors import AppraisalError, AuthenticityError, FormatError, FreshnessError, UnavailableError
-from common.messages.attestation import BrokerRequest
-from common.messages.decision_log import ConsistencyProof
+from common.messages.attestation import NO_SUBJECT, BrokerRequest, ConfirmHead, LogHead
+from common.messages.decision_log import ConsistencyProof, NextHead
 from services.attestation import state
 from services.attestation.context import WitnessRule
 from tests.fakes.broker_world import MEASUREMENTS, MemoryStore
@@ -48,10 +49,12 @@ def test_it_follows_a_verified_broker_without_another_quote(watched: Watched) ->
     for _ in range(3):
         watched.world.register_data()
         before = len(watched.service.asked)
+        watched.service.paths.clear()
         assert watched.witness.follow()
         assert watched.remembered == watched.world.head
         asked = [BrokerRequest.decode(raw).body.type for raw in watched.service.asked[before:]]
         assert asked == ["await-head", "confirm-head"]
+        assert watched.service.paths == ["/v1/log/next", "/v1/broker"], "two requests a decision"
     before = len(watched.service.asked)
     assert watched.witness.follow(), "nothing new"
     assert len(watched.service.asked) == before + 1
@@ -71,6 +74,7 @@ def test_it_follows_no_other_boot(watched: Watched) -> None:
     watched.world.restart(older)  # its epoch is that of the one before, its boot is not
     with pytest.raises(FreshnessError):
         watched.witness.follow()
+    assert confirmations(watched)[-1] == watched.remembered
     assert not watched.witness.broker_is_thawed
     assert not watched.witness.follow()
     with pytest.raises(FreshnessError, match="freshness.state"):
@@ -165,6 +169,108 @@ def test_it_takes_nobodys_word_that_a_head_extends_the_one_it_remembers(watched:
     watched.service.get = honest  # type: ignore[method-assign]
     watched.witness.round()
     assert watched.world.context.anchor.unconfirmed == 0
+
+
+Change = Callable[[NextHead], NextHead]
+
+
+def changed_by(watched: Watched, change: Change) -> None:
+    """A host that answers a witness that waits with something else than it should."""
+    honest = watched.service.post
+
+    def post(path: str, body: bytes) -> bytes:
+        answer = honest(path, body)
+        return change(NextHead.decode(answer)).encode() if path == "/v1/log/next" else answer
+
+    watched.service.post = post  # type: ignore[method-assign]
+
+
+def with_path(answer: NextHead, path: tuple[bytes, ...]) -> NextHead:
+    assert answer.proof is not None
+    return answer.model_copy(update={"proof": answer.proof.model_copy(update={"path": path})})
+
+
+def without_proof(answer: NextHead) -> NextHead:
+    return answer.model_copy(update={"proof": None})
+
+
+def of_other_sizes(answer: NextHead) -> NextHead:
+    assert answer.proof is not None
+    return answer.model_copy(update={"proof": answer.proof.model_copy(update={"earlier": answer.proof.earlier - 1})})
+
+
+def confirmations(watched: Watched) -> list[LogHead]:
+    bodies = [BrokerRequest.decode(raw).body for raw in watched.service.asked]
+    return [body.head for body in bodies if isinstance(body, ConfirmHead)]
+
+
+@pytest.mark.parametrize("path", [(), (bytes(32),), (bytes(32), bytes(32), bytes(32))])
+def test_a_forged_proof_beside_the_next_head_proves_nothing(watched: Watched, path: tuple[bytes, ...]) -> None:
+    watched.witness.round()
+    watched.world.register_data()
+    remembered = watched.remembered
+    changed_by(watched, lambda answer: with_path(answer, path))
+    with pytest.raises(AuthenticityError, match="authenticity.log"):
+        watched.witness.follow()
+    assert not watched.witness.broker_is_thawed
+    assert watched.remembered == remembered == confirmations(watched)[-1]
+    assert watched.world.context.anchor.unconfirmed == 1
+
+
+@pytest.mark.parametrize("change", [without_proof, of_other_sizes])
+def test_it_asks_for_a_proof_that_did_not_come(watched: Watched, change: Change) -> None:
+    watched.witness.round()
+    watched.world.register_data()
+    changed_by(watched, change)
+    watched.service.paths.clear()
+    remembered, head = watched.remembered, watched.world.head
+    assert watched.witness.follow()
+    asked = f"/v1/log/consistency?earlier={remembered.size}&size={head.size}"
+    assert watched.service.paths == ["/v1/log/next", asked, "/v1/broker"]
+    assert watched.remembered == head
+
+
+def test_a_proof_that_is_withheld_everywhere_confirms_nothing(watched: Watched) -> None:
+    watched.witness.round()
+    watched.world.register_data()
+    remembered = watched.remembered
+    changed_by(watched, without_proof)
+
+    def withheld(path: str) -> bytes:
+        raise UnavailableError("unavailable.service", expected=path)
+
+    watched.service.get = withheld  # type: ignore[method-assign]
+    with pytest.raises(UnavailableError):
+        watched.witness.follow()
+    assert not watched.witness.broker_is_thawed
+    assert watched.remembered == remembered
+    assert watched.world.context.anchor.unconfirmed == 1
+
+
+def test_the_reply_is_the_quoted_keys_and_answers_this_question(watched: Watched) -> None:
+    """An answer that came before, and the proof beside it: as genuine as they are, they are not for this nonce."""
+    watched.witness.round()
+    watched.world.register_data()
+    earlier: list[NextHead] = []
+    changed_by(watched, lambda answer: earlier.append(answer) or earlier[0])  # type: ignore[func-returns-value]
+    assert watched.witness.follow()
+    watched.world.register_data()
+    with pytest.raises(AuthenticityError, match="authenticity.broker_reply"):
+        watched.witness.follow()
+    assert watched.world.context.anchor.unconfirmed == 1
+
+
+def test_a_log_that_grew_beside_the_one_it_remembers_hears_of_that(watched: Watched) -> None:
+    """What the host proves is a log of this broker's, but not from the head that the witness remembers."""
+    watched.witness.round()
+    other = watched.remembered.model_copy(update={"root": NO_SUBJECT})
+    memory = WitnessMemory(broker=watched.world.genesis.digest, head=other)
+    (watched.directory / "witness.json").write_bytes(memory.encode())
+    watched.world.register_data()
+    with pytest.raises(FreshnessError, match="freshness.state"):
+        watched.witness.follow()
+    assert watched.remembered == other == confirmations(watched)[-1]
+    assert watched.world.describe().frozen
 
 
 def test_it_may_be_further_behind_than_the_broker_remembers(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,7 @@
 import math
 
 from common.exchange.payloads import OUTCOME_CODES
-from common.leakage import FAILURES, RELEASE_TICKS, AnswerSize, answer_bits, attempt_bits
+from common.leakage import FAILURES, RELEASE_TICKS, AnswerSize, answer_bits, attempt_bits, schedule_bits
 from services.query_enclave.answering import DEADLINE_SECONDS, QUANTUM_SECONDS
 from tests.vectors.sample_documents import SCHEDULE
 
@@ -20,5 +20,8 @@ def test_labels_and_scores() -> None:
     assert 2**8 + FAILURES <= 2**9
 
 
-def test_an_attempt_costs_a_bit_a_tick() -> None:
-    assert attempt_bits(SCHEDULE) == SCHEDULE.total_ticks == 7 + 23
+def test_an_attempt_costs_a_bit_a_tick_and_its_end() -> None:
+    assert SCHEDULE.total_ticks == 7 + 23
+    assert schedule_bits(30) == 5  # silent after one of 30 ticks, or not before the end: one of 31
+    assert attempt_bits(SCHEDULE) == 30 + 5
+    assert [schedule_bits(ticks) for ticks in (1, 2, 3, 1023, 1024)] == [1, 2, 2, 10, 11]

@@ -6,7 +6,9 @@ from safetensors.numpy import save
 
 from common.bundle import BundleManifest, ColumnSpec, StateTensor, TensorSpec
 from common.errors import FormatError
-from common.model_file import decode_model, encode_model
+from common.exchange.steering import MAX_DESIGN_BYTES
+from common.model_file import decode_design, decode_model, encode_model
+from tests.fakes.plain_designs import designing_bundle
 
 BUNDLE = BundleManifest(
     name="test", bundle_version="1", entry="module:Model", input=ColumnSpec(column="x", shape=(3,), dtype="float32"),
@@ -62,3 +64,39 @@ def test_other_bytes_are_refused(change: object) -> None:
     payload, _ = encode_model(STATE_P, BUNDLE)
     with pytest.raises(FormatError, match=r"format\.model"):
         decode_model(change(payload), BUNDLE)  # type: ignore[operator]
+
+
+DESIGNS = designing_bundle().manifest
+DESIGNED_P = np.arange(DESIGNS.state_count, dtype=np.float32)
+
+
+@pytest.mark.parametrize("document", [b"", b"{}", bytes(MAX_DESIGN_BYTES - 1) + b"}"])
+def test_a_model_of_design_code_holds_its_design_and_is_of_one_size(document: bytes) -> None:
+    payload, weights = encode_model(DESIGNED_P, DESIGNS, document)
+    state_P, digest = decode_model(payload, DESIGNS)
+    np.testing.assert_array_equal(state_P, DESIGNED_P)
+    assert (decode_design(payload, DESIGNS), digest) == (document, weights)
+    assert len(payload) == len(encode_model(0 * DESIGNED_P, DESIGNS)[0])
+
+
+def test_the_digest_of_the_weights_covers_the_design() -> None:
+    payload, weights = encode_model(DESIGNED_P, DESIGNS, b"{}")
+    changed = payload[:44] + b"[" + payload[45:]
+    assert decode_design(changed, DESIGNS) == b"[}"
+    assert decode_model(changed, DESIGNS)[1] != weights
+
+
+def test_a_design_has_no_bytes_behind_it() -> None:
+    payload, _ = encode_model(DESIGNED_P, DESIGNS, b"{}")
+    with pytest.raises(FormatError, match=r"format\.model"):
+        decode_design(payload[:50] + b"x" + payload[51:], DESIGNS)
+
+
+def test_models_of_code_and_of_designs_are_not_taken_for_each_other() -> None:
+    for payload, bundle in (
+        (encode_model(STATE_P, BUNDLE)[0], DESIGNS),
+        (encode_model(DESIGNED_P, DESIGNS)[0], BUNDLE),
+    ):
+        with pytest.raises(FormatError, match=r"format\.model"):
+            decode_model(payload, bundle)
+    assert decode_design(encode_model(STATE_P, BUNDLE)[0], BUNDLE) == b""

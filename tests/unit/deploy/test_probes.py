@@ -1,4 +1,5 @@
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -61,11 +62,19 @@ def test_what_is_not_json_is_not_ready(service: _Service) -> None:
 
 
 def test_a_closed_port_is_not_ready(tmp_path: object) -> None:
-    import socket
-
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         port = held.getsockname()[1]
+        assert http_ready(port)() == ("its /readyz",)
+        assert epmd_answers(port)() == ("its port",)
+        assert amqp_login(f"amqp://a:b@127.0.0.1:{port}/x")() == ("an AMQP login",)
+        assert redis_ping(f"redis://:b@127.0.0.1:{port}/0")() == ("a Redis PING",)
+
+
+def test_a_port_that_is_open_and_mute_is_not_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deploy.embedded.probes.TIMEOUT_SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        port = mute.getsockname()[1]
         assert http_ready(port)() == ("its /readyz",)
         assert epmd_answers(port)() == ("its port",)
         assert amqp_login(f"amqp://a:b@127.0.0.1:{port}/x")() == ("an AMQP login",)

@@ -1,6 +1,7 @@
 """common/model_graph: bounds, refusals that say where, and facts that torch confirms."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +138,16 @@ def test_long_documents_are_not_parsed_and_brackets_in_names_do_not_count() -> N
     assert "name" in refusal_of(changed("graph.nodes.0.name", "[" * 40))
     assert refusal_of(b"").startswith("format.design: document")
     assert refusal_of(b"\xff\xfe").startswith("format.design: document")
+
+
+@pytest.mark.parametrize("unit", [b'"\\"', b'"', b"\\", b'\\"', b'"a', b'[{"', b"[]", b'"[]"', b",[", b'{"a":'])
+@pytest.mark.parametrize("begin", [b"", b'"', b'{"nodes":"'])
+def test_a_hostile_document_costs_no_more_than_its_length(begin: bytes, unit: bytes) -> None:
+    raw = (begin + unit * MAX_DOCUMENT_BYTES)[:MAX_DOCUMENT_BYTES]
+    started = time.process_time()
+    with pytest.raises(FormatError):
+        parse_design(raw)
+    assert time.process_time() - started < 5  # a second try from each quote would take hours
 
 
 def test_a_long_chain_is_read_in_time_and_one_too_many_is_refused() -> None:

@@ -5,8 +5,15 @@ import sys
 import pytest
 
 from common.errors import ConfinementError
-from common.sandbox import bubblewrap, interpreter
+from common.sandbox import bubblewrap, interpreter, probe
 from common.sandbox.probe import explain_failure, require_confinement, require_sealed_memory
+
+
+def test_the_walls_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "landlock_abi", lambda: 0)
+    assert "no Landlock" in probe.sandbox_walls()
+    monkeypatch.setattr(probe, "landlock_abi", lambda: 7)
+    assert "ABI 7" in probe.sandbox_walls()
 
 
 def test_this_machine_confines() -> None:

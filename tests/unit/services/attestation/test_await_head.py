@@ -47,3 +47,15 @@ def test_too_many_are_answered_at_once(world: BrokerWorld) -> None:
     begun = time.monotonic()
     awaited(world, world.head.size)
     assert time.monotonic() - begun < 1
+
+
+def test_what_decides_nothing_wakes_nobody(world: BrokerWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    woken = list[int]()
+    monkeypatch.setattr(world.core._decided, "notify_all", lambda: woken.append(world.context.state.log.size))
+    for _ in range(3):
+        world.describe()
+    assert woken == []
+    size = world.head.size
+    world.register_data()
+    world.describe()
+    assert woken == [size + 1]

@@ -1,16 +1,22 @@
 """What the host serves of the decision log: pages, proofs, heads, and each entry to whom it concerns."""
 
+from pathlib import Path
+
+import httpx
 import pytest
 from fastapi.testclient import TestClient
 
 from common.crypto.merkle import leaf_hash
 from common.crypto.merkle_proofs import verify_consistency, verify_inclusion
+from common.crypto.signing import SigningKey
 from common.errors import FormatError
 from common.http_signatures import sign_request
-from common.messages.decision_log import ConsistencyProof, InclusionProof, LogPage
-from common.messages.signed import Signed
+from common.messages.attestation import AwaitHead, BrokerReply, BrokerRequest, RequestBody, SignHead
+from common.messages.decision_log import ConsistencyProof, InclusionProof, LogPage, NextHead
+from common.messages.signed import Signed, open_signed
 from common.transparency import log_leaf, open_tree_head
 from services.attestation import log_store
+from services.attestation.log_routes import next_head
 from services.attestation.log_store import LogStore
 from tests.fakes.broker_world import BrokerWorld, Party
 from tests.fakes.served_log import log_service
@@ -47,6 +53,75 @@ def test_consistency_is_proven_while_the_log_grows(world: BrokerWorld, service: 
     answer = service.get(f"/v1/log/consistency?earlier={before.size}&size={after.size}").content
     proof = ConsistencyProof.decode(answer)
     verify_consistency(before.size, before.root, after.size, after.root, proof.path)
+
+
+def asked_next(http: TestClient, key: SigningKey, body: RequestBody, raw: bytes | None = None) -> httpx.Response:
+    path, content = "/v1/log/next", raw or BrokerRequest(nonce=bytes(32), body=body).encode()
+    headers = sign_request(key, "POST", BASE + path, content)
+    answer: httpx.Response = http.post(path, content=content, headers=headers)
+    return answer
+
+
+@pytest.fixture
+def guarded(tmp_path: Path) -> BrokerWorld:
+    """With a witness, whose word it does not wait for."""
+    return BrokerWorld(tmp_path / "guarded", witnesses=1, quorum=0)
+
+
+def test_the_next_head_comes_as_the_enclave_signed_it_with_its_proof(guarded: BrokerWorld) -> None:
+    before, carried, handle = guarded.head, list[bytes](), guarded.handle
+    guarded.handle = lambda raw: carried.append(handle(raw)) or carried[-1]  # type: ignore[method-assign,func-returns-value]
+    guarded.register_data()
+    guarded.register_data()
+    after = guarded.head
+    answer = NextHead.decode(
+        asked_next(log_service(guarded), guarded.witnesses[0], AwaitHead(known=before.size)).content
+    )
+    assert answer.reply == carried[-1]
+    reply = open_signed(Signed.decode(answer.reply), BrokerReply, [guarded.genesis.signing_public])
+    assert (reply.head, reply.nonce, reply.body.type) == (after, bytes(32), "head-signed")
+    assert answer.proof is not None
+    verify_consistency(before.size, before.root, after.size, after.root, answer.proof.path)
+
+
+@pytest.mark.parametrize("more", [0, 9])
+def test_without_a_longer_log_there_is_no_proof(
+    guarded: BrokerWorld, monkeypatch: pytest.MonkeyPatch, more: int
+) -> None:
+    monkeypatch.setattr("services.attestation.key_broker.AWAIT_SECONDS", 0.01)
+    asked = AwaitHead(known=guarded.head.size + more)
+    answer = NextHead.decode(asked_next(log_service(guarded), guarded.witnesses[0], asked).content)
+    assert answer.proof is None
+    assert BrokerReply.decode(Signed.decode(answer.reply).payload).head == guarded.head
+
+
+def test_of_an_empty_log_nothing_is_proven(guarded: BrokerWorld) -> None:
+    answer = asked_next(log_service(guarded), guarded.witnesses[0], AwaitHead(known=0))
+    assert NextHead.decode(answer.content).proof is None
+
+
+def test_a_head_of_entries_that_are_not_stored_comes_without_proof(guarded: BrokerWorld) -> None:
+    stored = guarded.store.copy()
+    guarded.register_data()
+    reply = guarded.handle(BrokerRequest(nonce=bytes(32), body=AwaitHead(known=1)).encode())
+    assert next_head(LogStore(guarded.store), 1, reply).proof is not None
+    assert next_head(LogStore(stored), 1, reply) == NextHead(reply=reply)
+
+
+def test_who_may_not_wait_for_a_head_gets_none_and_nothing_else_is_asked_there(guarded: BrokerWorld) -> None:
+    reached = list[bytes]()
+    guarded.handle = lambda raw: reached.append(raw) or b""  # type: ignore[method-assign,func-returns-value]
+    http, witness = log_service(guarded), guarded.witnesses[0]
+
+    def refused(answer: httpx.Response) -> tuple[int, str]:
+        return answer.status_code, answer.json()["code"]
+
+    assert refused(asked_next(http, guarded.owner.key, AwaitHead(known=1))) == (403, "authenticity.http_role")
+    assert refused(asked_next(http, witness, SignHead())) == (400, "format.message")
+    assert refused(asked_next(http, witness, SignHead(), raw=b"{")) == (400, "format.message")
+    unsigned = BrokerRequest(nonce=bytes(32), body=AwaitHead(known=1)).encode()
+    assert refused(http.post("/v1/log/next", content=unsigned)) == (403, "authenticity.http_signature")
+    assert reached == []
 
 
 @pytest.mark.parametrize(

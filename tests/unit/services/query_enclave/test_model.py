@@ -20,8 +20,9 @@ from common.model_file import encode_model
 from common.sealed_object import ObjectKind, seal_object
 from common.untrusted.blobs import BlobStore
 from common.untrusted.relay import common_handlers
-from services.query_enclave.model import OpenedModel, open_model
+from services.query_enclave.model import NoModel, OpenedModel, open_model
 from tests.fakes.broker_world import QUERY, BrokerWorld
+from tests.fakes.plain_designs import FEATURES, another_answer, designing_bundle, linear_design, too_large_design
 from tests.fakes.query_service import FinishedModel
 
 CONTENTS = BundleContents(
@@ -50,9 +51,9 @@ class StoreDoor:
 class Case:
     """A finished model and a launch that was admitted for it."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, contents: BundleContents = CONTENTS, design: bytes = b"") -> None:
         self.world, self.store = BrokerWorld(directory), BlobStore(directory / "objects")
-        self.model = FinishedModel(self.world, self.store, CONTENTS)
+        self.model = FinishedModel(self.world, self.store, contents, design)
         self.launch = self.world.launch(QUERY, self.model.job_id)
         assert self.launch.placement is not None
         self.placement = Placement.decode(self.launch.placement.payload)
@@ -80,7 +81,7 @@ def case(tmp_path: Path) -> Case:
 def test_bundle_and_state_come_out(case: Case) -> None:
     opened = case.open()
     np.testing.assert_array_equal(opened.state_P, case.model.state_P)
-    assert opened.contents == CONTENTS
+    assert opened.contents == opened.served == CONTENTS
     assert opened.manifest == case.model.manifest
 
 
@@ -123,3 +124,19 @@ def test_another_object_under_the_model_key_is_refused(case: Case, payload: Call
     case.lie(object=ObjectRef(root=sealed.root, chunk_count=sealed.chunk_count))
     with pytest.raises(Refusal):
         case.open()
+
+
+def test_a_design_is_served_with_its_part_of_the_state(tmp_path: Path) -> None:
+    case = Case(tmp_path, designing_bundle(), linear_design().encode())
+    opened = case.open()
+    assert opened.served is not None
+    assert opened.served.has_design
+    assert opened.contents == designing_bundle()
+    np.testing.assert_array_equal(opened.state_P, case.model.state_P[:FEATURES])
+
+
+@pytest.mark.parametrize("document", ["", "{}", too_large_design(), another_answer(), linear_design(FEATURES + 1)])
+def test_what_designed_nothing_that_can_answer_is_placed_and_refuses_each_query(tmp_path: Path, document: str) -> None:
+    opened = Case(tmp_path, designing_bundle(), document.encode()).open()
+    assert opened.served is None
+    assert NoModel().answer(np.zeros((1, FEATURES), np.float32), 1.0).code == "provider.output"

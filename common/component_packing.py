@@ -67,11 +67,18 @@ class Modelling(exports.Modelling):
 """
 
 
-def pack_design(directory: Path, description: BundleDescription, described: bytes) -> BundleContents:
-    """The bundle of a directory whose `provider.toml` (`described`) says `kind = "wasm"`.
+def pack_component(directory: Path, description: BundleDescription, described: bytes) -> BundleContents:
+    """The bundle of a directory whose `provider.toml` (`described`) says `kind = "wasm"`, after it has started once.
 
     Raises `FormatError` (format.bundle) and `UnavailableError` (unavailable.component_builder).
     """
+    contents = component_bundle(directory, description, described)
+    require_start(contents)  # (4)
+    return contents
+
+
+def component_bundle(directory: Path, description: BundleDescription, described: bytes) -> BundleContents:
+    """The same, not started."""
     module, _, name = description.entry.partition(":")
     ready, source = (directory / f"{module.replace('.', '/')}{ending}" for ending in (".wasm", ".py"))
     if ready.is_file() == source.is_file():  # (1)
@@ -79,9 +86,7 @@ def pack_design(directory: Path, description: BundleDescription, described: byte
     code = ready.read_bytes() if ready.is_file() else build_component(directory, module, name)  # (2)
     manifest = BundleManifest(**dict(description), layout=design_layout(description.max_parameters or 0))
     require_outline(code)  # (3)
-    contents = BundleContents(manifest=manifest, files={COMPONENT_FILE: code, DESCRIPTION_FILE: described})
-    require_start(contents)  # (4)
-    return contents
+    return BundleContents(manifest=manifest, files={COMPONENT_FILE: code, DESCRIPTION_FILE: described})
 
 
 def build_component(directory: Path, module: str, name: str) -> bytes:

@@ -1,0 +1,75 @@
+"""`./cloister bench sandbox`: is provider code confined, what does it get across, and what does it cost? (side: owner).
+
+Keys of the JSON file: `attacks_blocked` of `attacks_total` (entries of tests/security/attacks, each blocked in every
+sandbox that it is meant for; `attacks_by_group`), `attacks_outside_succeeded` of `attacks_outside_total` (the same ones
+without a sandbox), `attacks_got_through`; `sandbox_walls`; `schedule_bits_per_attempt` (common/leakage, of a
+schedule by default); `cpu_channel_bits_per_second` and what else bench/sandbox_channels measures.
+"""
+
+import json
+from collections import Counter
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bench.sandbox_channels import measure_channels
+from client.scheduling import ScheduleWishes, host_view, plan_schedule
+from common.sandbox.probe import sandbox_walls
+
+STATE_CLASS = 1 << 20
+"""Of the schedule whose bits are told: a model of a million parameters."""
+
+
+@dataclass(frozen=True)
+class AttackFigures:
+    """What came of the table. `attacks_got_through` says of each that was not blocked where, and what was seen."""
+
+    attacks_blocked: int
+    attacks_total: int
+    attacks_by_group: dict[str, int]
+    attacks_outside_succeeded: int
+    attacks_outside_total: int
+    attacks_got_through: tuple[str, ...]
+
+
+def measure_attacks() -> AttackFigures:
+    """Play the whole table confined, and what means something there also without a sandbox."""
+    from tests.security.attacks.confined import play_all
+    from tests.security.attacks.table import TABLE
+    from tests.security.attacks.unconfined import play_unconfined
+
+    verdicts = play_all()
+    through = tuple(f"{one.attack.name} ({one.sandbox}): {one.seen}" for one in verdicts if not one.blocked)
+    played = {(one.attack.name, one.sandbox) for one in verdicts}
+    left_out = {(one.name, place) for one in TABLE for place in one.sandboxes} - played
+    not_blocked = {one.attack.name for one in verdicts if not one.blocked} | {name for name, _ in left_out}
+    outside = play_unconfined()
+    return AttackFigures(
+        len(TABLE) - len(not_blocked),
+        len(TABLE),
+        dict(Counter(attack.group for attack in TABLE)),
+        sum(outside.values()),
+        len(outside),
+        (*through, *(f"{name} ({place}): not played" for name, place in sorted(left_out))),
+    )
+
+
+@click.command()
+@click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures there.")
+def sandbox(json_file: Path | None) -> None:
+    """Attack the sandboxes with a table of attacks, and measure what they let through and what they cost."""
+    attacks = measure_attacks()
+    view = host_view(plan_schedule(ScheduleWishes(), STATE_CLASS), trainers=2)
+    figures: dict[str, Any] = {
+        **asdict(attacks),
+        "sandbox_walls": sandbox_walls(),
+        "schedule_bits_per_attempt": view.schedule_bits,
+        **asdict(measure_channels()),
+    }
+    if json_file is not None:
+        json_file.write_text(json.dumps(figures, indent=2) + "\n")
+    for name, value in figures.items():
+        click.echo(f"{name:>46}  {value}")
+    raise SystemExit(1 if attacks.attacks_got_through else 0)

@@ -1,0 +1,53 @@
+"""Events of a check as lines for a person: a mark, a text, a style (side: owner)."""
+
+from collections.abc import Iterator
+
+from client.checking import events as c
+
+CheckTold = (
+    c.TemplateWritten | c.StepChecked | c.CodeRaised | c.CallRefused | c.CodePrinted | c.CheckProfiled | c.CheckFinished
+)  # fmt: skip
+Line = tuple[str, str, str]
+
+
+def check_lines(event: CheckTold) -> Iterator[Line]:
+    """The lines of one event."""
+    match event:
+        case c.TemplateWritten():
+            yield "written", f"{event.directory}: {', '.join(event.files)}", "green"
+            yield "", f"cloister provider check {event.directory}", ""
+        case c.StepChecked():
+            code = f" ({event.code})" if event.code else ""
+            yield (
+                "ok" if event.passed else "FAILED",
+                f"{event.step}: {event.text}{code}",
+                "green" if event.passed else "red",
+            )
+            if event.mend is not None:
+                yield "", event.mend, ""
+        case c.CodeRaised():
+            yield from (
+                ("raised" if not number else "", line, "red") for number, line in enumerate(event.text.splitlines())
+            )
+            yield from _advice(event.instead)
+        case c.CallRefused():
+            what = event.call if event.path is None else f"{event.call} {event.path}"
+            yield "refused", f"{what}, {event.count} times, {event.at or 'by a library'}", "yellow"
+            yield from _advice(event.instead)
+        case c.CodePrinted():
+            yield from (
+                ("printed" if not number else "", line, "dim") for number, line in enumerate(event.text.splitlines())
+            )
+            yield from _advice("in a job this goes nowhere")
+        case c.CheckProfiled():
+            yield "memory", f"{event.peak_bytes >> 20:,} MiB at most, of {event.limit_bytes >> 20:,} MiB", ""
+            yield "step", f"{event.step_milliseconds:.1f} ms for {event.batch} rows", ""
+            if event.query_milliseconds is not None:
+                yield "query", f"{event.query_milliseconds:.0f} ms for {event.query_rows} rows", ""
+        case c.CheckFinished():
+            yield "checked", "it would run in a job" if event.passed else "it would not run in a job", "bold"
+
+
+def _advice(words: str | None) -> Iterator[Line]:
+    if words is not None:
+        yield "", words, ""

@@ -1,0 +1,175 @@
+"""Attacks on the `wasm` sandbox in Python: what a clock, a file, a socket or an output are to a component of CPython.
+
+Such a component has CPython's whole library in it and WASI's calls as stubs. Beside the deeds stand the two examples,
+from the same component: the sandbox that bears all this still designs. The component is built and compiled once.
+"""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from common.component_packing import build_component
+from common.crypto.keys import SecretKey
+from common.sandbox.wasm.compiled import CompiledDesigns
+from common.sandbox.wasm.designer import DesignOutcome, WasmDesigner
+from common.sandbox.wasm.engine import make_engine
+from common.sandbox.wasm.interface import Column, Label, Metrics, Profile, profile_value
+from common.sandbox.wasm.limits import DEFAULT_LIMITS
+from common.sandbox.wasm.outline import read_outline
+from tests.fakes.wasm_components import METRICS, PROFILE, wasm_bundle
+from tests.security.wasm_parts import SECONDS, SEEDS, MemoryStore, bounded
+
+HERE = Path(__file__).parent
+EXAMPLES = HERE.parents[1] / "examples" / "providers"
+LIMITS = replace(DEFAULT_LIMITS, design_fuel=500_000_000)
+
+pytestmark = pytest.mark.timeout(900)  # the first test builds (12 s) and compiles (15 to 120 s on a busy machine)
+
+
+class Python:
+    """The component, compiled once."""
+
+    def __init__(self, scratch: Path) -> None:
+        for path in (HERE / "hostile_design" / "everything.py", *EXAMPLES.glob("*/[at]*_[cm]*.py")):
+            shutil.copy(path, scratch)
+        self.component = build_component(scratch, "everything", "Everything")
+        self.designs = CompiledDesigns(SecretKey.generate(), MemoryStore())
+
+    def start(self, profile: Profile) -> WasmDesigner:
+        bundle = wasm_bundle(self.component, profile)
+        designer = WasmDesigner.start(bundle, SEEDS, LIMITS, compiled=self.designs, deadline_seconds=800)
+        assert designer.code is None
+        return designer
+
+    def design(self, profile: Profile) -> DesignOutcome:
+        designer = self.start(profile)
+        outcome = designer.design(profile, SECONDS)
+        designer.close()
+        return outcome
+
+
+@pytest.fixture(scope="module")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Python:
+    return Python(tmp_path_factory.mktemp("design"))
+
+
+def profile_of(name: str, shape: tuple[int, ...], dtype: str, classes: int) -> Profile:
+    column = Column(name, dtype, shape, 0.0, 16.0, 4.9, 6.0)
+    label = Label(PROFILE.label.column, counts=(100,) * classes)
+    return replace(
+        PROFILE,
+        rows=100 * classes,
+        columns=(column,),
+        label=label,
+        answer=(classes,),
+        max_parameters=60_000,
+        max_flops_per_row=10**7,
+    )
+
+
+TABLE = profile_of("features", (30,), "float32", 2)
+IMAGES = profile_of("image", (8, 8), "uint8", 10)
+
+
+def deed(name: str) -> Profile:
+    return profile_of(name, (2,), "float32", 3)
+
+
+def test_a_component_of_python_imports_nothing_and_is_within_the_bounds(python: Python) -> None:
+    outline = read_outline(python.component)
+    assert outline.functions > 10_000
+    engine = make_engine()
+    loaded = python.designs.component(engine, python.component, 800)
+    assert loaded.type.imports(engine) == {}
+
+
+@pytest.mark.parametrize("profile", [TABLE, IMAGES], ids=["tabular_mlp", "auto_cnn"])
+def test_control_the_examples_design_and_steer(python: Python, profile: Profile) -> None:
+    designer = python.start(profile)
+    outcome = designer.design(profile, SECONDS)
+    assert outcome.code is None
+    assert outcome.facts is not None
+    assert outcome.bundle is not None
+    assert outcome.bundle.manifest.state_count == outcome.facts.state_values
+    assert outcome.facts.output.shape == profile.answer
+    assert outcome.facts.state_values <= profile.max_parameters
+    losses = (1.0, 0.8, 0.9, 0.95, 1.1)
+    changes = [designer.after_epoch(Metrics(n, 10 * n, loss, loss), SECONDS).change for n, loss in enumerate(losses)]
+    assert all(change is not None and change.action == "continue" for change in changes)
+    assert changes[0] is not None
+    assert changes[0].adjustment is None
+    assert changes[-1] is not None
+    assert changes[-1].adjustment is not None
+    assert changes[-1].adjustment.learning_rate < 1
+    designer.close()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "clock", "monotonic", "sleep", "entropy", "open", "write", "list", "socket", "resolve", "thread", "process",
+        "environment", "late import", "leave", "recursion", "exception",
+    ],
+)  # fmt: skip
+def test_whatever_wants_a_system_is_a_trap(python: Python, name: str, capfd: pytest.CaptureFixture[str]) -> None:
+    outcome = python.design(deed(name))
+    assert outcome.code == "provider.raised"
+    assert "4711" not in repr(outcome)
+    spoken = capfd.readouterr()
+    assert (spoken.out, spoken.err) == ("", "")
+    assert not Path("/left-behind").exists()
+
+
+def test_what_it_prints_is_heard_by_nobody(python: Python, capfd: pytest.CaptureFixture[str]) -> None:
+    outcome = python.design(deed("speak"))
+    assert outcome.code in {"provider.raised", "provider.output"}  # by what its stub does with a print
+    spoken = capfd.readouterr()
+    assert (spoken.out, spoken.err) == ("", "")
+
+
+def test_memory_and_time_are_bounded_for_python_too(python: Python) -> None:
+    with bounded(seconds=60, megabytes=LIMITS.memory_bytes / 2**20 + 100):
+        assert python.design(deed("grow")).code == "provider.raised"
+        assert python.design(deed("loop")).code == "provider.timeout"
+
+
+def test_two_runs_differ_in_nothing(python: Python) -> None:
+    """Random numbers, hashes, addresses, the order of a set: all as they were when it was built."""
+    told = []
+    for _ in range(2):
+        designer = python.start(deed("told"))
+        told.append(_raw(designer, deed("told")))
+        designer.close()
+    assert told[0] == told[1]
+    assert len(told[0][0]) > 20
+
+
+def _raw(designer: WasmDesigner, profile: Profile) -> tuple[str, int]:
+    assert designer._instance is not None
+    text = designer._instance.call("design", profile_value(profile, 1), LIMITS.design_fuel, SECONDS)
+    return text, designer._instance._store.get_fuel()
+
+
+def test_one_job_counts_and_the_next_begins_anew(python: Python) -> None:
+    """An attribute of the provider's object, within a job and across jobs."""
+    counts = []
+    for _ in range(2):
+        designer = python.start(TABLE)
+        assert designer.design(TABLE, SECONDS).code is None
+        for _ in range(3):
+            outcome = designer.after_epoch(replace(METRICS, epoch=1000), SECONDS)
+            assert outcome.change is not None
+            assert outcome.change.adjustment is not None
+            counts.append(outcome.change.adjustment.learning_rate)
+        designer.close()
+    assert counts == [1.0, 2.0, 3.0] * 2
+
+
+def test_a_factor_that_no_change_has_is_an_exception(python: Python) -> None:
+    designer = python.start(TABLE)
+    assert designer.design(TABLE, SECONDS).code is None
+    assert designer.after_epoch(replace(METRICS, epoch=1001), SECONDS).code == "provider.raised"
+    assert designer.after_epoch(METRICS, SECONDS).code == "provider.raised"
+    designer.close()
