@@ -1,4 +1,4 @@
-"""The same rounds of training without a sandbox: what the sandbox's are measured against (side: library).
+"""The same rounds of training without a sandbox: what the sandbox's are measured against (side: owner).
 
     python -m bench.bare_trainer BUNDLE_DIRECTORY ENTRY ROWS.npz STEPS BATCH THREADS
 

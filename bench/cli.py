@@ -7,7 +7,6 @@ from bench.attest_kill import attest_kill
 from bench.fuzz import fuzz
 from bench.kill import kill
 from bench.sandbox import sandbox
-from bench.sandbox_accuracy import sandbox_accuracy
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
@@ -20,4 +19,3 @@ main.add_command(attest_kill)
 main.add_command(fuzz)
 main.add_command(kill)
 main.add_command(sandbox)
-main.add_command(sandbox_accuracy)

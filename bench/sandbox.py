@@ -3,18 +3,24 @@
 Keys of the JSON file: `attacks_blocked` of `attacks_total` (entries of tests/security/attacks, each blocked in every
 sandbox that it is meant for; `attacks_by_group`), `attacks_outside_succeeded` of `attacks_outside_total` (the same ones
 without a sandbox), `attacks_got_through`; `sandbox_walls`; `schedule_bits_per_attempt` (common/leakage, of a
-schedule by default); `cpu_channel_bits_per_second` and what else bench/sandbox_channels measures.
+schedule by default); `cpu_channel_bits_per_second` and what else bench/sandbox_channels measures; what the native
+sandbox costs (bench/sandbox_native) and the wasm sandbox (bench/sandbox_wasm); what design code learns beside the same
+design in plain torch (bench/sandbox_accuracy).
 """
 
 import json
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
+from bench.sandbox_accuracy import measure_accuracy
 from bench.sandbox_channels import measure_channels
+from bench.sandbox_native import measure as measure_native
+from bench.sandbox_wasm import measure_wasm
 from client.scheduling import ScheduleWishes, host_view, plan_schedule
 from common.sandbox.probe import sandbox_walls
 
@@ -56,20 +62,36 @@ def measure_attacks() -> AttackFigures:
     )
 
 
-@click.command()
-@click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures there.")
-def sandbox(json_file: Path | None) -> None:
-    """Attack the sandboxes with a table of attacks, and measure what they let through and what they cost."""
-    attacks = measure_attacks()
+def _attacks() -> dict[str, Any]:
+    return {**asdict(measure_attacks()), "sandbox_walls": sandbox_walls()}
+
+
+def _schedule() -> dict[str, Any]:
     view = host_view(plan_schedule(ScheduleWishes(), STATE_CLASS), trainers=2)
-    figures: dict[str, Any] = {
-        **asdict(attacks),
-        "sandbox_walls": sandbox_walls(),
-        "schedule_bits_per_attempt": view.schedule_bits,
-        **asdict(measure_channels()),
-    }
+    return {"schedule_bits_per_attempt": view.schedule_bits}
+
+
+PARTS: Final[dict[str, Callable[[], dict[str, Any]]]] = {
+    "attacks": _attacks,
+    "schedule": _schedule,
+    "channels": lambda: asdict(measure_channels()),
+    "native": lambda: asdict(measure_native()),
+    "wasm": lambda: dict(measure_wasm()),
+    "accuracy": lambda: asdict(measure_accuracy()),
+}
+
+
+@click.command()
+@click.option("--only", "parts", type=click.Choice(list(PARTS)), multiple=True, help="Of the parts, these alone.")
+@click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures there.")
+def sandbox(parts: tuple[str, ...], json_file: Path | None) -> None:
+    """Attack the sandboxes with a table of attacks, and measure what they let through and what they cost."""
+    figures: dict[str, Any] = {}
+    for part in parts or PARTS:
+        measured = PARTS[part]()
+        for name, value in measured.items():
+            click.echo(f"{name:>46}  {value}")
+        figures |= measured
     if json_file is not None:
         json_file.write_text(json.dumps(figures, indent=2) + "\n")
-    for name, value in figures.items():
-        click.echo(f"{name:>46}  {value}")
-    raise SystemExit(1 if attacks.attacks_got_through else 0)
+    raise SystemExit(1 if figures.get("attacks_got_through") else 0)

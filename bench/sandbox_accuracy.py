@@ -14,7 +14,7 @@ import statistics
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -195,17 +195,3 @@ class _Memory:
 
     def save(self, name: str, blob: bytes) -> None:
         self._blobs[name] = blob
-
-
-@click.command("sandbox-accuracy")
-@click.option("--epochs", type=click.IntRange(min=1), default=EPOCHS, show_default=True, help="Of the training.")
-@click.option("--seeds", type=click.IntRange(1, 100), default=len(SEEDS), show_default=True, help="How many.")
-@click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures there.")
-def sandbox_accuracy(epochs: int, seeds: int, json_file: Path | None) -> None:
-    """Train what design code designs, confined and plainly, and compare what both have learned."""
-    figures = measure_accuracy(epochs, tuple(range(1, seeds + 1)))
-    if json_file is not None:
-        json_file.write_text(json.dumps(asdict(figures), indent=2) + "\n")
-    for name, value in asdict(figures).items():
-        click.echo(f"{name:>28}  {value}")
-    raise SystemExit(1 if figures.missed else 0)

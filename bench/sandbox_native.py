@@ -41,8 +41,8 @@ from common.sandbox.workplace import Workplace
 
 EXAMPLE: Final = Path(__file__).resolve().parents[1] / "examples" / "providers" / "resnet20_cifar"
 STEPS: Final = 8
-BATCH: Final = 64
-PAIRS: Final = 15
+BATCH: Final = 32
+PAIRS: Final = 24
 STARTS: Final = 7
 SECONDS: Final = 300.0
 SEEDS: Final = SandboxSeeds(initial=1, stream=2)

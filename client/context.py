@@ -41,7 +41,16 @@ OBJECT_KEY: Final = "object"
 """Name of the one key in a stored ring."""
 
 DocumentKind = Literal[
-    "policies", "versions", "publications", "manifests", "orders", "grants", "models", "statements", "holders"
+    "policies",
+    "versions",
+    "publications",
+    "manifests",
+    "orders",
+    "grants",
+    "models",
+    "statements",
+    "holders",
+    "revocations",
 ]
 
 

@@ -55,14 +55,29 @@ class Ending:
 
 
 def end(party: Party, link: BrokerLink, target: Target, identifier: Identifier) -> Ending:
-    """Revoke at the pinned broker. Raises its refusal."""
-    first, document = _log_size(party), revocation_of(party, target, identifier)
+    """Revoke at the pinned broker. Raises its refusal.
+
+    The revocation is kept before it is sent: an answer may get lost, or be withheld while witnesses are away, and what
+    is repeated then has to be the very document that the log's entry is about.
+    """
+    kept = _kept_revocation(party, identifier)
+    first, document = (0, kept) if kept is not None else (_log_size(party), revocation_of(party, target, identifier))
+    party.keep_document("revocations", identifier, document)
     revoked = link.ask(Revoke(revocation=document), Revoked)
     return Ending(party, document.digest, first, _newest_head(party), revoked.leases_end)
 
 
+def _kept_revocation(party: Party, identifier: Identifier) -> Signed | None:
+    """The one that was sent to this broker before, if any."""
+    kept, own = party.document("revocations", identifier), party.identity.signing_key.party
+    if kept is None:
+        return None
+    said = Revocation.decode(kept.payload)
+    return kept if (said.broker, said.party) == (party.trust.broker.signing_public, own) else None
+
+
 def retire(party: Party, link: BrokerLink, bundle_id: BundleId) -> Ending:
-    """Retire a bundle at the pinned broker. Raises its refusal."""
+    """Retire a bundle at the pinned broker. Raises its refusal. If it was retired before, that entry is the proof."""
     key = party.identity.signing_key
     retirement = BundleRetirement(
         nonce=secrets.token_bytes(16),
@@ -72,8 +87,9 @@ def retire(party: Party, link: BrokerLink, bundle_id: BundleId) -> Ending:
         created=int(time.time()),
     )
     first, document = _log_size(party), sign(retirement, key)
-    link.ask(RetireBundle(retirement=document), BundleRetired)
-    return Ending(party, document.digest, first, _newest_head(party), None, "retire-bundle")
+    counts = link.ask(RetireBundle(retirement=document), BundleRetired).document
+    first = first if counts == document.digest else 0
+    return Ending(party, counts, first, _newest_head(party), None, "retire-bundle")
 
 
 def _log_size(party: Party) -> int:

@@ -30,6 +30,10 @@ DESIGN_FILE: Final = "design.json"
 DESIGN_ENTRY: Final = "cloister:Design"
 """The entry of a bundle that holds a design instead of code (common/design_bundle.py)."""
 
+GRAPH_FILE: Final = "graph.json"
+GRAPH_ENTRY: Final = "cloister:Graph"
+"""The entry of what serves the graph of native code (common/exported_graph.py). No provider packs one."""
+
 COMPONENT_FILE: Final = "design.wasm"
 """The component of a bundle of the kind `wasm`; beside it there is the description alone."""
 
@@ -185,12 +189,19 @@ class BundleContents(Message):
         require_files(self.files, self.manifest.kind)
         if self.has_design and self.files.keys() != {DESCRIPTION_FILE, DESIGN_FILE}:
             raise ValueError(f"a design's bundle holds {DESIGN_FILE} and {DESCRIPTION_FILE} alone")
+        if self.has_graph and self.files.keys() != {DESCRIPTION_FILE, GRAPH_FILE}:
+            raise ValueError(f"a graph's bundle holds {GRAPH_FILE} and {DESCRIPTION_FILE} alone")
         return self
 
     @property
     def has_design(self) -> bool:
         """Whether it holds a design, to be checked (common/design_bundle.py), and no code."""
         return self.manifest.entry == DESIGN_ENTRY
+
+    @property
+    def has_graph(self) -> bool:
+        """Whether it holds a graph, to be checked (common/exported_graph.py), and no code."""
+        return self.manifest.entry == GRAPH_ENTRY
 
     @classmethod
     def parse(cls, raw: bytes) -> Self:

@@ -1,13 +1,15 @@
 """The plaintext of a sealed model: one state vector as safetensors, behind a salt (side: library; enclaves use it).
 
-    magic `CLMF`, version 01, or 02 where the bundle is design code; zeros (3)
+    magic `CLMF`, version 02 where the bundle is design code, 01 where it is a design, else 03; zeros (3)
     salt (32), fresh for each model
-    design, version 02 alone: a DESIGN payload (common/exchange/steering.py); no document where nothing was designed
+    document, not in version 01: a DESIGN payload (common/exchange/steering.py) with the design (02), or with the graph
+              that the code exports to (03); an empty one where there is none
     safetensors: one float32 tensor for each entry of the bundle's layout, by name; metadata {"layout": layout digest}
 
 The manifest's `weights` digest is SHA-256 over all from the salt on, so that equal weights in two models are not seen
 to be equal. P is the number of float32 values of the state, in the layout's order. The layout of design code is one
-tensor, as large as a design may be: what was designed shows in no size.
+tensor, as large as a design may be: what was designed shows in no size. Version 01 is still read for native code: jobs
+sealed it before graphs were exported.
 """
 
 import secrets
@@ -18,26 +20,28 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from common.bundle import BundleManifest
+from common.bundle import DESIGN_ENTRY, BundleManifest
 from common.crypto.digests import sha256
 from common.errors import FormatError
 from common.exchange.steering import DESIGN_BYTES, pad_design, unpad_design
 from common.identifiers import Digest
 
 _SALT_BYTES: Final = 32
+_PLAIN, _DESIGNED, _EXPORTED = 1, 2, 3
 
 
-def encode_model(state_P: NDArray[np.float32], bundle: BundleManifest, design: bytes = b"") -> tuple[bytes, Digest]:
-    """The payload to seal, and the manifest's `weights` digest. `design`: the document, where the bundle designs."""
+def encode_model(state_P: NDArray[np.float32], bundle: BundleManifest, document: bytes = b"") -> tuple[bytes, Digest]:
+    """The payload to seal, and the manifest's `weights` digest. `document`: design or graph, empty where none is."""
     if state_P.shape != (bundle.state_count,) or state_P.dtype != np.float32:
         raise FormatError("format.model", expected=f"{bundle.state_count} float32 values", seen=state_P.shape)
     tensors, at = {}, 0
     for tensor in bundle.layout:
         tensors[tensor.name] = state_P[at : at + tensor.count].reshape(tensor.shape)
         at += tensor.count
-    before = pad_design(design) if bundle.designs else b""
+    version = _versions(bundle)[0]
+    before = b"" if version == _PLAIN else pad_design(document)
     body = secrets.token_bytes(_SALT_BYTES) + before + save(tensors, metadata={"layout": bundle.layout_digest})
-    return _magic(bundle) + body, sha256(body)
+    return _magic(version) + body, sha256(body)
 
 
 def decode_model(payload: bytes, bundle: BundleManifest) -> tuple[NDArray[np.float32], Digest]:
@@ -63,25 +67,33 @@ def decode_model(payload: bytes, bundle: BundleManifest) -> tuple[NDArray[np.flo
     return state_P, sha256(body)
 
 
-def decode_design(payload: bytes, bundle: BundleManifest) -> bytes:
-    """The document in a model of design code, not yet checked; empty where nothing was designed.
+def decode_document(payload: bytes, bundle: BundleManifest) -> bytes:
+    """The design or graph in a model, not yet checked; empty where there is none.
 
     Raises `FormatError` (format.model).
     """
     body, begin = _body(payload, bundle)
     try:
-        return unpad_design(body[_SALT_BYTES:begin]) if bundle.designs else b""
+        return unpad_design(body[_SALT_BYTES:begin]) if begin > _SALT_BYTES else b""
     except FormatError as cause:
-        raise FormatError("format.model", expected="a padded design") from cause
+        raise FormatError("format.model", expected="a padded document") from cause
 
 
-def _magic(bundle: BundleManifest) -> bytes:
-    return b"CLMF" + bytes([2 if bundle.designs else 1]) + bytes(3)
+def _versions(bundle: BundleManifest) -> tuple[int, ...]:
+    """Those that are read; the first is written."""
+    if bundle.designs:
+        return (_DESIGNED,)
+    return (_PLAIN,) if bundle.entry == DESIGN_ENTRY else (_EXPORTED, _PLAIN)
+
+
+def _magic(version: int) -> bytes:
+    return b"CLMF" + bytes([version]) + bytes(3)
 
 
 def _body(payload: bytes, bundle: BundleManifest) -> tuple[bytes, int]:
     """All from the salt on, and where the safetensors begin in it."""
-    magic, begin = _magic(bundle), _SALT_BYTES + (DESIGN_BYTES if bundle.designs else 0)
-    if payload[: len(magic)] != magic or len(payload) < len(magic) + begin:
-        raise FormatError("format.model", expected=f"a model file of version {magic[4]}")
-    return payload[len(magic) :], begin
+    for version in _versions(bundle):
+        magic, begin = _magic(version), _SALT_BYTES + (0 if version == _PLAIN else DESIGN_BYTES)
+        if payload[: len(magic)] == magic and len(payload) >= len(magic) + begin:
+            return payload[len(magic) :], begin
+    raise FormatError("format.model", expected=f"a model file of version {_versions(bundle)[0]}")

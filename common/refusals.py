@@ -115,7 +115,7 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     "policy.signer": ("sender", "let the party that the document names sign it"),
     "policy.broker": ("owner", "sign it for this key broker (`cloister owner pin`)"),
     "policy.provider": ("owner", "name the provider in the policy (`cloister owner policy`)"),
-    "policy.bundle": ("owner", "name the bundle in the policy (`cloister owner policy`)"),
+    "policy.bundle": ("owner", "name the bundle in the policy (`cloister owner policy`), order it as it is published"),
     "policy.release": ("owner", "name the release in the policy, or order under the release that it names"),
     "policy.measurement": ("owner", "name the code's measurement in the policy, or order under a release that has it"),
     "policy.purpose": ("owner", "allow the purpose in the policy"),

@@ -8,6 +8,8 @@ In this order; the first that fails ends the check:
   (4) repeats: a second sandbox with the same seeds comes to the same states, bit by bit;
   (5) answers: queries against the last state, always the same, finite and of the declared shape.
 
+Then it is said whether the code exports to a graph; that is no verdict.
+
 (2), (3) and (5) are run by the very classes that an enclave uses (`common/sandbox/native`), and their outcome is the
 verdict. The second run, of (4), is watched (`watched`): what it tells explains a verdict, and makes none but (4).
 """
@@ -18,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from client.checking import events as c
+from client.checking.exports import export_of
 from client.checking.findings import (
     MOST_SHOWN,
     module_advice,
@@ -56,6 +59,8 @@ def check(directory: Path, wishes: CheckWishes) -> Iterator[Event]:
     known = schema or declared_schema(manifest)
     checker = Checker(manifest, known, wishes, Runs(contents, known, wishes))
     yield from checker.steps()
+    if checker.failed is None and not contents.has_design:
+        yield export_of(contents, wishes.limits)
     yield from checker.findings()
     if checker.failed is not None:
         failed = checker.failed

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from client.checking.telling import LONGEST_TEXT, TOLD_BYTES, Telling, place_in_bundle
 from client.checking.trapping import on_refused_call
-from common.sandboxed import query_process, training_process
+from common.sandboxed import export_process, query_process, training_process
 from common.sandboxed.local_training import Losses
 from common.sandboxed.model_state import float_tensors, layout_of
 from common.sandboxed.windows import Windows
@@ -144,6 +144,16 @@ class _WatchedAnswering(query_process.Answering):
         return answer_NA
 
 
+class _WatchedExporting(export_process.Exporting):
+    def __init__(self, watch: _Watch) -> None:
+        self._watch = watch
+
+    def document(self, own: Configuration) -> bytes:
+        self._watch.begin()
+        with self._watch.unit(Operation.GRAPH):
+            return super().document(own)
+
+
 def train() -> None:
     """A watched training sandbox."""
     _WatchedTrainer.watch = _Watch()
@@ -153,3 +163,8 @@ def train() -> None:
 def answer() -> None:
     """A watched query sandbox."""
     query_process.main(_WatchedAnswering(_Watch()))
+
+
+def export() -> None:
+    """A watched export sandbox."""
+    export_process.main(_WatchedExporting(_Watch()))

@@ -62,6 +62,14 @@ class CodePrinted(Event):
     text: str
 
 
+class CodeExported(Event):
+    """Whether the code exports to a graph, by which trusted code serves its models; else `text` says what hinders."""
+
+    type: Literal["code-exported"] = "code-exported"
+    exports: bool
+    text: str
+
+
 class CheckProfiled(Event):
     """What the code took. `peak_bytes` is resident memory, libraries included; `limit_bytes` bounds what it writes.
 

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from client.checking import events as c
 
 CheckTold = (
-    c.TemplateWritten | c.StepChecked | c.CodeRaised | c.CallRefused | c.CodePrinted | c.CheckProfiled | c.CheckFinished
+    c.TemplateWritten | c.StepChecked | c.CodeRaised | c.CallRefused | c.CodePrinted | c.CodeExported
+    | c.CheckProfiled | c.CheckFinished
 )  # fmt: skip
 Line = tuple[str, str, str]
 
@@ -39,6 +40,11 @@ def check_lines(event: CheckTold) -> Iterator[Line]:
                 ("printed" if not number else "", line, "dim") for number, line in enumerate(event.text.splitlines())
             )
             yield from _advice("in a job this goes nowhere")
+        case c.CodeExported(exports=True):
+            yield "served", f"by trusted code, as a graph of {event.text}", ""
+        case c.CodeExported():
+            yield "served", "by this code, in a new process for each query: it exports to no graph", ""
+            yield "", event.text, ""
         case c.CheckProfiled():
             yield "memory", f"{event.peak_bytes >> 20:,} MiB at most, of {event.limit_bytes >> 20:,} MiB", ""
             yield "step", f"{event.step_milliseconds:.1f} ms for {event.batch} rows", ""

@@ -21,7 +21,7 @@ from common.sandbox.workplace import Work, Workplace
 MODULES: Final = ("child.py", "telling.py", "trapping.py")
 _CODE: Final = "/code/client/checking"
 _TELLING_FILE: Final = "/telling"  # as in `child`, which imports torch
-_MAIN: Final = {FilterKind.TRAINING: "train", FilterKind.QUERY: "answer"}
+_MAIN: Final = {"training_process": "train", "query_process": "answer", "export_process": "export"}
 _PROGRAM: Final = "import sys; sys.path[:0] = ['/code', '/packages']; from client.checking.child import {0}; {0}()"
 
 
@@ -50,7 +50,7 @@ class WatchedPlace(Workplace):
             self._lines = told(self._telling.copy(TOLD_BYTES))
 
     def _program(self) -> tuple[str, ...]:
-        return (*COMMAND, _PROGRAM.format(_MAIN[self._work.inner_filter]))
+        return (*COMMAND, _PROGRAM.format(_MAIN[self._work.program]))
 
     def _window_fds(self) -> tuple[int, ...]:
         return (*super()._window_fds(), self._telling.child_fd)

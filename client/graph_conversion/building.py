@@ -4,7 +4,6 @@ Parameters get an initialiser by their first use, torch's default for its layer;
 the graph can be served with its weights, but not trained from nothing.
 """
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 import safetensors.numpy
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 
 from common.errors import FormatError
 from common.messages.base import Message
@@ -21,10 +21,13 @@ from common.model_graph.checking import GraphFacts, check_graph, parameters_of, 
 from common.model_graph.graph import INPUT, GraphInput, ModelGraph
 from common.model_graph.parameters import Filled, Initial, Kaiming, Normal, Parameter, Stored, Uniform
 from common.model_graph.rules import RULES
-from common.model_graph.values import Operands, RuleError, Value, need
+from common.model_graph.values import Operands, RuleError, Shape, Value, need
+from common.sandboxed.graph_names import fitting_name
 
 GRAPH_FILE: Final = "graph.json"
 WEIGHTS_FILE: Final = "weights.safetensors"
+
+_NODE: Final[TypeAdapter[nodes.Node]] = TypeAdapter(nodes.Node)
 
 _TORCHS_GAIN: Final = 3**-0.5
 """torch.nn.Linear and Conv2d: Kaiming's uniform with a = sqrt(5), so sqrt(2 / (1 + 5))."""
@@ -46,7 +49,10 @@ class Converted:
 
 
 class GraphBuilder:
-    """Names are made to fit and to differ. `where` is the place in the original, for refusals."""
+    """Names are made to fit and to differ. `where` is the place in the original, for refusals.
+
+    A `Writer` of common/sandboxed/graph_writing.py, which trusts a rule more than what torch says of a value.
+    """
 
     def __init__(self, given: GraphInput) -> None:
         self._given = given
@@ -67,10 +73,30 @@ class GraphBuilder:
         """The value of a parameter; None: it is none."""
         return self._arrays.get(name)
 
-    def add(self, where: str, kind: Callable[..., Any], *inputs: str, name: str, **fields: Any) -> str:
-        """Add a node; returns its name. Raises `FormatError` (format.design) where its rule is broken."""
+    def shape_of(self, name: str) -> Shape:
+        """Of a row, or of a parameter."""
+        value, array = self.values.get(name), self._arrays.get(name)
+        return value.shape if value is not None else () if array is None else array.shape
+
+    def dtype_of(self, name: str) -> str:
+        """Of a value."""
+        return self.values[name].dtype
+
+    def is_row(self, name: str) -> bool:
+        """Whether it is no parameter."""
+        return name in self.values
+
+    def note(self, where: str, name: str, shape: tuple[int | str, ...], dtype: str) -> None:
+        """Nothing: the rule has said it."""
+
+    def add(self, where: str, op: str | Callable[..., Any], *inputs: str, name: str, **fields: Any) -> str:
+        """Add a node, of an operation or a class; returns its name.
+
+        Raises `FormatError` (format.design) where its rule is broken.
+        """
         try:
-            node = kind(name=self._free(name), inputs=inputs, **fields)
+            fields |= {"name": self._free(name), "inputs": inputs}
+            node = _NODE.validate_python(fields | {"op": op}) if isinstance(op, str) else op(**fields)
             shapes = {one: array.shape for one, array in self._arrays.items()}
             for one in inputs:
                 need(one in self.values or one in shapes, "values of the graph", f"`{one}`")
@@ -120,14 +146,7 @@ class GraphBuilder:
         return Filled(kind="ones" if place in {"weight", "running_var"} else "zeros")
 
     def _free(self, wanted: str) -> str:
-        base = re.sub(r"[^A-Za-z0-9_.]", "_", wanted)[:100]
-        base = base if re.match(r"[A-Za-z_]", base) else f"_{base}"
-        taken = {INPUT, *self._arrays, *(node.name for node in self._nodes)}
-        name, number = base, 1
-        while name in taken:
-            number += 1
-            name = f"{base}_{number}"
-        return name
+        return fitting_name(wanted, {INPUT, *self._arrays, *(node.name for node in self._nodes)})
 
 
 def one_of_allowed(kind: type[Message], op: str) -> Callable[..., Any]:

@@ -1,34 +1,21 @@
-"""An `nn.Module` becomes a graph, through torch.export (side: owner).
+"""An `nn.Module` becomes a checked graph with its weights (side: owner).
 
-B rows of a batch, X shape of an input row, A of an output row. In this order, each step raises `FormatError`:
-  (1) the module is exported in evaluation mode, its batch axis free and all else fixed;
-  (2) it writes no buffer and no input, and has one output;
-  (3) each operation is mapped to the allow-list (aten.py), and checked by its rule;
-  (4) graph and module give the same answers to the rows that were given.
-A dropout *module* is kept for training, a dropout function is not: in evaluation mode nothing shows of it.
+B rows of a batch, X shape of an input row. In this order, each step raises `FormatError`:
+  (1) the module is written as a graph (common/sandboxed/exporting.py), each node checked by its rule as it is added;
+  (2) the graph is checked as a whole;
+  (3) graph and module give the same answers to the rows that were given.
 """
 
 import json
-import operator
-from typing import Any, Final
 
-import numpy as np
-import torch
-from torch import Tensor, fx, nn
-from torch.export import Dim, ExportedProgram, export
-from torch.export.graph_signature import InputKind
+from torch import Tensor, nn
 
-from client.graph_conversion.aten import ATEN, Call
-from client.graph_conversion.building import Converted, GraphBuilder, not_allowed
+from client.graph_conversion.building import Converted, GraphBuilder
 from common.errors import FormatError
 from common.model_graph.checking import refused
-from common.model_graph.graph import INPUT, GraphInput
-from common.sandboxed.graph_model import GraphModel
-
-TOLERANCE: Final = 1e-4
-"""Largest difference of answers, relative to the largest answer (or 1)."""
-
-_BOOKKEEPING: Final = frozenset({"aten._assert_tensor_metadata.default", "aten.sym_size.int"})
+from common.model_graph.graph import GraphInput
+from common.sandboxed.exporting import require_equal, write_module
+from common.sandboxed.graph_writing import ExportError
 
 
 def convert_module(module: nn.Module, example_BX: Tensor) -> Converted:
@@ -36,143 +23,21 @@ def convert_module(module: nn.Module, example_BX: Tensor) -> Converted:
 
     `example_BX`: two rows or more. Raises `FormatError` (format.design) with the place in the program.
     """
-    if example_BX.dim() < 1 or len(example_BX) < 2:
-        raise refused("example", "two rows or more", tuple(example_BX.shape))
     modes = {one: one.training for one in module.modules()}
     try:
-        module.eval()
-        converted = _Conversion(module, _exported(module, example_BX), example_BX).run()
-        _require_equal(module, converted, example_BX)  # (4)
-    finally:
-        for one, mode in modes.items():
-            one.training = mode
-    return converted
-
-
-def _exported(module: nn.Module, example_BX: Tensor) -> ExportedProgram:
-    try:
-        with torch.no_grad():
-            program = export(module, (example_BX,), dynamic_shapes=({0: Dim.DYNAMIC},))  # (1)
-        functional: ExportedProgram = program.run_decompositions({})
+        row = {"shape": tuple(example_BX.shape[1:]), "dtype": str(example_BX.dtype).removeprefix("torch.")}
+        builder = GraphBuilder(GraphInput.model_validate(row))
+        converted = builder.finish(write_module(module, example_BX, builder))  # (1, 2)
+        require_equal(module, json.loads(converted.graph.encode()), converted.weights, example_BX)  # (3)
+    except ExportError as cause:
+        raise refused(cause.where, cause.expected, cause.seen) from cause
+    except FormatError:
+        raise
     except Exception as cause:  # whatever the module or torch raises about it
         words = str(cause).strip().splitlines() or [type(cause).__name__]
         expected = "a module that torch.export takes with any number of rows"
         raise FormatError("format.design", expected=expected, seen=words[0][:300]) from cause
-    return functional
-
-
-class _Conversion:
-    def __init__(self, module: nn.Module, program: ExportedProgram, example_BX: Tensor) -> None:
-        self._module, self._program = module, program
-        row = GraphInput.model_validate(
-            {"shape": tuple(example_BX.shape[1:]), "dtype": str(example_BX.dtype).removeprefix("torch.")}
-        )
-        self._build = GraphBuilder(row)
-        self._names: dict[fx.Node, str | None] = {}
-        self._sources = {one.arg.name: one for one in program.graph_signature.input_specs}
-        self._batch: Any = None
-        self._tied: dict[tuple[int, tuple[int, ...], tuple[int, ...]], str] = {}
-
-    def run(self) -> Converted:
-        signature = self._program.graph_signature
-        for kind, mutated in (("buffer", signature.buffers_to_mutate), ("input", signature.user_inputs_to_mutate)):
-            for name in mutated.values():  # (2)
-                raise refused(f"{kind} `{name}`", "a module that keeps nothing from one call to the next", "a write")
-        for node in self._program.graph.nodes:
-            if node.op == "placeholder":
-                self._place(node)
-            elif node.op == "call_function":
-                self._names[node] = self._mapped(node)  # (3)
-        outputs = next(node for node in self._program.graph.nodes if node.op == "output").args[0]
-        if len(outputs) != 1 or not isinstance(outputs[0], fx.Node):
-            raise refused("output", "one tensor", f"{len(outputs)} values")
-        return self._build.finish(self._name(outputs[0]))
-
-    def _place(self, node: fx.Node) -> None:
-        source = self._sources[node.name]
-        if source.kind is InputKind.USER_INPUT:
-            self._names[node], self._batch = INPUT, node.meta["val"].shape[0]
-        elif node.users:
-            self._names[node] = self._parameter(source.kind, str(source.target))
-
-    def _parameter(self, kind: InputKind, target: str) -> str:
-        found = self._program.constants if kind is not InputKind.PARAMETER else {}
-        tensor = found[target] if target in found else self._program.state_dict[target]
-        where = f"`{target}`"
-        if not isinstance(tensor, Tensor):
-            raise refused(where, "tensors", type(tensor).__name__)
-        place = (tensor.data_ptr(), tuple(tensor.shape), tuple(tensor.stride()))
-        if place not in self._tied:  # one tensor under two names stays one parameter
-            trained = kind is InputKind.PARAMETER and tensor.requires_grad
-            array = tensor.detach().cpu().contiguous().numpy()
-            self._tied[place] = self._build.parameter(where, target, array, trained=trained)
-        return self._tied[place]
-
-    def _mapped(self, node: fx.Node) -> str | None:
-        name = str(node.target)
-        if name in _BOOKKEEPING:
-            return None
-        if node.target is operator.getitem:
-            if node.args[1] != 0:
-                raise not_allowed(f"`{node.name}`", f"the second result of `{node.args[0]}`")
-            return self._name(node.args[0])
-        where = f"`{node.name}` ({name})"
-        if name not in ATEN:
-            raise not_allowed(where, name)
-        return ATEN[name](
-            Call(self._build, where, self._title(node), self._arguments(node), self._shape(node), self._dropout(node))
-        )
-
-    def _arguments(self, node: fx.Node) -> dict[str, Any]:
-        schema: Any = node.target
-        given = dict(zip((one.name for one in schema._schema.arguments), node.args, strict=False)) | node.kwargs  # noqa: SLF001 - torch has no public name for it
-        every = {one.name: given.get(one.name, one.default_value) for one in schema._schema.arguments}  # noqa: SLF001 - as above
-        return {name: self._argument(value) for name, value in every.items()}
-
-    def _argument(self, value: Any) -> Any:
-        if isinstance(value, fx.Node):
-            return self._names[value] if self._names.get(value) is not None else "batch"
-        if isinstance(value, list | tuple):
-            return [self._argument(one) for one in value]
-        return value
-
-    def _shape(self, node: fx.Node) -> tuple[int | str, ...]:
-        value = node.meta.get("val")
-        tensor = value[0] if isinstance(value, list | tuple) else value
-        sides = tensor.shape if isinstance(tensor, Tensor) else ()
-        return tuple(side if isinstance(side, int) else ("batch" if side == self._batch else "other") for side in sides)
-
-    def _name(self, node: Any) -> str:
-        name = self._names.get(node)
-        if name is None:
-            raise not_allowed(f"`{node}`", "a number of rows as a value")
-        return name
-
-    @staticmethod
-    def _title(node: fx.Node) -> str:
-        """The path of the module that calls it, else torch's own name for it."""
-        stack = list((node.meta.get("nn_module_stack") or {}).values())
-        path = stack[-1][0].removeprefix("L['self'].") if len(stack) > 1 else ""
-        return f"{path}.out" if path else node.name
-
-    def _dropout(self, node: fx.Node) -> float | None:
-        stack = list((node.meta.get("nn_module_stack") or {}).values())
-        if not stack:
-            return None
-        try:
-            inner = self._module.get_submodule(stack[-1][0])
-        except AttributeError:
-            return None
-        return inner.p if type(inner) is nn.Dropout and inner.p > 0 else None
-
-
-def _require_equal(module: nn.Module, converted: Converted, example_BX: Tensor) -> None:
-    model = GraphModel(json.loads(converted.graph.encode())).eval()
-    with torch.no_grad():
-        for name, tensor in model.state_dict().items():
-            tensor.copy_(torch.from_numpy(np.array(converted.weights[name])))
-        expected, seen = module(example_BX), model(example_BX)
-    scale = max(1.0, float(expected.abs().max()))
-    alike = (expected.shape, expected.dtype) == (seen.shape, seen.dtype)
-    if not alike or not torch.allclose(seen, expected, rtol=0, atol=TOLERANCE * scale):
-        raise refused("graph", "the module's own answers to the rows that were given", "others")
+    finally:
+        for one, mode in modes.items():
+            one.training = mode
+    return converted

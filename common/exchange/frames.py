@@ -59,6 +59,7 @@ class FrameKind(IntEnum):
     NOTE = 3
     DESIGN = 4
     STEERING = 5
+    GRAPH = 6
 
 
 @dataclass(frozen=True)

@@ -18,23 +18,36 @@ class Outbox:
     def __init__(self, schedule: Schedule) -> None:
         self._schedule = schedule
         self._waiting: deque[FrameBody] = deque()
+        self._aside: deque[FrameBody] = deque()
         self._nothing = memoryview(bytes(part_bytes(schedule)))
         self.real_frames = self.dummy_frames = 0
 
     @property
     def empty(self) -> bool:
-        """Whether only dummies are left to send."""
+        """Whether nothing waits but what goes in place of dummies."""
         return not self._waiting
+
+    @property
+    def aside_empty(self) -> bool:
+        """Whether nothing goes in place of dummies."""
+        return not self._aside
 
     def put(self, kind: FrameKind, round_number: int, payload: bytes) -> None:
         """Cut `payload` into parts; they leave in order after what waits already. It is not copied."""
+        self._waiting.extend(self._cut(kind, round_number, payload))
+
+    def put_aside(self, kind: FrameKind, payload: bytes) -> None:
+        """The same for what has time: its parts leave only in place of dummies. `clear` does not forget them."""
+        self._aside.extend(self._cut(kind, 0, payload))
+
+    def _cut(self, kind: FrameKind, round_number: int, payload: bytes) -> list[FrameBody]:
         size, parts, view = part_bytes(self._schedule), part_count(kind, self._schedule), memoryview(payload)
         if len(payload) != payload_bytes(kind, self._schedule):
             raise ValueError(f"a {kind.name} payload of another size")
-        self._waiting.extend(
+        return [
             FrameBody(kind, 0, round_number, part, parts, view[part * size : (part + 1) * size])
             for part in range(parts)
-        )
+        ]
 
     def clear(self) -> None:
         """Forget what has not left yet: something newer takes its place."""
@@ -42,11 +55,12 @@ class Outbox:
 
     def take(self, held: int) -> FrameBody:
         """The next part, or a dummy of the same size; `held` is what its sender stands at."""
-        if not self._waiting:
+        waiting = self._waiting or self._aside
+        if not waiting:
             self.dummy_frames += 1
             return FrameBody(FrameKind.DUMMY, held, payload=self._nothing)
         self.real_frames += 1
-        body = self._waiting.popleft()
+        body = waiting.popleft()
         return FrameBody(body.kind, held, body.round, body.part, body.parts, body.payload)
 
 

@@ -34,7 +34,7 @@ def payload_bytes(kind: FrameKind, schedule: Schedule) -> int:
             return 2 * schedule.state_class + FIGURES_BYTES
         case FrameKind.NOTE:
             return FIGURES_BYTES
-        case FrameKind.DESIGN:
+        case FrameKind.DESIGN | FrameKind.GRAPH:
             return DESIGN_BYTES
         case FrameKind.STEERING:
             return STEERING_BYTES

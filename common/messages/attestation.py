@@ -568,10 +568,14 @@ class InventoryTaken(Message):
 
 
 class BundleRetired(Message):
-    """Done and logged: no order that names the bundle is accepted any more. What was accepted goes on."""
+    """Done and logged: no order that names the bundle is accepted any more. What was accepted goes on.
+
+    `document` is the digest of the retirement that counts: the first one.
+    """
 
     type: Literal["bundle-retired"] = "bundle-retired"
     bundle_id: BundleId
+    document: Digest
 
 
 class LedgerReply(Message):

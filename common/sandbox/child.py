@@ -110,8 +110,9 @@ class SandboxChild:
         *,
         window_fds: Collection[int] = (),
         errors: IO[bytes] | int = subprocess.DEVNULL,
+        niceness: int = 0,
     ) -> None:
-        self.pipes = pipes
+        self.pipes, self._niceness = pipes, niceness
         self._closed = False
         filter_fd = _memory_file(compile_filter(FilterKind.OUTER))
         command = command_line(program, filter_fd=filter_fd, scratch=tree.scratch_bytes > 0)
@@ -138,6 +139,8 @@ class SandboxChild:
         """The keeper's life: start, then wait until the child is dead."""
         command = [sys.executable, "-I", "-S", "-B", str(STAGE), str(description_fd), str(os.getpid())]
         try:
+            if self._niceness:  # of this thread alone, and inherited
+                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), self._niceness)
             process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors, env={}, cwd="/",
                 pass_fds=inherited, start_new_session=True,

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.bundle import BundleContents, BundleManifest
+from common.errors import FormatError
 from common.sandbox.child import Arrival
 from common.sandbox.probe import require_confinement
 from common.sandbox.protocol import (
@@ -82,7 +83,12 @@ class NativeTrainingSandbox:
         seeds: SandboxSeeds,
         limits: SandboxLimits = DEFAULT_LIMITS,
     ) -> Self:
-        """Start a child and wait until torch is imported. Raises `ConfinementError`; provider code can't cause one."""
+        """Start a child and wait until torch is imported. Raises `ConfinementError`; provider code can't cause one.
+
+        Raises `FormatError` (format.bundle) for a graph, which says nothing of training.
+        """
+        if contents.has_graph:
+            raise FormatError("format.bundle", expected="code, or a design", seen="a graph")
         require_confinement()
         place = Workplace(contents, training_work(contents.manifest, rows_per_round), seeds, limits)
         place.require_ready()

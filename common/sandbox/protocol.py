@@ -119,7 +119,7 @@ class TrainingSandbox(Protocol):
 
 
 class QuerySandbox(Protocol):
-    """Provider code that answers. Every query meets a process that no other query has met."""
+    """A model that answers. Of provider code every query meets a process that no other query has met."""
 
     def answer(self, input_NX: NDArray[np.generic], deadline_seconds: float) -> QueryOutcome:
         """Answer 1 to `query_rows` rows of the manifest's input (a single row may come without its batch axis).

@@ -7,14 +7,16 @@ P parameters of the state, N rows of a unit of work.
 """
 
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from common.bundle import DESIGN_FILE, BundleContents, ColumnSpec
+from common.bundle import DESIGN_FILE, GRAPH_FILE, BundleContents, ColumnSpec
 from common.design_bundle import require_design
 from common.errors import ConfinementError
+from common.exported_graph import require_graph
 from common.sandbox.child import Arrival, Pipes, SandboxChild
 from common.sandbox.interpreter import program
 from common.sandbox.protocol import STARTUP_SECONDS, Rows, SandboxLimits, SandboxSeeds, StateP
@@ -23,16 +25,27 @@ from common.sandbox.tree import Tree, provider_tree, random_device
 from common.sandbox.windows import Window, parse_output, plan_columns
 from common.sandboxed.wire import HEADER, PLAIN_COURSE, Configuration, Course, Operation, Record, Status
 
+LOOK_SECONDS = 0.2
+"""How often it is looked whether work was given up."""
+
+
+def _never() -> bool:
+    return False
+
 
 @dataclass(frozen=True)
 class Work:
-    """A kind of work: the child's main function, its inner filter, its columns, and the sizes of its windows."""
+    """A kind of work: the child's main function, its inner filter, its columns, and the sizes of its windows.
+
+    `niceness`: 0 to 19, of all that runs in it.
+    """
 
     program: str
     inner_filter: FilterKind
     columns: tuple[ColumnSpec, ...]
     rows: int
     body_bytes: int
+    niceness: int = 0
 
 
 @dataclass(frozen=True)
@@ -53,12 +66,14 @@ class UnitResult:
 class Workplace:
     """A child and its windows. Raises `ConfinementError` when this machine can't make them.
 
-    A bundle's design is checked before anything is allocated for it; raises `FormatError` (format.design).
+    A bundle's design or graph is checked before anything is allocated for it; raises `FormatError` (format.design).
     """
 
     def __init__(self, contents: BundleContents, work: Work, seeds: SandboxSeeds, limits: SandboxLimits) -> None:
         if contents.has_design:
             require_design(contents)
+        if contents.has_graph:
+            require_graph(contents)
         self._contents, self._work, self._seeds, self._limits = contents, work, seeds, limits
         self._columns, input_bytes = plan_columns(work.columns, work.rows)
         try:
@@ -71,10 +86,10 @@ class Workplace:
         self._ready = False
         self._child = self._start()
 
-    def await_ready(self, seconds: float) -> Arrival:
+    def await_ready(self, seconds: float, given_up: Callable[[], bool] = _never) -> Arrival:
         """Wait until the child is ready for provider code."""
         if not self._ready:
-            arrival = self._child.pipes.await_byte(time.monotonic() + seconds)
+            arrival = self._await(time.monotonic() + seconds, given_up)
             self._ready = arrival is Arrival.BYTE
             return arrival
         return Arrival.BYTE
@@ -108,6 +123,7 @@ class Workplace:
         deadline_seconds: float,
         own_seconds: float,
         course: Course = PLAIN_COURSE,
+        given_up: Callable[[], bool] = _never,
     ) -> UnitResult:
         """Do one unit of work; the child is told to end it itself after `own_seconds`, if it can."""
         deadline = time.monotonic() + deadline_seconds
@@ -115,12 +131,21 @@ class Workplace:
         record = Record(self._sequence, operation, steps, batch, own_seconds, course)
         if not self._child.pipes.send(record.encode()):
             return UnitResult(Status.KILLED, child_lost=True)
-        arrival = self._child.pipes.await_byte(deadline)
+        arrival = self._await(deadline, given_up)
         if arrival is not Arrival.BYTE:
             return UnitResult(Status.TIMEOUT if arrival is Arrival.LATE else Status.KILLED, child_lost=True)
         copied = self._output.copy(HEADER.size + self._work.body_bytes)
         status, steps_done, mean, last = parse_output(copied, self._sequence)
         return UnitResult(status, False, steps_done, mean, last, copied[HEADER.size :])
+
+    def _await(self, deadline: float, given_up: Callable[[], bool]) -> Arrival:
+        """A byte, the child's end, or LATE: the deadline is over, or somebody gave the work up."""
+        while True:
+            now = time.monotonic()
+            until = deadline if given_up is _never else min(deadline, now + LOOK_SECONDS)
+            arrival = self._child.pipes.await_byte(until)
+            if arrival is not Arrival.LATE or until >= deadline or given_up():
+                return arrival
 
     def wipe(self) -> None:
         """Forget the unit of work: zero the input and the output, which a child could write to."""
@@ -141,7 +166,8 @@ class Workplace:
 
     def _start(self) -> SandboxChild:
         pipes = Pipes()
-        return SandboxChild(self._tree(pipes), self._program(), pipes, window_fds=self._window_fds())
+        fds, niceness = self._window_fds(), self._work.niceness
+        return SandboxChild(self._tree(pipes), self._program(), pipes, window_fds=fds, niceness=niceness)
 
     def _program(self) -> tuple[str, ...]:
         return program(self._work.program)
@@ -158,11 +184,16 @@ class Workplace:
             scratch_bytes=self._limits.file_bytes if self._work.inner_filter is FilterKind.TRAINING else 0,
         )
 
+    def _document(self) -> str | None:
+        if self._contents.has_design:
+            return DESIGN_FILE
+        return GRAPH_FILE if self._contents.has_graph else None
+
     def _configuration(self, pipes: Pipes) -> Configuration:
         manifest = self._contents.manifest
         return Configuration(
             entry=manifest.entry,
-            design=DESIGN_FILE if self._contents.has_design else None,
+            design=self._document(),
             layout=tuple((tensor.name, tensor.shape) for tensor in manifest.layout),
             columns=self._columns,
             rows=self._work.rows,

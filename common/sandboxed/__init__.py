@@ -12,6 +12,10 @@ are ignored, and one output buffer of a fixed size.
     graph_operations  what torch does for each operation of a model graph
     graph_model       a model graph as a torch module
     design_training   training as a design says, by trusted code instead of the provider's
+    exporting         an `nn.Module` becomes a graph, through torch.export
+    export_operations what each ATen operation becomes
+    graph_writing     a graph as it is written down
+    graph_names       what its parameters are called (both sides import it; no torch)
     local_training    build a provider's model, train it some steps (the client's plain twin imports this too)
     training_process  the main function of a training sandbox
     query_process     the main function of a query sandbox: a zygote that knows torch and nothing else

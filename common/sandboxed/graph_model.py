@@ -24,6 +24,13 @@ def read_design(folder: str, name: str) -> dict[str, Any]:
     return design
 
 
+def read_graph(folder: str, name: str) -> dict[str, Any]:
+    """The graph of a bundle's document, which is one or a design, from JSON that an enclave has checked."""
+    document = read_design(folder, name)
+    graph: dict[str, Any] = document["graph"] if document["type"] == "design" else document
+    return graph
+
+
 class GraphModel(nn.Module):
     """`graph` with each parameter as its initialiser makes it, drawn in order from torch's generator."""
 

@@ -6,6 +6,9 @@ filter (no process, no thread, no signal, so nothing outlives the child); only t
 the model built, the weights loaded from their read-only window, one answer computed and written. The child dies; the
 zygote sees it dead before it says so. The enclave wipes input and output between queries, and no file system here is
 writable.
+
+A graph or design needs none of this: trusted code computes it, and a checked graph keeps nothing from one query to the
+next. So it is built once and answers here, behind limits, Landlock and inner filter, without a child.
 """
 
 import os
@@ -19,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from common.sandboxed.graph_model import GraphModel, read_design
+from common.sandboxed.graph_model import GraphModel, read_graph
 from common.sandboxed.local_training import build_model, seed_everything
 from common.sandboxed.lockdown import OPEN_FILES, confine, read_inner_filter
 from common.sandboxed.model_state import layout_of, load_state
@@ -37,7 +40,7 @@ class Answering:
         """Construct the provider's model, from his module or from the graph of a design."""
         if own.design is None:
             return build_model(own.entry, own.seed_initial)
-        return GraphModel(read_design(BUNDLE_FOLDER, own.design)["graph"])
+        return GraphModel(read_graph(BUNDLE_FOLDER, own.design))
 
     def forward(self, model: nn.Module, windows: Windows) -> NDArray[Any]:
         """The answers to all rows of the window, of the declared dtype."""
@@ -55,6 +58,8 @@ def main(answering: Answering | None = None) -> None:
     torch.set_num_threads(1)
     windows = Windows(configuration)
     inner_filter = read_inner_filter()
+    if configuration.design is not None and answering is None:
+        _serve_graph(windows, inner_filter)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
     windows.signal()
     while (record := windows.next_record()) is not None:
@@ -62,6 +67,25 @@ def main(answering: Answering | None = None) -> None:
         if pid == 0:
             _serve_in_child(windows, inner_filter, answering or Answering())
         status = _await_child(pid, record.seconds)
+        windows.write_header(record.sequence, status)
+        windows.signal()
+    os._exit(0)
+
+
+def _serve_graph(windows: Windows, inner_filter: bytes) -> None:
+    """Answer every query here; never returns. The state is there with the first one."""
+    answering, own = Answering(), windows.configuration
+    confine(own, inner_filter, scratch=False)
+    windows.signal()
+    model: nn.Module | None = None
+    while (record := windows.next_record()) is not None:
+        try:
+            if model is None:
+                model = answering.build(own)
+                load_state(model, windows.state_P)
+            status = _written(windows, answering.forward(model, windows))
+        except Exception:  # what torch raises, out of memory above all
+            status = Status.RAISED
         windows.write_header(record.sequence, status)
         windows.signal()
     os._exit(0)
@@ -112,7 +136,11 @@ def _answer(windows: Windows, answering: Answering) -> Status:
         answer = answering.forward(model, windows)
     except BaseException:  # provider code may raise anything, SystemExit included
         return Status.RAISED
-    if answer.shape != (own.rows, *own.answer_shape):
+    return _written(windows, answer)
+
+
+def _written(windows: Windows, answer: NDArray[Any]) -> Status:
+    if answer.shape != (windows.configuration.rows, *windows.configuration.answer_shape):
         return Status.OUTPUT
     windows.write_body(answer)
     return Status.DONE

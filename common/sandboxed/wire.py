@@ -4,7 +4,8 @@
     completion pipe  child -> enclave   one byte at start, one for each unit of work; the value is ignored
     input window     read-only in the child: rows, column after column, each from a multiple of ALIGNMENT bytes
     state window     read-only in the child: P float32
-    output buffer    HEADER, then P float32 (training) or `query_rows` answers (query); copied, then validated
+    output buffer    HEADER, then P float32 (training), `query_rows` answers (query) or a document (export); copied,
+                     then validated
 
 The header's `sequence` repeats the control record's, so that an old output is not taken for a new one.
 """
@@ -22,6 +23,10 @@ HEADER: Final = struct.Struct("<QIIdd32x")
 """sequence u64, status u32, steps done u32, mean loss f64, last loss f64, zero: 64 bytes."""
 
 ALIGNMENT: Final = 64
+
+DOCUMENT_BYTES: Final = 128 << 10
+"""Of an exported graph's output: length u32 | document | zeros, as a DESIGN payload (common/exchange/steering.py)."""
+
 CONFIGURATION_FILE: Final = "/configuration.json"
 INNER_FILTER_FILE: Final = "/inner_filter.bpf"
 BUNDLE_FOLDER: Final = "/bundle"
@@ -48,6 +53,7 @@ class Operation(IntEnum):
     INITIAL_STATE = 1
     ROUND = 2
     QUERY = 3
+    GRAPH = 4
 
 
 class Status(IntEnum):
@@ -99,7 +105,8 @@ class Column:
 class Configuration:
     """All that a child is started with; `layout` is (name, shape) of the state's tensors.
 
-    `design` is the file of the bundle that holds a checked design, which trusted code runs; None: `entry` is code.
+    `design` is the file of the bundle that holds a checked design or graph, which trusted code runs; None: `entry` is
+    code.
     """
 
     entry: str

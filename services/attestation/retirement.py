@@ -28,22 +28,23 @@ def retire_bundle(broker: BrokerContext, body: RetireBundle, at: int) -> BundleR
     provider = broker.parties.holder(bundle.publication.provider)
     if party != provider:
         raise PolicyError("policy.signer", expected=provider, seen=party)
-    if not is_retired(broker, bundle):
+    known = _retirement(broker, bundle)
+    if known is None:
         broker.require_unrevoked([bundle])
         subjects = of_bundle(broker, bundle, document=body.retirement.digest, signers=(party,))
         record = RetiredBundleRecord(bundle_id=bundle.bundle_id, document=body.retirement)
         broker.state.commit(Decision("retire-bundle", subjects), at, record)
-    return BundleRetired(bundle_id=bundle.bundle_id)
-
-
-def is_retired(broker: BrokerContext, bundle: BundleRecord) -> bool:
-    """Whether its provider has retired it."""
-    return broker.state.find(RetiredBundleRecord, retired_bundle_key(bundle.bundle_id)) is not None
+    counts = body.retirement if known is None else known.document
+    return BundleRetired(bundle_id=bundle.bundle_id, document=counts.digest)
 
 
 def require_not_retired(broker: BrokerContext, bundle: BundleRecord) -> None:
     """Raise `PolicyError` (policy.retired) for a bundle that takes no new order."""
-    if is_retired(broker, bundle):
+    if _retirement(broker, bundle) is not None:
         raise PolicyError(
             "policy.retired", expected="a bundle that its provider has not retired", seen=bundle.bundle_id
         )
+
+
+def _retirement(broker: BrokerContext, bundle: BundleRecord) -> RetiredBundleRecord | None:
+    return broker.state.find(RetiredBundleRecord, retired_bundle_key(bundle.bundle_id))

@@ -23,7 +23,7 @@ from common.messages.attestation import Completed, CompleteJob
 from common.messages.signed import Signed
 from common.sealed_object import ObjectKind, seal_object
 from services.paramserver.job import ParameterServerJob
-from services.paramserver.model_sealing import FinishedJob, encode_final_state, sign_manifest
+from services.paramserver.model_sealing import FinishedJob, agreed_graph, encode_final_state, sign_manifest
 
 PERSIST_SECONDS: Final = 600.0
 PERSIST_PAUSE_SECONDS: Final = 2.0
@@ -85,7 +85,8 @@ class JobEnding:
         return self._complete(JobEnd("finished", None, self._seal(job, state_P, layout)))
 
     def _seal(self, job: ParameterServerJob, state_P: StateP, layout: BundleManifest) -> Signed:
-        payload, weights = encode_final_state(state_P, layout, job.design)
+        document = job.design if layout.designs else agreed_graph(job.members.graphs(), layout)
+        payload, weights = encode_final_state(state_P, layout, document)
         sealed = seal_object(payload, self.launch.keys["model"], ObjectKind.MODEL)
         reference = self.patience.persist(lambda: self.objects.store(sealed))
         finished = FinishedJob(self.launch.terms, self.launch.order, job.members.records(), int(time.time()))

@@ -178,7 +178,8 @@ class ParameterServerJob:
             if body.kind == FrameKind.DUMMY:
                 self.dummy_frames += 1
                 return
-            payload = member.assembler.add(body)
+            assembler = member.graph_assembler if body.kind == FrameKind.GRAPH else member.assembler
+            payload = assembler.add(body)
             self.real_frames += 1
             if payload is not None:
                 self._take(member, payload)
@@ -191,6 +192,8 @@ class ParameterServerJob:
             member.code = Figures.parse(payload.data).code or "unavailable.enclave"
         elif payload.kind == FrameKind.DESIGN and self.context.require_design is not None:
             member.design = unpad_design(payload.data)
+        elif payload.kind == FrameKind.GRAPH:
+            member.graph = unpad_design(payload.data)
         elif payload.kind == FrameKind.STATE and self.state_P is None and self._work is None:
             self._begin(member, payload.data)
         elif payload.kind == FrameKind.DELTA and payload.round == self.rounds.open_round:

@@ -26,17 +26,20 @@ PARAMSERVER = RoleName("paramserver")
 class LiveMember:
     """One trainer launch. `held` is what it says it stands at (frames.FrameBody).
 
-    `design`: the document that it said, of a job that has one. `stopped`: by its design; its deltas count for nothing.
+    `design`: the document that it said, of a job that has one. `graph`: what its bundle exports to, of any other; it
+    comes in between, so it is put together apart. `stopped`: by its design; its deltas count for nothing.
     """
 
     endpoint: Endpoint
     mr_enclave: MrEnclave
     opener: FrameOpener
     assembler: Assembler
+    graph_assembler: Assembler
     heard_tick: int | None = None
     held: int = 0
     code: str | None = None
     design: bytes | None = None
+    graph: bytes | None = None
     stopped: bool = False
 
 
@@ -78,7 +81,9 @@ class MemberTable:
             return
         link = FrameLink.uplink(self.schedule, self.order, endpoint, self.own)
         opener = FrameOpener(link, self.job_key)
-        self.live[endpoint.slot] = LiveMember(endpoint, measured, opener, Assembler(self.schedule))
+        self.live[endpoint.slot] = LiveMember(
+            endpoint, measured, opener, Assembler(self.schedule), Assembler(self.schedule)
+        )
 
     def open(self, frame: bytes, tick: int) -> tuple[LiveMember, FrameBody]:
         """Open an uplink frame for the member that it names. Raises the refusals of common/exchange/frames."""
@@ -109,6 +114,10 @@ class MemberTable:
         """Why members of the job stopped training, in the order of their slots."""
         said = [member.code or (STOPPED if member.stopped else None) for _, member in sorted(self.live.items())]
         return tuple(code for code in said if code is not None)
+
+    def graphs(self) -> set[bytes]:
+        """What the members' bundle exports to, as each of them says that says something."""
+        return {member.graph for member in self.live.values() if member.graph is not None}
 
     def delivered(self) -> tuple[int, ...]:
         """Rounds that each trainer's slot delivered, in the order of the slots."""

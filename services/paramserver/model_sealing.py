@@ -11,6 +11,7 @@ from common.bundle import BundleManifest
 from common.crypto.signing import SigningKey
 from common.errors import FormatError
 from common.exchange.payloads import StateP
+from common.exported_graph import open_exported
 from common.identifiers import Digest, ModelId
 from common.messages.attestation import LaunchTerms
 from common.messages.base import Seconds
@@ -30,11 +31,26 @@ class FinishedJob:
     created: Seconds
 
 
-def encode_final_state(state_P: StateP, bundle: BundleManifest, design: bytes | None) -> tuple[bytes, Digest]:
-    """The model file and its `weights` digest. Raises `FormatError` when the layout does not fit the state class."""
+def agreed_graph(graphs: set[bytes], bundle: BundleManifest) -> bytes | None:
+    """The graph that the members' bundle exports to; None where they say none, different ones, or one that is none."""
+    if len(graphs) != 1:
+        return None
+    (document,) = graphs
+    try:
+        opened = open_exported(document, bundle)
+    except FormatError:
+        return None
+    return document if opened.document == document else None
+
+
+def encode_final_state(state_P: StateP, bundle: BundleManifest, document: bytes | None) -> tuple[bytes, Digest]:
+    """The model file, with the job's design or graph, and its `weights` digest.
+
+    Raises `FormatError` when the layout does not fit the state class.
+    """
     if bundle.state_count > state_P.size:
         raise FormatError("format.model", expected=f"at most {state_P.size} values", seen=bundle.state_count)
-    return encode_model(state_P[: bundle.state_count], bundle, design or b"")
+    return encode_model(state_P[: bundle.state_count], bundle, document or b"")
 
 
 def sign_manifest(job: FinishedJob, sealed: ObjectRef, weights: Digest, key: SigningKey) -> Signed:

@@ -7,9 +7,12 @@ Bundle and model are those that the placement means; in this order, each raises:
   (2) the bundle is the one that the manifest was trained with, by id and root;
   (3) bundle and model open under their keys and have the roots that the manifest states;
   (4) the weights have the digest that the manifest states, and fit the bundle's layout;
-  (5) a design is within the bounds of bundle and schedule, and takes no more of the state than there is.
-What a job designed is not known to anybody outside, nor whether it designed anything: a model that can't be served for
-that reason is placed like all others, and each query to it gets a sealed refusal.
+  (5) a design is within the bounds of bundle and schedule, and takes no more of the state than there is; a graph that
+      the code exports to stands all checks of common/exported_graph.py.
+With a graph, native code is never imported here: trusted code computes the answers. Without one, or with one that does
+not stand the checks, the provider's code answers. What a job designed is not known to anybody outside, nor whether it
+designed anything: a model that can't be served for that reason is placed like all others, and each query to it gets a
+sealed refusal.
 """
 
 from dataclasses import dataclass
@@ -21,6 +24,7 @@ from numpy.typing import NDArray
 from common.bundle import BundleContents, BundleManifest
 from common.crypto.keys import SecretKey
 from common.errors import AppraisalError, AuthenticityError, FormatError
+from common.exported_graph import open_exported
 from common.identifiers import ModelId
 from common.job_design import open_design
 from common.key_retrieval import Launch
@@ -28,7 +32,7 @@ from common.messages.attestation import Placement
 from common.messages.objects import ModelManifest, ObjectRef
 from common.messages.order import Schedule
 from common.messages.signed import Signed
-from common.model_file import decode_design, decode_model
+from common.model_file import decode_document, decode_model
 from common.sandbox.protocol import QueryOutcome
 from common.sealed_object import ObjectKind
 
@@ -43,16 +47,21 @@ class Objects(Protocol):
 
 @dataclass(frozen=True)
 class OpenedModel:
-    """Provider code, or a design, and weights, ready for a sandbox.
+    """Provider code, or a design or graph, and weights, ready for a sandbox.
 
-    `state_P` has P float32 values in the layout's order. `served`: what the sandbox is started with; None where the job
-    designed nothing that can be served.
+    `served`: what the sandbox is started with; None where the job designed nothing that can be served. `state_P` has
+    the float32 values of its layout, in its order.
     """
 
     manifest: Signed
     contents: BundleContents
     state_P: NDArray[np.float32]
     served: BundleContents | None
+
+    @property
+    def by_provider_code(self) -> bool:
+        """Whether provider code answers; else trusted code computes a graph."""
+        return self.served is not None and not (self.served.has_graph or self.served.has_design)
 
 
 class NoModel:
@@ -87,10 +96,22 @@ def open_model(launch: Launch, placement: Placement, asked: ModelId, objects: Ob
     state_P, weights = decode_model(payload, contents.manifest)  # (4)
     if weights != manifest.weights:
         raise AuthenticityError("authenticity.sealed_object", expected=manifest.weights, seen=weights)
+    document = decode_document(payload, contents.manifest)
     if not contents.manifest.designs:
-        return OpenedModel(signed, contents, state_P, contents)
-    served = _open_designed(decode_design(payload, contents.manifest), contents.manifest, manifest.schedule)  # (5)
+        return OpenedModel(signed, contents, *_open_native(document, contents, state_P))  # (5)
+    served = _open_designed(document, contents.manifest, manifest.schedule)  # (5)
     return OpenedModel(signed, contents, state_P[: served.manifest.state_count if served else 0], served)
+
+
+def _open_native(
+    document: bytes, contents: BundleContents, state_P: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], BundleContents]:
+    """The graph with its part of the state; the code with all of it where there is no valid graph."""
+    try:
+        graph = open_exported(document, contents.manifest) if document else None
+    except FormatError:
+        graph = None
+    return (state_P, contents) if graph is None else (graph.state(state_P), graph.contents())
 
 
 def _open_designed(document: bytes, bundle: BundleManifest, schedule: Schedule) -> BundleContents | None:

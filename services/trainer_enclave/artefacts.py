@@ -7,6 +7,7 @@ Reads them back; whether they are what was sent shows when they are opened (comm
 import contextlib
 from typing import Final
 
+from common.crypto.digests import sha256_raw
 from common.door_objects import Caller
 from common.errors import CloisterError
 
@@ -53,4 +54,4 @@ class DoorArtefacts:
 
 
 def _place(name: str, number: int, pieces: int) -> bytes:
-    return bytes.fromhex(name) + number.to_bytes(4, "big") + pieces.to_bytes(4, "big")
+    return sha256_raw(name.encode()) + number.to_bytes(4, "big") + pieces.to_bytes(4, "big")

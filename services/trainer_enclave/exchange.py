@@ -9,6 +9,7 @@ queues that restart lose frames. Any thread may call `receive`; the rest belongs
 
 import queue
 from dataclasses import dataclass
+from typing import Final
 
 from common.crypto.keys import SecretKey
 from common.errors import Refusal
@@ -21,6 +22,10 @@ from common.messages.order import Schedule
 
 INBOX_FRAMES = 1 << 14
 """Frames that wait for the next tick; what a host floods beyond is dropped and counted as refused."""
+
+
+GRAPH_TIMES: Final = 3
+"""How often a graph is said to one launch of the parameter server, which does not confirm it: queues lose frames."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,7 @@ class TrainerExchange:
     ) -> None:
         self._schedule, self._order, self._job_key, self.own, self._steered = schedule, order, job_key, own, steered
         self._frames: queue.Queue[bytes] = queue.Queue(INBOX_FRAMES)
+        self._graph: bytes | None = None
         self.paramserver: Endpoint | None = None
         self.refused_frames = 0
         self._begin()
@@ -72,6 +78,7 @@ class TrainerExchange:
         self._outbox, self._assembler = Outbox(self._schedule), Assembler(self._schedule)
         self._saying: Saying | None = None
         self._said_tick = 0
+        self._graph_times, self._graph_tick = 0, -1
         self._steering: tuple[int, Steering] | None = None
         self.state: RoundState | None = None
         self.server_stands = 0
@@ -100,6 +107,10 @@ class TrainerExchange:
         self._saying, self._said_tick = saying, -1
         self._outbox.clear()
 
+    def offer(self, graph: bytes) -> None:
+        """Say this GRAPH payload too, wherever there is nothing else to say."""
+        self._graph = graph
+
     def emit(self, tick: int) -> list[bytes]:
         """The frames of a tick, real or dummy. Always the same work."""
         held = 0 if self.state is None else self.state.round + 1
@@ -116,6 +127,13 @@ class TrainerExchange:
                 self._outbox.put(FrameKind.DESIGN, saying.round, saying.design)
             self._outbox.put(saying.kind, saying.round, saying.payload)
             self._said_tick = tick
+        self._repeat_graph(tick)
+
+    def _repeat_graph(self, tick: int) -> None:
+        again = self._graph_tick < 0 or tick - self._graph_tick >= patience_ticks(self._schedule)
+        if self._graph is not None and again and self._outbox.aside_empty and self._graph_times < GRAPH_TIMES:
+            self._outbox.put_aside(FrameKind.GRAPH, self._graph)
+            self._graph_times, self._graph_tick = self._graph_times + 1, tick
 
     def _is_time(self, tick: int) -> bool:
         return self._said_tick < 0 or tick - self._said_tick >= patience_ticks(self._schedule)

@@ -9,16 +9,23 @@ from concurrent.futures import Executor, Future
 from common.exchange.frames import Endpoint, FrameKind
 from common.messages.order import Schedule
 from services.trainer_enclave.exchange import Saying, TrainerExchange
+from services.trainer_enclave.exporting import JobGraph
 from services.trainer_enclave.training import LocalTraining, round_seconds
 
 
 class TrainerJob:
-    """`executor` has one thread, which all provider work shares."""
+    """`executor` has one thread, which all provider work shares. `graph`: of a bundle of native code."""
 
     def __init__(
-        self, schedule: Schedule, exchange: TrainerExchange, training: LocalTraining, executor: Executor
+        self,
+        schedule: Schedule,
+        exchange: TrainerExchange,
+        training: LocalTraining,
+        executor: Executor,
+        graph: JobGraph | None = None,
     ) -> None:
         self._schedule, self.exchange, self._training, self._executor = schedule, exchange, training, executor
+        self._graph = graph
         self._work: Future[Saying] | None = None
         self._initial_due = False
         self._trained_round = -1
@@ -48,6 +55,9 @@ class TrainerJob:
         if self._work is not None and self._work.done():
             self._collect(self._work.result())
             self._work = None
+        if self._graph is not None and (payload := self._graph.payload) is not None:
+            self.exchange.offer(payload)
+            self._graph = None
         self.exchange.process(tick)
         if not data_ready or self._work is not None or self._failed is not None:
             return

@@ -8,12 +8,13 @@ The sandbox is started with the bundle, or, where that is design code, with the 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from common.bundle import BundleContents
+from common.bundle import BundleContents, BundleManifest
 from common.crypto.labels import SEED_INITIAL, SEED_STREAM
 from common.dataset_payload import read_columns
 from common.errors import FormatError
 from common.key_retrieval import Launch
 from common.messages.sandbox_bounds import SandboxBounds
+from common.sandbox.exporting import GraphExport
 from common.sandbox.native import DEFAULT_LIMITS, NativeTrainingSandbox
 from common.sandbox.protocol import Rows, SandboxLimits, SandboxSeeds, TrainingSandbox
 from common.sandbox.wasm.compiled import CompiledDesigns
@@ -21,6 +22,7 @@ from common.sandbox.wasm.designer import WasmDesigner
 from common.sandbox.wasm.limits import DEFAULT_LIMITS as WASM_LIMITS
 from services.trainer_enclave.dataset import RoundRows, join_columns, restrict_columns
 from services.trainer_enclave.designing import Designer, JobDesign
+from services.trainer_enclave.exporting import Exporter, JobGraph
 from services.trainer_enclave.reading import ChunkReads
 from services.trainer_enclave.training import startup_seconds
 
@@ -29,6 +31,9 @@ SandboxStart = Callable[[BundleContents, int, SandboxSeeds, SandboxLimits], Trai
 
 DesignerStart = Callable[[BundleContents, SandboxSeeds, SandboxBounds, float], Designer]
 """Starts design code: contents, seeds, the owners' bounds, seconds. What is wrong with it becomes its outcomes."""
+
+ExportStart = Callable[[BundleContents, SandboxLimits], Exporter]
+"""Starts the export of a bundle's code: contents, limits. Raises `ConfinementError`, and `FormatError` without code."""
 
 
 def start_native(
@@ -50,16 +55,23 @@ def start_wasm(
     return WasmDesigner.start(contents, seeds, limits, compiled=compiled, deadline_seconds=seconds)
 
 
+def start_export(contents: BundleContents, limits: SandboxLimits) -> Exporter:
+    """The export sandbox."""
+    return GraphExport.start(contents, limits)
+
+
 @dataclass(frozen=True)
 class Starts:
-    """How the two sandboxes are started."""
+    """How the sandboxes are started."""
 
     sandbox: SandboxStart = start_native
     designer: DesignerStart = start_wasm
+    export: ExportStart = start_export
 
 
 class ProviderWork:
-    """Opens bundle and rows when the provider's thread first needs them. `design` is None for a `native` order.
+    """Opens bundle and rows when the provider's thread first needs them. `design` is None for a `native` order, `graph`
+    for all others.
 
     What is wrong with any of them is raised there, so that it becomes a note and not an early end.
     """
@@ -70,6 +82,8 @@ class ProviderWork:
         self._rows: RoundRows | None = None
         designs = launch.order.sandbox == "wasm"
         self.design = JobDesign(launch.order, self._start_designer) if designs else None
+        seconds = startup_seconds(launch.order.schedule)
+        self.graph = None if designs else JobGraph(self._start_export, seconds)
 
     @property
     def _rows_per_round(self) -> int:
@@ -81,15 +95,21 @@ class ProviderWork:
         if self.design is not None:
             seconds = startup_seconds(self._launch.order.schedule)
             contents = self.design.make(self._open_rows().columns, contents.manifest, seconds)
-        limits = DEFAULT_LIMITS.within(self._launch.terms.sandbox_bounds)
         try:
-            return self._starts.sandbox(contents, self._rows_per_round, seeds_of(self._launch), limits)
+            return self._starts.sandbox(contents, self._rows_per_round, seeds_of(self._launch), self._limits())
         except FormatError as cause:
             raise FormatError("format.bundle") from cause
 
     def rows_of_round(self, number: int) -> Rows:
         """The rows of a round, of the columns that the bundle reads and the owners allow. Raises `FormatError`."""
         return self._open_rows().of_round(number)
+
+    def _start_export(self) -> tuple[Exporter, BundleManifest]:
+        contents = self._open_contents()
+        return self._starts.export(contents, self._limits()), contents.manifest
+
+    def _limits(self) -> SandboxLimits:
+        return DEFAULT_LIMITS.within(self._launch.terms.sandbox_bounds)
 
     def _start_designer(self, seconds: float) -> Designer:
         bounds = self._launch.terms.sandbox_bounds

@@ -185,10 +185,15 @@ class TrainerRun:
         read_clock.start()
         self._poll.start()
         with ThreadPoolExecutor(1, thread_name_prefix="provider") as executor:
-            executor.submit(training.prepare)  # torch and compilers take their time; the first server asks for this
-            job = TrainerJob(self._schedule, self._exchange, training, executor)
+            prepared = executor.submit(training.prepare)  # torch and compilers take their time; the first server asks
+            if work.graph is not None:
+                begin = work.graph.begin
+                prepared.add_done_callback(lambda _: begin())  # (4b)
+            job = TrainerJob(self._schedule, self._exchange, training, executor, work.graph)
             while self._await_server(job) and (clock := self._await_tick(job)):  # (4), (7), (5)
                 run_clock(clock, self._now, self._over.wait, lambda tick: self._tick(job, reads, read_clock, tick))
+            if work.graph is not None:
+                work.graph.stop()
             executor.submit(training.close)
 
     def _list(self) -> Members:

@@ -153,9 +153,8 @@ def register(party: Party, published: Published, source: Path, directory: Path, 
     e.outcome(owner.seal(party, source, directory), e.Sealed)
     dataset = e.outcome(owner.upload(party, directory), e.DatasetRegistered)
     terms = PolicyTerms(
-        providers=(published.party.identity.signing_key.party,), sandboxes=("native", "wasm"), max_jobs=max_jobs,
-        answers_total=10_000,
-    )  # fmt: skip
+        providers=(published.party.identity.signing_key.party,), max_jobs=max_jobs, answers_total=10_000
+    )
     e.outcome(owner.set_policy(party, dataset.dataset_id, terms), e.PolicySigned)
     return Registered(party, dataset)
 

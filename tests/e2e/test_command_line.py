@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,19 @@ class Shell:
         return told
 
 
+def retire(run: Shell, bundle: Told, new_order: Sequence[object]) -> None:
+    """The provider lists what it has published, and ends it."""
+    listed = run("provider", "versions")[-1]
+    assert (listed["bundle_id"], listed["root"]) == (bundle["bundle_id"], bundle["root"])
+    assert (listed["name"], listed["jobs"], listed["finished"], listed["state"]) == ("digits-cnn", 1, 1, "in force")
+    retired = run("provider", "retire", bundle["bundle_id"])[-1]
+    assert (retired["identifier"], retired["state"]) == (bundle["bundle_id"], "retired")
+    assert retired["log_entry"] > 0
+    refused = run.refused(*new_order)
+    assert (refused["code"], refused["mender"]) == ("policy.retired", "provider")
+    assert run("provider", "versions")[-1]["state"] == "retired"
+
+
 def test_the_readmes_commands_in_their_order(stack: RunningStack, digits: DigitsFiles, tmp_path: Path) -> None:
     run = Shell(stack, tmp_path)
     keys = {
@@ -71,7 +85,9 @@ def test_the_readmes_commands_in_their_order(stack: RunningStack, digits: Digits
     model = told[-1]["model_id"]
     assert [event["state"] for event in run("owner", "jobs")] == ["finished"]
 
-    grant, rows = tmp_path / "grant.json", tmp_path / "rows.npy"
+    retire(run, bundle, ("owner", "train", dataset, bundle["bundle_id"], *tiny))
+
+    grant, rows = tmp_path / "grant.json", tmp_path / "rows.npy"  # a model of a retired bundle is asked as before
     with np.load(digits.held_out) as columns:
         np.save(rows, columns["image"][:20])
     run("owner", "grant", "--user", keys["user"], "--model", model, "--answers", 30, "-o", grant)

@@ -23,7 +23,7 @@ from tests.e2e.conftest import MakeParty, Published, Registered, RunningStack, f
 from tests.e2e.host_view import Books, HostPlaces, Traffic, require_scheduled
 from tests.e2e.leaf_watch import LeafWatch
 from tests.e2e.message_tap import MessageTap
-from tests.e2e.wayward import PRINTED, Way, write_bundle, write_data, write_design_code
+from tests.e2e.wayward import PRINTED, Way, write_bundle, write_data
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(420)]
 
@@ -48,17 +48,10 @@ EXPECTED: Final = {
     "reaches": ("failed", {"provider.raised"}),
     "prints": ("finished", set()),
     "diverges": ("failed", {"provider.output"}),
-    "designs": ("finished", set()),
-    "traps": ("failed", {"provider.raised"}),
-    "loops": ("failed", {"provider.timeout"}),
-    "designs nonsense": ("failed", {"provider.output"}),
-    "stops": ("finished", {"provider.stopped"}),
 }
 """What the owner reads of each job: of one that eats memory or reaches for process, socket and file, that it raised."""
 
 NAMES: Final = tuple(EXPECTED)
-DESIGNING: Final = dict(zip(NAMES[NAMES.index("designs") :], (0, 1, 2, 3, 5), strict=True))
-"""Jobs of design code, and which way their data have it go."""
 
 
 @dataclass(frozen=True)
@@ -110,8 +103,7 @@ def seen(stack: RunningStack, make_party: MakeParty, tmp_path_factory: pytest.Te
     with MessageTap.open(stack.stack) as tap, LeafWatch.open() as leaves:
         obedient = publish(make_party("provider"), write_bundle(home / "code"), home / "bundle")
         broken = publish(make_party("provider"), write_bundle(home / "broken", imports=False), home / "broken bundle")
-        design = publish(make_party("provider"), write_design_code(home / "design"), home / "design bundle")
-        bundles = dict.fromkeys(NAMES, obedient) | {"does not import": broken} | dict.fromkeys(DESIGNING, design)
+        bundles = dict.fromkeys(NAMES, obedient) | {"does not import": broken}
 
         def play(names: Iterable[str], folder: Path) -> dict[str, Played]:
             folder.mkdir()
@@ -146,8 +138,7 @@ def _is_settled(books: Books) -> bool:
 
 def _prepare(make_party: MakeParty, home: Path, published: Published, places: HostPlaces) -> Prepared:
     home.mkdir()
-    way = Way(DESIGNING.get(home.name, Way.__members__.get(home.name.upper(), Way.TRAINS)))
-    data = write_data(home / "data.npz", way)
+    data = write_data(home / "data.npz", Way.__members__.get(home.name.upper(), Way.TRAINS))
     registered = register(make_party("owner"), published, data, home / "sealed")
     return Prepared(registered, published, places.object_directory(read_reference(home / "sealed").root))
 
@@ -200,9 +191,9 @@ def test_reports_come_with_the_ticks_at_one_size(seen: dict[str, Seen]) -> None:
     assert len({size for one in seen.values() for size in one.books.report_sizes}) == 1
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in {"trains", "designs"}])
+@pytest.mark.parametrize("name", NAMES[1:])
 def test_the_books_are_those_of_a_job_that_trained(seen: dict[str, Seen], name: str) -> None:
-    ours, other = seen["designs" if name in DESIGNING else "trains"], seen[name]
+    ours, other = seen["trains"], seen[name]
     for entry in dataclasses.fields(Books):
         if entry.name != "report_sizes":  # as many as the ticks that were taken
             assert getattr(other.books, entry.name) == getattr(ours.books, entry.name), entry.name

@@ -17,6 +17,7 @@ from common.crypto.digests import sha256
 from common.crypto.keys import SecretKey
 from common.crypto.signing import SigningKey
 from common.exchange.frames import Endpoint, FrameHeader
+from common.exchange.steering import pad_design
 from common.identifiers import BundleId, DatasetId, JobId, MrEnclave, RoleName
 from common.job_design import open_design
 from common.messages.attestation import Member, Members
@@ -26,6 +27,7 @@ from common.sandboxed.wire import PLAIN_COURSE, Course
 from services.paramserver.job import JobContext, ParameterServerJob
 from services.trainer_enclave.designing import JobDesign
 from services.trainer_enclave.exchange import TrainerExchange
+from services.trainer_enclave.exporting import JobGraph
 from services.trainer_enclave.job import TrainerJob
 from services.trainer_enclave.training import LocalTraining, TrainingParts
 from tests.fakes.plain_designs import PlainDesigner, designing_bundle
@@ -164,6 +166,8 @@ class InMemoryJob:
     frames: list[tuple[int, bytes]] = field(default_factory=list)
     lists_kept_back: bool = False
     designers: dict[int, list[PlainDesigner]] | None = None
+    graphs: dict[int, bytes] = field(default_factory=dict)
+    """What the bundle's code exports to at a slot, once the job has begun."""
 
     def __post_init__(self) -> None:
         self.job_key = SecretKey.generate()
@@ -205,8 +209,16 @@ class InMemoryJob:
         parts = TrainingParts(start_sandbox, rows_for(slot), design)
         exchange = TrainerExchange(self.schedule, ORDER, self.job_key, own, steered=design is not None)
         executor = self.executors.get(slot, InlineExecutor())
-        self.jobs[slot] = TrainerJob(self.schedule, exchange, LocalTraining(self.schedule, parts), executor)
+        training = LocalTraining(self.schedule, parts)
+        self.jobs[slot] = TrainerJob(self.schedule, exchange, training, executor, self._graph_of(slot))
         return self.jobs[slot]
+
+    def _graph_of(self, slot: int) -> JobGraph | None:
+        if slot not in self.graphs:
+            return None
+        graph = JobGraph(_no_export, 1.0)
+        graph.payload = pad_design(self.graphs[slot])
+        return graph
 
     def _start_designer(self, slot: int) -> PlainDesigner:
         assert self.designers is not None
@@ -262,6 +274,10 @@ class InMemoryJob:
         if not self.drop(sender, tick):
             for receive in to:
                 receive(frame)
+
+
+def _no_export() -> Any:
+    raise RuntimeError("the graph is there already")
 
 
 def flip(frame: bytes, at: int) -> bytes:

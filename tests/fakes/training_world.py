@@ -55,6 +55,22 @@ from services.trainer_enclave.provider_work import Starts
 from services.trainer_enclave.running import TrainerRun
 from tests.fakes.in_memory_job import FEATURES, LeastSquares, rows_for
 
+
+@dataclass
+class FixedExport:
+    """An export sandbox whose child writes this."""
+
+    written: bytes | None
+
+    def run(self, deadline_seconds: float) -> bytes | None:
+        """It."""
+        assert deadline_seconds > 0
+        return self.written
+
+    def stop(self) -> None:
+        """Nothing to end."""
+
+
 MEASUREMENT = MrEnclave("7c" * 32)
 
 
@@ -110,6 +126,8 @@ class TrainingWorld:
     frames: list[tuple[str, int]] = field(default_factory=list)
     state: str = "running"
     outages: int = 0
+    exported: bytes | None = None
+    """What the bundle's export writes, in every trainer."""
     lease_seconds: int = 60
     renewals: int = 0
     refuses_renewal: str | None = None
@@ -257,7 +275,9 @@ class TrainingWorld:
 
     def starts(self, slot: int) -> Starts:
         """What a trainer starts in place of sandboxes."""
-        return Starts() if self.bundle.manifest.designs else Starts(sandbox=lambda *_: self.sandboxes[slot])
+        if self.bundle.manifest.designs:
+            return Starts()
+        return Starts(sandbox=lambda *_: self.sandboxes[slot], export=lambda *_: FixedExport(self.exported))
 
     def read_reports(self) -> list[JobReport]:
         """What the owner reads."""

@@ -15,7 +15,7 @@ from common.crypto.wrapping import WrappingKey
 from common.dataset_payload import encode_columns, read_columns
 from common.errors import AuthenticityError, FormatError
 from common.identifiers import Digest
-from common.model_file import decode_design, decode_model, encode_model
+from common.model_file import decode_document, decode_model, encode_model
 from common.sealed_object.layout import HEADER_BYTES, ObjectHeader
 from common.sealed_object.reading import ObjectReader
 from services.attestation.state import StateKeys
@@ -86,7 +86,7 @@ def _model(raw: bytes) -> None:
 
 def _designed_model(raw: bytes) -> None:
     decode_model(raw, _DESIGNS)
-    decode_design(raw, _DESIGNS)
+    decode_document(raw, _DESIGNS)
 
 
 def _array_file(raw: bytes) -> None:

@@ -1,22 +1,27 @@
 """Design code in the real engine, its design in the real sandbox: what it can't do, and that nothing of it shows."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from common.bundle import BundleContents
 from common.door_objects import DoorObjects
 from common.job_design import open_design
 from common.messages.objects import ModelManifest
 from common.messages.order import Schedule
-from common.model_file import decode_design, decode_model
+from common.model_file import decode_document, decode_model
 from common.sandbox.native import NativeQuerySandbox
+from common.sandbox.protocol import RoundMetrics, RoundOutcome, Rows, StateP
+from common.sandboxed.wire import PLAIN_COURSE, Course
 from common.sealed_object import ObjectKind
+from services.trainer_enclave.provider_work import Starts
 from tests.fakes.breast_cancer import example_bundle, example_design, small_component, table
 from tests.fakes.in_memory_job import make_schedule
 from tests.fakes.training_world import TrainingWorld, WorldDoor
-from tests.fakes.wasm_components import answering, component, designing, steering
+from tests.fakes.wasm_components import answering, component, designing, quoted, steering
 
 TRAIN, HELD = table()
 ROWS = len(TRAIN["label"])
@@ -44,7 +49,7 @@ def test_what_design_code_designed_is_trained_sealed_and_answers(tmp_path: Path)
     manifest = ModelManifest.decode(ended.manifest.payload)
     payload = DoorObjects(WorldDoor(world)).load(manifest.object, world.keys["model"], ObjectKind.MODEL)
     state_P, weights = decode_model(payload, world.bundle.manifest)
-    document = decode_design(payload, world.bundle.manifest)
+    document = decode_document(payload, world.bundle.manifest)
     assert (weights, document.decode()) == (manifest.weights, example_design(ROWS))
     served = open_design(document, world.bundle.manifest, manifest.schedule)
     sandbox = NativeQuerySandbox.start(served, state_P[: served.manifest.state_count], seed=1)
@@ -85,3 +90,94 @@ def test_code_that_traps_while_it_steers_ends_as_a_note(tmp_path: Path) -> None:
     world.run()
     last = world.read_reports()[-1]
     assert (last.outcome, last.codes, last.round) == ("finished_short", ("provider.raised", "provider.raised"), 1)
+
+
+WAYS = ("designs", "traps", "nonsense", "stops")
+"""By the rows that the profile tells, modulo 4."""
+
+
+def obedient() -> bytes:
+    """Design code that does what the data say, by the number of rows: the deliberate sender of the threat model."""
+    text = answering(example_design(ROWS)).split("(func", 1)[0]
+    designs = f"""
+      (global $way (mut i32) (i32.const 0))
+      (data (i32.const 528) {quoted((1024).to_bytes(4, "little") + (1).to_bytes(4, "little"))})
+      (data (i32.const 832) {quoted(bytes([2]))})
+      (func (export "design") (param i32) (result i32)
+        (global.set $way (i32.and (i32.wrap_i64 (i64.load (local.get 0))) (i32.const 3)))
+        (if (i32.eq (global.get $way) (i32.const 1)) (then unreachable))
+        (select (i32.const 528) (i32.const 512) (i32.eq (global.get $way) (i32.const 2))))
+    """
+    stops = "(select (i32.const 832) (i32.const 768) (i32.eq (global.get $way) (i32.const 3)))"
+    return component(design=text + designs, after=steering(stops))
+
+
+class Still:
+    """Trains nothing, at once: torch would only take time here, of which a busy machine has too little."""
+
+    def __init__(self, contents: BundleContents) -> None:
+        self._state_P = np.zeros(contents.manifest.state_count, np.float32)
+
+    def initial_state(self, deadline_seconds: float) -> RoundOutcome:
+        """Zeros."""
+        assert deadline_seconds > 0
+        return RoundOutcome(self._state_P, RoundMetrics(0, 0.0, 0.0))
+
+    def run_round(
+        self,
+        state_P: StateP,
+        rows: Rows,
+        steps: int,
+        batch: int,
+        deadline_seconds: float,
+        course: Course = PLAIN_COURSE,
+    ) -> RoundOutcome:
+        """As before."""
+        assert (len(rows["label"]), course.learning_rate, deadline_seconds > 0) == (steps * batch, 1.0, True)
+        return RoundOutcome(state_P, RoundMetrics(steps, 1.0, 1.0))
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+
+class StillWorld(TrainingWorld):
+    """A world in which designs are real, and training is not."""
+
+    def starts(self, slot: int) -> Starts:
+        """The real design code."""
+        assert slot in (0, 1)
+        return Starts(sandbox=lambda contents, *_: Still(contents))
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the host of one job was given."""
+
+    ended: tuple[str, str | None]
+    frame_bytes: set[tuple[str, int]]
+    reports: set[int]
+    model_chunks: int
+    leaves: list[int]
+
+
+@pytest.mark.timeout(240)
+def test_a_host_is_told_the_same_whatever_the_data_have_design_code_do(tmp_path: Path) -> None:
+    """Clocks are this busy machine's, so frames are compared by size; in test_designed_job each one is, by its tick."""
+    seen, owners = {}, {}
+    for way, name in enumerate(WAYS):
+        columns = {key: values[: ROWS - 4 + way] for key, values in TRAIN.items()}
+        world = StillWorld(
+            tmp_path / name, schedule(rounds=4, warmup_ticks=120), columns=(columns,), bundle=example_bundle(obedient())
+        )
+        ended = world.run()
+        last = world.read_reports()[-1]
+        owners[name] = set(last.codes)
+        assert ended.manifest is not None
+        chunks = ModelManifest.decode(ended.manifest.payload).object.chunk_count
+        sizes = sorted(len(leaf) for leaf in world.store.leaves.values())
+        reports = {len(one.sealed) for one in world.reports}
+        seen[name] = Told((ended.outcome, ended.code), set(world.frames), reports, chunks, sizes)
+    assert owners == {
+        "designs": set(), "traps": {"provider.raised"}, "nonsense": {"provider.output"}, "stops": {"provider.stopped"},
+    }  # fmt: skip
+    assert all(one == seen["designs"] for one in seen.values())

@@ -11,7 +11,7 @@ from common.bundle import BundleManifest, ColumnSpec, StateTensor, TensorSpec, d
 from common.dataset_payload import read_columns
 from common.errors import Refusal
 from common.exchange.steering import DESIGN_BYTES
-from common.model_file import decode_design, decode_model
+from common.model_file import decode_document, decode_model
 from common.model_graph.reading import parse_graph
 from common.sandboxed.graph_model import GraphModel
 from common.sandboxed.model_state import load_state
@@ -59,7 +59,7 @@ def test_models_of_design_code(vector: dict[str, Any]) -> None:
 
 def _read_designed(payload: bytes, manifest: BundleManifest) -> tuple[list[float], str, str]:
     state_P, weights = decode_model(payload, manifest)
-    return state_P.tolist(), weights, decode_design(payload, manifest).hex()
+    return state_P.tolist(), weights, decode_document(payload, manifest).hex()
 
 
 @each_vector("dataset/datasets.json")

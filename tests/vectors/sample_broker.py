@@ -155,7 +155,7 @@ def reply_bodies() -> list[a.ReplyBody]:
         a.BudgetBlock(grant_id=GrantId.of(C), answers=16, remaining=84, detail="label"),
         a.Revoked(identifier=JOB, leases_end=TIME),
         a.InventoryTaken(number=2, leases_end=TIME),
-        a.BundleRetired(bundle_id=BUNDLE),
+        a.BundleRetired(bundle_id=BUNDLE, document=C),
         i.IdentityBound(party=PARTY, recovery=USER),
         a.LedgerReply(sealed=b"wrapped"),
         a.Confirmed(frozen=False),

@@ -3,7 +3,7 @@
 from typing import Final
 
 from common.broker_statements import RefusalDetail
-from common.bundle import BundleContents, BundleManifest, ColumnSpec, StateTensor, TensorSpec
+from common.bundle import BundleContents, BundleManifest, ColumnSpec, StateTensor, TensorSpec, design_layout
 from common.crypto.signing import SigningKey
 from common.enclave.roles import RoleSpec
 from common.enclave.trust_settings import TrustSettings
@@ -146,6 +146,7 @@ def documents() -> list[Message]:
         JobReport(job_id=JOB, sequence=9, tick=60, total_ticks=60, round=0, loss=None, members_live=0, real_frames=0,
                   dummy_frames=70, refused_frames=0, outcome="failed", codes=("unavailable.rounds",),
                   rounds_delivered=(0, 0)),
+        BUNDLE_MANIFEST.model_copy(update={"kind": "wasm", "max_parameters": 5, "layout": design_layout(5)}),
         BundleContents(manifest=BUNDLE_MANIFEST, files={"model.py": b"import torch\n", "provider.toml": b"name = 1\n"}),
         RefusalDetail(expected="one of the providers", seen=None, code="policy.provider"),
         RoleSpec(role=RoleName("trainer"), entry="services.trainer_enclave.enclave", needs_sandbox=True),

@@ -8,7 +8,7 @@ import pytest
 from client.broker import BrokerLink
 from client.context import Party
 from client.revoking import Ending, end, logged_entry
-from common.errors import AuthenticityError
+from common.errors import AuthenticityError, UnavailableError
 from common.messages.decision_log import InclusionProof, LogItem, LogPage
 from services.attestation.log_store import LogStore
 from tests.fakes.broker_world import BrokerWorld
@@ -55,6 +55,23 @@ def test_the_entry_is_found_and_proven(world: BrokerWorld, party: Party) -> None
     number = logged_entry(Host(world), ending.document, 0, ending.head)
     assert number == ending.head.size - 1
     assert logged_entry(Host(world), ending.document, number, ending.head) == number
+
+
+def test_a_revocation_whose_answer_was_lost_is_repeated_and_proven_by_the_first_ones_entry(
+    world: BrokerWorld, party: Party
+) -> None:
+    data, size = world.register_data(), world.head.size
+
+    def lost(raw: bytes) -> bytes:
+        world.handle(raw)
+        raise UnavailableError("unavailable.service")
+
+    with pytest.raises(UnavailableError):
+        end(party, BrokerLink(party, lost), "dataset", data.dataset_id)
+    world.register_bundle()
+    for _ in range(2):
+        again = end(party, BrokerLink(party, world.handle), "dataset", data.dataset_id)
+        assert logged_entry(Host(world), again.document, again.first, again.head) == size
 
 
 def without_entries(page: LogPage) -> LogPage:

@@ -88,6 +88,7 @@ def test_a_wrong_description_is_refused(directory: Path, old: str, new: str) -> 
         pack_bundle(directory)
 
 
+@pytest.mark.timeout(600)  # 12 s where nobody else computes
 def test_a_provider_sees_its_own_exception(tmp_path: Path) -> None:
     (tmp_path / "tiny.py").write_text("raise ValueError('the reason')")
     with pytest.raises(FormatError, match=r"format\.bundle") as refused:

@@ -6,8 +6,8 @@ from safetensors.numpy import save
 
 from common.bundle import BundleManifest, ColumnSpec, StateTensor, TensorSpec
 from common.errors import FormatError
-from common.exchange.steering import MAX_DESIGN_BYTES
-from common.model_file import decode_design, decode_model, encode_model
+from common.exchange.steering import DESIGN_BYTES, MAX_DESIGN_BYTES
+from common.model_file import decode_document, decode_model, encode_model
 from tests.fakes.plain_designs import designing_bundle
 
 BUNDLE = BundleManifest(
@@ -53,12 +53,18 @@ def test_a_state_of_another_form_is_not_encoded(state_P: np.ndarray) -> None:
 def test_other_tensors_are_refused(tensors: dict[str, np.ndarray]) -> None:
     payload, _ = encode_model(STATE_P, BUNDLE)
     with pytest.raises(FormatError, match=r"format\.model"):
-        decode_model(payload[:40] + save(tensors), BUNDLE)
+        decode_model(payload[: 40 + DESIGN_BYTES] + save(tensors), BUNDLE)
 
 
 @pytest.mark.parametrize(
     "change",
-    [lambda raw: raw[:30], lambda raw: b"X" + raw[1:], lambda raw: raw[:50], lambda raw: raw[:4] + b"\2" + raw[5:]],
+    [
+        lambda raw: raw[:30],
+        lambda raw: b"X" + raw[1:],
+        lambda raw: raw[:50],
+        lambda raw: raw[:4] + b"\2" + raw[5:],
+        lambda raw: raw[: 40 + DESIGN_BYTES + 9],
+    ],
 )
 def test_other_bytes_are_refused(change: object) -> None:
     payload, _ = encode_model(STATE_P, BUNDLE)
@@ -75,21 +81,21 @@ def test_a_model_of_design_code_holds_its_design_and_is_of_one_size(document: by
     payload, weights = encode_model(DESIGNED_P, DESIGNS, document)
     state_P, digest = decode_model(payload, DESIGNS)
     np.testing.assert_array_equal(state_P, DESIGNED_P)
-    assert (decode_design(payload, DESIGNS), digest) == (document, weights)
+    assert (decode_document(payload, DESIGNS), digest) == (document, weights)
     assert len(payload) == len(encode_model(0 * DESIGNED_P, DESIGNS)[0])
 
 
 def test_the_digest_of_the_weights_covers_the_design() -> None:
     payload, weights = encode_model(DESIGNED_P, DESIGNS, b"{}")
     changed = payload[:44] + b"[" + payload[45:]
-    assert decode_design(changed, DESIGNS) == b"[}"
+    assert decode_document(changed, DESIGNS) == b"[}"
     assert decode_model(changed, DESIGNS)[1] != weights
 
 
 def test_a_design_has_no_bytes_behind_it() -> None:
     payload, _ = encode_model(DESIGNED_P, DESIGNS, b"{}")
     with pytest.raises(FormatError, match=r"format\.model"):
-        decode_design(payload[:50] + b"x" + payload[51:], DESIGNS)
+        decode_document(payload[:50] + b"x" + payload[51:], DESIGNS)
 
 
 def test_models_of_code_and_of_designs_are_not_taken_for_each_other() -> None:
@@ -99,4 +105,25 @@ def test_models_of_code_and_of_designs_are_not_taken_for_each_other() -> None:
     ):
         with pytest.raises(FormatError, match=r"format\.model"):
             decode_model(payload, bundle)
-    assert decode_design(encode_model(STATE_P, BUNDLE)[0], BUNDLE) == b""
+    assert decode_document(encode_model(STATE_P, BUNDLE)[0], BUNDLE) == b""
+
+
+def test_the_graph_of_native_code_shows_in_no_size() -> None:
+    without, with_graph = (encode_model(STATE_P, BUNDLE, document)[0] for document in (b"", b"a graph"))
+    assert len(without) == len(with_graph)
+    assert (decode_document(without, BUNDLE), decode_document(with_graph, BUNDLE)) == (b"", b"a graph")
+    np.testing.assert_array_equal(decode_model(with_graph, BUNDLE)[0], STATE_P)
+
+
+def test_padding_that_is_none_is_refused() -> None:
+    payload = bytearray(encode_model(STATE_P, BUNDLE)[0])
+    payload[40 + DESIGN_BYTES - 1] = 1
+    with pytest.raises(FormatError, match=r"format\.model"):
+        decode_document(bytes(payload), BUNDLE)
+
+
+def test_a_model_from_before_graphs_is_read() -> None:
+    payload, _ = encode_model(STATE_P, BUNDLE)
+    old = b"CLMF\1\0\0\0" + payload[8:40] + payload[40 + DESIGN_BYTES :]
+    np.testing.assert_array_equal(decode_model(old, BUNDLE)[0], STATE_P)
+    assert decode_document(old, BUNDLE) == b""

@@ -25,7 +25,7 @@ def test_no_new_order_names_it_and_what_was_ordered_goes_on(
 ) -> None:
     running, finished = world.start_job(data, bundle), world.start_job(data, bundle)
     manifest = world.finish(finished)
-    assert world.retire(bundle.provider, bundle.bundle_id) == BundleRetired(bundle_id=bundle.bundle_id)
+    assert world.retire(bundle.provider, bundle.bundle_id).bundle_id == bundle.bundle_id
     world.restart()
     with pytest.raises(PolicyError, match="policy.retired") as refused:
         world.accept(sign(world.order(data, bundle), world.owner.key))
@@ -54,9 +54,9 @@ def test_another_bundle_of_the_provider_is_ordered_as_before(
 
 
 def test_twice_is_logged_once(world: BrokerWorld, bundle: SealedBundle) -> None:
-    world.retire(bundle.provider, bundle.bundle_id)
+    first = world.retire(bundle.provider, bundle.bundle_id)
     size = world.head.size
-    world.retire(bundle.provider, bundle.bundle_id)
+    assert world.retire(bundle.provider, bundle.bundle_id) == first
     assert world.head.size == size
 
 

@@ -1,5 +1,6 @@
 """What a launch opens is what it was placed for: each lie about bundle, model or weights is refused."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,30 @@ def test_bundle_and_state_come_out(case: Case) -> None:
     np.testing.assert_array_equal(opened.state_P, case.model.state_P)
     assert opened.contents == opened.served == CONTENTS
     assert opened.manifest == case.model.manifest
+
+
+GRAPH = {
+    "type": "model-graph", "version": 1, "input": {"shape": [3], "dtype": "float32"},
+    "parameters": [{"name": "weight", "shape": [2, 3], "initial": {"kind": "stored"}, "trained": False}],
+    "nodes": [{"op": "linear", "name": "out", "inputs": ["input"], "weight": "weight"}], "output": "out",
+}  # fmt: skip
+
+
+def test_a_graph_is_served_and_no_code_with_it(tmp_path: Path) -> None:
+    case = Case(tmp_path, design=json.dumps(GRAPH).encode())
+    opened = case.open()
+    assert opened.served is not None
+    assert (opened.by_provider_code, sorted(opened.served.files)) == (False, ["graph.json", "provider.toml"])
+    assert opened.contents == CONTENTS, "queries keep the bundle's shapes"
+    np.testing.assert_array_equal(opened.state_P, case.model.state_P)
+
+
+@pytest.mark.parametrize(
+    "document", [b"{}", b"[" * 9999, json.dumps(GRAPH).replace("[2, 3]", "[3, 2]").encode(), b"\xff", b""]
+)
+def test_a_graph_that_is_none_leaves_the_code(tmp_path: Path, document: bytes) -> None:
+    opened = Case(tmp_path, design=document).open()
+    assert (opened.served, opened.by_provider_code) == (CONTENTS, True)
 
 
 def test_another_model_than_asked_is_refused(case: Case) -> None:

@@ -5,11 +5,15 @@ from pathlib import Path
 import pytest
 
 from common.crypto.digests import sha256
+from common.crypto.keys import SecretKey
 from common.errors import FormatError
+from common.sandbox.wasm.compiled import CompiledDesigns
+from common.sandbox.wasm.engine import make_engine
 from common.untrusted import artefacts as host
 from common.untrusted.artefacts import ArtefactFolder
 from services.trainer_enclave import artefacts as enclave
 from services.trainer_enclave.artefacts import PIECE_BYTES, DoorArtefacts
+from tests.fakes.wasm_components import component
 
 NAME = sha256(b"a component")
 
@@ -41,6 +45,14 @@ def test_what_was_saved_is_there_for_the_next_launch(door: FolderDoor, size: int
     assert DoorArtefacts(door).load(NAME) == blob
 
 
+def test_what_one_launch_compiled_the_next_one_loads(door: FolderDoor) -> None:
+    key, code = SecretKey.generate(), component()
+    assert CompiledDesigns(key, DoorArtefacts(door)).component(make_engine(), code, 30.0) is not None
+    written = len(door.sizes)
+    assert CompiledDesigns(key, DoorArtefacts(door)).component(make_engine(), code, 0.0) is not None
+    assert (written, len(door.sizes)) == (2, 3)  # nothing there, then one piece; then that piece
+
+
 def test_the_host_sees_whole_pieces(door: FolderDoor) -> None:
     DoorArtefacts(door).save(NAME, b"x" * 1000)
     assert door.sizes == [40 + PIECE_BYTES]
@@ -48,13 +60,13 @@ def test_the_host_sees_whole_pieces(door: FolderDoor) -> None:
 
 def test_half_of_it_is_nothing(door: FolderDoor, tmp_path: Path) -> None:
     DoorArtefacts(door).save(NAME, bytes(2 * PIECE_BYTES))
-    (tmp_path / "artefacts" / NAME / "1").unlink()
+    (tmp_path / "artefacts" / sha256(NAME.encode()) / "1").unlink()
     assert DoorArtefacts(door).load(NAME) is None
 
 
 @pytest.mark.parametrize("head", [2**63, 2**64 - 1, enclave.MOST_PIECES * PIECE_BYTES])
 def test_a_host_that_says_absurd_lengths_is_not_followed(door: FolderDoor, tmp_path: Path, head: int) -> None:
-    place = tmp_path / "artefacts" / NAME
+    place = tmp_path / "artefacts" / sha256(NAME.encode())
     place.mkdir(parents=True)
     (place / "0").write_bytes(head.to_bytes(8, "big").ljust(PIECE_BYTES, b"\0"))
     assert DoorArtefacts(door).load(NAME) is None

@@ -1,7 +1,8 @@
-"""What each ATen operation becomes (side: owner).
+"""What each ATen operation becomes (side: sandbox).
 
-Axes are given to the graph's rules as they are, 0 included: whether an operation keeps rows apart is decided there.
-Where a torch function has options that the allow-list lacks, the function here refuses them.
+Axes are given to the graph's rules as they are, 0 included: whether an operation keeps rows apart is decided there
+(common/model_graph/rules.py), not here. Where a torch function has options that the allow-list lacks, the function here
+refuses them.
 """
 
 import functools
@@ -10,61 +11,61 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from client.graph_conversion.building import GraphBuilder, one_of_allowed
-from common.model_graph import nodes as n
-from common.model_graph.checking import refused
-from common.model_graph.values import INTEGERS
+from common.sandboxed.graph_writing import INTEGERS, ExportError, Writer
 
 
 @dataclass(frozen=True)
 class Call:
     """One call of an exported program: arguments by name; tensors among them are names of the graph's values.
 
-    `shape`: of the result, its batch axis as "batch" where it is the input's.
+    `shape`: of the result, its batch axis as "batch" where it is the input's; `dtype`: of the result.
     """
 
-    build: GraphBuilder
+    build: Writer
     where: str
     name: str
     arguments: Mapping[str, Any]
     shape: tuple[int | str, ...]
+    dtype: str
     dropout: float | None = field(default=None)
 
     def __getitem__(self, name: str) -> Any:
         return self.arguments[name]
 
-    def add(self, kind: Callable[..., Any], *inputs: str, **fields: Any) -> str:
-        return self.build.add(self.where, kind, *inputs, name=self.name, **fields)
+    def add(self, op: str, *inputs: str, **fields: Any) -> str:
+        return self.build.add(self.where, op, *inputs, name=self.name, **fields)
+
+    def affine(self, given: str, scale: float, shift: float = 0.0) -> str:
+        """x scale + shift, in float32."""
+        self.require(self.dtype == "float32", "a result of float32", self.dtype)
+        return self.add("affine", given, scale=(float(scale),), shift=(float(shift),), axis=None)
 
     def require(self, fulfilled: bool, expected: object, seen: object) -> None:
-        """Raise `FormatError` (format.design) unless it is fulfilled."""
+        """Raise `ExportError` unless it is fulfilled."""
         if not fulfilled:
-            raise refused(self.where, expected, seen)
+            raise ExportError(self.where, expected, seen)
 
     def shape_of(self, name: str) -> tuple[int, ...]:
         """Of a row, or of a parameter."""
-        value = self.build.values.get(name)
-        if value is not None:
-            return value.shape
-        array = self.build.array(name)
-        return () if array is None else array.shape
+        return self.build.shape_of(name)
 
     def require_floats(self, name: str) -> None:
         """Refuse arithmetic of integers, which wraps around in torch and does not as float32."""
-        seen = self.build.values[name].dtype if name in self.build.values else "float32"
+        seen = self.build.dtype_of(name) if self.build.is_row(name) else "float32"
         self.require(seen == "float32", "float32 values, by `.float()` before", seen)
 
     def axis(self, axis: int, name: str) -> int:
         """Counted from the front, the batch's as 0."""
-        return axis % (len(self.shape_of(name)) + (name in self.build.values))
+        return int(axis % (len(self.shape_of(name)) + self.build.is_row(name)))
 
 
 Rule = Callable[[Call], str]
 
 
 def _same(call: Call) -> str:
+    call.require(not call.arguments.get("train"), "a dropout that is over in evaluation mode", "one that goes on")
     if call.dropout is not None:
-        return call.add(n.Dropout, call["self"], probability=call.dropout)
+        return call.add("dropout", call["self"], probability=call.dropout)
     return str(call["self"])
 
 
@@ -76,13 +77,13 @@ def _conv2d(call: Call) -> str:
         call.require(even, "a padding that is equal on both sides", padding)
         padding = [0, 0] if padding == "valid" else [side // 2 for side in full]
     return call.add(
-        n.Conv2d, call["input"], weight=call["weight"], bias=call["bias"], stride=_pair(call["stride"]),
+        "conv2d", call["input"], weight=call["weight"], bias=call["bias"], stride=_pair(call["stride"]),
         padding=_pair(padding), dilation=_pair(call["dilation"]), groups=call["groups"],
     )  # fmt: skip
 
 
 def _linear(call: Call) -> str:
-    return call.add(n.Linear, call["input"], weight=call["weight"], bias=call["bias"])
+    return call.add("linear", call["input"], weight=call["weight"], bias=call["bias"])
 
 
 def _batch_norm(call: Call) -> str:
@@ -90,43 +91,43 @@ def _batch_norm(call: Call) -> str:
     statistics = {name: call[name] for name in ("running_mean", "running_var")}
     call.require(None not in statistics.values(), "running statistics", "a batch norm without them")
     return call.add(
-        n.BatchNorm, call["input"], weight=call["weight"], bias=call["bias"], momentum=call["momentum"],
+        "batch_norm", call["input"], weight=call["weight"], bias=call["bias"], momentum=call["momentum"],
         epsilon=call["eps"], **statistics,
     )  # fmt: skip
 
 
 def _batch_norm_of_batch(call: Call) -> str:
-    raise refused(call.where, "a batch norm in evaluation mode", "one that takes the statistics of the batch")
+    raise ExportError(call.where, "a batch norm in evaluation mode", "one that takes the statistics of the batch")
 
 
 def _layer_norm(call: Call) -> str:
     shape = tuple(call["normalized_shape"])
     fields = {"weight": call["weight"], "bias": call["bias"], "epsilon": call["eps"]}
-    return call.add(n.LayerNorm, call["input"], dimensions=len(shape), **fields)
+    return call.add("layer_norm", call["input"], dimensions=len(shape), **fields)
 
 
 def _group_norm(call: Call) -> str:
     fields = {"weight": call["weight"], "bias": call["bias"], "epsilon": call["eps"]}
-    return call.add(n.GroupNorm, call["input"], groups=call["num_groups"], **fields)
+    return call.add("group_norm", call["input"], groups=call["num_groups"], **fields)
 
 
 def _pointwise(op: str) -> Rule:
-    return lambda call: call.add(one_of_allowed(n.Pointwise, op), call["self"])
+    return lambda call: call.add(op, call["self"])
 
 
 def _gelu(call: Call) -> str:
-    return call.add(n.Gelu, call["self"], approximate=call["approximate"])
+    return call.add("gelu", call["self"], approximate=call["approximate"])
 
 
 def _max_pool2d(call: Call) -> str:
     call.require(set(_pair(call["dilation"])) == {1} and not call["ceil_mode"], "no dilation, no ceil mode", "either")
-    return call.add(n.MaxPool2d, call["self"], **_windows(call))
+    return call.add("max_pool2d", call["self"], **_windows(call))
 
 
 def _avg_pool2d(call: Call) -> str:
     plain = not call["ceil_mode"] and call["divisor_override"] is None
     call.require(plain, "no ceil mode, no divisor of its own", "either")
-    return call.add(n.AvgPool2d, call["self"], count_padding=call["count_include_pad"], **_windows(call))
+    return call.add("avg_pool2d", call["self"], count_padding=call["count_include_pad"], **_windows(call))
 
 
 def _windows(call: Call) -> dict[str, Any]:
@@ -136,7 +137,7 @@ def _windows(call: Call) -> dict[str, Any]:
 
 
 def _adaptive_avg_pool2d(call: Call) -> str:
-    return call.add(n.AdaptiveAvgPool2d, call["self"], size=_pair(call["output_size"]))
+    return call.add("adaptive_avg_pool2d", call["self"], size=_pair(call["output_size"]))
 
 
 def _reshaped(call: Call) -> str:
@@ -145,7 +146,7 @@ def _reshaped(call: Call) -> str:
     row = call.shape[1:]
     if row == call.shape_of(call["self"]):
         return str(call["self"])
-    return call.add(n.Reshape, call["self"], shape=row)
+    return call.add("reshape", call["self"], shape=row)
 
 
 def _transpose(call: Call) -> str:
@@ -153,30 +154,41 @@ def _transpose(call: Call) -> str:
     first, second = (call.axis(call[name], given) for name in ("dim0", "dim1"))
     axes = list(range(len(call.shape_of(given)) + 1))
     axes[first], axes[second] = axes[second], axes[first]
-    return call.add(n.Permute, given, axes=tuple(axes))
+    return call.add("permute", given, axes=tuple(axes))
 
 
 def _t(call: Call) -> str:
-    call.require(call["self"] in call.build.values, "a value that depends on the input", "a parameter, transposed")
-    return call.add(n.Permute, call["self"], axes=tuple(range(len(call.shape_of(call["self"])), -1, -1)))
+    call.require(call.build.is_row(call["self"]), "a value that depends on the input", "a parameter, transposed")
+    return call.add("permute", call["self"], axes=tuple(range(len(call.shape_of(call["self"])), -1, -1)))
 
 
 def _permute(call: Call) -> str:
     given = call["self"]
-    return call.add(n.Permute, given, axes=tuple(call.axis(axis, given) for axis in call["dims"]))
+    return call.add("permute", given, axes=tuple(call.axis(axis, given) for axis in call["dims"]))
 
 
 def _slice(call: Call) -> str:
     given = call["self"]
     axis = call.axis(call["dim"], given)
-    call.require(call["step"] == 1, "steps of 1", call["step"])
+    if call["step"] != 1:
+        return _every(call, axis)
     if axis == 0:
         whole = call["start"] in {None, 0} and (call["end"] is None or call["end"] >= 2**31)
         call.require(whole, "all rows", "a slice of the batch")
         return str(given)
     side = call.shape_of(given)[axis - 1]
     begin, end = (_place(call[name], side, rest) for name, rest in (("start", 0), ("end", side)))
-    return given if (begin, end) == (0, side) else call.add(n.Slice, given, axis=axis, begin=begin, end=end)
+    return given if (begin, end) == (0, side) else call.add("slice", given, axis=axis, begin=begin, end=end)
+
+
+def _every(call: Call, axis: int) -> str:
+    """Every so many places of height or width: windows of one place, so far apart."""
+    given, step = call["self"], call["step"]
+    whole = call["start"] in {None, 0} and (call["end"] is None or call["end"] >= 2**31)
+    fits = whole and len(call.shape_of(given)) == 3 and axis in {2, 3}
+    call.require(fits, "steps of 1, or all of the height or width of (channels, height, width)", f"step {step}")
+    stride = (step, 1) if axis == 2 else (1, step)
+    return call.add("max_pool2d", given, kernel=(1, 1), stride=stride, padding=(0, 0))
 
 
 def _select(call: Call) -> str:
@@ -184,9 +196,9 @@ def _select(call: Call) -> str:
     axis = call.axis(call["dim"], given)
     call.require(axis != 0, "an axis within the rows", "one row of the batch")
     place = _place(call["index"], call.shape_of(given)[axis - 1], 0)
-    chosen = call.add(n.Slice, given, axis=axis, begin=place, end=place + 1)
+    chosen = call.add("slice", given, axis=axis, begin=place, end=place + 1)
     shape = call.shape_of(given)
-    return call.add(n.Reshape, chosen, shape=(*shape[: axis - 1], *shape[axis:]))
+    return call.add("reshape", chosen, shape=(*shape[: axis - 1], *shape[axis:]))
 
 
 def _place(place: int | None, side: int, otherwise: int) -> int:
@@ -201,7 +213,7 @@ def _pad(call: Call) -> str:
     pairs = [(sides[place], sides[place + 1]) for place in range(0, len(sides), 2)][::-1]
     call.require(min(sides) >= 0, "padding, not cutting", sides)
     amounts = ((0, 0),) * (len(shape) - len(pairs)) + tuple(pairs)
-    return call.add(n.Pad, call["self"], amounts=amounts, value=float(call["value"] or 0))
+    return call.add("pad", call["self"], amounts=amounts, value=float(call["value"] or 0))
 
 
 def _elementwise(op: str, call: Call) -> str:
@@ -210,28 +222,28 @@ def _elementwise(op: str, call: Call) -> str:
     call.require_floats(left)
     if isinstance(right, int | float):
         factor, summand = {"add": (1.0, right), "sub": (1.0, -right), "mul": (right, 0.0)}[op]
-        return call.add(n.Affine, left, scale=(float(factor),), shift=(float(summand),))
-    return call.add(one_of_allowed(n.Elementwise, op), left, right)
+        return call.affine(left, factor, summand)
+    return call.add(op, left, right)
 
 
 def _div(call: Call) -> str:
     divisor = call["other"]
     call.require(isinstance(divisor, int | float) and divisor != 0, "division by a constant", "by a tensor")
-    return call.add(n.Affine, call["self"], scale=(1.0 / divisor,))
+    return call.affine(call["self"], 1.0 / divisor)
 
 
 def _neg(call: Call) -> str:
     call.require_floats(call["self"])
-    return call.add(n.Affine, call["self"], scale=(-1.0,))
+    return call.affine(call["self"], -1.0)
 
 
 def _pow(call: Call) -> str:
     call.require(call["exponent"] == 2, "squares", f"exponent {call['exponent']}")
-    return call.add(one_of_allowed(n.Elementwise, "mul"), call["self"], call["self"])
+    return call.add("mul", call["self"], call["self"])
 
 
 def _matmul(call: Call) -> str:
-    return call.add(n.Matmul, call["self"], call.arguments.get("other", call.arguments.get("mat2")))
+    return call.add("matmul", call["self"], call.arguments.get("other", call.arguments.get("mat2")))
 
 
 def _attention(call: Call) -> str:
@@ -242,36 +254,36 @@ def _attention(call: Call) -> str:
     axes = list(range(len(call.shape_of(key)) + 1))
     axes[-1], axes[-2] = axes[-2], axes[-1]
     scale = call["scale"] or 1 / math.sqrt(call.shape_of(query)[-1])
-    scores = call.add(n.Matmul, query, call.add(n.Permute, key, axes=tuple(axes)))
-    scaled = call.add(n.Affine, scores, scale=(float(scale),))
-    return call.add(n.Matmul, call.add(one_of_allowed(n.Softmax, "softmax"), scaled, axis=len(axes) - 1), value)
+    scores = call.add("matmul", query, call.add("permute", key, axes=tuple(axes)))
+    scaled = call.affine(scores, scale)
+    return call.add("matmul", call.add("softmax", scaled, axis=len(axes) - 1), value)
 
 
 def _cat(call: Call) -> str:
     parts: Sequence[str] = call["tensors"]
-    return call.add(n.Concat, *parts, axis=call.axis(call["dim"], parts[0])) if len(parts) > 1 else parts[0]
+    return call.add("concat", *parts, axis=call.axis(call["dim"], parts[0])) if len(parts) > 1 else parts[0]
 
 
 def _embedding(call: Call) -> str:
-    return call.add(n.Embedding, call["indices"], weight=call["weight"])
+    return call.add("embedding", call["indices"], weight=call["weight"])
 
 
 def _one_hot(call: Call) -> str:
     call.require(call["num_classes"] > 0, "a stated number of classes", call["num_classes"])
-    return call.add(n.OneHot, call["self"], classes=call["num_classes"])
+    return call.add("one_hot", call["self"], classes=call["num_classes"])
 
 
 def _cast(call: Call) -> str:
     given, wanted = call["self"], call.arguments.get("dtype")
-    seen, name = call.build.values[given].dtype, "as it was" if wanted is None else str(wanted).removeprefix("torch.")
+    seen, name = call.build.dtype_of(given), "as it was" if wanted is None else str(wanted).removeprefix("torch.")
     if wanted is None or name == seen or (name == "int64" and seen in INTEGERS):
         return str(given)
     call.require(name == "float32", "a cast to float32", f"{seen} to {name}")
-    return call.add(n.Affine, given)
+    return call.affine(given, 1.0)
 
 
 def _softmax(op: str, call: Call) -> str:
-    return call.add(one_of_allowed(n.Softmax, op), call["self"], axis=call.axis(call["dim"], call["self"]))
+    return call.add(op, call["self"], axis=call.axis(call["dim"], call["self"]))
 
 
 def _reduction(op: str, call: Call) -> str:
@@ -279,7 +291,7 @@ def _reduction(op: str, call: Call) -> str:
     every = range(len(call.shape_of(given)) + 1)
     axes = sorted(call.axis(axis, given) for axis in call.arguments.get("dim") or every)
     keep = bool(call.arguments.get("keepdim", False))
-    return call.add(one_of_allowed(n.Reduction, op), given, axes=tuple(axes), keep=keep)
+    return call.add(op, given, axes=tuple(axes), keep=keep)
 
 
 def _pair(sides: Any) -> tuple[int, int]:

@@ -1,0 +1,303 @@
+"""Promise: a graph of native code answers as the code does; hostile code gets none, and nobody sees it.
+
+The document of a hostile bundle may be anything: provider code runs beside the exporter and can replace it. So lies are
+written by code that does so, in the real sandbox; tests/unit/common/test_exported_graph.py has the table of lies.
+"""
+
+import json
+import time
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from common.bundle import BundleContents
+from common.bundle_packing import pack_bundle
+from common.door_objects import DoorObjects
+from common.errors import FormatError
+from common.exchange.steering import pad_design, unpad_design
+from common.exported_graph import open_exported
+from common.messages.objects import ModelManifest
+from common.model_file import decode_document
+from common.sandbox.exporting import GraphExport
+from common.sandbox.native import NativeQuerySandbox, NativeTrainingSandbox
+from common.sandbox.protocol import SandboxLimits, SandboxSeeds
+from common.sandboxed.export_process import EXAMPLE_ROWS, export_module
+from common.sealed_object import ObjectKind
+from services.trainer_enclave.exporting import JobGraph, checked_payload
+from tests.fakes.exported_graphs import lies, linear_graph
+from tests.fakes.in_memory_job import make_schedule
+from tests.fakes.training_world import TrainingWorld, WorldDoor, small_bundle
+from tests.security.sandbox_parts import confined
+
+EXAMPLES: Final = Path(__file__).resolve().parents[2] / "examples" / "providers"
+BUNDLE: Final = small_bundle()
+LIES: Final = lies(BUNDLE.manifest)
+HONEST: Final = json.dumps(linear_graph(BUNDLE.manifest)).encode()
+SECONDS: Final = 120.0
+
+MODEL: Final = """
+import os, sys, time
+import torch
+from torch import nn
+import common.sandboxed.export_process as exporter
+
+class Linear(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(18))
+        self.more = nn.Parameter(torch.ones(2, 1))
+
+    def forward(self, x):
+        {deed}
+        return (x[:, :18] * self.weight).sum(1)
+"""
+
+
+def bundle_doing(deed: str) -> BundleContents:
+    source = MODEL.format(deed=deed).encode()
+    return BundleContents(manifest=BUNDLE.manifest, files={"provider.toml": b"", "linear.py": source})
+
+
+RESNET: Final = """
+from torch import nn
+from torch.nn import functional
+
+def block(given, made, stride):
+    inner = nn.Conv2d(given, made, 3, stride, padding=1, bias=False), nn.BatchNorm2d(made), nn.ReLU(inplace=True)
+    return nn.Sequential(*inner, nn.Conv2d(made, made, 3, padding=1, bias=False), nn.BatchNorm2d(made))
+
+class ResNet(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU())
+        self.first, self.second = block(16, 16, 1), block(16, 32, 2)
+        self.shortcut = nn.Conv2d(16, 32, 1, 2, bias=False)
+        self.auxiliary = nn.Linear(32, 10)  # for training alone
+        self.classifier = nn.Linear(32, 10)
+
+    def forward(self, image):
+        x = self.stem(image.float() / 255 - 0.5)
+        x = functional.relu(x + self.first(x))
+        x = functional.relu(self.shortcut(x) + self.second(x))
+        return self.classifier(functional.adaptive_avg_pool2d(x, 1).flatten(1))
+"""
+
+
+def resnet(directory: Path) -> Path:
+    (directory / "resnet.py").write_text(RESNET)
+    (directory / "provider.toml").write_text(
+        'name = "resnet"\nbundle_version = "1"\nentry = "resnet:ResNet"\nquery_rows = 4\n'
+        '[input]\ncolumn = "image"\nshape = [3, 16, 16]\ndtype = "uint8"\n'
+        '[label]\ncolumn = "label"\nshape = []\ndtype = "int64"\n[answer]\nshape = [10]\ndtype = "float32"\n'
+    )
+    return directory
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("name", ["digits_cnn", "resnet"])
+def test_a_graph_answers_as_the_code_does(name: str, tmp_path: Path) -> None:
+    contents = pack_bundle(resnet(tmp_path) if name == "resnet" else EXAMPLES / name)
+    payload = checked_payload(GraphExport.start(contents).run(SECONDS), contents.manifest)
+    assert payload is not None
+    graph = open_exported(unpad_design(payload), contents.manifest)
+    manifest = contents.manifest
+    draw = np.random.default_rng(3)
+    state_P = state_of(contents) + draw.normal(0, 0.01, manifest.state_count).astype(np.float32) ** 2
+    rows = draw.integers(0, 17, (manifest.query_rows, *manifest.input.shape)).astype(manifest.input.dtype)
+    code = NativeQuerySandbox.start(contents, state_P, seed=1)
+    trusted = NativeQuerySandbox.start(graph.contents(), graph.state(state_P), seed=1)
+    try:
+        expected, seen = (one.answer(rows, SECONDS).answer_NA for one in (code, trusted))
+        again = trusted.answer(rows[:1], SECONDS).answer_NA
+    finally:
+        code.close()
+        trusted.close()
+    assert expected is not None
+    assert seen is not None
+    assert again is not None
+    by_code, by_graph, alone = (answer_NA.astype(np.float64) for answer_NA in (expected, seen, again))
+    scale = max(1.0, float(np.abs(by_code).max()))
+    np.testing.assert_allclose(by_graph, by_code, atol=1e-5 * scale)
+    np.testing.assert_allclose(alone[0], by_graph[0], atol=1e-5 * scale)
+
+
+def state_of(contents: BundleContents) -> np.ndarray:
+    sandbox = NativeTrainingSandbox.start(contents, rows_per_round=1, seeds=SandboxSeeds(1, 2))
+    try:
+        state_P = sandbox.initial_state(SECONDS).state_P
+    finally:
+        sandbox.close()
+    assert state_P is not None
+    return state_P
+
+
+DEEDS: Final = {
+    "raises": "raise KeyError('spleen')",
+    "leaves": "os._exit(0)",
+    "eats memory": "held = [bytearray(b'x') * (1 << 26) for _ in range(1024)]",
+    "exits": "sys.exit(0)",
+} | {
+    f"lies: {what}": f"exporter.json.dumps = lambda *_, **__: bytes.fromhex({LIES[what].hex()!r}).decode('latin1')"
+    for what in ("a tensor of another shape", "the mean of the batch", "no text")
+}  # fmt: skip
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("deed", DEEDS)
+def test_code_that_does_not_export_gets_no_graph_and_leaves_nothing_behind(deed: str) -> None:
+    contents = bundle_doing(DEEDS[deed])
+    export = GraphExport.start(contents, SandboxLimits(memory_bytes=1 << 30))
+    assert checked_payload(export.run(SECONDS), contents.manifest) is None
+    assert confined() == []
+
+
+@pytest.mark.timeout(300)
+def test_the_same_code_without_a_deed_exports() -> None:
+    contents = bundle_doing("pass")
+    payload = checked_payload(GraphExport.start(contents).run(SECONDS), contents.manifest)
+    assert payload is not None
+    assert len(open_exported(unpad_design(payload), contents.manifest).graph.parameters) == 1
+
+
+@pytest.mark.timeout(120)
+def test_an_export_that_never_ends_is_ended() -> None:
+    contents = bundle_doing("time.sleep(1000)")
+    begin = time.monotonic()
+    assert GraphExport.start(contents).run(5.0) is None
+    assert time.monotonic() - begin < 60
+    graph = JobGraph(lambda: (GraphExport.start(contents), contents.manifest), 1000.0)
+    graph.begin()
+    time.sleep(2.0)
+    begin = time.monotonic()
+    graph.stop()
+    assert time.monotonic() - begin < 20
+    assert (graph.payload, confined()) == (None, [])
+
+
+class Counting(nn.Module):
+    """Answers by how often it was asked."""
+
+    seen: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("seen", torch.zeros(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.seen += 1
+        return (x + self.seen).sum(1)
+
+
+class Remembering(nn.Module):
+    """Answers with the rows of the query before."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(20))
+        self.last: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        before, self.last = self.last, x
+        return ((x if before is None else before) * self.weight).sum(1)
+
+
+class Mixing(nn.Module):
+    """A row's answer depends on the rows before it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(20))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x.cumsum(0) * self.weight).sum(1)
+
+
+class Batched(nn.BatchNorm1d):
+    """Takes the statistics of the batch."""
+
+    def __init__(self) -> None:
+        super().__init__(20)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.batch_norm(x, None, None, self.weight, self.bias, training=True).sum(1)
+
+
+class Drawing(nn.Module):
+    """A dropout that goes on in evaluation mode."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(20))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.dropout(x * self.weight, 0.5, training=True).sum(1)
+
+
+class Constant(nn.Module):
+    """Computes with a tensor that no state holds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight, self.hidden = nn.Parameter(torch.ones(20)), torch.arange(20.0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x * self.weight + self.hidden).sum(1)
+
+
+@pytest.mark.parametrize("kind", [Counting, Remembering, Mixing, Batched, Drawing, Constant])
+def test_modules_that_keep_mix_or_draw_have_no_graph(kind: type[nn.Module]) -> None:
+    example = torch.randn(EXAMPLE_ROWS + 1, 20)
+    try:
+        document = json.dumps(export_module(kind(), example)).encode()
+    except Exception:
+        return
+    assert checked_payload(pad_design(document), BUNDLE.manifest) is None
+
+
+@pytest.mark.timeout(120)
+def test_the_graph_of_a_job_is_sealed_and_a_lie_is_not(tmp_path: Path) -> None:
+    honest = open_exported(HONEST, BUNDLE.manifest).document
+    seen = {
+        what: job_with(tmp_path / str(number), written)
+        for number, (what, written) in enumerate(
+            {"honest": HONEST, "lie": LIES["the mean of the batch"], "bomb": LIES["deep"], "none": None}.items()
+        )
+    }
+    assert {what: document for what, (document, *_) in seen.items()} == {
+        "honest": honest, "lie": b"", "bomb": b"", "none": b"",
+    }  # fmt: skip
+    assert len({tuple(public) for _, *public in seen.values()}) == 1, "outcome, frames and sizes are the same"
+
+
+def job_with(directory: Path, written: bytes | None) -> tuple[bytes, object, int, int]:
+    """The sealed document; outcome, size of the model and of frames, as a host sees them."""
+    directory.mkdir()
+    schedule = make_schedule(tick_milliseconds=20, rounds=8, frame_bytes=16384, ticks_per_round=10, warmup_ticks=60)
+    world = TrainingWorld(directory, schedule, exported=padded(written))
+    ended = world.run()
+    assert ended.manifest is not None
+    last = world.read_reports()[-1]
+    assert (last.outcome, last.codes) == ("finished", ())
+    reference = ModelManifest.decode(ended.manifest.payload).object
+    payload = DoorObjects(WorldDoor(world)).load(reference, world.keys["model"], ObjectKind.MODEL)
+    (frame_bytes,) = {size for way, size in world.frames if way == "up"}
+    return decode_document(payload, world.bundle.manifest), ended.outcome, len(payload), frame_bytes
+
+
+def padded(written: bytes | None) -> bytes | None:
+    if written is None:
+        return None
+    return len(written).to_bytes(4, "little") + written.ljust((128 << 10) - 4, b"\0")
+
+
+def test_exports_of_a_bundle_without_code_are_not_begun() -> None:
+    contents = open_exported(HONEST, BUNDLE.manifest).contents()
+    with pytest.raises(FormatError, match=r"format\.bundle"):
+        GraphExport.start(contents)
+    with pytest.raises(FormatError, match=r"format\.bundle"):
+        NativeTrainingSandbox.start(contents, rows_per_round=1, seeds=SandboxSeeds(1, 2))
