@@ -24,7 +24,6 @@ from numpy.typing import NDArray
 
 from bench import cifar10
 from bench.designed_job import DesignedJob, Taught, answers, begun
-from bench.plain_design import Plan, train_plainly
 from client.scheduling import ScheduleWishes, plan_schedule
 from common.bundle import DESCRIPTION_FILE, DESIGN_FILE, BundleContents, BundleManifest
 from common.bundle_packing import pack_bundle
@@ -144,6 +143,8 @@ def compare(
     bundle: BundleContents, images: Images, schedule: Schedule, seed: int, compiled: CompiledDesigns | None = None
 ) -> Comparison:
     """One job, and the same design in a plain process beside it."""
+    from bench.plain_design import Plan, train_plainly  # torch: nothing that the other benches need
+
     (train_NCHW, labels), (test_NCHW, test_labels) = images.train, images.test
     columns: Columns = {bundle.manifest.input.column: train_NCHW, bundle.manifest.label.column: labels}
     job = DesignedJob(bundle, columns, schedule, SecretKey(seed.to_bytes(32, "big")), compiled)
