@@ -15,7 +15,7 @@ from common.errors import NotFoundError
 from common.identifiers import Digest, JobId, ModelId, PartyKey
 from common.untrusted.database import Database
 from common.untrusted.job_records import add_event, job_row
-from common.untrusted.tables import job_events, job_owners, models, reports
+from common.untrusted.tables import job_events, job_owners, jobs, models, reports
 
 _PAGE: Final = 500
 _REPORT_PAGE: Final = 64
@@ -103,7 +103,7 @@ class JobResults:
             ]
 
     def models(self) -> list[ModelRecord]:
-        """All sealed models, for the workers that serve them."""
+        """All sealed models, for the workers that serve them, in the order in which their jobs were accepted."""
         return self._models()
 
     def model(self, model_id: ModelId, *, party: PartyKey | None = None) -> ModelRecord:
@@ -127,13 +127,13 @@ class JobResults:
             connection.execute(update(models).where(models.c.model_id == model_id).values(announced=True))
 
     def _models(self, *conditions: Any, party: PartyKey | None = None) -> list[ModelRecord]:
-        query = select(models).where(*conditions)
+        query = select(models).join(jobs, jobs.c.job_id == models.c.job_id).where(*conditions)
         if party is not None:
             query = query.join(job_owners, job_owners.c.job_id == models.c.job_id).where(job_owners.c.party == party)
         with self._database.reading() as connection:
             return [
                 ModelRecord(ModelId(row.model_id), JobId(row.job_id), bytes(row.manifest), Digest(row.root))
-                for row in connection.execute(query.order_by(models.c.model_id))
+                for row in connection.execute(query.order_by(jobs.c.number))
             ]
 
     def _add_model(

@@ -5,10 +5,11 @@ a time, the holder of its lease in Redis: sessions live in one launch, so two wo
 placed again after a pause that doubles; one whose placement is about to expire is replaced. A model that the broker
 refuses by a party's terms (revoked, expired) takes no place, and is tried again much later.
 
-Models that users asked for lately come first, and where there are more models than places, put out one that nobody asks
-for. A worker is ready when those are placed; the others come up meanwhile. One that does not come up (a damaged object,
-say) is waited for `WAITED_SECONDS`; after that the worker counts as ready without it, names it in /readyz, and goes on
-trying.
+Models that users asked for lately come first, and where there are more models than places, put out one that nobody
+asks for. Of the others only the newest few are placed ahead, since each costs a process with torch; an older one
+comes up when it is asked for. A worker is ready when those that are asked for are placed; the others come up
+meanwhile. One that does not come up (a damaged object, say) is waited for `WAITED_SECONDS`; after that the worker
+counts as ready without it, names it in /readyz, and goes on trying.
 """
 
 import contextlib
@@ -74,10 +75,16 @@ class _Place:
 
 
 class Placements:
-    """Keeps every known model placed. `run` until `stop`, on a thread that lives as long as the worker."""
+    """Keeps models placed: those that are asked for, and the newest `ahead` of the others; all, if that is None.
 
-    def __init__(self, models: Models, launch: Launch, leases: Leases, *, capacity: int) -> None:
+    `run` until `stop`, on a thread that lives as long as the worker.
+    """
+
+    def __init__(
+        self, models: Models, launch: Launch, leases: Leases, *, capacity: int, ahead: int | None = None
+    ) -> None:
         self._models, self._launch, self._leases, self._capacity = models, launch, leases, capacity
+        self._ahead = ahead
         self._places: dict[ModelId, _Place] = {}
         self._refused_until: dict[ModelId, float] = {}
         self._asked: list[ModelId] = []
@@ -137,9 +144,19 @@ class Placements:
         for model_id in self._places.keys() - wanted.keys():
             self._drop(model_id)
         self._asked = [model_id for model_id in self._leases.asked() if model_id in wanted]
-        due = next((one for one in dict.fromkeys((*self._asked, *wanted)) if self._is_due(one)), None)
+        candidates = (*self._asked, *self._placed_ahead(wanted))
+        for model_id in self._places.keys() - set(candidates):
+            launched = self._places[model_id].launched
+            if launched is None or not self._is_good(launched):
+                self._drop(model_id)
+        due = next((one for one in candidates if self._is_due(one)), None)
         self._looked |= due not in self._asked
         return None if due is None else (due, wanted[due])
+
+    def _placed_ahead(self, wanted: dict[ModelId, JobId]) -> list[ModelId]:
+        """Of those that nobody asks for, the newest, in the registry's order."""
+        unasked = [model_id for model_id in wanted if model_id not in self._asked]
+        return unasked if self._ahead is None else unasked[max(0, len(unasked) - self._ahead) :]
 
     def _is_due(self, model_id: ModelId) -> bool:
         return self._has_room(model_id) and self._keep(model_id) and self._places[model_id].is_due

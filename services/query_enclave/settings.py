@@ -1,5 +1,9 @@
 """Settings of the query service's two host processes (side: host). What bears on trust is measured, and not here."""
 
+from typing import Annotated
+
+from pydantic import Field
+
 from common.untrusted.settings import HostSettings, WorkerSettings
 
 
@@ -12,7 +16,8 @@ class FrontSettings(HostSettings):
 
 
 class QueryWorkerSettings(WorkerSettings):
-    """The worker. `capacity` counts models that it serves at once."""
+    """The worker. `capacity` counts models that it serves at once, `ahead` those of them that nobody asks for yet."""
 
     redis_url: str
     worker_name: str = "query-1"
+    ahead: Annotated[int, Field(ge=0)] = 2

@@ -69,6 +69,7 @@ def main() -> None:
         functools.partial(QueryRelay.start, service),
         leases,
         capacity=settings.capacity,
+        ahead=settings.ahead,
     )
     probe = EnclaveProbe("query", settings.launcher)
     checks = {"registry": database.is_alive, "redis": lambda: bool(redis.ping()), "attestation": broker.is_ready}

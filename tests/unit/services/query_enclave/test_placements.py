@@ -61,16 +61,17 @@ class Placed:
 class Worker:
     """Placements with two places, and what they serve."""
 
-    def __init__(self, known: int) -> None:
+    def __init__(self, known: int, ahead: int | None = None) -> None:
         self.leases = OwnLeases()
         self.known = dict.fromkeys(MODELS[:known], JOB)
         self.served: set[ModelId] = set()
         self.revoked: set[ModelId] = set()
         self.broken: set[ModelId] = set()
         self.damaged: set[ModelId] = set()
+        self.launches: dict[ModelId, Placed] = {}
         self.missing_at_launch: tuple[ModelId, ...] = ()
         self.asked_at_launch: list[ModelId] = []
-        self.placements = Placements(lambda: self.known, self._launch, self.leases, capacity=2)
+        self.placements = Placements(lambda: self.known, self._launch, self.leases, capacity=2, ahead=ahead)
 
     def _launch(self, model_id: ModelId, _job: JobId, _on_exit: Callable[[], None]) -> Placed:
         self.missing_at_launch = self.placements.missing
@@ -81,7 +82,12 @@ class Worker:
             raise UnavailableError("unavailable.enclave")
         if model_id in self.damaged:
             raise AuthenticityError("authenticity.sealed_object")
-        return Placed(self.served, model_id)
+        self.launches[model_id] = Placed(self.served, model_id)
+        return self.launches[model_id]
+
+    def kill(self, model_id: ModelId) -> None:
+        """Its enclave ends by itself."""
+        self.launches[model_id].stop()
 
     def look(self, *asked: ModelId) -> set[ModelId]:
         self.leases.names = list(asked)
@@ -108,6 +114,16 @@ def test_models_that_are_all_asked_for_keep_their_places() -> None:
 
 def test_after_a_start_those_come_first_that_were_asked_for_last() -> None:
     assert Worker(4).look(MODELS[3], MODELS[2], MODELS[1]) == {MODELS[2], MODELS[3]}
+
+
+def test_of_those_that_nobody_asks_for_the_newest_alone_come_up() -> None:
+    worker = Worker(3, ahead=1)
+    assert worker.look() == {MODELS[2]}
+    worker.known[MODELS[3]] = JOB
+    assert worker.look() == {MODELS[2], MODELS[3]}, "what is up stays up"
+    worker.kill(MODELS[2])
+    assert worker.look() == {MODELS[3]}
+    assert worker.look(MODELS[0]) == {MODELS[0], MODELS[3]}
 
 
 def test_a_model_that_another_worker_serves_puts_out_nobody() -> None:
