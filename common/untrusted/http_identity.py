@@ -25,9 +25,6 @@ MAX_REMEMBERED: Final = 500_000
 """Nonces kept; when so many requests came within the window, further ones are asked to come later."""
 
 
-REMEMBERED_SECONDS: Final = 60.0
-"""How long an identity counts as enrolled without asking the registry again, so one that was withdrawn, too."""
-
 MAX_IDENTITIES: Final = 100_000
 """Identities remembered; beyond it all are asked for anew."""
 
@@ -83,13 +80,19 @@ class ReplayGuard:
 class RequestGate:
     """Admits signed requests. `admit` and `admit_anybody` are FastAPI dependencies; `limited` makes others.
 
-    Whom `enrolled` knows is remembered for a while; whom it does not know it is asked about each time.
+    Whom `enrolled` knows is remembered for `remembered_seconds`; whom it does not know it is asked about each time.
     """
 
     def __init__(
-        self, enrolled: Enrolled, charge: Charge | None = None, *, now: Callable[[], float] = time.time
+        self,
+        enrolled: Enrolled,
+        charge: Charge | None = None,
+        *,
+        remembered_seconds: float = 0.0,
+        now: Callable[[], float] = time.time,
     ) -> None:
         self._enrolled, self._charge, self._now, self._replays = enrolled, charge, now, ReplayGuard(now=now)
+        self._remembered_seconds = remembered_seconds
         self._known: dict[PartyKey, float] = {}
 
     async def admit(self, request: Request) -> PartyRequest:
@@ -124,7 +127,7 @@ class RequestGate:
             raise AuthenticityError("authenticity.http_signature", expected="an enrolled identity")
         if len(self._known) >= MAX_IDENTITIES:
             self._known.clear()
-        self._known[party] = self._now() + REMEMBERED_SECONDS
+        self._known[party] = self._now() + self._remembered_seconds
 
 
 def is_signed(request: Request) -> bool:

@@ -43,6 +43,10 @@ from services.attestation.token_routes import token_router
 
 STATE_FOLDER: Final = "broker"
 
+REMEMBERED_SECONDS: Final = 60.0
+"""How long an identity counts as enrolled without asking the registry again, so one that was withdrawn, too: the broker
+knows by itself whose word counts."""
+
 HTTP_THREADS: Final = 192
 """Requests that the broker answers late hold a thread each: more than those of its door, so that others get through."""
 
@@ -51,7 +55,7 @@ def build(settings: AttestationSettings, relay: BrokerRelay) -> Service:
     """The application in front of a relay, whose enclave lives as long as the application is served."""
     database = Database(settings.database_url)
     callers = settings.callers(Registry(database))
-    gate = RequestGate(callers, callers.charge)
+    gate = RequestGate(callers, callers.charge, remembered_seconds=REMEMBERED_SECONDS)
     strangers = settings.strangers(gate)
     open_to_all = [Depends(strangers.admit)]
 

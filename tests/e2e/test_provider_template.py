@@ -33,7 +33,9 @@ def test_a_new_provider_is_written_checked_and_packed(tmp_path: Path) -> None:
     told = provider("provider", "check", str(directory), "--rounds", "1", home=home)
     steps = [(one["step"], one["passed"]) for one in told if one["type"] == "step-checked"]
     assert steps == [(step, True) for step in ("packs", "imports", "trains", "repeats", "answers")]
-    assert {one["type"] for one in told} == {"step-checked", "check-profiled", "check-finished"}  # nothing refused
+    assert {one["type"] for one in told} == {
+        "step-checked", "check-profiled", "code-exported", "check-finished",
+    }  # fmt: skip  # nothing refused
     assert told[-1] == {"type": "check-finished", "passed": True, "refused": 0}
     packed = provider("provider", "pack", str(directory), "-o", str(sealed), home=home)
     assert packed[-1]["type"] == "sealed"

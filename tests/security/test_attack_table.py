@@ -9,8 +9,7 @@ from tests.security.attacks.unconfined import play_unconfined
 LEAST_ATTACKS = 80
 
 ONE_OF_EACH_KIND = (
-    "raise_error", "end_process", "call_of_i386", "loop", "eat_memory", "old_sequence", "early_completion",
-    "close_pipes", "late_writer", "larger_state", "not_a_number",
+    "end_process", "call_of_i386", "loop", "eat_memory", "old_sequence", "late_writer", "not_a_number",
 )  # fmt: skip
 """Each costs a sandbox of its own; `./cloister bench sandbox` plays all."""
 

@@ -51,7 +51,7 @@ def memory_file():
 control, completion = os.pipe()
 os.write(completion, b"x")
 configuration = Configuration(
-    "m:M", (("t", (4,)),), (Column("x", "int64", (2,), 0),), 1, (4,), "float32", 1, 2, 0, 0, 0, 0, 1,
+    "m:M", None, (("t", (4,)),), (Column("x", "int64", (2,), 0),), 1, (4,), "float32", 1, 2, 0, 0, 0, 0, 1,
     control, completion, memory_file(), memory_file(), memory_file(),
 )
 with open(os.environ["ATTACK_CONFIGURATION"], "wb") as file:

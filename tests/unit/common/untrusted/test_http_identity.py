@@ -12,10 +12,11 @@ from common.errors import FreshnessError
 from common.http_signatures import WINDOW_SECONDS, sign_request
 from common.identifiers import PartyKey
 from common.messages.base import MAX_MESSAGE_BYTES
-from common.untrusted.http_identity import REMEMBERED_SECONDS, PartyRequest, ReplayGuard, RequestGate
+from common.untrusted.http_identity import PartyRequest, ReplayGuard, RequestGate
 from common.untrusted.http_refusals import answer_refusals
 
 BASE = "http://testserver"
+REMEMBERED_SECONDS = 60.0
 
 
 class Members:
@@ -39,7 +40,7 @@ class Service:
     def __init__(self) -> None:
         self.key, self.clock, self.members = SigningKey.generate(), Clock(), Members()
         self.members.parties.add(self.key.party)
-        gate = RequestGate(self.members, now=self.clock)
+        gate = RequestGate(self.members, remembered_seconds=REMEMBERED_SECONDS, now=self.clock)
         app = FastAPI()
         answer_refusals(app)
 
@@ -96,6 +97,21 @@ def test_an_enrolled_identity_is_remembered_for_a_while_and_a_stranger_never(ser
     assert service.post("/who", key=stranger) == (403, "authenticity.http_signature")
     service.members.parties.add(stranger.party)
     assert service.post("/who", key=stranger)[0] == 200  # from the moment of its enrolment
+
+
+def test_nobody_is_remembered_unless_that_is_asked_for(service: Service) -> None:
+    gate = RequestGate(service.members, now=service.clock)
+    app = FastAPI()
+    answer_refusals(app)
+
+    @app.post("/who")
+    def who(request: Annotated[PartyRequest, Depends(gate.admit)]) -> Response:
+        return Response(request.party)
+
+    service.http = TestClient(app)
+    assert service.post("/who") == (200, service.key.party)
+    service.members.parties.clear()
+    assert service.post("/who") == (403, "authenticity.http_signature")
 
 
 def test_an_unsigned_request_is_not(service: Service) -> None:

@@ -23,6 +23,8 @@ from tests.fakes.in_memory_job import make_schedule
 from tests.fakes.training_world import TrainingWorld, WorldDoor
 from tests.fakes.wasm_components import answering, component, designing, quoted, steering
 
+pytestmark = pytest.mark.integration
+
 TRAIN, HELD = table()
 ROWS = len(TRAIN["label"])
 
