@@ -1,5 +1,6 @@
 """Hostile bundles, and how tests put them into sandboxes (side: library)."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from tests.security.hostile_bundle import bounds, poison
 from tests.security.hostile_bundle.deed_names import NAMES
 
 SLOTS = 64
+_OTHERS = re.compile(r"deploy\.embedded\.supervisor|multiprocessing\.resource_tracker")
 DEADLINE_SECONDS = 30.0
 LIMITS = SandboxLimits(memory_bytes=bounds.MEMORY_BYTES, threads=bounds.THREADS, file_bytes=bounds.SCRATCH_BYTES)
 SEEDS = SandboxSeeds(initial=1, stream=2)
@@ -41,8 +43,10 @@ def hostile_bundle(**more_files: str) -> BundleContents:
 
 
 def confined() -> list[psutil.Process]:
-    """Every process below this one, but for the private brokers that other tests of it share."""
-    own = [one for one in psutil.Process().children() if "deploy.embedded.supervisor" not in one.cmdline()]
+    """Every process below this one, but for the private brokers that other tests of it share, and Python's own helper
+    that lives on once any test has started a process pool.
+    """
+    own = [one for one in psutil.Process().children() if not _OTHERS.search(" ".join(one.cmdline()))]
     return [each for one in own for each in (one, *one.children(recursive=True))]
 
 

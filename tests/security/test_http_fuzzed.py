@@ -44,6 +44,8 @@ BOUNDED: Final = settings(
 SECONDS: Final = 20.0
 """No request of ours takes so long, on however busy a machine."""
 
+pytestmark = pytest.mark.timeout(600)  # drawing bodies from the document of all messages takes CPU time
+
 DOCUMENTED: Final = [status_code_conformance, content_type_conformance, response_schema_conformance]
 
 schemathesis.openapi.format("binary", st.binary(max_size=2000))
