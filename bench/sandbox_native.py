@@ -9,7 +9,6 @@ is ready for provider code, without the import of torch (and of what its optimis
 """
 
 import contextlib
-import json
 import mmap
 import os
 import statistics
@@ -19,11 +18,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import click
 import numpy as np
 import psutil
 
@@ -46,9 +44,6 @@ PAIRS: Final = 24
 STARTS: Final = 7
 SECONDS: Final = 300.0
 SEEDS: Final = SandboxSeeds(initial=1, stream=2)
-
-OVERHEAD_BAR: Final = 1.03
-START_BAR_MS: Final = 100.0
 
 
 @dataclass(frozen=True)
@@ -252,18 +247,3 @@ def timed_start(contents: BundleContents) -> Start:
     began, ended = place.moments()
     place.close()
     return Start(began - begin, ended - began, ready - ended)
-
-
-@click.command()
-@click.option("--pairs", type=click.IntRange(min=2), default=PAIRS, show_default=True)
-@click.option("--starts", type=click.IntRange(min=1), default=STARTS, show_default=True)
-def main(pairs: int, starts: int) -> None:
-    """Measure, print the figures as JSON, and end with status 1 where a bar is missed."""
-    figures = measure(pairs, starts)
-    print(json.dumps(asdict(figures)))
-    if figures.native_overhead > OVERHEAD_BAR or figures.native_start_ms > START_BAR_MS:
-        raise SystemExit(1)
-
-
-if __name__ == "__main__":
-    main()

@@ -28,7 +28,6 @@ from common.sandbox.wasm.interface import Column, Label, Metrics, Profile
 from common.sandbox.wasm.limits import DEFAULT_LIMITS
 
 EXAMPLE: Final = Path(__file__).resolve().parent.parent / "examples" / "providers" / "auto_cnn"
-BARS_MS: Final = {"wasm_start_ms": 50.0, "wasm_call_ms": 5.0}
 
 PROFILE: Final = Profile(
     rows=1500,
@@ -80,13 +79,6 @@ def measure_wasm(starts: int = 20, calls: int = 200) -> dict[str, float]:
         figures["wasm_start_ms"] = statistics.median(_start_ms(contents, designs) for _ in range(starts))
         figures["wasm_call_ms"] = _call_ms(contents, designs, calls)
     return figures
-
-
-def print_wasm() -> None:
-    """Each figure on a line, with its bar where it has one."""
-    for name, value in measure_wasm().items():
-        bar = f"   (at most {BARS_MS[name]:g})" if name in BARS_MS else ""
-        print(f"{name:24} {value:8.2f}{bar}")
 
 
 def _started(contents: BundleContents, designs: CompiledDesigns) -> WasmDesigner:

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+from dataclasses import asdict
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,7 +13,8 @@ import torch
 from bench import sandbox_accuracy
 from bench.designed_job import DesignedJob, begun
 from bench.plain_design import Plan, build, train_plainly, warm_cosine
-from bench.sandbox_accuracy import AccuracyFigures, Images, compare, measure_accuracy, schedule_for
+from bench.sandbox import missed
+from bench.sandbox_accuracy import Images, compare, measure_accuracy, schedule_for
 from common.bundle import COMPONENT_FILE, BundleContents, BundleManifest, design_layout
 from common.crypto.keys import SecretKey
 from common.job_design import design_bounds
@@ -146,10 +148,19 @@ def test_the_plain_side_refuses_what_it_does_not_know() -> None:
 def test_without_images_there_is_a_reason_and_no_figure(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bench.cifar10.missing", lambda: "no CIFAR-10 here")
     figures = measure_accuracy()
-    assert (figures.auto_cnn_left_out, figures.auto_cnn_accuracy, figures.missed) == ("no CIFAR-10 here", None, False)
+    assert (figures.auto_cnn_left_out, figures.auto_cnn_accuracy) == ("no CIFAR-10 here", None)
+    assert missed(asdict(figures)) == []
 
 
-def test_the_bar_holds_either_way() -> None:
-    assert [AccuracyFigures(auto_cnn_difference=one).missed for one in (-0.03, -0.02, 0.02, 0.03)] == [
-        True, False, False, True,
+def test_a_bar_holds_either_way_and_only_for_what_was_measured() -> None:
+    for difference, names in (
+        (-0.03, ["auto_cnn_difference"]),
+        (-0.02, []),
+        (0.02, []),
+        (0.03, ["auto_cnn_difference"]),
+    ):
+        assert missed({"auto_cnn_difference": difference}) == names
+    assert missed({"native_start_ms": 101, "wasm_call_ms": 4.9, "attacks_got_through": ("one",)}) == [
+        "native_start_ms", "attacks_blocked",
     ]  # fmt: skip
+    assert missed({}) == []
