@@ -1,8 +1,8 @@
 """`./cloister bench sandbox`: is provider code confined, what does it get across, and what does it cost? (side: owner).
 
-Keys of the JSON file: `attacks_blocked` of `attacks_total` (entries of tests/security/attacks, each blocked in every
-sandbox that it is meant for; `attacks_by_group`), `attacks_outside_succeeded` of `attacks_outside_total` (the same ones
-without a sandbox), `attacks_got_through`; `sandbox_walls`; `schedule_bits_per_attempt` (common/leakage, of a
+Keys of the JSON file: `attacks_blocked` of `attacks_total` (entries of tests/security/sandbox/attacks, each blocked in
+every sandbox that it is meant for; `attacks_by_group`), `attacks_outside_succeeded` of `attacks_outside_total` (the
+same ones without a sandbox), `attacks_got_through`; `sandbox_walls`; `schedule_bits_per_attempt` (common/leakage, of a
 schedule by default); `cpu_channel_bits_per_second` and what else bench/sandbox_channels measures; what the native
 sandbox costs (bench/sandbox_native) and the wasm sandbox (bench/sandbox_wasm); what design code learns beside the same
 design in plain torch (bench/sandbox_accuracy).
@@ -42,9 +42,9 @@ class AttackFigures:
 
 def measure_attacks() -> AttackFigures:
     """Play the whole table confined, and what means something there also without a sandbox."""
-    from tests.security.attacks.confined import play_all
-    from tests.security.attacks.table import TABLE
-    from tests.security.attacks.unconfined import play_unconfined
+    from tests.security.sandbox.attacks.confined import play_all
+    from tests.security.sandbox.attacks.table import TABLE
+    from tests.security.sandbox.attacks.unconfined import play_unconfined
 
     verdicts = play_all()
     through = tuple(f"{one.attack.name} ({one.sandbox}): {one.seen}" for one in verdicts if not one.blocked)

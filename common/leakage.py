@@ -10,10 +10,10 @@ on purpose, and on what a model gives away by itself.
     schedule   a launch falls silent after one of its T ticks, or not before the end:         ceil(log2(T + 1))
     attempt    a launch of a trainer, which shows provider code the data:         schedule, and `BITS_PER_TICK` a tick
 
-Nothing that provider code may do ends a launch (tests/security/test_ryoan_rules); its end is charged as though it
-could, since a machine that it loads may. The part for each tick is a convention, not a bound: frames say nothing, but
-the host sees what `OPEN_CHANNELS` names (docs/threat-model.md has what was measured), and a busy or idle tick is the
-coarsest sign that it can read there.
+Nothing that provider code may do ends a launch (tests/security/sandbox/test_ryoan_rules); its end is charged as though
+it could, since a machine that it loads may. The part for each tick is a convention, not a bound: frames say nothing,
+but the host sees what `OPEN_CHANNELS` names (docs/threat-model.md has what was measured), and a busy or idle tick is
+the coarsest sign that it can read there.
 """
 
 import math

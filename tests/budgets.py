@@ -14,8 +14,9 @@ from typing import Final
 
 import pytest
 
+from deploy.embedded.run_tests import NESTED
+
 FAILS_AT: Final = 2.0
-KILLS: Final = "tests/e2e/kills/"
 
 
 @dataclass
@@ -82,8 +83,9 @@ class Budgets:
 
 
 def suite_of(nodeid: str) -> str:
-    """The folder below `tests`; kills have one of their own."""
-    return "kills" if nodeid.startswith(KILLS) else nodeid.split("/")[1]
+    """The folder below `tests`, or one in it that is a suite of its own."""
+    parts = tuple(nodeid.split("/")[1:-1])
+    return next((name for name, nested in NESTED.items() if parts[:2] == nested), parts[0])
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

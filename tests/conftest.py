@@ -15,13 +15,13 @@ import pytest
 
 from deploy.embedded.installation import missing_packages
 from deploy.embedded.processes import command_line, descendants_of, start_times
+from deploy.embedded.run_tests import NESTED
 from deploy.embedded.stack import EmbeddedStack
 
 pytest_plugins = ["tests.budgets", "tests.side_by_side"]
 
 _TESTS = Path(__file__).parent
 _SUITES = ("unit", "security", "integration", "e2e")
-_KILLS = ("e2e", "kills")
 _END_SECONDS = 5.0
 
 
@@ -30,8 +30,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         parts = item.path.relative_to(_TESTS).parts
         if parts[0] in _SUITES:
             item.add_marker(parts[0])
-        if parts[:2] == _KILLS:
-            item.add_marker("kills")
+        for name in (name for name, nested in NESTED.items() if parts[:2] == nested):
+            item.add_marker(name)
     items.sort(key=lambda item: item.get_closest_marker("kills") is not None)  # the stack is not the same after them
 
 

@@ -12,5 +12,5 @@ Runs on the provider's machine.  Reads: a provider's directory.  Holds: nothing 
     advice      what to do instead of what the sandbox refuses
 
 No enclave imports any of this, so none of it is in an enclave's measured files, and a job's sandbox has neither the
-window nor the code that would write into it (tests/security/test_no_text_leaves.py).
+window nor the code that would write into it (tests/security/sandbox/test_no_text_leaves.py).
 """

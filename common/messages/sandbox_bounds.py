@@ -12,7 +12,7 @@ from pydantic import Field
 from common.messages.base import Message
 
 LEAST_MEMORY_BYTES: Final = 512 << 20
-"""With less, torch is not sure to start (tests/security/test_sandbox_bounds.py)."""
+"""With less, torch is not sure to start (tests/security/sandbox/test_sandbox_bounds.py)."""
 
 LEAST_THREADS: Final = 4
 """Tasks that an idle sandbox has: interpreter, and what torch starts beside it."""

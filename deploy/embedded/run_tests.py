@@ -20,10 +20,12 @@ from typing import Final
 from deploy.embedded.processes import become_subreaper, command_line, descendants_of, kill_descendants, start_times
 from deploy.embedded.specification import CODE_ROOT
 
-BUDGET_SECONDS: Final = {"unit": 120, "security": 180, "integration": 180, "e2e": 300, "kills": 240}
+BUDGET_SECONDS: Final = {"unit": 120, "security": 180, "sandbox": 240, "integration": 180, "e2e": 300, "kills": 240}
 """Wall time of each suite, in the order in which they run."""
 
-_FOLDERS: Final = {"kills": "tests/e2e/kills"}
+NESTED: Final = {"sandbox": ("security", "sandbox"), "kills": ("e2e", "kills")}
+"""Suites that lie in another's folder: the parts of their paths below `tests`."""
+
 _SIDE_BY_SIDE: Final = ("--numprocesses=2", "--no-loadscope-reorder")
 """Files of all suites without the whole stack run side by side, other tests one by one (tests/side_by_side.py)."""
 
@@ -62,10 +64,11 @@ def _run_for_programs(suites: Sequence[str], extra: Sequence[str]) -> int:
 
 def pytest_arguments(suites: Sequence[str], root: Path) -> list[str]:
     """Folders in order, without those that are not there, and what pytest must know of the budgets."""
-    folders = [_FOLDERS.get(name, f"tests/{name}") for name in suites]
-    marks = ["-m", "not kills"] if "e2e" in suites and "kills" not in suites else []  # one folder is in the other
+    folders = ["/".join(("tests", *NESTED.get(name, (name,)))) for name in suites]
+    unwanted = [f"not {name}" for name, (outer, _) in NESTED.items() if outer in suites and name not in suites]
+    marks = ["-m", " and ".join(unwanted)] if unwanted else []
     budgets = [f"--budget={name}={BUDGET_SECONDS[name]}" for name in suites]
-    beside = _SIDE_BY_SIDE if set(suites) & {"unit", "security", "integration"} else ()
+    beside = _SIDE_BY_SIDE if set(suites) - {"e2e", "kills"} else ()
     return [*(folder for folder in folders if (root / folder).is_dir()), *marks, *beside, *budgets]
 
 

@@ -14,7 +14,7 @@ import httpx
 import pytest
 import requests
 import schemathesis
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from schemathesis import GenerationMode
 from schemathesis.core.result import Ok
@@ -39,6 +39,7 @@ BOUNDED: Final = settings(
     derandomize=EXAMPLES == 4,
     deadline=None,
     database=None,
+    phases=(Phase.explicit, Phase.generate),  # to find a smaller failure would take minutes
     suppress_health_check=list(HealthCheck),
 )
 SECONDS: Final = 20.0
@@ -149,6 +150,6 @@ def test_without_a_signature(service: HttpService) -> None:
         answer = sent(case, send)
         require_documented(case, answer)
         if service.wants_signature(operation.path):
-            assert answer.status_code == 403
+            assert answer.status_code in {403, 413}  # a stranger's body may be less long
 
     fuzz_each(service, judge)

@@ -108,7 +108,7 @@ def test_without_the_builder_the_refusal_says_how_to_get_it(tmp_path: Path, monk
 
 
 def test_the_examples_design_for_small_and_large_data() -> None:
-    """As plain Python; tests/security/test_attack_wasm_python.py runs them as components."""
+    """As plain Python; tests/security/sandbox/test_attack_wasm_python.py runs them as components."""
     from dataclasses import replace
 
     from common.model_graph.checking import GraphBounds

@@ -11,22 +11,25 @@ from deploy.embedded.specification import CODE_ROOT
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    for name in ("unit", "security", "e2e/kills"):
+    for name in ("unit", "security/sandbox", "e2e/kills"):
         (tmp_path / "tests" / name).mkdir(parents=True)
     return tmp_path
 
 
 def test_all_suites_run_in_order_without_those_that_are_not_there(root: Path) -> None:
     arguments = pytest_arguments(list(BUDGET_SECONDS), root)
-    assert arguments[:4] == ["tests/unit", "tests/security", "tests/e2e", "tests/e2e/kills"]
+    folders = ["tests/unit", "tests/security", "tests/security/sandbox", "tests/e2e", "tests/e2e/kills"]
+    assert arguments[:5] == folders
     assert "-m" not in arguments
     assert "--budget=unit=120" in arguments
     assert "--budget=kills=240" in arguments
 
 
-def test_kills_lie_in_the_folder_of_e2e_and_are_not_chosen_with_it(root: Path) -> None:
+def test_suites_in_the_folder_of_another_are_not_chosen_with_it(root: Path) -> None:
     assert pytest_arguments(["kills"], root) == ["tests/e2e/kills", "--budget=kills=240"]
     assert pytest_arguments(["e2e"], root)[:3] == ["tests/e2e", "-m", "not kills"]
+    assert pytest_arguments(["security"], root)[:3] == ["tests/security", "-m", "not sandbox"]
+    assert pytest_arguments(["security", "e2e"], root)[3] == "not sandbox and not kills"
     assert pytest_arguments(["e2e", "kills"], root)[:2] == ["tests/e2e", "tests/e2e/kills"]
 
 

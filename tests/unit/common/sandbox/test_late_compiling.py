@@ -9,7 +9,7 @@ from common.sandbox.wasm.compiled import CompiledDesigns
 from common.sandbox.wasm.engine import make_engine
 from common.sandbox.wasm.failure import DesignFailure
 from tests.fakes.wasm_components import component
-from tests.security.wasm_parts import MemoryStore
+from tests.security.sandbox.wasm_parts import MemoryStore
 
 
 def test_what_compiled_too_late_is_kept() -> None:

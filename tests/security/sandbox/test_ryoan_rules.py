@@ -2,13 +2,13 @@
 
 What tries to break each:
 
-    1 no call reaches the outside once data is in     tests/security/test_attack_table (network, processes, kernel);
+    1 no call reaches the outside once data is in     test_attack_table (network, processes, kernel);
                                                       tests/unit/common/sandbox/test_seccomp (all that stays open)
     2 output: a fixed function of public parameters   here; sealed answers: tests/security/test_query_promises
     3 run time quantised to the public schedule       here
     4 state wiped between units of work               here; test_attack_table (notes)
-    5 randomness from the enclave alone               tests/security/test_sandbox_query; test_attack_table (kernel);
-                                                      tests/unit/common/sandbox/test_native (equal seeds, equal rounds)
+    5 randomness from the enclave alone               test_sandbox_query; test_attack_table (kernel);
+                                                      test_native (equal seeds, equal rounds)
     6 nothing ends a job early                        here; with all services: tests/e2e/test_traffic_shape
     7 nothing changes what the host sees              here; with all services: tests/e2e/test_traffic_shape
 """
@@ -24,8 +24,8 @@ from common.sandbox.protocol import RoundOutcome, Rows, StateP
 from common.sandboxed.wire import HEADER, PLAIN_COURSE, Course
 from services.query_enclave.answering import Timing
 from tests.fakes.in_memory_job import InMemoryJob, LeastSquares, make_schedule
-from tests.security.hostile_bundle.deed_names import NAMES
-from tests.security.sandbox_parts import SLOTS, HostileServer, HostileTrainer, ending, hostile_bundle
+from tests.security.sandbox.hostile_bundle.deed_names import NAMES
+from tests.security.sandbox.sandbox_parts import SLOTS, HostileServer, HostileTrainer, ending, hostile_bundle
 
 SHORT_SECONDS = 1.0
 

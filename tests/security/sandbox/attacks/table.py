@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from tests.security.attacks.bundles import BUNDLES
-from tests.security.attacks.calls import CALLS, Calls
-from tests.security.hostile_bundle import memory_tricks, poison
+from tests.security.sandbox.attacks.bundles import BUNDLES
+from tests.security.sandbox.attacks.calls import CALLS, Calls
+from tests.security.sandbox.hostile_bundle import memory_tricks, poison
 
 Sandbox = Literal["training", "query", "bundle"]
 """Where an attack is played; `bundle` is the parser, which comes before any sandbox."""

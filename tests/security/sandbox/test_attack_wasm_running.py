@@ -22,7 +22,7 @@ from tests.fakes.wasm_components import (
     quoted,
     steering,
 )
-from tests.security.wasm_parts import LIMITS, SECONDS, SEEDS, bounded, design_of, start
+from tests.security.sandbox.wasm_parts import LIMITS, SECONDS, SEEDS, bounded, design_of, start
 
 FOREVER = "(loop (br 0)) unreachable"
 

@@ -13,8 +13,8 @@ from common.sandbox.wasm import outline
 from common.sandbox.wasm.designer import WasmDesigner
 from common.sandbox.wasm.limits import DEFAULT_LIMITS
 from tests.fakes.wasm_components import FUNCTIONS, METRICS, PROFILE, TYPES, component, wasm_bundle, wat
-from tests.security.sandbox_parts import hostile_bundle
-from tests.security.wasm_parts import LIMITS, SEEDS, bounded, start, start_code
+from tests.security.sandbox.sandbox_parts import hostile_bundle
+from tests.security.sandbox.wasm_parts import LIMITS, SEEDS, bounded, start, start_code
 
 
 def test_control_the_component_without_an_attack_designs_and_steers() -> None:

@@ -32,9 +32,9 @@ from services.trainer_enclave.exporting import JobGraph, checked_payload
 from tests.fakes.exported_graphs import lies, linear_graph
 from tests.fakes.in_memory_job import make_schedule
 from tests.fakes.training_world import TrainingWorld, WorldDoor, small_bundle
-from tests.security.sandbox_parts import confined
+from tests.security.sandbox.sandbox_parts import confined
 
-EXAMPLES: Final = Path(__file__).resolve().parents[2] / "examples" / "providers"
+EXAMPLES: Final = Path(__file__).resolve().parents[3] / "examples" / "providers"
 BUNDLE: Final = small_bundle()
 LIES: Final = lies(BUNDLE.manifest)
 HONEST: Final = json.dumps(linear_graph(BUNDLE.manifest)).encode()

@@ -12,7 +12,7 @@ from common.bundle_packing import pack_bundle
 from common.sandbox.native import NativeQuerySandbox, NativeTrainingSandbox
 from common.sandbox.protocol import Rows, SandboxSeeds
 
-EXAMPLE: Final = Path(__file__).resolve().parents[4] / "examples" / "providers" / "resnet20_cifar"
+EXAMPLE: Final = Path(__file__).resolve().parents[3] / "examples" / "providers" / "resnet20_cifar"
 STEPS, BATCH, ROUNDS = 6, 32, 3
 SECONDS: Final = 60.0
 

@@ -10,15 +10,15 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.security.sandbox_parts import HostileServer, confined
+from tests.security.sandbox.sandbox_parts import HostileServer, confined
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 AS_NOBODY = ("setpriv", "--reuid", "65533", "--regid", "65533", "--clear-groups")
 
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user and mount a home")
 
 REPORT = """
-from tests.security.attacks.confined import play_queries
+from tests.security.sandbox.attacks.confined import play_queries
 print(*(one.attack.name for one in play_queries() if not one.blocked))
 """
 
@@ -115,7 +115,7 @@ def test_root_of_a_container_confines_or_is_told_why_not(preparation: str, outco
 def test_a_sandbox_dies_with_its_enclave() -> None:
     program = """
 import sys, time
-from tests.security.sandbox_parts import HostileServer, ending
+from tests.security.sandbox.sandbox_parts import HostileServer, ending
 server = HostileServer()
 sys.stdout.write("ready\\n"); sys.stdout.flush()
 server.query("end", ending("loop"), seconds=600.0)

@@ -17,7 +17,7 @@ from common.crypto.labels import COMPILED_DESIGN, SEALED_STATE
 from common.sandbox.wasm import engine
 from common.sandbox.wasm.compiled import CompiledDesigns, artefact_digest
 from tests.fakes.wasm_components import DESIGN_TEXT, METRICS, PROFILE, component, steering
-from tests.security.wasm_parts import SECONDS, MemoryStore, start
+from tests.security.sandbox.wasm_parts import SECONDS, MemoryStore, start
 
 CODE = component()
 OTHER = component(after=steering("unreachable"))

@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 
 from common.sandbox.native import DEFAULT_LIMITS
-from tests.security.sandbox_parts import LIMITS, HostileTrainer, confined, ending, hostile_bundle, hostile_trainer
+from tests.security.sandbox.sandbox_parts import (
+    LIMITS,
+    HostileTrainer,
+    confined,
+    ending,
+    hostile_bundle,
+    hostile_trainer,
+)
 
 
 @pytest.fixture(scope="module")

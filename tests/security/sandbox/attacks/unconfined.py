@@ -13,9 +13,9 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from tests.security.attacks import table as t
-from tests.security.attacks.calls import CALL_NAMES
-from tests.security.hostile_bundle import memory_tricks
+from tests.security.sandbox.attacks import table as t
+from tests.security.sandbox.attacks.calls import CALL_NAMES
+from tests.security.sandbox.hostile_bundle import memory_tricks
 
 _NAMESPACES: Final = (
     "unshare", "--user", "--map-root-user", "--mount", "--pid", "--fork", "--net", "--ipc", "--uts", "--kill-child",
@@ -112,7 +112,7 @@ print(json.dumps(done))
 
 def play_unconfined() -> dict[str, bool]:
     """For each attack that means something outside: whether it succeeds there. Raises where namespaces are refused."""
-    root = Path(__file__).resolve().parents[3]
+    root = Path(__file__).resolve().parents[4]
     wanted = {attack.name for attack in t.TABLE if attack.outside}
     with tempfile.TemporaryDirectory(prefix="cloister-attacks-") as place:
         asked = [

@@ -2,9 +2,9 @@
 
 from collections import Counter
 
-from tests.security.attacks.confined import Verdict, play_bundles, play_queries, play_training
-from tests.security.attacks.table import TABLE
-from tests.security.attacks.unconfined import play_unconfined
+from tests.security.sandbox.attacks.confined import Verdict, play_bundles, play_queries, play_training
+from tests.security.sandbox.attacks.table import TABLE
+from tests.security.sandbox.attacks.unconfined import play_unconfined
 
 LEAST_ATTACKS = 80
 

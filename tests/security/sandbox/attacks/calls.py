@@ -1,4 +1,4 @@
-"""Attacks that are one call each: which, and what it tries. Their code is in tests/security/hostile_bundle/attempts_*.
+"""Attacks that are one call each: which, and what it tries. Their code is in ../hostile_bundle/attempts_*.
 
 Numbers of system calls are those of x86_64; on other machines none of these is played.
 """

@@ -20,7 +20,7 @@ from common.sandbox.native import DEFAULT_LIMITS, query_work, training_work
 from common.sandbox.tree import provider_tree
 from common.sandbox.workplace import Workplace
 from common.sandboxed.wire import HEADER, Operation, Status
-from tests.security.sandbox_parts import SEEDS, hostile_bundle
+from tests.security.sandbox.sandbox_parts import SEEDS, hostile_bundle
 
 MARKER: Final = b"gallbladder of row 17"
 SECONDS: Final = 30.0

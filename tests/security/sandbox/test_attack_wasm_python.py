@@ -19,10 +19,10 @@ from common.sandbox.wasm.interface import Column, Label, Metrics, Profile, profi
 from common.sandbox.wasm.limits import DEFAULT_LIMITS
 from common.sandbox.wasm.outline import read_outline
 from tests.fakes.wasm_components import METRICS, PROFILE, wasm_bundle
-from tests.security.wasm_parts import SECONDS, SEEDS, MemoryStore, bounded
+from tests.security.sandbox.wasm_parts import SECONDS, SEEDS, MemoryStore, bounded
 
 HERE = Path(__file__).parent
-EXAMPLES = HERE.parents[1] / "examples" / "providers"
+EXAMPLES = HERE.parents[2] / "examples" / "providers"
 LIMITS = replace(DEFAULT_LIMITS, design_fuel=500_000_000)
 
 pytestmark = pytest.mark.timeout(900)  # the first test builds (12 s) and compiles (15 to 120 s on a busy machine)

@@ -7,7 +7,7 @@ import pytest
 
 from common.sandbox.protocol import SandboxSeeds
 from common.sandbox.tree import random_device
-from tests.security.sandbox_parts import HostileServer, confined, ending
+from tests.security.sandbox.sandbox_parts import HostileServer, confined, ending
 
 
 @pytest.fixture(scope="module")

@@ -12,12 +12,12 @@ import numpy as np
 from common.bundle import BundleContents
 from common.errors import FormatError
 from common.sandbox.protocol import QueryOutcome, RoundOutcome
-from tests.security.attacks import table as t
-from tests.security.attacks.bundles import BUNDLES
-from tests.security.attacks.calls import CALL_NAMES, CONTROL
-from tests.security.hostile_bundle import memory_tricks, poison
-from tests.security.hostile_bundle.attempting import REFUSED, SUCCEEDED
-from tests.security.sandbox_parts import SLOTS, HostileServer, HostileTrainer, hostile_bundle
+from tests.security.sandbox.attacks import table as t
+from tests.security.sandbox.attacks.bundles import BUNDLES
+from tests.security.sandbox.attacks.calls import CALL_NAMES, CONTROL
+from tests.security.sandbox.hostile_bundle import memory_tricks, poison
+from tests.security.sandbox.hostile_bundle.attempting import REFUSED, SUCCEEDED
+from tests.security.sandbox.sandbox_parts import SLOTS, HostileServer, HostileTrainer, hostile_bundle
 
 SHORT_SECONDS = 1.0
 SECRET = 77

@@ -11,10 +11,10 @@ import psutil
 from common.bundle import BundleContents, BundleManifest, ColumnSpec, StateTensor, TensorSpec
 from common.sandbox.native import NativeQuerySandbox, NativeTrainingSandbox
 from common.sandbox.protocol import QueryOutcome, RoundOutcome, SandboxLimits, SandboxSeeds
-from tests.security.attacks.calls import CALL_NAMES
-from tests.security.attacks.table import ENDINGS
-from tests.security.hostile_bundle import bounds, poison
-from tests.security.hostile_bundle.deed_names import NAMES
+from tests.security.sandbox.attacks.calls import CALL_NAMES
+from tests.security.sandbox.attacks.table import ENDINGS
+from tests.security.sandbox.hostile_bundle import bounds, poison
+from tests.security.sandbox.hostile_bundle.deed_names import NAMES
 
 SLOTS = 64
 _OTHERS = re.compile(r"deploy\.embedded\.supervisor|multiprocessing\.resource_tracker")

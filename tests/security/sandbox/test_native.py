@@ -12,7 +12,7 @@ from common.bundle_packing import pack_bundle
 from common.sandbox.native import NativeQuerySandbox, NativeTrainingSandbox
 from common.sandbox.protocol import RoundOutcome, Rows, SandboxSeeds, StateP
 
-EXAMPLE = Path(__file__).resolve().parents[4] / "examples" / "providers" / "digits_cnn"
+EXAMPLE = Path(__file__).resolve().parents[3] / "examples" / "providers" / "digits_cnn"
 STEPS, BATCH = 20, 32
 SECONDS = 30.0
 

@@ -7,7 +7,7 @@ import pytest
 
 from common.messages.sandbox_bounds import LEAST_MEMORY_BYTES, LEAST_THREADS, SandboxBounds
 from common.sandbox.native import DEFAULT_LIMITS
-from tests.security.sandbox_parts import HostileTrainer, ending, hostile_trainer
+from tests.security.sandbox.sandbox_parts import HostileTrainer, ending, hostile_trainer
 
 LEAST = SandboxBounds(memory_bytes=LEAST_MEMORY_BYTES, threads=LEAST_THREADS, file_bytes=1 << 20, cpu_seconds=60)
 

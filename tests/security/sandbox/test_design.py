@@ -19,7 +19,7 @@ from common.sandbox.native import NativeQuerySandbox, NativeTrainingSandbox
 from common.sandbox.protocol import RoundOutcome, Rows, SandboxSeeds, StateP
 from common.sandboxed.wire import Course
 
-EXAMPLE = Path(__file__).resolve().parents[4] / "examples" / "providers" / "digits_design"
+EXAMPLE = Path(__file__).resolve().parents[3] / "examples" / "providers" / "digits_design"
 STEPS, BATCH = 20, 32
 SECONDS = 30.0
 
