@@ -1,16 +1,21 @@
 """What an HTTP service says of itself in OpenAPI: each route's bodies, answers and refusals (side: host).
 
 Handlers take and give exact bytes, so their types say nothing; a route names its messages with `describe`. The document
-is not served. Whoever wants it calls `Service.openapi`: tests fuzz every route that it lists, so that a route which is
-not described is not found to be sound.
+is not served. Whoever wants it calls `Service.openapi`, and only then are schemas made, which takes longer than a
+service may take to start. Tests fuzz every route that it lists, so that a route which is not described is not found to
+be sound.
 """
 
-from collections.abc import Mapping
+import copy
+import functools
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from fastapi import FastAPI, Response
+from fastapi.routing import APIRoute
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
+from starlette.routing import BaseRoute
 from starlette.types import Lifespan
 
 from common import __version__
@@ -30,6 +35,7 @@ _TAILS: Final = ("", f"{_DIGIT}[AQgw]==", f"{_DIGIT}{{2}}[AEIMQUYcgkosw048]=")
 """What follows the groups of four digits, by the number of bytes that are left."""
 
 _COMPONENTS: Final = "#/components/schemas/{model}"
+_LATER: Final = "described"
 
 
 class Service(FastAPI):
@@ -51,6 +57,7 @@ class Service(FastAPI):
     def openapi(self) -> dict[str, Any]:
         """The OpenAPI document; schemas that the descriptions of routes brought stand among its components."""
         if self.openapi_schema is None:
+            _make_schemas(self.routes)
             document = super().openapi()
             _lift_definitions(document, document.setdefault("components", {}).setdefault("schemas", {}))
             self.openapi_schema = document
@@ -60,7 +67,17 @@ class Service(FastAPI):
 def describe(
     *, takes: Content | None = None, gives: Content | None = None, media_type: str | None = None, optional: bool = False
 ) -> dict[str, Any]:
-    """`openapi_extra` of a route. `media_type`: of an answer that is neither JSON nor plain bytes."""
+    """`openapi_extra` of a route of a `Service`. `media_type`: of an answer that is neither JSON nor plain bytes."""
+    return {_LATER: functools.partial(_described, takes, gives, media_type, optional)}
+
+
+def _make_schemas(routes: Iterable[BaseRoute]) -> None:
+    for route in routes:
+        if isinstance(route, APIRoute) and _LATER in (extra := route.openapi_extra or {}):
+            route.openapi_extra = extra[_LATER]()
+
+
+def _described(takes: Content | None, gives: Content | None, media_type: str | None, optional: bool) -> dict[str, Any]:
     described: dict[str, Any] = {}
     if takes is not None:
         described["requestBody"] = {"required": not optional, "content": _content(takes, _media_type(takes))}
@@ -78,7 +95,12 @@ def _content(content: Content, media_type: str) -> dict[str, Any]:
         return {media_type: {"schema": {"type": "string", "format": "binary", "maxLength": content}}}
     if isinstance(content, Mapping):
         return {media_type: {"schema": dict(content)}}
-    return {media_type: {"schema": content.model_json_schema(ref_template=_COMPONENTS, schema_generator=_Schema)}}
+    return {media_type: {"schema": copy.deepcopy(_schema_of(content))}}
+
+
+@functools.cache
+def _schema_of(message: type[Message]) -> dict[str, Any]:
+    return message.model_json_schema(ref_template=_COMPONENTS, schema_generator=_Schema)
 
 
 class _Schema(GenerateJsonSchema):
