@@ -1,48 +1,49 @@
 """The command `cloister` (side: owner). It decides nothing: commands render what SDK operations tell."""
 
+import importlib
+from typing import Final
+
 import click
 
-from client.commands.attestation import attestation
-from client.commands.audit import audit
-from client.commands.demo import demo
-from client.commands.enrolment import enrolment
-from client.commands.identity import identity
-from client.commands.keys import explain, keygen, measure
-from client.commands.owner import owner
-from client.commands.policy import policy
-from client.commands.provider import provider
-from client.commands.recovery import recovery
-from client.commands.release import release
-from client.commands.stack import clean, down, status, up
-from client.commands.user import user
-from client.commands.verify import verify
-from client.commands.witness import witness
 from common import __version__
 
+_MODULES: Final = {
+    "demo": "demo",
+    **dict.fromkeys(("up", "status", "down", "clean"), "stack"),
+    **dict.fromkeys(("keygen", "measure", "explain"), "keys"),
+    "policy": "policy",
+    "provider": "provider",
+    "owner": "owner",
+    "user": "user",
+    "verify": "verify",
+    "audit": "audit",
+    "attestation": "attestation",
+    "witness": "witness",
+    "recovery": "recovery",
+    "release": "release",
+    "identity": "identity",
+    "enrolment": "enrolment",
+}
+"""Commands, each with the module of client/commands that has it."""
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+
+class _Commands(click.Group):
+    """Imports a command when it is called for: some take longer to import than others to run."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's
+        return sorted(_MODULES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's
+        if cmd_name not in _MODULES:
+            return None
+        command: click.Command = getattr(importlib.import_module(f"client.commands.{_MODULES[cmd_name]}"), cmd_name)
+        return command
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 @click.version_option(__version__, prog_name="cloister")
 def main() -> None:
     """Confidential machine learning: secret code trains on secret data, and neither meets the other."""
-
-
-for _command in (demo, up, status, down, clean, keygen, measure, explain):
-    main.add_command(_command)
-for _command in (
-    policy,
-    provider,
-    owner,
-    user,
-    verify,
-    audit,
-    attestation,
-    witness,
-    recovery,
-    release,
-    identity,
-    enrolment,
-):
-    main.add_command(_command)
 
 
 if __name__ == "__main__":

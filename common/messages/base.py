@@ -31,6 +31,7 @@ class Message(BaseModel):
         ser_json_bytes="base64",
         val_json_bytes="base64",
         allow_inf_nan=False,
+        defer_build=True,
     )
 
     def encode(self) -> bytes:
