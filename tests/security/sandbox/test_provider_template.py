@@ -11,7 +11,7 @@ import pytest
 
 from client.measuring import CODE_ROOT
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.timeout(240)
 
 
 def provider(*words: str, home: Path) -> list[dict[str, Any]]:
