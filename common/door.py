@@ -9,7 +9,7 @@ inside. A handler that refuses answers ERROR with the public code alone; expecte
 import contextlib
 import itertools
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from enum import IntEnum
 from typing import BinaryIO, Final
@@ -53,7 +53,8 @@ class Door:
     """One end of the door. `serve` reads until the other end closes; calls may come from any thread.
 
     `handlers` answer requests by name on `workers` threads, so a slow one does not stop the others. Notices are handled
-    one after the other, in the order in which they were sent: frames of a stream travel as notices.
+    one after the other, in the order in which they were sent: frames of a stream travel as notices. Requests for a
+    handler of `inline` are answered by the thread that reads, sooner and before anything else is heard: short ones.
     `on_log` receives LOG bodies (the host end prints them).
     """
 
@@ -64,10 +65,12 @@ class Door:
         handlers: Mapping[str, Handler],
         *,
         workers: int = 4,
+        inline: Collection[str] = (),
         on_log: Callable[[bytes], None] | None = None,
     ) -> None:
         self._reader, self._writer = reader, writer
         self._handlers = dict(handlers)
+        self._inline = frozenset(name.encode() for name in inline)
         self._on_log = on_log
         self._write_lock = threading.Lock()
         self._numbers = itertools.count(1)
@@ -152,6 +155,8 @@ class Door:
                     future.set_result(body)
                 else:
                     future.set_exception(refusal_of(body.decode("ascii", errors="replace")))
+        elif kind == Kind.REQUEST and body[1 : 1 + body[0] if body else 1] in self._inline:
+            self._answer(kind, number, body)
         elif kind in (Kind.REQUEST, Kind.NOTICE):
             (self._pool if kind == Kind.REQUEST else self._notices).submit(self._answer, kind, number, body)
         elif kind == Kind.LOG and self._on_log is not None:

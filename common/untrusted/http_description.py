@@ -11,7 +11,7 @@ import functools
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from fastapi import FastAPI, Response
+from fastapi import APIRouter, FastAPI, Response
 from fastapi.routing import APIRoute
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
@@ -72,9 +72,14 @@ def describe(
 
 
 def _make_schemas(routes: Iterable[BaseRoute]) -> None:
+    """In place: FastAPI keeps an included router's routes below a route of its own."""
     for route in routes:
-        if isinstance(route, APIRoute) and _LATER in (extra := route.openapi_extra or {}):
-            route.openapi_extra = extra[_LATER]()
+        extra = route.openapi_extra if isinstance(route, APIRoute) else None
+        if extra and _LATER in extra:
+            extra.update(extra.pop(_LATER)())
+        included = getattr(route, "original_router", None)
+        if isinstance(included, APIRouter):
+            _make_schemas(included.routes)
 
 
 def _described(takes: Content | None, gives: Content | None, media_type: str | None, optional: bool) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import logging
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import BinaryIO, Protocol, cast
 
@@ -76,7 +76,8 @@ class EnclaveRelay:
     """One enclave behind its door, from launch to end.
 
     `role` is a role of common/enclave/roles; `launcher_settings` the path of the launcher's settings file; `handlers`
-    come on top of the common ones; `on_exit` runs once, on the door's thread, when the enclave is gone.
+    come on top of the common ones, and those named in `inline` are short (`Door`); `on_exit` runs once, on the door's
+    thread, when the enclave is gone.
     Create it from the main thread or from one that lives as long: the launcher dies with the thread that started it.
     """
 
@@ -88,6 +89,7 @@ class EnclaveRelay:
         *,
         on_exit: Callable[[], None] | None = None,
         workers: int = 8,
+        inline: Collection[str] = (),
     ) -> None:
         self.role = role
         self._on_exit = on_exit
@@ -99,6 +101,7 @@ class EnclaveRelay:
             cast("BinaryIO", self._process.stdin),
             handlers,
             workers=workers,
+            inline=inline,
             on_log=self._print,
         )
         self._thread = threading.Thread(target=self._serve, name=f"door-{role}", daemon=True)

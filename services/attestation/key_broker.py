@@ -158,24 +158,35 @@ class KeyBroker:
 
         `offered` is the host's collateral for a quote that carries none.
         """
+        digest = sha256(raw)
+        try:
+            request: BrokerRequest | Refusal = BrokerRequest.decode(raw)
+        except Refusal as refusal:
+            request = refusal
         with self._lock:
-            at = max(host_time, self._context.state.time)
-            nonce, asked, body = NO_NONCE, None, None
-            try:
-                request = BrokerRequest.decode(raw)
-                nonce, asked = request.nonce, Attribution(self._context, request.body, request.nonce)
-                body = self._answer(with_offered(request.body, offered), nonce, at)
-                self._require_confirmed(request.body)
-            except EntitledRefusal as cause:
-                body = self._refused(cause, sha256(raw))
-            except Refusal as refusal:
-                body = Refused(code=refusal.code)
-            except ValidationError:  # of an answer or a record that is longer, or counts further, than any may
-                body = Refused(code="format.too_large")
-            if isinstance(body, Refused) and self._context.handed_over is None:  # else its log is its heir's
-                self._refusals.note(asked, body.code, at)
-            self._context.anchor.follow(self._context.state.log.head)
-            return self._sign(sha256(raw), nonce, at, body)
+            reply = self._reply(digest, request, max(host_time, self._context.state.time), offered)
+        return sign(reply, self._context.signing_key).encode()
+
+    def _reply(
+        self, digest: Digest, request: BrokerRequest | Refusal, at: int, offered: Collateral | None
+    ) -> BrokerReply:
+        nonce, asked, body = NO_NONCE, None, None
+        try:
+            if isinstance(request, Refusal):
+                raise request
+            nonce, asked = request.nonce, Attribution(self._context, request.body, request.nonce)
+            body = self._answer(with_offered(request.body, offered), nonce, at)
+            self._require_confirmed(request.body)
+        except EntitledRefusal as cause:
+            body = self._refused(cause, digest)
+        except Refusal as refusal:
+            body = Refused(code=refusal.code)
+        except ValidationError:  # of an answer or a record that is longer, or counts further, than any may
+            body = Refused(code="format.too_large")
+        if isinstance(body, Refused) and self._context.handed_over is None:  # else its log is its heir's
+            self._refusals.note(asked, body.code, at)
+        self._context.anchor.follow(self._context.state.log.head)
+        return BrokerReply(request=digest, nonce=nonce, head=self._context.state.log.head, time=at, body=body)
 
     def offer_handover(self, host_time: int) -> HandoverOffer:
         """A challenge for whoever would carry on in this broker's place. Raises its refusal, as `hand_over` does."""
@@ -224,10 +235,6 @@ class KeyBroker:
         if size != self._told_size:
             self._told_size = size
             self._decided.notify_all()
-
-    def _sign(self, request: Digest, nonce: bytes, at: int, body: ReplyBody) -> bytes:
-        reply = BrokerReply(request=request, nonce=nonce, head=self._context.state.log.head, time=at, body=body)
-        return sign(reply, self._context.signing_key).encode()
 
     def _answer(self, body: RequestBody, nonce: bytes, at: int) -> ReplyBody:
         if not isinstance(body, _FREE_WHILE_FROZEN):

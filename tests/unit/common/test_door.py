@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import BinaryIO
 
 import pytest
@@ -22,13 +22,13 @@ def crash(_body: bytes) -> bytes:
 class Pair:
     """Two doors joined by two pipes, as relay and enclave are."""
 
-    def __init__(self, left: dict[str, Handler], right: dict[str, Handler]) -> None:
+    def __init__(self, left: dict[str, Handler], right: dict[str, Handler], inline: Collection[str] = ()) -> None:
         self.logs: list[bytes] = []
         a_read, b_write = os.pipe()
         b_read, a_write = os.pipe()
         self.raw_to_left: BinaryIO = os.fdopen(b_write, "wb")
         self.left = Door(os.fdopen(a_read, "rb"), os.fdopen(a_write, "wb"), left, on_log=self.logs.append)
-        self.right = Door(os.fdopen(b_read, "rb"), self.raw_to_left, right)
+        self.right = Door(os.fdopen(b_read, "rb"), self.raw_to_left, right, inline=inline)
         self.threads = [threading.Thread(target=door.serve, daemon=True) for door in (self.left, self.right)]
         for thread in self.threads:
             thread.start()
@@ -142,3 +142,17 @@ def test_notices_are_handled_in_order() -> None:
     assert done.wait(10)
     assert taken == sent
     pair.raw_to_left.close()
+
+
+def test_short_requests_are_answered_by_the_thread_that_reads() -> None:
+    names: list[str] = []
+
+    def note(_: bytes) -> bytes:
+        names.append(threading.current_thread().name)
+        return b""
+
+    pair = Pair({}, {"short": note, "long": note}, inline=["short"])
+    pair.left.call("short", b"")
+    pair.left.call("long", b"")
+    pair.raw_to_left.close()
+    assert names[0] == pair.threads[1].name != names[1]
