@@ -57,6 +57,17 @@ def test_models_of_design_code(vector: dict[str, Any]) -> None:
             _read_designed(payload, manifest)
 
 
+@each_vector("model/exported_models.json")
+def test_models_with_the_graph_of_native_code(vector: dict[str, Any]) -> None:
+    payload = bytes.fromhex(vector["begin"]).ljust(40 + DESIGN_BYTES, b"\0") + bytes.fromhex(vector["tensors"])
+    manifest = _manifest(vector["layout"])
+    if vector["outcome"] == OPENS:
+        assert _read_designed(payload, manifest) == (vector["state"], vector["weights"], vector["document"])
+    else:
+        with pytest.raises(Refusal, match=vector["outcome"]):
+            _read_designed(payload, manifest)
+
+
 def _read_designed(payload: bytes, manifest: BundleManifest) -> tuple[list[float], str, str]:
     state_P, weights = decode_model(payload, manifest)
     return state_P.tolist(), weights, decode_document(payload, manifest).hex()

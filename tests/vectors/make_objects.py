@@ -26,6 +26,7 @@ def object_files() -> Iterator[VectorFile]:
     """The deterministic files."""
     yield _models()
     yield _designed_models()
+    yield _exported_models()
 
 
 def safetensors(tensors: dict[str, tuple[str, list[int], bytes]]) -> bytes:
@@ -91,6 +92,27 @@ def _designed_models() -> VectorFile:
     file.add("of code", MODEL, begin=changed(begin, 4), **common)
     file.add("bytes behind the design", MODEL, begin=begin + b"\0x", **common)
     file.add("a longer state", MODEL, begin=begin, values=values - 1, tensors=tensors)
+    return file
+
+
+def _exported_models() -> VectorFile:
+    """Like designed ones, of a bundle of native code; the tensors are those of the layout."""
+    file = VectorFile("model/exported_models.json", "model file of native code, without the graph's padding", 10)
+    document, raw = b'{"type":"model-graph"}', struct.pack("<6f", *STATE)
+    tensors = safetensors({"weight": ("F32", [2, 2], raw[:16]), "bias": ("F32", [2], raw[16:])})
+
+    def add(name: str, text: bytes) -> bytes:
+        graph = struct.pack("<I", len(text)) + text
+        weights = hashlib.sha256((SALT + graph).ljust(32 + (1 << 17), b"\0") + tensors).digest()
+        begin = b"CLMF\x03\0\0\0" + SALT + graph
+        file.add(name, layout=LAYOUT, begin=begin, tensors=tensors, state=list(STATE), document=text, weights=weights)
+        return begin
+
+    begin = add("with a graph", document)
+    add("code that does not export", b"")
+    file.add("of design code", MODEL, layout=LAYOUT, begin=changed(begin, 4), tensors=tensors)
+    file.add("bytes behind the graph", MODEL, layout=LAYOUT, begin=begin + b"\0x", tensors=tensors)
+    file.add("trailing byte", MODEL, layout=LAYOUT, begin=begin, tensors=tensors + b"\0")
     return file
 
 
