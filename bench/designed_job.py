@@ -27,7 +27,7 @@ from common.identifiers import BundleId, DatasetId
 from common.messages.order import Schedule, TrainingOrder
 from common.sandbox.native import NativeQuerySandbox, NativeTrainingSandbox
 from common.sandbox.protocol import SandboxSeeds, TrainingSandbox
-from common.sandbox.wasm.compiled import CompiledDesigns
+from common.sandbox.wasm.compiled import CompiledDesign
 from common.sandbox.wasm.designer import DesignOutcome, SteeringOutcome, WasmDesigner
 from common.sandbox.wasm.interface import Metrics, Profile
 from services.paramserver.aggregation import OuterOptimiser
@@ -80,7 +80,7 @@ class DesignedJob:
         columns: Columns,
         schedule: Schedule,
         seed: SecretKey,
-        compiled: CompiledDesigns | None = None,
+        compiled: CompiledDesign | None = None,
     ) -> None:
         self._bundle, self._schedule, self._compiled = bundle, schedule, compiled
         self._rows_per_round = schedule.steps_per_round * schedule.batch_rows

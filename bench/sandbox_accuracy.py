@@ -27,9 +27,10 @@ from bench.designed_job import DesignedJob, Taught, answers, begun
 from client.scheduling import ScheduleWishes, plan_schedule
 from common.bundle import DESCRIPTION_FILE, DESIGN_FILE, BundleContents, BundleManifest
 from common.bundle_packing import pack_bundle
+from common.crypto.digests import sha256
 from common.crypto.keys import SecretKey
 from common.messages.order import Schedule
-from common.sandbox.wasm.compiled import CompiledDesigns
+from common.sandbox.wasm.compiled import CompiledDesign
 from common.sealed_object import padded_chunk_count
 from services.trainer_enclave.dataset import Columns
 
@@ -109,7 +110,8 @@ def measure_accuracy(epochs: int = EPOCHS, seeds: tuple[int, ...] = SEEDS) -> Ac
         return AccuracyFigures(auto_cnn_left_out=reason)
     begin = time.perf_counter()
     images = Images(cifar10.training_images(IMAGES), cifar10.held_out_images(TEST_IMAGES))
-    bundle, compiled = example_bundle(), CompiledDesigns(SecretKey.generate(), _Memory())
+    bundle = example_bundle()
+    compiled = CompiledDesign(SecretKey.generate(), _Memory(), sha256(bundle.encode()))
     schedule = schedule_for(bundle.manifest, epochs)
     compared = list[Comparison]()
     for seed in seeds:
@@ -134,7 +136,7 @@ def measure_accuracy(epochs: int = EPOCHS, seeds: tuple[int, ...] = SEEDS) -> Ac
 
 
 def compare(
-    bundle: BundleContents, images: Images, schedule: Schedule, seed: int, compiled: CompiledDesigns | None = None
+    bundle: BundleContents, images: Images, schedule: Schedule, seed: int, compiled: CompiledDesign | None = None
 ) -> Comparison:
     """One job, and the same design in a plain process beside it."""
     from bench.plain_design import Plan, train_plainly  # torch: nothing that the other benches need

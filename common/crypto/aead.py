@@ -6,9 +6,11 @@ sending  one direction of one enclave launch: nonce = counter, which the sender 
 """
 
 import secrets
+from collections.abc import Callable
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from common.crypto.digests import transcript
@@ -21,6 +23,7 @@ SALT_BYTES: Final = 32
 _BLOB_MAGIC: Final = b"CLBL\x01"
 BLOB_OVERHEAD: Final = len(_BLOB_MAGIC) + SALT_BYTES + TAG_BYTES
 _ZERO_NONCE: Final = bytes(12)
+_PIECE_BYTES: Final = 1 << 18  # what a core's second cache holds
 
 
 def _aesgcm(key: SecretKey) -> AESGCM:
@@ -43,16 +46,24 @@ def open_blob(key: SecretKey, label: bytes, blob: bytes, *aad: bytes, code: str 
     return _open(cipher, _ZERO_NONCE, blob[head + SALT_BYTES :], transcript(label, *aad), AuthenticityError(code))
 
 
-def open_blob_into(key: SecretKey, label: bytes, blob: memoryview, into: memoryview, *aad: bytes, code: str) -> None:
-    """As `open_blob`, without a copy: `into` has exactly the plaintext's size (`ValueError`); on refusal it is void."""
+def open_blob_in_pieces(
+    key: SecretKey, label: bytes, blob: memoryview, write: Callable[[memoryview], object], *aad: bytes, code: str
+) -> None:
+    """As `open_blob`, for what is too large to stand in memory twice: `write` gets the plaintext piece by piece.
+
+    The tag is checked last: until this has returned, nothing that `write` was given may be used for anything.
+    """
     head = len(_BLOB_MAGIC)
     if len(blob) < BLOB_OVERHEAD or bytes(blob[:head]) != _BLOB_MAGIC:
         raise AuthenticityError(code)
-    if len(into) != len(blob) - BLOB_OVERHEAD:
-        raise ValueError("another size than the plaintext's")
-    cipher = _aesgcm(key.derive(BLOB_KEY, label, bytes(blob[head : head + SALT_BYTES])))
+    parent, tag = key.derive(BLOB_KEY, label, bytes(blob[head : head + SALT_BYTES])), bytes(blob[-TAG_BYTES:])
+    opening = Cipher(algorithms.AES(parent._raw), modes.GCM(_ZERO_NONCE, tag)).decryptor()  # noqa: SLF001 - as above
+    opening.authenticate_additional_data(transcript(label, *aad))
+    with memoryview(bytearray(_PIECE_BYTES + 16)) as piece, blob[head + SALT_BYTES : -TAG_BYTES] as sealed:
+        for begin in range(0, len(sealed), _PIECE_BYTES):
+            write(piece[: opening.update_into(sealed[begin : begin + _PIECE_BYTES], piece)])
     try:
-        cipher.decrypt_into(_ZERO_NONCE, blob[head + SALT_BYTES :], transcript(label, *aad), into)
+        opening.finalize()
     except InvalidTag as cause:
         raise AuthenticityError(code) from cause
 

@@ -15,7 +15,7 @@ from common.enclave.runtime import EnclaveRuntime, current_runtime
 from common.errors import ConflictError, PeerClosedError, Refusal
 from common.messages.training_door import StartTrainer, TrainerEnded
 from common.sandbox.probe import require_confinement, sandbox_walls
-from common.sandbox.wasm.compiled import CompiledDesigns
+from common.sandbox.wasm.compiled import CompiledDesign
 from services.trainer_enclave.artefacts import DoorArtefacts
 from services.trainer_enclave.provider_work import Starts, start_wasm
 from services.trainer_enclave.running import LAST_SECONDS, TrainerRun
@@ -38,7 +38,8 @@ class TrainerEnclave:
         with self._lock:
             if self._run is not None:
                 raise ConflictError("conflict.job_state", expected="one start")
-            compiled = CompiledDesigns(self._runtime.sealing_key(COMPILED_DESIGN), DoorArtefacts(self.door))
+            key, store = self._runtime.sealing_key(COMPILED_DESIGN), DoorArtefacts(self.door)
+            compiled = functools.partial(CompiledDesign, key, store)
             starts = Starts(designer=functools.partial(start_wasm, compiled=compiled))
             self._run = TrainerRun(self.door, self._runtime, start, starts=starts)
         threading.Thread(target=self._live, args=(start, self._run), name="slot", daemon=True).start()

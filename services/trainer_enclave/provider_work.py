@@ -12,12 +12,13 @@ from common.bundle import BundleContents, BundleManifest
 from common.crypto.labels import SEED_INITIAL, SEED_STREAM
 from common.dataset_payload import read_columns
 from common.errors import FormatError
+from common.identifiers import Digest
 from common.key_retrieval import Launch
 from common.messages.sandbox_bounds import SandboxBounds
 from common.sandbox.exporting import GraphExport
 from common.sandbox.native import DEFAULT_LIMITS, NativeTrainingSandbox
 from common.sandbox.protocol import Rows, SandboxLimits, SandboxSeeds, TrainingSandbox
-from common.sandbox.wasm.compiled import CompiledDesigns
+from common.sandbox.wasm.compiled import CompiledDesign
 from common.sandbox.wasm.designer import WasmDesigner
 from common.sandbox.wasm.limits import DEFAULT_LIMITS as WASM_LIMITS
 from services.trainer_enclave.dataset import RoundRows, join_columns, restrict_columns
@@ -29,8 +30,9 @@ from services.trainer_enclave.training import startup_seconds
 SandboxStart = Callable[[BundleContents, int, SandboxSeeds, SandboxLimits], TrainingSandbox]
 """Starts a model's training confined: contents, rows per round, seeds, limits. Raises `ConfinementError`."""
 
-DesignerStart = Callable[[BundleContents, SandboxSeeds, SandboxBounds, float], Designer]
-"""Starts design code: contents, seeds, the owners' bounds, seconds. What is wrong with it becomes its outcomes."""
+DesignerStart = Callable[[BundleContents, Digest, SandboxSeeds, SandboxBounds, float], Designer]
+"""Starts design code: contents, the sealed bundle's root, seeds, the owners' bounds, seconds. What is wrong with it
+becomes its outcomes."""
 
 ExportStart = Callable[[BundleContents, SandboxLimits], Exporter]
 """Starts the export of a bundle's code: contents, limits. Raises `ConfinementError`, and `FormatError` without code."""
@@ -45,14 +47,15 @@ def start_native(
 
 def start_wasm(
     contents: BundleContents,
+    bundle: Digest,
     seeds: SandboxSeeds,
     bounds: SandboxBounds,
     seconds: float,
-    compiled: CompiledDesigns | None = None,
+    compiled: Callable[[Digest], CompiledDesign] | None = None,
 ) -> Designer:
-    """The `wasm` sandbox; `compiled` has what earlier launches compiled."""
-    limits = WASM_LIMITS.within(bounds)
-    return WasmDesigner.start(contents, seeds, limits, compiled=compiled, deadline_seconds=seconds)
+    """The `wasm` sandbox; `compiled` finds what earlier launches left of a bundle."""
+    limits, left = WASM_LIMITS.within(bounds), None if compiled is None else compiled(bundle)
+    return WasmDesigner.start(contents, seeds, limits, compiled=left, deadline_seconds=seconds)
 
 
 def start_export(contents: BundleContents, limits: SandboxLimits) -> Exporter:
@@ -112,8 +115,9 @@ class ProviderWork:
         return DEFAULT_LIMITS.within(self._launch.terms.sandbox_bounds)
 
     def _start_designer(self, seconds: float) -> Designer:
-        bounds = self._launch.terms.sandbox_bounds
-        return self._starts.designer(self._open_contents(), seeds_of(self._launch), bounds, seconds)
+        terms = self._launch.terms
+        contents, seeds = self._open_contents(), seeds_of(self._launch)
+        return self._starts.designer(contents, terms.bundle.object.root, seeds, terms.sandbox_bounds, seconds)
 
     def _open_contents(self) -> BundleContents:
         if self._contents is None:

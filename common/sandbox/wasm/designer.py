@@ -26,7 +26,7 @@ from common.model_graph.checking import GraphBounds, GraphFacts
 from common.model_graph.design import Change, Design
 from common.model_graph.reading import parse_design
 from common.sandbox.protocol import SandboxSeeds
-from common.sandbox.wasm.compiled import CompiledDesigns
+from common.sandbox.wasm.compiled import CompiledDesign
 from common.sandbox.wasm.engine import compile_within, make_engine
 from common.sandbox.wasm.failure import DesignFailure
 from common.sandbox.wasm.instance import Instance
@@ -77,12 +77,12 @@ class WasmDesigner:
         seeds: SandboxSeeds,
         limits: WasmLimits = DEFAULT_LIMITS,
         *,
-        compiled: CompiledDesigns | None = None,
+        compiled: CompiledDesign | None = None,
         deadline_seconds: float = COMPILING_SECONDS,
     ) -> Self:
         """Check, compile or load, and instantiate. What is wrong with the bundle is every later call's outcome.
 
-        `compiled`: where earlier launches left what they compiled; None: compile.
+        `compiled`: what earlier launches left of this bundle; None: compile.
         """
         designer = cls(contents.manifest, seeds, limits)
         if contents.manifest.kind != "wasm":
@@ -129,7 +129,7 @@ class WasmDesigner:
         """End the instance and give its memory back. Idempotent."""
         self._failed(DesignFailure(self._failure or "provider.killed"))
 
-    def _start(self, component: bytes, compiled: CompiledDesigns | None, deadline: float) -> None:
+    def _start(self, component: bytes, compiled: CompiledDesign | None, deadline: float) -> None:
         try:
             engine, left = make_engine(), deadline - time.monotonic()
             loaded = (

@@ -11,16 +11,17 @@ import wasmtime
 from wasmtime.component import Component
 
 from common.crypto.aead import BLOB_OVERHEAD, seal_blob
-from common.crypto.digests import sha256_raw
+from common.crypto.digests import sha256
 from common.crypto.keys import SecretKey
 from common.crypto.labels import COMPILED_DESIGN, SEALED_STATE
 from common.sandbox.wasm import engine
-from common.sandbox.wasm.compiled import CompiledDesigns, artefact_digest
+from common.sandbox.wasm.compiled import CompiledDesign, artefact_digest
 from tests.fakes.wasm_components import DESIGN_TEXT, METRICS, PROFILE, component, steering
 from tests.security.sandbox.wasm_parts import SECONDS, MemoryStore, start
 
 CODE = component()
 OTHER = component(after=steering("unreachable"))
+BUNDLE = sha256(CODE)  # stands for the root of the bundle with it
 
 
 class Installation:
@@ -34,7 +35,7 @@ class Installation:
 
     def designs(self, code: bytes = CODE) -> bool:
         saved = self.store.saved
-        designer = start(code, compiled=CompiledDesigns(self.key, self.store))
+        designer = start(code, compiled=CompiledDesign(self.key, self.store, sha256(code)))
         assert designer.design(PROFILE, SECONDS).text == DESIGN_TEXT
         assert designer.after_epoch(METRICS, SECONDS).change is not None
         designer.close()
@@ -96,22 +97,33 @@ def test_control_wasmtime_loads_changed_code() -> None:
 def test_machine_code_of_the_hosts_own_is_not_loaded(installation: Installation) -> None:
     """As it is, and sealed under a key of the host's."""
     foreign = serialized(OTHER)
-    for blob in (foreign, seal_blob(SecretKey.generate(), COMPILED_DESIGN, foreign, artefact_digest(CODE))):
+    for blob in (foreign, seal_blob(SecretKey.generate(), COMPILED_DESIGN, foreign, artefact_digest(BUNDLE))):
         installation.store.blobs[installation.name] = blob
         assert installation.designs()
 
 
 def test_an_artefact_of_another_component_is_not_loaded(installation: Installation) -> None:
     """Both of this enclave's making; the host swaps their names."""
-    designer = start(OTHER, compiled=CompiledDesigns(installation.key, installation.store))
+    designer = start(OTHER, compiled=CompiledDesign(installation.key, installation.store, sha256(OTHER)))
     designer.close()
     (name,) = set(installation.store.blobs) - {installation.name}
     installation.store.blobs[installation.name] = installation.store.blobs[name]
     assert installation.designs()
 
 
+def test_what_one_bundle_compiled_no_other_bundle_loads(installation: Installation) -> None:
+    """The same component in it: under the host's name for it, too."""
+    compiled = CompiledDesign(installation.key, installation.store, sha256(b"another bundle"))
+    known = set(installation.store.blobs)
+    start(CODE, compiled=compiled).close()
+    (name,) = set(installation.store.blobs) - known
+    installation.store.blobs[name], saved = installation.blob, installation.store.saved
+    start(CODE, compiled=compiled).close()
+    assert installation.store.saved == saved + 1
+
+
 def test_a_blob_of_another_use_is_not_loaded(installation: Installation) -> None:
-    digest = artefact_digest(CODE)
+    digest = artefact_digest(BUNDLE)
     installation.store.blobs[installation.name] = seal_blob(installation.key, SEALED_STATE, serialized(OTHER), digest)
     assert installation.designs()
 
@@ -138,23 +150,23 @@ def test_an_artefact_that_wasmtime_refuses_is_compiled_anew(installation: Instal
     config = wasmtime.Config()
     config.wasm_component_model = True
     made = bytes(Component(wasmtime.Engine(config), CODE).serialize())
-    digest = artefact_digest(CODE)
+    digest = artefact_digest(BUNDLE)
     installation.store.blobs[installation.name] = seal_blob(installation.key, COMPILED_DESIGN, made, digest)
     assert installation.designs()
 
 
 def test_the_host_sees_neither_component_nor_code(installation: Installation) -> None:
-    start(CODE, compiled=CompiledDesigns(installation.key, installation.store)).close()
+    start(CODE, compiled=CompiledDesign(installation.key, installation.store, BUNDLE)).close()
     assert b"xavier" in serialized(CODE)
     for name, blob in installation.store.blobs.items():
         assert b"xavier" not in blob
         assert b"ELF" not in blob[:64]
-        assert not sha256_raw(CODE).hex().startswith(name)
-        assert not artefact_digest(CODE).hex().startswith(name)  # which the host can compute of what it guesses
+        assert not BUNDLE.startswith(name)
+        assert not artefact_digest(BUNDLE).hex().startswith(name)  # which the host can compute of what it guesses
 
 
 def test_another_enclaves_key_opens_nothing() -> None:
-    """Its names are others, so that the host can't tell which components they are; nor does the blob open there."""
+    """Its names are others, so that the host can't tell which bundles they are of; nor does the blob open there."""
     installation = Installation()
     installation.key = SecretKey.generate()
     assert installation.designs()

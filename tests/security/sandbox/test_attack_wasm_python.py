@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from common.component_packing import build_component
+from common.crypto.digests import sha256
 from common.crypto.keys import SecretKey
-from common.sandbox.wasm.compiled import CompiledDesigns
+from common.sandbox.wasm.compiled import CompiledDesign
 from common.sandbox.wasm.designer import DesignOutcome, WasmDesigner
 from common.sandbox.wasm.engine import make_engine
 from common.sandbox.wasm.interface import Column, Label, Metrics, Profile, profile_value
@@ -35,11 +36,11 @@ class Python:
         for path in (HERE / "hostile_design" / "everything.py", *EXAMPLES.glob("*/[at]*_[cm]*.py")):
             shutil.copy(path, scratch)
         self.component = build_component(scratch, "everything", "Everything")
-        self.designs = CompiledDesigns(SecretKey.generate(), MemoryStore())
+        self.compiled = CompiledDesign(SecretKey.generate(), MemoryStore(), sha256(self.component))
 
     def start(self, profile: Profile) -> WasmDesigner:
         bundle = wasm_bundle(self.component, profile)
-        designer = WasmDesigner.start(bundle, SEEDS, LIMITS, compiled=self.designs, deadline_seconds=800)
+        designer = WasmDesigner.start(bundle, SEEDS, LIMITS, compiled=self.compiled, deadline_seconds=800)
         assert designer.code is None
         return designer
 
@@ -81,7 +82,7 @@ def test_a_component_of_python_imports_nothing_and_is_within_the_bounds(python: 
     outline = read_outline(python.component)
     assert outline.functions > 10_000
     engine = make_engine()
-    loaded = python.designs.component(engine, python.component, 800)
+    loaded = python.compiled.component(engine, python.component, 800)
     assert loaded.type.imports(engine) == {}
 
 

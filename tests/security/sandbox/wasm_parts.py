@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import psutil
 
 from common.sandbox.protocol import SandboxSeeds
-from common.sandbox.wasm.compiled import CompiledDesigns
+from common.sandbox.wasm.compiled import CompiledDesign
 from common.sandbox.wasm.designer import DesignOutcome, WasmDesigner
 from common.sandbox.wasm.limits import WasmLimits
 from tests.fakes.wasm_components import PROFILE, wasm_bundle
@@ -20,7 +20,7 @@ LIMITS = WasmLimits(memory_bytes=64 << 20, start_fuel=10_000_000, design_fuel=50
 SECONDS = 30.0
 
 
-def start(code: bytes, limits: WasmLimits = LIMITS, compiled: CompiledDesigns | None = None) -> WasmDesigner:
+def start(code: bytes, limits: WasmLimits = LIMITS, compiled: CompiledDesign | None = None) -> WasmDesigner:
     """A designer with this component."""
     return WasmDesigner.start(wasm_bundle(code), SEEDS, limits, compiled=compiled)
 

@@ -3,7 +3,7 @@
 import pytest
 
 from common.crypto import SecretKey, open_blob, seal_blob
-from common.crypto.aead import BLOB_OVERHEAD, TAG_BYTES, ChunkCipher, SendingCipher
+from common.crypto.aead import BLOB_OVERHEAD, TAG_BYTES, ChunkCipher, SendingCipher, open_blob_in_pieces
 from common.errors import AuthenticityError
 
 KEY = SecretKey(bytes(range(32)))
@@ -26,6 +26,32 @@ def test_blob_refuses_every_flipped_byte_and_other_contexts() -> None:
             open_blob(KEY, label, blob, aad)
     with pytest.raises(AuthenticityError):
         open_blob(SecretKey(bytes(32)), b"label", blob, b"aad")
+
+
+def in_pieces(blob: bytes, aad: bytes = b"aad") -> bytes:
+    written = bytearray()
+    open_blob_in_pieces(KEY, b"label", memoryview(blob), written.extend, aad, code="authenticity.sealed_object")
+    return bytes(written)
+
+
+@pytest.mark.parametrize("size", [0, 1, 15, 1 << 18, (1 << 18) + 1, 3 << 18, (3 << 18) + 12345])
+def test_a_blob_in_pieces_is_the_same_blob(size: int) -> None:
+    plaintext = bytes(at * 7 % 251 for at in range(size))
+    blob = seal_blob(KEY, b"label", plaintext, b"aad")
+    assert in_pieces(blob) == open_blob(KEY, b"label", blob, b"aad") == plaintext
+
+
+def test_a_blob_in_pieces_refuses_what_a_blob_refuses() -> None:
+    blob = seal_blob(KEY, b"label", bytes(700_000), b"aad")
+    with pytest.raises(AuthenticityError):
+        in_pieces(blob, b"other")
+    for at in (0, 4, 5, 36, 37, 300_000, len(blob) - 17, len(blob) - 16, len(blob) - 1):
+        with pytest.raises(AuthenticityError):
+            in_pieces(blob[:at] + bytes([blob[at] ^ 1]) + blob[at + 1 :])
+        with pytest.raises(AuthenticityError):
+            in_pieces(blob[:at])
+    with pytest.raises(AuthenticityError):
+        in_pieces(blob + b"\0")
 
 
 def test_chunks_open_in_any_order_but_only_in_their_place() -> None:

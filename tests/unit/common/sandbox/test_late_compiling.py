@@ -4,8 +4,9 @@ import time
 
 import pytest
 
+from common.crypto.digests import sha256
 from common.crypto.keys import SecretKey
-from common.sandbox.wasm.compiled import CompiledDesigns
+from common.sandbox.wasm.compiled import CompiledDesign
 from common.sandbox.wasm.engine import make_engine
 from common.sandbox.wasm.failure import DesignFailure
 from tests.fakes.wasm_components import component
@@ -14,12 +15,12 @@ from tests.security.sandbox.wasm_parts import MemoryStore
 
 def test_what_compiled_too_late_is_kept() -> None:
     store = MemoryStore()
-    designs = CompiledDesigns(SecretKey.generate(), store)
+    design = CompiledDesign(SecretKey.generate(), store, sha256(b"a bundle"))
     with pytest.raises(DesignFailure, match=r"provider\.timeout"):
-        designs.component(make_engine(), component(), 0.0)
+        design.component(make_engine(), component(), 0.0)
     give_up = time.monotonic() + 30
     while not store.saved and time.monotonic() < give_up:
         time.sleep(0.02)
     assert store.saved == 1
-    assert designs.component(make_engine(), component(), 0.0) is not None
+    assert design.component(make_engine(), component(), 0.0) is not None
     assert store.saved == 1

@@ -7,7 +7,7 @@ import pytest
 from common.crypto.digests import sha256
 from common.crypto.keys import SecretKey
 from common.errors import FormatError
-from common.sandbox.wasm.compiled import CompiledDesigns
+from common.sandbox.wasm.compiled import CompiledDesign
 from common.sandbox.wasm.engine import make_engine
 from common.untrusted import artefacts as host
 from common.untrusted.artefacts import ArtefactFolder
@@ -46,10 +46,10 @@ def test_what_was_saved_is_there_for_the_next_launch(door: FolderDoor, size: int
 
 
 def test_what_one_launch_compiled_the_next_one_loads(door: FolderDoor) -> None:
-    key, code = SecretKey.generate(), component()
-    assert CompiledDesigns(key, DoorArtefacts(door)).component(make_engine(), code, 30.0) is not None
+    design, code = CompiledDesign(SecretKey.generate(), DoorArtefacts(door), NAME), component()
+    assert design.component(make_engine(), code, 30.0) is not None
     written = len(door.sizes)
-    assert CompiledDesigns(key, DoorArtefacts(door)).component(make_engine(), code, 0.0) is not None
+    assert design.component(make_engine(), code, 0.0) is not None
     assert (written, len(door.sizes)) == (2, 3)  # nothing there, then one piece; then that piece
 
 
