@@ -3,7 +3,8 @@
 `native_overhead`: a round of ResNet-20 (examples/providers/resnet20_cifar, float32) asked of a sandbox, windows and the
 copy of its state included, over the same round in a process of its own; the same rows, batch and threads, one after
 the other in turn (A B A B), the median of the pairs' ratios. `native_start_ms`: from the first call to a sandbox that
-is ready for provider code, without the import of torch (and of what its optimisers load), which is timed inside.
+is ready for provider code, without the import of torch (and of what its optimisers load), which is timed inside; in a
+process that has confined something before, as every enclave has when it says that it is ready.
 
     python -m bench.sandbox_native [--pairs N] [--starts N]
 """

@@ -137,7 +137,8 @@ class SandboxChild:
         self, description_fd: int, inherited: tuple[int, ...], errors: IO[bytes] | int, started: threading.Event
     ) -> None:
         """The keeper's life: start, then wait until the child is dead."""
-        command = [sys.executable, "-I", "-S", "-B", str(STAGE), str(description_fd), str(os.getpid())]
+        command = [sys.executable, "-I", "-S", "-B", *_bytecode_option(), str(STAGE)]
+        command += [str(description_fd), str(os.getpid())]
         try:
             if self._niceness:  # of this thread alone, and inherited
                 os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), self._niceness)
@@ -169,6 +170,11 @@ class SandboxChild:
         self.pipes.close()
         if not gone or self._keeper.is_alive():
             raise ConfinementError("confinement.failed", seen="a killed sandbox is still alive")
+
+
+def _bytecode_option() -> tuple[str, ...]:
+    """The stage reads the bytecode that the enclave reads (common/enclave/bytecode), not what lies beside a source."""
+    return ("-X", f"pycache_prefix={sys.pycache_prefix}") if sys.pycache_prefix else ()
 
 
 def _memory_file(content: bytes) -> int:

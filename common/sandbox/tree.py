@@ -2,12 +2,15 @@
 
 Our own code and the provider's bundle are copied from memory into a tmpfs of the stage's private mount namespace, so
 the plaintext of provider code never reaches a disk, a command line or the mount table. The tree is mounted read-only.
+Our own code comes with its bytecode, which the enclave compiles once: a child can't keep what it compiles.
 """
 
-import base64
+import functools
 import hashlib
-import json
+import importlib.util
+import marshal  # noqa: TID251 - bytecode is written here, never read
 import struct
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,23 +44,22 @@ class Tree:
     scratch_bytes: int = 0
 
     def describe(self, command: list[str]) -> bytes:
-        """What the stage reads: the tree, and the command that it becomes afterwards."""
-        description = {
-            "folder": TREE_FOLDER,
-            "binds": {**self.binds, **{device: device for device in DEVICES}},
-            "files": {place: base64.b64encode(data).decode() for place, data in self.files.items()},
-            "tree_bytes": sum(map(len, self.files.values())) + TREE_OVERHEAD_BYTES + 4096 * len(self.files),
-            "scratch": SCRATCH_FOLDER,
-            "scratch_bytes": self.scratch_bytes,
-            "scratch_files": SCRATCH_FILES,
-            "command": command,
-        }
-        return json.dumps(description).encode()
+        """What the stage reads (its docstring has the format): the tree, and the command that it becomes afterwards."""
+        binds = {**self.binds, **{device: device for device in DEVICES}}
+        tree_bytes = sum(map(len, self.files.values())) + TREE_OVERHEAD_BYTES + 4096 * len(self.files)
+        head = (TREE_FOLDER, tree_bytes, SCRATCH_FOLDER, self.scratch_bytes, SCRATCH_FILES, len(binds), len(self.files))
+        fields = [str(one).encode() for one in head]
+        fields += [text.encode() for bind in binds.items() for text in bind]
+        for place, data in self.files.items():
+            fields += (place.encode(), data)
+        fields += [one.encode() for one in command]
+        return b"".join(len(one).to_bytes(8, "big") + one for one in fields)
 
 
 def plain_tree(files: Mapping[str, bytes], *, scratch_bytes: int = 0) -> Tree:
     """Interpreter, torch, our sandboxed code, with further `files` by place; of /proc one file is there, a copy."""
-    return Tree(find_binds(), {"/proc/cpuinfo": processor_description(), **_own_code(), **files}, scratch_bytes)
+    binds, same_for_all = _fixed_parts()
+    return Tree(binds, {**same_for_all, **files}, scratch_bytes)
 
 
 def random_device(seeds: SandboxSeeds) -> bytes:
@@ -77,8 +79,29 @@ def provider_tree(
     return plain_tree(files, scratch_bytes=scratch_bytes)
 
 
+@functools.cache
+def _fixed_parts() -> tuple[dict[str, str], dict[str, bytes]]:
+    """Binds, and files: the one of /proc, our code, bytecode of it and of packages that are a file and not a folder."""
+    binds, code = find_binds(), _own_code()
+    single = {place: path for place, path in binds.items() if place.startswith("/packages/") and place.endswith(".py")}
+    sources = code | {place: Path(path).read_bytes() for place, path in single.items()}
+    compiled = dict(bytecode(place, source) for place, source in sources.items())
+    return binds, {"/proc/cpuinfo": processor_description(), **code, **compiled}
+
+
 def _own_code() -> dict[str, bytes]:
     """The measured code beside this file: only `common/__init__` and `common/sandboxed`."""
     folder = Path(common.sandboxed.__file__).resolve().parent
     code = {f"/code/common/sandboxed/{path.name}": path.read_bytes() for path in sorted(folder.glob("*.py"))}
     return code | {"/code/common/__init__.py": (folder.parent / "__init__.py").read_bytes()}
+
+
+def bytecode(place: str, source: bytes) -> tuple[str, bytes]:
+    """Where Python looks for what it would compile `source` to, and that file.
+
+    Layout: PEP 552, with a hash of the source that the interpreter need not check, because nobody changes the tree.
+    """
+    folder, _, name = place.rpartition("/")
+    compiled = marshal.dumps(compile(source, place, "exec", dont_inherit=True))
+    head = importlib.util.MAGIC_NUMBER + (1).to_bytes(4, "little") + importlib.util.source_hash(source)
+    return f"{folder}/__pycache__/{name.removesuffix('.py')}.{sys.implementation.cache_tag}.pyc", head + compiled
