@@ -25,7 +25,7 @@ from tests.fakes.in_memory_job import make_schedule
 from tests.fakes.wasm_components import answering, component, steering
 
 SCHEDULE = make_schedule(
-    rounds=10, steps_per_round=24, batch_rows=50, ticks_per_round=60, frame_bytes=16384, state_class=1 << 16
+    rounds=6, steps_per_round=24, batch_rows=50, ticks_per_round=60, frame_bytes=16384, state_class=1 << 16
 )
 
 
@@ -87,7 +87,7 @@ def test_both_sides_learn_digits_from_one_design() -> None:
     text = document_for((8, 8), 1200, SCHEDULE, manifest)
     compared = compare(bundle_of(text, manifest), images, SCHEDULE, 1)
     assert min(compared.sealed, compared.plain) > 0.9
-    assert (len(compared.taught.losses), compared.taught.adjusted_rounds, compared.steps) == (10, 0, 240)
+    assert (len(compared.taught.losses), compared.taught.adjusted_rounds, compared.steps) == (6, 0, 144)
     assert compared.taught.losses[-1] < compared.taught.losses[0]
 
 

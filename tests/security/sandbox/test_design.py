@@ -1,13 +1,14 @@
 """A design in the native sandbox: it trains and answers as provider code does, by the same two protocols."""
 
-from collections.abc import Iterator
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
-from common.bundle import BundleContents, BundleDescription
+from common.bundle import DESIGN_FILE, BundleContents, BundleDescription
 from common.bundle_packing import pack_bundle
 from common.design_bundle import bundle_of_design, require_design
 from common.errors import FormatError
@@ -17,6 +18,8 @@ from common.model_graph.nodes import BatchNorm
 from common.model_graph.parameters import Filled, Parameter
 from common.sandbox.native import NativeQuerySandbox, NativeTrainingSandbox
 from common.sandbox.protocol import RoundOutcome, Rows, SandboxSeeds, StateP
+from common.sandboxed.design_training import Columns, DesignTraining
+from common.sandboxed.model_state import flatten_state, load_state
 from common.sandboxed.wire import Course
 
 EXAMPLE = Path(__file__).resolve().parents[3] / "examples" / "providers" / "digits_design"
@@ -38,16 +41,32 @@ def digits() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     return loaded.images.astype(np.uint8)[order], loaded.target.astype(np.int64)[order]
 
 
+@pytest.fixture(scope="module")
+def normed(contents: BundleContents) -> BundleContents:
+    """With a batch normalisation in it, so that the state has statistics, too."""
+    return bundle_of_design(contents.manifest, _with_batch_norm(require_design(contents)[0]))
+
+
 def start(contents: BundleContents, stream: int = 2) -> NativeTrainingSandbox:
     seeds = SandboxSeeds(initial=1, stream=stream)
     return NativeTrainingSandbox.start(contents, rows_per_round=STEPS * BATCH, seeds=seeds)
 
 
-@pytest.fixture(scope="module")
-def sandbox(contents: BundleContents) -> Iterator[NativeTrainingSandbox]:
-    started = start(contents)
-    yield started
-    started.close()
+class Toolchain:
+    """What the sandbox runs, in this process."""
+
+    def __init__(self, contents: BundleContents, stream: int = 2) -> None:
+        torch.set_num_threads(1)
+        names = Columns(contents.manifest.input.column, contents.manifest.label.column)
+        design = json.loads(contents.files[DESIGN_FILE])
+        self._training = DesignTraining(design, names, seed_initial=1, seed_stream=stream)
+        self.initial_P = flatten_state(self._training.model)
+
+    def round(self, rows: Rows, course: Course, steps: int = STEPS) -> StateP:
+        """From the first state."""
+        load_state(self._training.model, self.initial_P)
+        self._training.train(rows, steps, BATCH, course)
+        return flatten_state(self._training.model)
 
 
 def some_rows(digits: tuple[NDArray[np.uint8], NDArray[np.int64]], seed: int) -> Rows:
@@ -61,23 +80,33 @@ def state_of(outcome: RoundOutcome) -> StateP:
     return outcome.state_P
 
 
-def test_two_trainers_agree_on_the_first_state_learn_together_and_answer(
-    contents: BundleContents, sandbox: NativeTrainingSandbox, digits: tuple[NDArray[np.uint8], NDArray[np.int64]]
+def test_sandboxes_train_what_the_toolchain_trains_learn_together_and_answer(
+    normed: BundleContents, digits: tuple[NDArray[np.uint8], NDArray[np.int64]]
 ) -> None:
-    other = start(contents, stream=3)
-    state_P = state_of(sandbox.initial_state(SECONDS))
-    assert np.array_equal(state_P, state_of(other.initial_state(SECONDS)))
+    sandboxes = [start(normed, stream) for stream in (2, 3)]
+    initial_P = state_P = state_of(sandboxes[0].initial_state(SECONDS))
+    assert np.array_equal(state_P, state_of(sandboxes[1].initial_state(SECONDS)))
     for number in range(12):
+        course = Course(7 + number, learning_rate=0.5 if number == 0 else 1.0)
+        rows = [some_rows(digits, 2 * number + slot) for slot in range(2)]
         rounds = [
-            one.run_round(state_P, some_rows(digits, 2 * number + slot), STEPS, BATCH, SECONDS, Course(number))
-            for slot, one in enumerate((sandbox, other))
+            one.run_round(state_P, some, STEPS, BATCH, SECONDS, course)
+            for one, some in zip(sandboxes, rows, strict=True)
         ]
+        if number == 0:
+            for slot, outcome in enumerate(rounds):
+                here = Toolchain(normed, stream=2 + slot)
+                assert np.array_equal(here.initial_P, initial_P)
+                assert np.allclose(state_of(outcome), here.round(rows[slot], course), atol=1e-6)
         state_P = np.mean([state_of(outcome) for outcome in rounds], axis=0, dtype=np.float32)
-    other.close()
+    for one in sandboxes:
+        one.close()
+    assert np.array_equal(_statistics(normed, initial_P), np.zeros(16))
+    assert np.abs(_statistics(normed, state_P)).min() > 0
     metrics = rounds[0].metrics
     assert metrics is not None
     assert (metrics.steps_done, metrics.loss_mean < 0.5) == (STEPS, True)
-    server = NativeQuerySandbox.start(contents, state_P, seed=5)
+    server = NativeQuerySandbox.start(normed, state_P, seed=5)
     answers = [server.answer(digits[0][begin : begin + 16], SECONDS).answer_NA for begin in range(0, 320, 16)]
     server.close()
     right = np.concatenate([one for one in answers if one is not None]).argmax(axis=1) == digits[1][:320]
@@ -88,17 +117,16 @@ def test_two_trainers_agree_on_the_first_state_learn_together_and_answer(
 def test_a_round_depends_on_seed_number_and_state_alone_but_for_the_optimisers_memory(
     contents: BundleContents, digits: tuple[NDArray[np.uint8], NDArray[np.int64]]
 ) -> None:
-    first, second = start(contents), start(contents)
-    state_P = state_of(first.initial_state(SECONDS))
     rows = some_rows(digits, 1)
-    ahead = state_of(first.run_round(state_P, rows, STEPS, BATCH, SECONDS, Course(7)))
-    assert np.array_equal(ahead, state_of(second.run_round(state_P, rows, STEPS, BATCH, SECONDS, Course(7))))
-    third = start(contents)
-    assert not np.array_equal(ahead, state_of(third.run_round(state_P, rows, STEPS, BATCH, SECONDS, Course(8))))
-    fourth = start(contents, stream=9)
-    assert not np.array_equal(ahead, state_of(fourth.run_round(state_P, rows, STEPS, BATCH, SECONDS, Course(7))))
-    for one in (first, second, third, fourth):
-        one.close()
+    first = Toolchain(contents)
+    ahead = first.round(rows, Course(7))
+    assert np.array_equal(ahead, Toolchain(contents).round(rows, Course(7)))
+    for other in (
+        Toolchain(contents).round(rows, Course(8)),
+        Toolchain(contents, stream=9).round(rows, Course(7)),
+        first.round(rows, Course(7)),
+    ):
+        assert not np.allclose(ahead, other, atol=1e-3)
 
 
 def test_the_learning_rate_follows_the_course_from_round_to_round(
@@ -112,33 +140,15 @@ def test_the_learning_rate_follows_the_course_from_round_to_round(
     )
     graph = design.graph.model_copy(update={"nodes": nodes})
     changed = design.model_copy(update={"optimiser": plain, "augmentation": (), "graph": graph})
-    sandbox = start(bundle_of_design(contents.manifest, changed))
-    state_P = state_of(sandbox.initial_state(SECONDS))
+    here = Toolchain(bundle_of_design(contents.manifest, changed))
     rows = {name: values[:BATCH] for name, values in some_rows(digits, 1).items()}
     steps = [
-        state_of(sandbox.run_round(state_P, rows, 1, BATCH, SECONDS, Course(number, learning_rate=factor))) - state_P
+        here.round(rows, Course(number, learning_rate=factor), steps=1) - here.initial_P
         for number, factor in enumerate((1.0, 0.25, 1.0))
     ]
-    sandbox.close()
     assert np.abs(steps[0]).max() > 1e-3
     assert np.allclose(steps[1], steps[0] / 4, atol=1e-6)
     assert np.allclose(steps[2], steps[0], atol=1e-7)
-
-
-def test_running_statistics_are_part_of_the_state(
-    contents: BundleContents, digits: tuple[NDArray[np.uint8], NDArray[np.int64]]
-) -> None:
-    normed = _with_batch_norm(require_design(contents)[0])
-    bundle = bundle_of_design(contents.manifest, normed)
-    sandbox = start(bundle)
-    state_P = state_of(sandbox.initial_state(SECONDS))
-    before, after = (
-        _statistics(bundle, one)
-        for one in (state_P, state_of(sandbox.run_round(state_P, some_rows(digits, 1), STEPS, BATCH, SECONDS)))
-    )
-    sandbox.close()
-    assert np.array_equal(before, np.zeros(16))
-    assert np.abs(after).min() > 0
 
 
 def _with_batch_norm(design: Design) -> Design:

@@ -36,6 +36,7 @@ def test_a_new_provider_is_written_checked_and_packed(tmp_path: Path) -> None:
     assert {one["type"] for one in told} == {
         "step-checked", "check-profiled", "code-exported", "check-finished",
     }  # fmt: skip  # nothing refused
+    assert [one["exports"] for one in told if one["type"] == "code-exported"] == [True]
     assert told[-1] == {"type": "check-finished", "passed": True, "refused": 0}
     packed = provider("provider", "pack", str(directory), "-o", str(sealed), home=home)
     assert packed[-1]["type"] == "sealed"
