@@ -1,11 +1,13 @@
 """`./cloister bench sandbox`: is provider code confined, what does it get across, and what does it cost? (side: owner).
 
-Keys of the JSON file: `attacks_blocked` of `attacks_total` (entries of tests/security/sandbox/attacks, each blocked in
-every sandbox that it is meant for; `attacks_by_group`), `attacks_outside_succeeded` of `attacks_outside_total` (the
-same ones without a sandbox), `attacks_got_through`; `sandbox_walls`; `schedule_bits_per_attempt` (common/leakage, of a
-schedule by default); `cpu_channel_bits_per_second` and what else bench/sandbox_channels measures; what the native
-sandbox costs (bench/sandbox_native) and the wasm sandbox (bench/sandbox_wasm); what design code learns beside the same
-design in plain torch (bench/sandbox_accuracy).
+Keys of the JSON file: `attacks_native_blocked` of `attacks_native_total` (entries of
+tests/security/sandbox/attacks/table, each blocked in every sandbox that it is meant for), `attacks_wasm_blocked` of
+`attacks_wasm_total` (wasm_table), `attacks_blocked` of `attacks_total` (both tables), `attacks_by_group`;
+`attacks_outside_succeeded` of `attacks_outside_total` (those on the native sandbox that mean something without one),
+`attacks_got_through`; `sandbox_walls`; `schedule_bits_per_attempt` (common/leakage, of a schedule by default);
+`cpu_channel_bits_per_second` and what else bench/sandbox_channels measures; what the native sandbox costs
+(bench/sandbox_native) and the wasm sandbox (bench/sandbox_wasm); what design code learns beside the same design in
+plain torch (bench/sandbox_accuracy).
 """
 
 import json
@@ -30,10 +32,14 @@ STATE_CLASS = 1 << 20
 
 @dataclass(frozen=True)
 class AttackFigures:
-    """What came of the table. `attacks_got_through` says of each that was not blocked where, and what was seen."""
+    """What came of the tables. `attacks_got_through` says of each that was not blocked where, and what was seen."""
 
     attacks_blocked: int
     attacks_total: int
+    attacks_native_blocked: int
+    attacks_native_total: int
+    attacks_wasm_blocked: int
+    attacks_wasm_total: int
     attacks_by_group: dict[str, int]
     attacks_outside_succeeded: int
     attacks_outside_total: int
@@ -41,24 +47,33 @@ class AttackFigures:
 
 
 def measure_attacks() -> AttackFigures:
-    """Play the whole table confined, and what means something there also without a sandbox."""
+    """Play both tables confined, and what means something there also without a sandbox."""
     from tests.security.sandbox.attacks.confined import play_all
     from tests.security.sandbox.attacks.table import TABLE
     from tests.security.sandbox.attacks.unconfined import play_unconfined
+    from tests.security.sandbox.attacks.wasm_table import WASM_TABLE, play_wasm
 
+    wasm = play_wasm()
+    broken = tuple(f"{one.attack.name} (wasm): {one.seen}" for one in wasm if not one.blocked)
     verdicts = play_all()
     through = tuple(f"{one.attack.name} ({one.sandbox}): {one.seen}" for one in verdicts if not one.blocked)
     played = {(one.attack.name, one.sandbox) for one in verdicts}
     left_out = {(one.name, place) for one in TABLE for place in one.sandboxes} - played
     not_blocked = {one.attack.name for one in verdicts if not one.blocked} | {name for name, _ in left_out}
     outside = play_unconfined()
+    native_blocked, wasm_blocked = len(TABLE) - len(not_blocked), sum(one.blocked for one in wasm)
+    groups = [*(attack.group for attack in TABLE), *(f"wasm {attack.group}" for attack in WASM_TABLE)]
     return AttackFigures(
-        len(TABLE) - len(not_blocked),
-        len(TABLE),
-        dict(Counter(attack.group for attack in TABLE)),
-        sum(outside.values()),
-        len(outside),
-        (*through, *(f"{name} ({place}): not played" for name, place in sorted(left_out))),
+        attacks_blocked=native_blocked + wasm_blocked,
+        attacks_total=len(TABLE) + len(WASM_TABLE),
+        attacks_native_blocked=native_blocked,
+        attacks_native_total=len(TABLE),
+        attacks_wasm_blocked=wasm_blocked,
+        attacks_wasm_total=len(WASM_TABLE),
+        attacks_by_group=dict(Counter(groups)),
+        attacks_outside_succeeded=sum(outside.values()),
+        attacks_outside_total=len(outside),
+        attacks_got_through=(*through, *broken, *(f"{name} ({place}): not played" for name, place in sorted(left_out))),
     )
 
 
@@ -81,11 +96,15 @@ BARS: Final = {
 }
 """The most that a figure may be, either way."""
 
+LEAST_ATTACKS: Final = {"attacks_native_total": 80, "attacks_wasm_total": 80}
+"""How many must have been tried of each table; all of them must have been blocked."""
+
 
 def missed(figures: Mapping[str, Any]) -> list[str]:
     """Which bars these figures miss; one that was not measured is not missed."""
     over = [name for name, most in BARS.items() if (value := figures.get(name)) is not None and abs(value) > most]
-    return [*over, *(["attacks_blocked"] if figures.get("attacks_got_through") else [])]
+    few = [name for name, least in LEAST_ATTACKS.items() if figures.get(name, least) < least]
+    return [*over, *few, *(["attacks_blocked"] if figures.get("attacks_got_through") else [])]
 
 
 PARTS: Final[dict[str, Callable[[], dict[str, Any]]]] = {

@@ -163,4 +163,5 @@ def test_a_bar_holds_either_way_and_only_for_what_was_measured() -> None:
     assert missed({"native_start_ms": 101, "wasm_call_ms": 4.9, "attacks_got_through": ("one",)}) == [
         "native_start_ms", "attacks_blocked",
     ]  # fmt: skip
-    assert missed({}) == []
+    assert missed({}) == missed({"attacks_native_total": 80, "attacks_wasm_total": 81}) == []
+    assert missed({"attacks_wasm_total": 79}) == ["attacks_wasm_total"]

@@ -4,78 +4,31 @@ Such a component has CPython's whole library in it and WASI's calls as stubs. Be
 from the same component: the sandbox that bears all this still designs. The component is built and compiled once.
 """
 
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from common.component_packing import build_component
-from common.crypto.digests import sha256
-from common.crypto.keys import SecretKey
-from common.sandbox.wasm.compiled import CompiledDesign
-from common.sandbox.wasm.designer import DesignOutcome, WasmDesigner
+from common.sandbox.wasm.designer import WasmDesigner
 from common.sandbox.wasm.engine import make_engine
-from common.sandbox.wasm.interface import Column, Label, Metrics, Profile, profile_value
-from common.sandbox.wasm.limits import DEFAULT_LIMITS
+from common.sandbox.wasm.interface import Metrics, Profile, profile_value
 from common.sandbox.wasm.outline import read_outline
-from tests.fakes.wasm_components import METRICS, PROFILE, wasm_bundle
-from tests.security.sandbox.wasm_parts import SECONDS, SEEDS, MemoryStore, bounded
-
-HERE = Path(__file__).parent
-EXAMPLES = HERE.parents[2] / "examples" / "providers"
-LIMITS = replace(DEFAULT_LIMITS, design_fuel=500_000_000)
+from tests.fakes.wasm_components import METRICS
+from tests.security.sandbox.attacks import wasm_table
+from tests.security.sandbox.attacks.wasm_python import LIMITS, Python, deed, profile_of
+from tests.security.sandbox.attacks.wasm_table import WASM_TABLE, WasmAttack, play
+from tests.security.sandbox.wasm_parts import SECONDS, bounded
 
 pytestmark = pytest.mark.timeout(900)  # the first test builds (12 s) and compiles (15 to 120 s on a busy machine)
 
 
-class Python:
-    """The component, compiled once."""
-
-    def __init__(self, scratch: Path) -> None:
-        for path in (HERE / "hostile_design" / "everything.py", *EXAMPLES.glob("*/[at]*_[cm]*.py")):
-            shutil.copy(path, scratch)
-        self.component = build_component(scratch, "everything", "Everything")
-        self.compiled = CompiledDesign(SecretKey.generate(), MemoryStore(), sha256(self.component))
-
-    def start(self, profile: Profile) -> WasmDesigner:
-        bundle = wasm_bundle(self.component, profile)
-        designer = WasmDesigner.start(bundle, SEEDS, LIMITS, compiled=self.compiled, deadline_seconds=800)
-        assert designer.code is None
-        return designer
-
-    def design(self, profile: Profile) -> DesignOutcome:
-        designer = self.start(profile)
-        outcome = designer.design(profile, SECONDS)
-        designer.close()
-        return outcome
-
-
 @pytest.fixture(scope="module")
-def python(tmp_path_factory: pytest.TempPathFactory) -> Python:
-    return Python(tmp_path_factory.mktemp("design"))
-
-
-def profile_of(name: str, shape: tuple[int, ...], dtype: str, classes: int) -> Profile:
-    column = Column(name, dtype, shape, 0.0, 16.0, 4.9, 6.0)
-    label = Label(PROFILE.label.column, counts=(100,) * classes)
-    return replace(
-        PROFILE,
-        rows=100 * classes,
-        columns=(column,),
-        label=label,
-        answer=(classes,),
-        max_parameters=60_000,
-        max_flops_per_row=10**7,
-    )
+def python() -> Python:
+    return wasm_table.python()
 
 
 TABLE = profile_of("features", (30,), "float32", 2)
 IMAGES = profile_of("image", (8, 8), "uint8", 10)
-
-
-def deed(name: str) -> Profile:
-    return profile_of(name, (2,), "float32", 3)
 
 
 def test_a_component_of_python_imports_nothing_and_is_within_the_bounds(python: Python) -> None:
@@ -107,33 +60,22 @@ def test_control_the_examples_design_and_steer(python: Python, profile: Profile)
     designer.close()
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "clock", "monotonic", "sleep", "entropy", "open", "write", "list", "socket", "resolve", "thread", "process",
-        "environment", "late import", "leave", "recursion", "exception",
-    ],
-)  # fmt: skip
-def test_whatever_wants_a_system_is_a_trap(python: Python, name: str, capfd: pytest.CaptureFixture[str]) -> None:
-    outcome = python.design(deed(name))
-    assert outcome.code == "provider.raised"
-    assert "4711" not in repr(outcome)
+@pytest.mark.parametrize("attack", [one for one in WASM_TABLE if one.group == "python"], ids=lambda one: one.name)
+def test_no_deed_of_the_table_is_done_or_heard(attack: WasmAttack, capfd: pytest.CaptureFixture[str]) -> None:
+    verdict = play(attack)
+    assert verdict.blocked, verdict.seen
     spoken = capfd.readouterr()
     assert (spoken.out, spoken.err) == ("", "")
     assert not Path("/left-behind").exists()
 
 
-def test_what_it_prints_is_heard_by_nobody(python: Python, capfd: pytest.CaptureFixture[str]) -> None:
-    outcome = python.design(deed("speak"))
-    assert outcome.code in {"provider.raised", "provider.output"}  # by what its stub does with a print
-    spoken = capfd.readouterr()
-    assert (spoken.out, spoken.err) == ("", "")
+def test_what_an_exception_says_is_not_in_the_outcome(python: Python) -> None:
+    assert "4711" not in repr(python.design(deed("exception")))
 
 
-def test_memory_and_time_are_bounded_for_python_too(python: Python) -> None:
+def test_memory_of_a_python_that_grows_comes_back(python: Python) -> None:
     with bounded(seconds=60, megabytes=LIMITS.memory_bytes / 2**20 + 100):
         assert python.design(deed("grow")).code == "provider.raised"
-        assert python.design(deed("loop")).code == "provider.timeout"
 
 
 def test_two_runs_differ_in_nothing(python: Python) -> None:
