@@ -13,29 +13,38 @@ from client.events import Event
 from common.bundle import DESCRIPTION_FILE
 from common.errors import ConflictError
 
-Kind = Literal["native"]
+Kind = Literal["native", "wasm"]
+"""How its code is confined: PyTorch code, or code that designs."""
 
 _DESCRIPTION: Final = """\
 # What an owner and the sandbox need to know of your code. Sealed with it: nobody else reads this.
 name = "{name}"
 bundle_version = "0.1"           # yours to count; every publication has a name of its own anyway
-entry = "model:Model"            # module of this directory, and the nn.Module in it
+{entry}
 query_rows = 8                   # rows of one query: fewer are filled up with zeros, so that size tells nothing
 
-[input]                          # the column that `forward` reads: name, shape of one row and type as in the data set
+[input]                          # the column that the model reads: name, shape of one row and type as in the data set
 column = "features"
 shape = [16]
 dtype = "float32"
 
-[label]                          # the column that `training_step` compares with; [] is one number a row
+[label]                          # the column that it learns to tell; [] is one number a row
 column = "label"
 shape = []
 dtype = "int64"
 
-[answer]                         # what `forward` gives for one row
+[answer]                         # what the model gives for one row
 shape = [2]
 dtype = "float32"
 """
+
+_ENTRIES: Final[dict[Kind, str]] = {
+    "native": 'entry = "model:Model"            # module of this directory, and the nn.Module in it',
+    "wasm": """\
+kind = "wasm"                    # the code designs and steers; it never sees a row
+entry = "model:Model"            # module of this directory, and the class in it
+max_parameters = 4096            # most values of a state; the sealed model has this size, whatever is designed""",
+}
 
 _MODULE: Final = '''\
 """Provider code: ordinary PyTorch. It trains on rows that nobody shows you, and you never see what came of it.
@@ -82,6 +91,68 @@ class Model(nn.Module):
         return torch.optim.SGD(self.parameters(), lr=0.05, momentum=0.9)
 '''
 
+_DESIGN_MODULE: Final = '''\
+"""Design code: plain Python that sees a profile of the data and says what to build. Trusted code builds and trains it.
+
+It is built into a WebAssembly component, with all that this module imports. There is no system in it: no file, clock,
+network or randomness, and no import in a call. What it prints or raises nobody hears; an exception fails the job. Try
+it as plain Python: it is.
+"""
+
+
+class Model:
+    """Constructed once while building; each job begins with a copy of what it was then."""
+
+    def __init__(self):
+        self.best = None
+        self.stalled = 0
+
+    def design(self, profile):
+        """A `design` (docs/model-graph.md), as a dict, for this profile: columns, classes, rows, bounds.
+
+        Called once in a job, in every trainer; all must come to the same.
+        """
+        (features,) = profile.columns[0].shape
+        (answers,) = profile.answer
+        hidden = max(1, min(32, (profile.max_parameters - answers) // (features + answers + 1)))
+        return {
+            "type": "design",
+            "version": 1,
+            "graph": {
+                "type": "model-graph",
+                "version": 1,
+                "input": {"shape": [features], "dtype": profile.columns[0].dtype},
+                "parameters": [
+                    {"name": "hidden.weight", "shape": [hidden, features], "initial": {"kind": "kaiming_uniform"}},
+                    {"name": "hidden.bias", "shape": [hidden], "initial": {"kind": "zeros"}},
+                    {"name": "out.weight", "shape": [answers, hidden], "initial": {"kind": "kaiming_uniform"}},
+                    {"name": "out.bias", "shape": [answers], "initial": {"kind": "zeros"}},
+                ],
+                "nodes": [
+                    {
+                        "op": "linear", "name": "hidden", "inputs": ["input"], "weight": "hidden.weight",
+                        "bias": "hidden.bias",
+                    },
+                    {"op": "relu", "name": "on", "inputs": ["hidden"]},
+                    {"op": "linear", "name": "out", "inputs": ["on"], "weight": "out.weight", "bias": "out.bias"},
+                ],
+                "output": "out",
+            },
+            "loss": {"kind": "cross_entropy"},
+            "optimiser": {"kind": "sgd", "learning_rate": 0.05, "momentum": 0.9},
+        }
+
+    def after_epoch(self, metrics):
+        """None to go on, "stop", or factors of what the design says; called after each epoch with the job's loss."""
+        if self.best is None or metrics.loss_mean < self.best:
+            self.best, self.stalled = metrics.loss_mean, 0
+            return None
+        self.stalled += 1
+        return {"learning_rate": 0.5} if self.stalled >= 2 else None
+'''
+
+_MODULES: Final[dict[Kind, str]] = {"native": _MODULE, "wasm": _DESIGN_MODULE}
+
 
 def write_template(directory: Path, name: str | None, kind: Kind) -> Iterator[Event]:
     """Write provider.toml and its module into a new or empty directory. Ends with `TemplateWritten`.
@@ -91,7 +162,7 @@ def write_template(directory: Path, name: str | None, kind: Kind) -> Iterator[Ev
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise ConflictError("conflict.provider_directory", expected="a new or empty directory", seen=directory)
     chosen = name or _plain_name(directory)
-    files = {DESCRIPTION_FILE: _DESCRIPTION.format(name=chosen), "model.py": _MODULE}
+    files = {DESCRIPTION_FILE: _DESCRIPTION.format(name=chosen, entry=_ENTRIES[kind]), "model.py": _MODULES[kind]}
     directory.mkdir(parents=True, exist_ok=True)
     for file, text in files.items():
         (directory / file).write_text(text)

@@ -108,16 +108,17 @@ def measure_layout(directory: Path) -> tuple[StateTensor, ...]:
     return tuple(StateTensor(name=row["name"], shape=tuple(row["shape"])) for row in rows)
 
 
-def pack_bundle(directory: Path) -> BundleContents:
+def pack_bundle(directory: Path, *, started: bool = True) -> BundleContents:
     """Read a provider's directory, measure its layout, and put both into one message.
 
-    A design's layout is read, and nothing is run; the design is written anew, as our encoder does. Raises
+    A design's layout is read, and nothing is run; the design is written anew, as our encoder does. `started`: whether
+    design code is compiled and started once (common/component_packing.py). Raises
     `FormatError`, and `UnavailableError` (unavailable.component_builder) where design code can't be built.
     """
     description, files = read_bundle_directory(directory)
     try:
         if description.kind == "wasm":
-            return pack_component(directory, description, files[DESCRIPTION_FILE])
+            return pack_component(directory, description, files[DESCRIPTION_FILE], started=started)
         if description.entry == DESIGN_ENTRY:
             return _pack_design(description, files)
         manifest = BundleManifest(**dict(description), layout=measure_layout(directory))

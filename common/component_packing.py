@@ -67,13 +67,17 @@ class Modelling(exports.Modelling):
 """
 
 
-def pack_component(directory: Path, description: BundleDescription, described: bytes) -> BundleContents:
+def pack_component(
+    directory: Path, description: BundleDescription, described: bytes, *, started: bool = True
+) -> BundleContents:
     """The bundle of a directory whose `provider.toml` (`described`) says `kind = "wasm"`, after it has started once.
 
-    Raises `FormatError` (format.bundle) and `UnavailableError` (unavailable.component_builder).
+    Not `started`: without (4), for whoever starts it next. Raises `FormatError` (format.bundle) and `UnavailableError`
+    (unavailable.component_builder).
     """
     contents = component_bundle(directory, description, described)
-    require_start(contents)  # (4)
+    if started:
+        require_start(contents)  # (4)
     return contents
 
 

@@ -4,6 +4,7 @@ Runs on the provider's machine.  Reads: a provider's directory.  Holds: nothing 
 
     synthetic   rows of the columns that provider.toml, or a schema file, declares
     checks      in which order, and what must come of each
+    designs     design code alone: a profile in, a document out, and steering
     runs        the job's own sandboxes, and the same once more under watch; findings: what the latter told
     watched     a sandbox with a child that says what happens in it
     trapping    the filter of such a child: the same decisions, but a refused call is told

@@ -3,6 +3,7 @@
 In this order; the first that fails ends the check:
 
   (1) packs: paths, description, and the layout of the model's state;
+      of design code (`designs`): it designs, alike twice, and steers; from here on its design is checked, not it;
   (2) imports: in the sandbox, with the first state under the initial seed;
   (3) trains: rounds of local steps, after each of which the state has its layout and is finite;
   (4) repeats: a second sandbox with the same seeds comes to the same states, bit by bit;
@@ -14,12 +15,13 @@ Then it is said whether the code exports to a graph; that is no verdict.
 verdict. The second run, of (4), is watched (`watched`): what it tells explains a verdict, and makes none but (4).
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from client.checking import events as c
+from client.checking.designs import DesignRuns
 from client.checking.exports import export_of
 from client.checking.findings import (
     MOST_SHOWN,
@@ -30,10 +32,10 @@ from client.checking.findings import (
     reason,
     refusal_events,
 )
-from client.checking.runs import CheckWishes, Runs, RunsOfBoth
+from client.checking.runs import SEEDS, CheckWishes, Runs, RunsOfBoth
 from client.checking.synthetic import Schema, declared_schema, read_schema, table_of
 from client.events import Event
-from common.bundle import BundleManifest
+from common.bundle import BundleContents, BundleManifest
 from common.bundle_packing import NotBuiltError, pack_bundle
 from common.errors import refusal_of
 from common.refusals import REFUSALS
@@ -47,7 +49,7 @@ def check(directory: Path, wishes: CheckWishes) -> Iterator[Event]:
     """
     schema = None if wishes.schema is None else read_schema(wishes.schema)
     try:
-        contents = pack_bundle(directory)  # (1)
+        contents = pack_bundle(directory, started=False)  # (1)
     except NotBuiltError as refusal:
         yield c.CodeRaised(step="packs", error=refusal.error, text=refusal.words, instead=module_advice(refusal.error))
         yield c.CheckFinished(passed=False, refused=0)
@@ -57,7 +59,9 @@ def check(directory: Path, wishes: CheckWishes) -> Iterator[Event]:
     yield _passed("packs", words)
     require_confinement()
     known = schema or declared_schema(manifest)
-    checker = Checker(manifest, known, wishes, Runs(contents, known, wishes))
+    if manifest.designs:
+        contents = yield from _designed(DesignRuns(contents, known, SEEDS))
+    checker = Checker(contents.manifest, known, wishes, Runs(contents, known, wishes))
     yield from checker.steps()
     if checker.failed is None and not contents.has_design:
         yield export_of(contents, wishes.limits)
@@ -65,6 +69,20 @@ def check(directory: Path, wishes: CheckWishes) -> Iterator[Event]:
     if checker.failed is not None:
         failed = checker.failed
         raise refusal_of(failed.code or "provider.output", expected=f"a bundle that {failed.step}", seen=failed.text)
+
+
+def _designed(runs: DesignRuns) -> Generator[Event, None, BundleContents]:
+    """The bundle of what design code designs. Raises the refusal of the step that failed."""
+    event: c.StepChecked | None = None
+    for event in runs.steps():
+        yield event
+    if runs.designed is not None:
+        return runs.designed
+    yield c.CheckFinished(passed=False, refused=0)
+    code = event.code if event is not None else None
+    raise refusal_of(
+        code or "provider.output", expected="design code that designs and steers", seen=event and event.text
+    )
 
 
 class Checker:

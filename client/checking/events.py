@@ -5,7 +5,7 @@ from typing import Literal
 from client.events import Event
 from common.messages.base import Count
 
-Step = Literal["packs", "imports", "trains", "repeats", "answers"]
+Step = Literal["packs", "designs", "steers", "imports", "trains", "repeats", "answers"]
 
 
 class TemplateWritten(Event):
@@ -14,7 +14,7 @@ class TemplateWritten(Event):
     type: Literal["template-written"] = "template-written"
     directory: str
     name: str
-    kind: Literal["native"]
+    kind: Literal["native", "wasm"]
     files: tuple[str, ...]
 
 

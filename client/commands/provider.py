@@ -1,7 +1,7 @@
 """`cloister provider pin|init|check|pack|publish|versions|retire` (side: owner: the provider's machine)."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import click
 
@@ -15,7 +15,7 @@ from client.commands.pin import pin_command
 from client.commands.policy import terms_of
 from client.commands.types import BUNDLE, BUNDLE_NAME, DIRECTORY, FILE, PARTY_KEY
 from client.policy_terms import ProviderTerms
-from client.provider_template import write_template
+from client.provider_template import Kind, write_template
 from common.identifiers import BundleId
 
 
@@ -30,9 +30,11 @@ provider.add_command(pin_command("provider"))
 @provider.command()
 @click.argument("directory", type=click.Path(path_type=Path))
 @click.option("--name", "bundle_name", type=BUNDLE_NAME, help="Name in provider.toml (default: the directory's).")
-@click.option("--kind", type=click.Choice(["native"]), default="native", show_default=True, help="How it is confined.")
+@click.option(
+    "--kind", type=click.Choice(["native", "wasm"]), default="native", show_default=True, help="How it is confined."
+)
 @party_command("provider")
-def init(here: Surroundings, directory: Path, bundle_name: str | None, kind: Literal["native"]) -> None:
+def init(here: Surroundings, directory: Path, bundle_name: str | None, kind: Kind) -> None:
     """Write a small provider that packs and trains as it is, with comments on the contract."""
     here.run(write_template(directory, bundle_name, kind))
 

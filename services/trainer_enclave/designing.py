@@ -20,13 +20,13 @@ from common.crypto.digests import sha256
 from common.errors import refusal_of
 from common.exchange.steering import Steering, pad_design, rounds_per_epoch
 from common.job_design import open_design
+from common.job_profile import profile_of_job
 from common.messages.order import TrainingOrder
 from common.model_graph.design import Adjustment
 from common.sandbox.wasm.designer import DesignOutcome, SteeringOutcome
 from common.sandbox.wasm.interface import Metrics, Profile
 from common.sandboxed.wire import Course
 from services.trainer_enclave.dataset import Columns
-from services.trainer_enclave.profiling import profile_of_job
 
 STEERING_SHARE = 0.25
 """Part of a round's deadline that design code may take."""
@@ -77,7 +77,7 @@ class JobDesign:
 
     def make(self, columns: Columns, bundle: BundleManifest, deadline_seconds: float) -> BundleContents:
         """The bundle of the design for these columns. Raises a `Refusal` with the code of what is wrong."""
-        self._profile = profile_of_job(columns, bundle, self._order)
+        self._profile = profile_of_job(columns, bundle, self._order.schedule, self._order.trainers)
         self._document = self._designed(self._profile, deadline_seconds)
         pad_design(self._document)
         return open_design(self._document, bundle, self._order.schedule)

@@ -1,6 +1,6 @@
 """Attacks on the `wasm` sandbox in Python: what a clock, a file, a socket or an output are to a component of CPython.
 
-Such a component has CPython's whole library in it and WASI's calls as stubs. Beside the deeds stand the two examples,
+Such a component has CPython's whole library in it and WASI's calls as stubs. Beside the deeds stand the examples,
 from the same component: the sandbox that bears all this still designs. The component is built and compiled once.
 """
 
@@ -29,6 +29,7 @@ def python() -> Python:
 
 TABLE = profile_of("features", (30,), "float32", 2)
 IMAGES = profile_of("image", (8, 8), "uint8", 10)
+TEMPLATE = profile_of("template", (16,), "float32", 2)
 
 
 def test_a_component_of_python_imports_nothing_and_is_within_the_bounds(python: Python) -> None:
@@ -39,7 +40,7 @@ def test_a_component_of_python_imports_nothing_and_is_within_the_bounds(python: 
     assert loaded.type.imports(engine) == {}
 
 
-@pytest.mark.parametrize("profile", [TABLE, IMAGES], ids=["tabular_mlp", "auto_cnn"])
+@pytest.mark.parametrize("profile", [TABLE, IMAGES, TEMPLATE], ids=["tabular_mlp", "auto_cnn", "template"])
 def test_control_the_examples_design_and_steer(python: Python, profile: Profile) -> None:
     designer = python.start(profile)
     outcome = designer.design(profile, SECONDS)

@@ -1,8 +1,10 @@
 """`cloister provider init` and `check`: the template passes, and wayward code is told where and why it fails."""
 
 import json
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Final
 
 import numpy as np
@@ -19,6 +21,7 @@ from client.provider_template import write_template
 from common.bundle import BundleManifest, ColumnSpec, StateTensor, TensorSpec
 from common.errors import ConflictError, Refusal
 from common.sandbox.protocol import QueryOutcome
+from tests.fakes.wasm_components import answering, component, designing, steering
 
 SMALL: Final = CheckWishes(rounds=2, steps=2, batch=4)
 
@@ -70,14 +73,18 @@ def directory(tmp_path: Path, source: str | None = None) -> Path:
     return made
 
 
-def told(tmp_path: Path, source: str | None, wishes: CheckWishes = SMALL) -> tuple[list[Event], Refusal | None]:
+def told_of(made: Path) -> tuple[list[Event], Refusal | None]:
     events: list[Event] = []
     try:
-        for event in check(directory(tmp_path, source), SMALL):
+        for event in check(made, SMALL):
             events.append(event)  # noqa: PERF402 - those before a refusal count
     except Refusal as refusal:
         return events, refusal
     return events, None
+
+
+def told(tmp_path: Path, source: str | None) -> tuple[list[Event], Refusal | None]:
+    return told_of(directory(tmp_path, source))
 
 
 def test_code_that_reaches_out_and_does_not_export_passes_and_is_told_where_and_why(tmp_path: Path) -> None:
@@ -122,6 +129,57 @@ def test_a_step_that_fails_is_named_with_code_and_reason(tmp_path: Path, step: s
         assert 'File "model.py", line' in one.text
     assert isinstance(events[-1], c.CheckFinished)
     assert not events[-1].passed
+
+
+def design_directory(tmp_path: Path, **functions: str) -> Path:
+    """The template of design code, with a component that says what it says: to build CPython takes its time."""
+    made = tmp_path / "designer"
+    list(write_template(made, None, "wasm"))
+    described = tomllib.loads((made / "provider.toml").read_text())
+    profile = SimpleNamespace(
+        columns=[SimpleNamespace(**described["input"])],
+        answer=described["answer"]["shape"],
+        max_parameters=described["max_parameters"],
+    )
+    namespace: dict[str, Any] = {}
+    exec(compile((made / "model.py").read_text(), "model.py", "exec"), namespace)  # noqa: S102 - our own template
+    text = json.dumps(namespace["Model"]().design(profile))
+    (made / "model.py").unlink()
+    (made / "model.wasm").write_bytes(component(**{"design": answering(text)} | functions))
+    return made
+
+
+@pytest.mark.timeout(120)
+def test_design_code_is_asked_and_what_it_designs_is_checked(tmp_path: Path) -> None:
+    events, refusal = told_of(design_directory(tmp_path))
+    assert refusal is None
+    steps = [(one.step, one.passed) for one in events if isinstance(one, c.StepChecked)]
+    assert steps == [
+        (step, True) for step in ("packs", "designs", "steers", "imports", "trains", "repeats", "answers")
+    ]  # fmt: skip
+    assert events[-1] == c.CheckFinished(passed=True, refused=0)
+    assert not [one for one in events if isinstance(one, c.CodeExported)]
+
+
+@pytest.mark.parametrize(
+    ("functions", "step", "code"),
+    [
+        ({"design": designing("unreachable")}, "designs", "provider.raised"),
+        ({"design": answering("{}")}, "designs", "provider.output"),
+        ({"module": "(func $bad unreachable) (start $bad)"}, "designs", "provider.import"),
+        ({"after": steering("unreachable")}, "steers", "provider.raised"),
+        ({"after": steering("(loop (br 0)) unreachable")}, "steers", "provider.timeout"),
+    ],
+)
+def test_design_code_that_fails_is_named_with_its_step(
+    tmp_path: Path, functions: dict[str, str], step: str, code: str
+) -> None:
+    events, refusal = told_of(design_directory(tmp_path, **functions))
+    assert refusal is not None
+    assert refusal.code == code
+    failed = next(one for one in events if isinstance(one, c.StepChecked) and not one.passed)
+    assert (failed.step, failed.code, bool(failed.mend)) == (step, code, True)
+    assert events[-1] == c.CheckFinished(passed=False, refused=0)
 
 
 def run(*words: str) -> tuple[int, list[dict[str, Any]]]:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from client.provider_template import write_template
 from common.component_packing import build_component
 from common.crypto.digests import sha256
 from common.crypto.keys import SecretKey
@@ -47,12 +48,14 @@ DEEDS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
 
 
 class Python:
-    """The component with all deeds and the two examples, compiled once."""
+    """The component with all deeds, the two examples and what `provider init` writes, compiled once."""
 
     def __init__(self) -> None:
         with tempfile.TemporaryDirectory() as scratch:
             for path in (HERE / "hostile_design" / "everything.py", *EXAMPLES.glob("*/[at]*_[cm]*.py")):
                 shutil.copy(path, scratch)
+            list(write_template(Path(scratch, "written"), None, "wasm"))
+            shutil.move(Path(scratch, "written", "model.py"), Path(scratch, "template.py"))
             self.component = build_component(Path(scratch), "everything", "Everything")
         self.compiled = CompiledDesign(SecretKey.generate(), MemoryStore(), sha256(self.component))
         self.start(deed("clock")).close()

@@ -1,4 +1,4 @@
-"""One component for all tests of Python in the `wasm` sandbox: the two examples, and deeds that a sandbox must bear.
+"""One component for all tests of Python in the `wasm` sandbox: the examples, and deeds that a sandbox must bear.
 
 The name of the first column says which: building and compiling take long enough once.
 """
@@ -13,6 +13,7 @@ import time
 
 import auto_cnn
 import tabular_mlp
+import template
 
 
 def grow():
@@ -74,7 +75,7 @@ class Everything:
             return str(DEEDS[name]())
         if name == "told":
             return f"{random.random()} {hash('a')} {id(self)} {sorted({'x', 'y', 'z'}, key=hash)}"
-        self.one = {"features": tabular_mlp.TabularMlp, "image": auto_cnn.AutoCnn}[name]()
+        self.one = {"features": tabular_mlp.TabularMlp, "image": auto_cnn.AutoCnn, "template": template.Model}[name]()
         return self.one.design(profile)
 
     def after_epoch(self, metrics):

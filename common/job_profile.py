@@ -1,4 +1,4 @@
-"""What design code is told of a job's data (side: enclave).
+"""What design code is told of a job's data, or of synthetic rows (side: library).
 
 N rows of the whole job, of the columns that the bundle reads and the owners allow. Every trainer reads all of them
 before its first round, so each computes the profile itself; no header has to be believed. All must get the same one, to
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from common.bundle import BundleManifest, ColumnSpec
 from common.errors import refusal_of
 from common.job_design import design_bounds
-from common.messages.order import TrainingOrder
+from common.messages.order import Schedule
 from common.sandbox.wasm.interface import Column, Label, Profile
 
 MAX_CLASSES: Final = 4096
@@ -32,16 +32,18 @@ _SMALL_ITEM: Final = 2
 """Bytes of integers that are below 2^24 whatever their values."""
 
 
-def profile_of_job(columns: Mapping[str, NDArray[np.generic]], bundle: BundleManifest, order: TrainingOrder) -> Profile:
+def profile_of_job(
+    columns: Mapping[str, NDArray[np.generic]], bundle: BundleManifest, schedule: Schedule, trainers: int
+) -> Profile:
     """The profile. Raises a refusal (provider.input) where the data have not the columns that the bundle declares."""
-    bounds, schedule = design_bounds(bundle, order.schedule), order.schedule
+    bounds = design_bounds(bundle, schedule)
     values, labels = (_declared(columns, spec) for spec in (bundle.input, bundle.label))
     return Profile(
         rows=len(labels),
         columns=(_column(bundle.input, values),),
         label=Label(_column(bundle.label, labels), _class_counts(labels)),
         answer=bundle.answer.shape,
-        trainers=order.trainers,
+        trainers=trainers,
         rounds=schedule.rounds,
         steps_per_round=schedule.steps_per_round,
         batch_rows=schedule.batch_rows,

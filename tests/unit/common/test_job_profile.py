@@ -6,8 +6,8 @@ import pytest
 from common.errors import Refusal
 from common.exchange.steering import MAX_DESIGN_BYTES
 from common.job_design import design_bounds
+from common.job_profile import MAX_CLASSES, describe, profile_of_job
 from common.messages.order import TrainingOrder
-from services.trainer_enclave.profiling import MAX_CLASSES, describe, profile_of_job
 from tests.fakes.in_memory_job import InMemoryJob, make_schedule
 from tests.fakes.plain_designs import FEATURES, MAX_PARAMETERS, designing_bundle
 
@@ -55,7 +55,7 @@ def test_what_is_not_finite_is_left_out() -> None:
 
 def test_a_profile_tells_data_and_order() -> None:
     table = columns()
-    profile = profile_of_job(table, designing_bundle().manifest, order())
+    profile = profile_of_job(table, designing_bundle().manifest, order().schedule, order().trainers)
     assert (profile.rows, profile.trainers, profile.rounds) == (50, 2, SCHEDULE.rounds)
     assert (profile.steps_per_round, profile.batch_rows) == (SCHEDULE.steps_per_round, SCHEDULE.batch_rows)
     assert (profile.max_parameters, profile.answer) == (MAX_PARAMETERS, ())
@@ -73,7 +73,7 @@ def test_classes_are_counted() -> None:
         ([0, 2, 2, 1], (1, 1, 2)), ([5, 5], (0, 0, 0, 0, 0, 2)), ([-1, 0], ()), ([0, MAX_CLASSES], ()),
     ):  # fmt: skip
         table = {"x": columns(len(labels))["x"], "y": np.array(labels, np.int64)}
-        assert profile_of_job(table, bundle, order()).label.counts == counts
+        assert profile_of_job(table, bundle, order().schedule, order().trainers).label.counts == counts
 
 
 @pytest.mark.parametrize(
@@ -82,9 +82,9 @@ def test_classes_are_counted() -> None:
 )
 def test_data_that_do_not_fit_the_bundle_are_refused(changes: dict[str, np.ndarray]) -> None:
     with pytest.raises(Refusal, match=r"provider\.input"):
-        profile_of_job(columns() | changes, designing_bundle().manifest, order())
+        profile_of_job(columns() | changes, designing_bundle().manifest, order().schedule, order().trainers)
     with pytest.raises(Refusal, match=r"provider\.input"):
-        profile_of_job({"y": columns()["y"]}, designing_bundle().manifest, order())
+        profile_of_job({"y": columns()["y"]}, designing_bundle().manifest, order().schedule, order().trainers)
 
 
 def test_bounds_follow_from_bundle_and_schedule() -> None:
