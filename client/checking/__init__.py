@@ -7,7 +7,6 @@ Runs on the provider's machine.  Reads: a provider's directory.  Holds: nothing 
     designs     design code alone: a profile in, a document out, and steering
     runs        the job's own sandboxes, and the same once more under watch; findings: what the latter told
     watched     a sandbox with a child that says what happens in it
-    trapping    the filter of such a child: the same decisions, but a refused call is told
     telling     what the child tells, and how: one window that no sandbox of a job has
     child       (side: sandbox) the child's main functions, put into the tree for a check alone
     advice      what to do instead of what the sandbox refuses

@@ -21,10 +21,10 @@ import torch
 from numpy.typing import NDArray
 
 from client.checking.telling import LONGEST_TEXT, TOLD_BYTES, Telling, place_in_bundle
-from client.checking.trapping import on_refused_call
 from common.sandboxed import export_process, query_process, training_process
 from common.sandboxed.local_training import Losses
 from common.sandboxed.model_state import float_tensors, layout_of
+from common.sandboxed.trapping import on_refused_call
 from common.sandboxed.windows import Windows
 from common.sandboxed.wire import SCRATCH_FOLDER, Configuration, Operation, Record
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from client.checking.telling import TOLD_BYTES, told
-from client.checking.trapping import trapping
 from common.bundle import BundleContents
 from common.sandbox.child import Pipes
 from common.sandbox.interpreter import COMMAND
@@ -18,7 +17,7 @@ from common.sandbox.tree import Tree, provider_tree, random_device
 from common.sandbox.windows import Window
 from common.sandbox.workplace import Work, Workplace
 
-MODULES: Final = ("child.py", "telling.py", "trapping.py")
+MODULES: Final = ("child.py", "telling.py")
 _CODE: Final = "/code/client/checking"
 _TELLING_FILE: Final = "/telling"  # as in `child`, which imports torch
 _MAIN: Final = {"training_process": "train", "query_process": "answer", "export_process": "export"}
@@ -57,7 +56,7 @@ class WatchedPlace(Workplace):
 
     def _tree(self, pipes: Pipes) -> Tree:
         scratch_bytes = self._limits.file_bytes if self._work.inner_filter is FilterKind.TRAINING else 0
-        inner_filter = trapping(compile_filter(self._work.inner_filter))
+        inner_filter = compile_filter(self._work.inner_filter, tells=True)
         configuration, randomness = self._configuration(pipes).encode(), random_device(self._seeds)
         tree = provider_tree(self._contents.files, configuration, inner_filter, randomness=randomness)
         return Tree(tree.binds, {**tree.files, **self._own_files()}, scratch_bytes)

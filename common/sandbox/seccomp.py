@@ -9,6 +9,7 @@ whose flags a filter can read (clone3 has them behind a pointer).
 Two filters, both compiled here with libseccomp:
   *outer*, installed by bubblewrap before it executes Python: what start-up needs on top (execve, the inner filter);
   *inner*, installed by our own code before the provider's is imported (common/sandboxed/lockdown): what is left.
+An inner filter may also *tell*: it raises SIGSYS where the plain one fails with EPERM (common/sandboxed/trapping).
 Not closed by them: time (the vDSO), CPU caches, and code in writable memory.
 """
 
@@ -71,6 +72,7 @@ COMMON: Final = MEMORY + READING + WRITING + TIME + THREADS + IDENTITY + SIGNALS
 
 # linux/sched.h, linux/fcntl.h, linux/prctl.h, asm-generic/ioctls.h
 _CLONE_THREAD: Final = 0x0001_0000
+_STARTING: Final = ("fork", "vfork")  # and clone, of what is no thread
 _CLONE_NAMESPACES: Final = 0x7E02_0080
 _FCNTL_COMMANDS: Final = (0, 1, 2, 3, 4, 1030)  # DUPFD, GETFD, SETFD, GETFL, SETFL, DUPFD_CLOEXEC: no locks, no owners
 _IOCTL_REQUESTS: Final = (0x5401, 0x5450, 0x5451)  # TCGETS, FIONCLEX, FIOCLEX: isatty() and close-on-exec of Python
@@ -89,13 +91,17 @@ class FilterKind(StrEnum):
 
 
 @functools.cache
-def compile_filter(kind: FilterKind) -> bytes:
-    """The BPF program. Raises `ConfinementError` (confinement.seccomp) without libseccomp."""
+def compile_filter(kind: FilterKind, *, tells: bool = False) -> bytes:
+    """The BPF program. Raises `ConfinementError` (confinement.seccomp) without libseccomp.
+
+    `tells`: an inner filter that traps what it refuses, but for the starting of processes.
+    """
     try:
         import pyseccomp  # here, because it looks for libseccomp on import and raises without it
     except (ImportError, RuntimeError, OSError) as cause:
         raise ConfinementError("confinement.seccomp") from cause
-    made = pyseccomp.SyscallFilter(defaction=pyseccomp.ERRNO(errno.EPERM))
+    refusing = pyseccomp.ERRNO(errno.EPERM)
+    made = pyseccomp.SyscallFilter(defaction=pyseccomp.TRAP if tells else refusing)
     made.set_attr(pyseccomp.Attr.ACT_BADARCH, pyseccomp.KILL_PROCESS)
     made.add_rule(pyseccomp.ERRNO(errno.ENOSYS), "clone3")
     for name in COMMON + (
@@ -104,6 +110,10 @@ def compile_filter(kind: FilterKind) -> bytes:
         made.add_rule(pyseccomp.ALLOW, name)
     _add_argument_rules(made, pyseccomp, kind)
     _add_process_rules(made, pyseccomp, kind)
+    if tells:
+        made.add_rule(refusing, "clone", pyseccomp.Arg(0, pyseccomp.MASKED_EQ, _CLONE_THREAD, 0))
+        for name in _STARTING:
+            made.add_rule(refusing, name)
     with os.fdopen(os.memfd_create("filter"), "w+b") as file:
         made.export_bpf(file)
         file.seek(0)

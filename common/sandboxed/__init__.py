@@ -7,6 +7,7 @@ are ignored, and one output buffer of a fixed size.
     wire              layout of control records, output header and start configuration (both sides import it; no torch)
     windows           the windows, mapped
     lockdown          limits, Landlock and the second system call filter, last thing before provider code is imported
+    trapping          what the child learns of calls that its filter refuses
     landlock          what the kernel itself refuses to this process, where it can
     model_state       model <-> float32 vector
     graph_operations  what torch does for each operation of a model graph

@@ -8,17 +8,17 @@ import pytest
 
 from common.sandbox.seccomp import COMMON, SCRATCH, STARTUP, FilterKind, compile_filter
 
-ALLOW, ERRNO, KILL_PROCESS = 0x7FFF0000, 0x00050000, 0x80000000
+ALLOW, ERRNO, TRAP, KILL_PROCESS = 0x7FFF0000, 0x00050000, 0x00030000, 0x80000000
 X86_64 = 0xC000003E  # AUDIT_ARCH_X86_64
 I386 = 0x40000003
 
 pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="system call numbers of x86_64")
 
 
-def verdict(kind: FilterKind, number: int, *arguments: int, arch: int = X86_64) -> int:
+def verdict(kind: FilterKind, number: int, *arguments: int, arch: int = X86_64, tells: bool = False) -> int:
     """Run the filter over struct seccomp_data (linux/seccomp.h), as the kernel does."""
     data = struct.pack("<iIQ6Q", number, arch, 0, *arguments, *[0] * (6 - len(arguments)))
-    program = list(struct.iter_unpack("<HBBI", compile_filter(kind)))
+    program = list(struct.iter_unpack("<HBBI", compile_filter(kind, tells=tells)))
     accumulator, position = 0, 0
     while True:
         code, jump_true, jump_false, k = program[position]
@@ -138,6 +138,20 @@ def test_nothing_stays_open_but_what_is_listed(kind: FilterKind) -> None:
     named = {pyseccomp.resolve_syscall(pyseccomp.Arch.NATIVE, one) if isinstance(one, str) else one for one in listed}
     named |= {pyseccomp.resolve_syscall(pyseccomp.Arch.NATIVE, one) for one in OPEN_BY_ARGUMENT}
     assert {number for number in range(LAST_NUMBER) if verdict(kind, number) == ALLOW} <= named
+
+
+SOME_ARGUMENTS = ((), (1, 1, 1, 1), (THREAD, 5, 3, 0x22), (THREAD | 0x20000,), (PROCESS,), (15, 0x5401), (4,))
+
+
+@pytest.mark.parametrize("kind", [FilterKind.TRAINING, FilterKind.QUERY])
+def test_a_filter_that_tells_decides_the_same(kind: FilterKind) -> None:
+    refused, starting = ERRNO | errno.EPERM, {56, 57, 58}  # clone fork vfork: with signals blocked, a trap kills
+    for number in range(LAST_NUMBER):
+        for arguments in SOME_ARGUMENTS:
+            plain, telling = (verdict(kind, number, *arguments, tells=tells) for tells in (False, True))
+            untold = number in starting and not (number == 56 and THREAD & 0x10000 & (*arguments, 0)[0])
+            assert telling == (TRAP if plain == refused and not untold else plain), (number, arguments)
+    assert verdict(kind, 1, arch=I386, tells=True) == KILL_PROCESS
 
 
 def test_a_query_has_no_scratch_calls() -> None:
