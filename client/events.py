@@ -24,6 +24,7 @@ from common.messages.base import Count, Message, Seconds
 from common.messages.decision_log import LogEntry
 from common.messages.evidence import TrustLevel
 from common.messages.policy import JobOutcome, JobReport
+from common.messages.provider_report import ToldToProvider
 from common.messages.tpm_counter import TpmCounter
 
 
@@ -279,6 +280,20 @@ class VersionListed(Event):
     state: Literal["in force", "retired", "revoked"]
 
 
+class ProviderReportRead(Event):
+    """What a provider may know of a job of its bundle. `outcome` is the public one; null: there is no report (yet).
+
+    `told` null: the owners' policies do not let it be known.
+    """
+
+    type: Literal["provider-report-read"] = "provider-report-read"
+    job_id: JobId
+    bundle_id: BundleId
+    ordered: Seconds
+    outcome: Literal["finished", "failed", "cancelled"] | None
+    told: ToldToProvider | None
+
+
 class PolicySigned(Event):
     """A version of a data policy is in force."""
 
@@ -292,7 +307,8 @@ class OrderPreview(Event):
     """All that the host will see of a job's work, told before its order is signed.
 
     Each launch of a trainer can tell the host at most `schedule_bits` by its end; data sets are charged `attempt_bits`
-    for it. What goes out through `open_channels` is not bounded.
+    for it, and `report_bits` for what the provider is told at the job's end, if all owners let it. What goes out
+    through `open_channels` is not bounded.
     """
 
     type: Literal["order-preview"] = "order-preview"
@@ -304,6 +320,7 @@ class OrderPreview(Event):
     traffic_bytes: Count
     schedule_bits: Count
     attempt_bits: Count
+    report_bits: Count
     open_channels: tuple[str, ...]
 
 

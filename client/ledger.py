@@ -35,4 +35,6 @@ def read_ledger(party: Party, dataset_id: DatasetId) -> Iterator[Event]:
     ledger = Ledger.decode(own.report_key.open(sealed, ledger_info(request.digest, own.signing_key.party)))
     if ledger.dataset_id != dataset_id:
         raise AuthenticityError("authenticity.broker_reply", expected=dataset_id, seen=ledger.dataset_id)
-    yield LedgerRead(dataset_id=dataset_id, ledger=ledger, bits=ledger.attempt_bits + ledger.answer_bits)
+    yield LedgerRead(
+        dataset_id=dataset_id, ledger=ledger, bits=ledger.attempt_bits + ledger.answer_bits + ledger.report_bits
+    )

@@ -22,11 +22,11 @@ from common.crypto.wrapping import wrap
 from common.errors import AppraisalError, AuthenticityError, FreshnessError, NotFoundError, UnavailableError, refusal_of
 from common.identifiers import BundleId, DatasetId, JobId, ModelId
 from common.key_binding import order_secret_info, report_info
-from common.leakage import OPEN_CHANNELS
+from common.leakage import OPEN_CHANNELS, report_bits
 from common.messages.attestation import AcceptOrder, ListMembers, Members, OrderAccepted
 from common.messages.objects import BundlePublication, ModelManifest
 from common.messages.order import OrderSecret, SandboxName, Schedule, TrainingOrder
-from common.messages.policy import JobReport
+from common.messages.policy import DataPolicy, JobReport
 from common.messages.service import JobView
 from common.messages.signed import Signed, open_signed, sign
 
@@ -103,7 +103,7 @@ def train(party: Party, training: Training) -> Iterator[e.Event]:
     schedule = schedule_for(training.wishes, publication)
     link = BrokerLink(party)
     yield link.verify()
-    yield (preview := _preview(schedule, training.trainers))
+    yield (preview := _preview(schedule, training.trainers, _report_bits(party, training.dataset_id)))
     order = make_order(party, training, schedule, publication.sandbox)
     party.keep_document("orders", JobId.of(order.digest), order)  # before it is sent: an answer may get lost
     link.ask(AcceptOrder(order=order, release=party.trust.release), OrderAccepted)
@@ -113,11 +113,18 @@ def train(party: Party, training: Training) -> Iterator[e.Event]:
     )
 
 
-def _preview(schedule: Schedule, trainers: int) -> e.OrderPreview:
+def _report_bits(party: Party, dataset_id: DatasetId) -> int:
+    """By the newest policy that was signed here."""
+    newest = party.document("policies", dataset_id)
+    return 0 if newest is None else report_bits(DataPolicy.decode(newest.payload).refusal_report)
+
+
+def _preview(schedule: Schedule, trainers: int, told: int) -> e.OrderPreview:
     return e.OrderPreview(
         trainers=trainers,
         total_ticks=schedule.total_ticks,
         frame_bytes=schedule.frame_bytes,
+        report_bits=told,
         open_channels=OPEN_CHANNELS,
         **asdict(host_view(schedule, trainers)),
     )

@@ -55,6 +55,7 @@ def explained(subject: str, terms: PolicyTerms | ProviderTerms, assumed: Assumed
         bits_per_answer=bits.per_answer,
         answer_bits=bits.answers,
         attempt_bits=bits.attempts,
+        report_bits=bits.reports,
         max_bits=bits.limit,
         bits=bits.most,
     )

@@ -99,6 +99,11 @@ def _detail(name: str, old: str, new: str) -> Iterator[Change]:
         yield new == "scores", f"{name}: {new} instead of {old}"
 
 
+def _report(name: str, old: str, new: str) -> Iterator[Change]:
+    if old != new:
+        yield new == "classes", f"{name}: {new} instead of {old}"
+
+
 def _level(name: str, old: str | None, new: str | None) -> Iterator[Change]:
     if old != new:
         ranks = [TrustLevel(one or TrustLevel.SGX).rank for one in (old, new)]
@@ -185,6 +190,7 @@ KINDS: Final[dict[str, Kind]] = {
     "answers_total": _most,
     "detail": _detail,
     "grants_to_provider": _allowed,
+    "refusal_report": _report,
     "approvers": _otherwise,
     "approvals_needed": _least,
     "recovery": _recovery,

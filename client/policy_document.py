@@ -17,7 +17,7 @@ from common.bundle import ColumnName
 from common.crypto.secret_sharing import MAX_SHARES
 from common.identifiers import Digest, PartyKey
 from common.messages.base import Count, Message
-from common.messages.policy import MAX_APPROVERS, AnswerDetail, CodeMeasurement, TrustLevelName
+from common.messages.policy import MAX_APPROVERS, AnswerDetail, CodeMeasurement, RefusalReport, TrustLevelName
 from common.messages.recovery_terms import require_sound_holders
 from common.messages.sandbox_bounds import LEAST_MEMORY_BYTES, LEAST_THREADS, SandboxBounds
 
@@ -103,9 +103,10 @@ class Answering(Message):
 
 
 class OwnersAnswering(Answering):
-    """The owner also says whether a model's provider may ask it."""
+    """The owner also says whether a model's provider may ask it, and what it is told at a job's end."""
 
     provider_too: bool = False
+    refusal_report: RefusalReport = "none"
 
 
 class Changing(Message):
@@ -190,6 +191,7 @@ class DataPolicyDocument(Message):
             answers_total=self.answering.answers,
             detail=self.answering.detail,
             grants_to_provider=self.answering.provider_too,
+            refusal_report=self.answering.refusal_report,
             approvers=self.changing.approvers,
             approvals_needed=self.changing.approvals,
             recovery=self.recovery.wishes,

@@ -50,6 +50,7 @@ class PolicyExplained(Event):
     bits_per_answer: Count | None
     answer_bits: Count | None
     attempt_bits: Count | None
+    report_bits: Count
     max_bits: Count | None
     bits: Count | None
 

@@ -43,6 +43,7 @@ def _ledger(event: p.LedgerRead) -> Iterator[Line]:
     yield "bits", f"{event.bits:,} charged to {event.dataset_id}, {most}", "bold"
     yield "attempts", f"{one.attempts:,} of trainers, {one.attempt_bits:,} bits; {one.jobs} of {one.max_jobs} jobs", ""
     yield "answers", f"{one.answers:,} of {one.answers_total:,}, {one.answer_bits:,} bits", ""
+    yield "reports", f"to providers, {one.report_bits:,} bits", ""
 
 
 def _compared(event: p.PolicyCompared) -> Iterator[Line]:

@@ -17,7 +17,7 @@ from common.errors import NotFoundError
 from common.identifiers import DatasetId, Digest, PartyKey
 from common.key_binding import policy_info
 from common.messages.base import Count, Message, Seconds
-from common.messages.policy import AnswerDetail, BundleTerms, CodeMeasurement, DataPolicy, TrustLevelName
+from common.messages.policy import AnswerDetail, BundleTerms, CodeMeasurement, DataPolicy, RefusalReport, TrustLevelName
 from common.messages.recovery_terms import HolderCard, RecoveryHolder, RecoveryTerms
 from common.messages.sandbox_bounds import SandboxBounds
 from common.messages.signed import Signed, open_signed, sign
@@ -78,6 +78,7 @@ class PolicyTerms(PartyTerms):
     columns: tuple[ColumnName, ...] = ()
     answers_total: Count = 0
     grants_to_provider: bool = False
+    refusal_report: RefusalReport = "none"
     max_bits: Count | None = None
     approvers: tuple[PartyKey, ...] = ()
     approvals_needed: Count = 0

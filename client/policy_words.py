@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from client.policy_terms import PartyTerms, PolicyTerms, ProviderTerms, RecoveryWishes
-from common.leakage import BITS_PER_TICK, AnswerSize, answer_bits, launch_bits
+from common.leakage import BITS_PER_TICK, AnswerSize, answer_bits, launch_bits, report_bits
 from common.messages.tcb_terms import TcbTerms
 
 MAX_CLASSES: Final = 1 << 32
@@ -32,11 +32,13 @@ class Bits:
     answers: int | None
     attempts: int | None
     limit: int | None
+    reports: int = 0
 
     @property
     def most(self) -> int | None:
         """What can leave at most, by all that is known."""
-        sums = [] if self.answers is None or self.attempts is None else [self.answers + self.attempts]
+        known = self.answers is not None and self.attempts is not None
+        sums = [(self.answers or 0) + (self.attempts or 0) + self.reports] if known else []
         return min([*sums, *([] if self.limit is None else [self.limit])], default=None)
 
 
@@ -51,7 +53,8 @@ def bits_of(terms: PolicyTerms | ProviderTerms, assumed: Assumed) -> Bits:
         return Bits(each, answers, 0, None)
     launches = terms.max_jobs * terms.max_trainers * terms.max_attempts
     attempts = None if assumed.ticks is None and launches else launches * launch_bits(assumed.ticks or 0)
-    return Bits(each, answers, attempts, terms.max_bits)
+    reports = terms.max_jobs * report_bits(terms.refusal_report)
+    return Bits(each, answers, attempts, terms.max_bits, reports)
 
 
 def sentences(terms: PolicyTerms | ProviderTerms, assumed: Assumed) -> Iterator[str]:
@@ -59,6 +62,8 @@ def sentences(terms: PolicyTerms | ProviderTerms, assumed: Assumed) -> Iterator[
     yield from _who(terms) if isinstance(terms, PolicyTerms) else _whose(terms)
     yield from _where(terms)
     yield from _answers(terms)
+    if isinstance(terms, PolicyTerms):
+        yield _told_to_provider(terms)
     yield from _bits(bits_of(terms, assumed))
     if isinstance(terms, PolicyTerms):
         yield _changes(terms)
@@ -124,6 +129,15 @@ def _answers(terms: PolicyTerms | ProviderTerms) -> Iterator[str]:
         yield f"A model's own provider may {'ask too' if terms.grants_to_provider else 'not ask it'}."
 
 
+def _told_to_provider(terms: PolicyTerms) -> str:
+    if terms.refusal_report == "none":
+        return "Of a job's end its provider is told what everybody sees."
+    return (
+        "At a job's end its provider is told whether the rounds were done, and which classes of calls its code was "
+        "refused, if all owners of the job's data allow it."
+    )
+
+
 def _bits(bits: Bits) -> Iterator[str]:
     if bits.answers is None:
         yield "How much answers can carry depends on the number of classes: say --classes."
@@ -134,6 +148,8 @@ def _bits(bits: Bits) -> Iterator[str]:
     elif bits.attempts:
         how = f"{BITS_PER_TICK} a tick of the schedule and its end"
         yield f"Attempts are charged {bits.attempts:,} bits at most, {how}."
+    if bits.reports:
+        yield f"Reports to providers are charged {bits.reports:,} bits at most, {report_bits('classes')} a job."
     limit = "no limit of its own" if bits.limit is None else f"at most {bits.limit:,}"
     yield f"In bits the policy sets {limit}."
     if bits.most is not None:

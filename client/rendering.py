@@ -22,6 +22,7 @@ from client.policy_rendering import PolicyTold, policy_lines
 from client.recovery_rendering import RecoveryTold, recovery_lines
 from common.errors import CloisterError, Refusal
 from common.messages.evidence import TrustLevel
+from common.messages.provider_report import ToldToProvider
 
 LABELS_SHOWN: Final = 30
 
@@ -56,6 +57,11 @@ class JsonLines:
 
     def close(self) -> None:
         """Nothing is pending."""
+
+
+def _told_words(told: ToldToProvider) -> str:
+    refused = [f"{name} ({level})" for name, level in told.refused if level != "none"]
+    return f"{told.learned}; refused calls: {', '.join(refused) or 'none'}"
 
 
 def trust_words(level: str) -> Panel:
@@ -315,6 +321,15 @@ class Terminal:
         self._line(event.state, f"{event.bundle_id}  {called}  published {day}  {jobs}", style=style)
 
     @show.register
+    def _(self, event: e.ProviderReportRead) -> None:
+        day = datetime.fromtimestamp(event.ordered, UTC).date()
+        self._line(event.outcome or "no report", f"{event.job_id}  ordered {day}")
+        if event.told is not None:
+            self._line("", _told_words(event.told))
+        elif event.outcome is not None:
+            self._line("", "the owners' policies do not let a provider know more", style="dim")
+
+    @show.register
     def _(self, event: e.PolicySigned) -> None:
         self._line("policy", f"version {event.policy_version} of {event.dataset_id}: {event.digest}")
 
@@ -345,6 +360,8 @@ class Terminal:
             f"a trainer's launch can tell {event.schedule_bits} bits by its end, and is charged {event.attempt_bits}; "
             f"not bounded: {', '.join(event.open_channels)}",
         )
+        if event.report_bits:
+            self._line("", f"the provider can be told {event.report_bits} bits at the job's end, by your policy")
 
     @show.register
     def _(self, event: e.OrderAccepted) -> None:
@@ -372,6 +389,8 @@ class Terminal:
             return
         codes = "".join(f", {code}" for code in report.codes)
         self._line("tick", f"{report.tick} of {report.total_ticks}: {words}{codes}")
+        if report.told_provider is not None:
+            self._line("", f"the provider is told: {_told_words(report.told_provider)}")
 
     @show.register
     def _(self, event: e.ModelSealed) -> None:

@@ -18,6 +18,7 @@ from common.messages.service import (
     JobReports,
     JobView,
     OrderReceipt,
+    ProviderReportView,
     ReportView,
     UploadState,
 )
@@ -108,6 +109,10 @@ class IngestService:
         """Sealed reports with a sequence number above `after`."""
         query = "" if after is None else f"?after={after}"
         return JobReports.decode(self._http.get(f"/v1/jobs/{job_id}/reports{query}")).reports
+
+    def provider_report(self, job_id: JobId) -> bytes:
+        """What is sealed to this party as the job's provider. Raises `NotFoundError` (not_found.report)."""
+        return ProviderReportView.decode(self._http.get(f"/v1/jobs/{job_id}/provider-report")).sealed
 
     def model_manifest(self, model_id: ModelId) -> Signed:
         """A model's signed manifest."""

@@ -56,7 +56,8 @@ class Trial:
             tried = self._refused(entry, known)
         else:
             tried = self._granted(entry, known)
-            self._were.charge(entry, known, surely=True, answers=entry.subjects.answers or 0)
+            in_force = self._version(entry)
+            self._were.charge(entry, known, in_force, surely=True, answers=entry.subjects.answers or 0)
         return tried
 
     def _granted(self, entry: LogEntry, known: Facts) -> p.DecisionTried:
@@ -69,9 +70,10 @@ class Trial:
             if entry.decision in ("accept-order", "admit-launch"):
                 self._gone[entry.subjects.launch or entry.subjects.job] = entry.number
             if entry.decision == "draw-budget":
-                self._would_be.charge(entry, known, surely=True, answers=_still_given(found))
+                self._would_be.charge(entry, known, self._terms, surely=True, answers=_still_given(found))
             return _tried(entry, "refused", found)
-        self._would_be.charge(entry, known, surely=not found.missing, answers=entry.subjects.answers or 0)
+        answers = entry.subjects.answers or 0
+        self._would_be.charge(entry, known, self._terms, surely=not found.missing, answers=answers)
         return _tried(entry, "unjudged" if found.missing else "same", found)
 
     def _refused(self, entry: LogEntry, known: Facts) -> p.DecisionTried:
@@ -84,7 +86,7 @@ class Trial:
             if version is None:
                 missing[_FORCE] = None
                 continue
-            cause = judge(rules, version, known | self._were.facts(entry, known), lambda _: False)
+            cause = judge(rules, version, known | self._were.facts(entry, known, version), lambda _: False)
             if cause.refusals:
                 break
             missing.update(dict.fromkeys(cause.missing))
@@ -109,7 +111,7 @@ class Trial:
             return not (field in COUNTED and counts.left_open) and _asks_no_more(field, terms, passed)
 
         rules = rules_of(terms, entry.decision, entry.subjects.role)
-        return judge(rules, terms, known | counts.facts(entry, known), is_implied)
+        return judge(rules, terms, known | counts.facts(entry, known, terms), is_implied)
 
     def _versions(self, entry: LogEntry) -> list[SignedTerms | None]:
         """The versions under which it was decided: the newest of then, of a launch also that of its order."""
@@ -128,8 +130,15 @@ class Trial:
 def _asks_no_more(field: str, terms: SignedTerms, passed: Sequence[SignedTerms]) -> bool:
     """Whether these terms ask in this field for no more than one version that the decision has passed."""
     return any(
-        all(wider for wider, _ in KINDS[field](field, getattr(one, field), getattr(terms, field))) for one in passed
+        all(wider for wider, _ in KINDS[field](field, getattr(one, field), getattr(terms, field)))
+        and not (field == "max_bits" and _tells_more(terms, one))
+        for one in passed
     )
+
+
+def _tells_more(terms: SignedTerms, than: SignedTerms) -> bool:
+    """Whether an order is charged for a report by these terms alone."""
+    return "classes" == getattr(terms, "refusal_report", None) != getattr(than, "refusal_report", None)
 
 
 def _still_given(found: Judgement) -> int:

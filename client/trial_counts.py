@@ -6,17 +6,21 @@ carried, and of what was refused it can't say what would have followed: such cou
 
 import math
 from collections import defaultdict
-from typing import Final
+from typing import Any, Final
 
 from client.past_facts import Counted, Facts, NotHeld
+from client.trial_rules import SignedTerms
 from common.identifiers import ModelId
+from common.leakage import report_bits
 from common.messages.decision_log import LogEntry
+from common.messages.policy import BundleTerms
 
 COUNTED: Final = frozenset({"max_jobs", "max_bits", "answers_total"})
 """Fields of terms that these counts are held against."""
 
 _NO_JOBS: Final = Counted("how many jobs came before it", 0, 0)
 _NO_BITS: Final = Counted("how many bits left before it", 0, 0)
+_NO_REPORT: Final = Counted("whether all owners of a job let its provider be told more", 0, 0)
 _NO_ANSWERS: Final = Counted("how many answers came before it", 0, 0)
 _FOLLOWED: Final = "what would have followed a decision that would have been allowed"
 
@@ -34,10 +38,10 @@ class Counts:
         """Whether more may have come about than the log tells."""
         return self._unknown > 0
 
-    def facts(self, entry: LogEntry, known: Facts) -> Facts:
-        """The counters before this entry, and what it asks for."""
+    def facts(self, entry: LogEntry, known: Facts, terms: SignedTerms | None) -> Facts:
+        """The counters before this entry, and what it asks for under these terms."""
         asked = {
-            "accept-order": known["order_bits"],
+            "accept-order": _more(known["order_bits"], report_charge(entry, terms)),
             "admit-launch": known["attempt_bits"],
             "draw-budget": Counted("how many bits an answer carries", 0, math.inf),
         }
@@ -49,11 +53,17 @@ class Counts:
             "answers_asked": entry.subjects.answers or 1,
         }
 
-    def charge(self, entry: LogEntry, known: Facts, *, surely: bool, answers: int = 0) -> None:
-        """Charge for a decision that came about, or may have. `answers` of a block, not all that it asked for."""
+    def charge(
+        self, entry: LogEntry, known: Facts, terms: SignedTerms | None, *, surely: bool, answers: int = 0
+    ) -> None:
+        """Charge for a decision that came about, or may have, under these terms (None: not held).
+
+        `answers` of a block, not all that it asked for.
+        """
         certain = 1 if surely else 0
         if entry.decision == "accept-order":
-            self._jobs = _grown(self._jobs, certain, 1)
+            self._jobs, told = _grown(self._jobs, certain, 1), report_charge(entry, terms)
+            self._bits = _grown(self._bits, certain * told.least, told.most)
         elif entry.decision == "admit-launch" and entry.subjects.role == "trainer":
             bits = known["attempt_bits"]
             least, most = (0, math.inf) if isinstance(bits, NotHeld) else (bits, bits)
@@ -77,6 +87,20 @@ class Counts:
 
     def _model(self, entry: LogEntry) -> ModelId | None:
         return entry.subjects.model if self._by_model else None
+
+
+def report_charge(entry: LogEntry, terms: SignedTerms | None) -> Counted:
+    """What an order is charged for its report: over data of several owners, all of them must let there be one."""
+    if entry.decision != "accept-order" or isinstance(terms, BundleTerms):
+        return _NO_REPORT
+    most = report_bits("classes" if terms is None else terms.refusal_report)
+    least = 0 if terms is None or len(entry.subjects.datasets) > 1 else most
+    return Counted(_NO_REPORT.what, least, most)
+
+
+def _more(bits: Any, told: Counted) -> Any:
+    """Bits that an order asks for, with those of its report; what is not held stays so."""
+    return bits if isinstance(bits, NotHeld) else Counted(told.what, bits + told.least, bits + told.most)
 
 
 def _opened(counted: Counted, most: float) -> Counted:

@@ -15,10 +15,11 @@ from common.crypto.labels import (
     WRAP_LEDGER,
     WRAP_ORDER_SECRET,
     WRAP_POLICY,
+    WRAP_PROVIDER_REPORT,
     WRAP_REFUSAL_DETAIL,
     WRAP_REPORT,
 )
-from common.identifiers import DatasetId, Digest, PartyKey
+from common.identifiers import DatasetId, Digest, JobId, PartyKey
 
 
 def data_key_info(manifest: Digest, owner: PartyKey, policy: Digest, broker: Digest) -> bytes:
@@ -54,6 +55,11 @@ def handover_info(broker: Digest, heir: bytes) -> bytes:
 def report_info(order: Digest, owner: PartyKey, sequence: int) -> bytes:
     """A report for one owner: order, owner, sequence number."""
     return transcript(WRAP_REPORT, order.raw(), owner.raw(), sequence.to_bytes(8, "big"))
+
+
+def provider_report_info(job_id: JobId, provider: PartyKey) -> bytes:
+    """A job's report to its provider: job, provider."""
+    return transcript(WRAP_PROVIDER_REPORT, job_id.encode(), provider.raw())
 
 
 def refusal_detail_info(request: Digest, party: PartyKey) -> bytes:

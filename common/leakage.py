@@ -9,6 +9,8 @@ on purpose, and on what a model gives away by itself.
     scores     R bytes of output, or a refusal, at one of Q ticks:                 8 R + 1 + ceil(log2(Q))
     schedule   a launch falls silent after one of its T ticks, or not before the end:         ceil(log2(T + 1))
     attempt    a launch of a trainer, which shows provider code the data:         schedule, and `BITS_PER_TICK` a tick
+    report     what a job's provider reads at its end, one of W numbers of refused calls
+               with one of 3 words of how it went, where the policies let it:           ceil(log2(3 W))
 
 Nothing that provider code may do ends a launch (tests/security/sandbox/test_ryoan_rules); its end is charged as though
 it could, since a machine that it loads may. The part for each tick is a convention, not a bound: frames say nothing,
@@ -21,7 +23,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from common.messages.order import Schedule
-from common.messages.policy import AnswerDetail
+from common.messages.policy import AnswerDetail, RefusalReport
+from common.messages.provider_report import LEARNED
+from common.refused_calls import CHOICES
 
 FAILURES: Final = 16
 """F: at least as many as there are refusals that provider code can cause in place of an answer."""
@@ -63,6 +67,11 @@ def launch_bits(total_ticks: int) -> int:
 def attempt_bits(schedule: Schedule) -> int:
     """What one launch of one trainer is charged."""
     return launch_bits(schedule.total_ticks)
+
+
+def report_bits(report: RefusalReport) -> int:
+    """Most bits that a job's provider is told by its report."""
+    return 0 if report == "none" else _bits(CHOICES * len(LEARNED))
 
 
 def _bits(choices: int) -> int:

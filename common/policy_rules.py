@@ -13,7 +13,7 @@ from common.identifiers import Digest, PartyKey
 from common.messages.evidence import TrustLevel
 from common.messages.objects import BundlePublication
 from common.messages.order import TrainingOrder
-from common.messages.policy import AnswerDetail, BundleTerms, DataPolicy, QueryGrant
+from common.messages.policy import AnswerDetail, BundleTerms, DataPolicy, QueryGrant, RefusalReport
 
 Names = Callable[[PartyKey], Collection[PartyKey]]
 """Every key by which a party is or was known: terms that name one of them mean that party."""
@@ -201,6 +201,11 @@ def require_not_provider(policy: DataPolicy, user: PartyKey, provider: PartyKey,
 def weakest_detail(*details: AnswerDetail) -> AnswerDetail:
     """What an answer may tell where each of these must allow it."""
     return "label" if "label" in details else "scores"
+
+
+def weakest_report(*reports: RefusalReport) -> RefusalReport:
+    """What a job's provider is told where each of these must allow it."""
+    return "none" if "none" in reports else "classes"
 
 
 def _require_provider(policy: DataPolicy, provider: PartyKey, names: Names) -> None:

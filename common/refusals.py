@@ -170,6 +170,7 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     "not_found.pin": ("sender", "pin what to trust with `cloister owner pin` (or `provider pin`, `user pin`)"),
     "not_found.key": ("sender", "work in the identity directory in which the object was sealed"),
     "not_found.job": ("sender", "list your jobs with `cloister owner jobs`"),
+    "not_found.report": ("sender", "ask again when the job is over; one that the operator ended alone has none"),
     "not_found.dataset": ("owner", "upload and register the data set first"),
     "not_found.bundle": ("provider", "publish the bundle first"),
     "not_found.model": ("owner", "wait until the job has sealed its model"),

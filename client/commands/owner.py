@@ -72,7 +72,12 @@ def upload(here: Surroundings, sealed: Path, approvers: tuple[PartyKey, ...], ap
 @click.option("--user", "users", multiple=True, type=PARTY_KEY, help="Who may ask (default: whom all owners grant).")
 @click.option("--answers", "answers_total", type=int, help="Answers that all models of it may give.")
 @click.option("--detail", type=click.Choice(["label", "scores"]), help="The most that an answer tells.")
-@click.option("--max-bits", type=int, help="Bits that may leave by attempts and answers.")
+@click.option(
+    "--refusal-report",
+    type=click.Choice(["none", "classes"]),
+    help="What a provider is told of a job's end beyond what everybody sees (default: none).",
+)
+@click.option("--max-bits", type=int, help="Bits that may leave by attempts, answers and reports to providers.")
 @click.option("--days", type=int, help="Life of this policy.")
 @click.option("--propose", type=click.Path(path_type=Path), help="Only write it, for its approvers to sign.")
 @click.option("--approved", multiple=True, type=FILE, help="A proposal with approvals, to be put in force as it is.")

@@ -1,4 +1,4 @@
-"""`cloister provider pin|init|check|pack|publish|versions|retire` (side: owner: the provider's machine)."""
+"""`cloister provider pin|init|check|pack|publish|versions|report|retire` (side: owner: the provider's machine)."""
 
 from pathlib import Path
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from client import provider as operations
-from client import publications
+from client import provider_reports, publications
 from client.checking.checks import check as check_bundle
 from client.checking.runs import CheckWishes
 from client.checking.synthetic import MOST_ROWS
@@ -94,6 +94,15 @@ def publish(here: Surroundings, packed: Path, source: Path | None, **options: An
 def versions(here: Surroundings, source: Path | None) -> None:
     """List this provider's published bundles, as the key broker's log tells of them."""
     here.run(publications.versions(here.party, source))
+
+
+@provider.command()
+@click.argument("bundle_id", metavar="BUNDLE", type=BUNDLE)
+@click.option("--log", "source", type=FILE, help="A log that was fetched (default: fetch it now).")
+@party_command("provider")
+def report(here: Surroundings, bundle_id: BundleId, source: Path | None) -> None:
+    """Say of each job of a bundle how it ended, and what else its owners let be known."""
+    here.run(provider_reports.reports(here.party, bundle_id, source))
 
 
 @provider.command()

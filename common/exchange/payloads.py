@@ -21,11 +21,12 @@ from numpy.typing import NDArray
 
 from common.errors import FormatError
 from common.refusals import REFUSALS
+from common.refused_calls import NONE_REFUSED, RefusedCalls
 
 StateP = NDArray[np.float32]
 Buffer = bytes | bytearray | memoryview
 
-_FIGURES: Final = struct.Struct("<fIQH")
+_FIGURES: Final = struct.Struct("<fIQHH")
 FIGURES_BYTES: Final = _FIGURES.size
 
 _LARGEST_BF16: Final = np.uint16(0x7F7F)
@@ -64,29 +65,32 @@ OUTCOME_CODES: Final = (
 class Figures:
     """What a round says of itself to the data's owner. `rows` is the weight of its delta.
 
-    `code` ends its member, but for `STOPPED`.
+    `code` ends its member, but for `STOPPED`. `refused`: calls that provider code was refused so far; none where the
+    owners' policies let nobody know.
     """
 
     loss: float | None
     steps: int
     rows: int
     code: str | None = None
+    refused: RefusedCalls = NONE_REFUSED
 
     def encode(self) -> bytes:
-        """18 bytes. A code that is not in the table travels as `unavailable.enclave`."""
+        """20 bytes. A code that is not in the table travels as `unavailable.enclave`."""
         code = self.code if self.code in OUTCOME_CODES else "unavailable.enclave"
         loss = math.nan if self.loss is None or not abs(self.loss) < _LARGEST_LOSS else self.loss
-        return _FIGURES.pack(loss, self.steps, self.rows, OUTCOME_CODES.index(code))
+        return _FIGURES.pack(loss, self.steps, self.rows, OUTCOME_CODES.index(code), self.refused.number)
 
     @classmethod
     def parse(cls, raw: Buffer) -> Self:
         """Raises `FormatError`."""
         if len(raw) != _FIGURES.size:
             raise FormatError("format.frame", expected=f"figures of {_FIGURES.size} bytes")
-        loss, steps, rows, code = _FIGURES.unpack(raw)
+        loss, steps, rows, code, refused = _FIGURES.unpack(raw)
         if code >= len(OUTCOME_CODES):
             raise FormatError("format.frame", expected="a known code number")
-        return cls(loss if math.isfinite(loss) else None, steps, rows, OUTCOME_CODES[code])
+        known = RefusedCalls.of_number(refused)
+        return cls(loss if math.isfinite(loss) else None, steps, rows, OUTCOME_CODES[code], known)
 
 
 if not REFUSALS.keys() >= set(OUTCOME_CODES[1:]):

@@ -29,7 +29,7 @@ from common.messages.evidence import Evidence
 from common.messages.identity import BindIdentity, IdentityBound, RecoverIdentity
 from common.messages.objects import BundlePublication, DatasetManifest
 from common.messages.peer import PeerWitnessed, WitnessPeer
-from common.messages.policy import AnswerDetail, PublicKey, TrustLevelName
+from common.messages.policy import AnswerDetail, PublicKey, RefusalReport, TrustLevelName
 from common.messages.recovery import RecoverDataset, Recovered, SharesRefused
 from common.messages.sandbox_bounds import SandboxBounds, tightest
 from common.messages.signed import Signed
@@ -422,8 +422,9 @@ class DatasetTerms(Message):
     """What a member reads of one data set: its objects and the owner that reports are sealed to.
 
     `columns` None: all of them. A trainer drops others as soon as it has opened the data. Provider code that meets the
-    data, or a model of it, is kept within `sandbox_bounds`. `successors` are the keys that the owner's identity has had
-    since the manifest was signed, in order.
+    data, or a model of it, is kept within `sandbox_bounds`. `refusal_report`: what its owner lets the provider be
+    told at the job's end. `successors` are the keys that the owner's identity has had since the manifest was signed, in
+    order.
     """
 
     dataset_id: DatasetId
@@ -431,6 +432,7 @@ class DatasetTerms(Message):
     report_key: PublicKey
     columns: tuple[ColumnName, ...] | None = None
     sandbox_bounds: SandboxBounds = SandboxBounds()
+    refusal_report: RefusalReport = "none"
     successors: tuple[PartyKey, ...] = ()
 
     @property
@@ -440,7 +442,10 @@ class DatasetTerms(Message):
 
 
 class LaunchTerms(Message):
-    """What an admitted launch may do. Comes inside the admission, wrapped to the launch with its keys."""
+    """What an admitted launch may do. Comes inside the admission, wrapped to the launch with its keys.
+
+    `provider` is the key that the bundle's provider has now, and whom its report is sealed to.
+    """
 
     type: Literal["launch-terms"] = "launch-terms"
     version: Literal[1] = 1
@@ -453,6 +458,8 @@ class LaunchTerms(Message):
     outer_momentum: float
     bundle_id: BundleId
     bundle: BundlePublication
+    provider: PartyKey
+    provider_report_key: PublicKey
     datasets: tuple[DatasetTerms, ...]
     trust_level: TrustLevelName
     mr_enclaves: dict[str, MrEnclave]
@@ -463,6 +470,11 @@ class LaunchTerms(Message):
     def sandbox_bounds(self) -> SandboxBounds:
         """What provider code may use up under all owners' terms."""
         return tightest(data.sandbox_bounds for data in self.datasets)
+
+    @property
+    def refusal_report(self) -> RefusalReport:
+        """What the provider is told at the job's end: what every owner lets it be told."""
+        return "classes" if all(data.refusal_report == "classes" for data in self.datasets) else "none"
 
 
 class Admission(Message):

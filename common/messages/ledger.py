@@ -37,4 +37,5 @@ class Ledger(Message):
     answers: Count
     answers_total: Count
     answer_bits: Count
+    report_bits: Count
     max_bits: Count | None

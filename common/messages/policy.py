@@ -11,6 +11,7 @@ from common.bundle import ColumnName
 from common.crypto.wrapping import WRAPPING_PUBLIC_BYTES
 from common.identifiers import BundleId, Digest, JobId, ModelId, PartyKey
 from common.messages.base import Count, Message, Seconds
+from common.messages.provider_report import ToldToProvider
 from common.messages.recovery_terms import RecoveryTerms, require_sound_holders
 from common.messages.sandbox_bounds import SandboxBounds
 from common.messages.tcb_terms import TcbTerms
@@ -18,6 +19,9 @@ from common.messages.tcb_terms import TcbTerms
 TrustLevelName = Literal["simulation", "tpm-ima", "sgx", "tdx", "sev-snp"]
 AnswerDetail = Literal["label", "scores"]
 """What an answer tells of a row: the number of the best class, or the model's whole output. Scores tell more."""
+
+RefusalReport = Literal["none", "classes"]
+"""What a job's provider is told at its end: nothing, or how it went and which classes of calls its code was refused."""
 
 CodeMeasurement = Annotated[str, Field(pattern=r"^([0-9a-f]{64}|[0-9a-f]{96})$")]
 """MRENCLAVE of an SGX enclave, or MRTD of a trust domain."""
@@ -33,10 +37,11 @@ class DataPolicy(Message):
 
     Refusal is the default: an empty `providers` allows nobody. Empty `bundles` means any of the named providers',
     empty `measurements` any that an allowed release names, empty `columns` all of them, empty `users` whom all grant.
-    `max_state_class` bounds a model by its number of float32 values, `max_bits` what leaves by attempts and answers
-    (common/leakage); None: no bound. The next version is signed by the owner and by `approvals_needed` of `approvers`,
-    whatever it says itself. A release that `releases` no longer names takes no new order; one that `revoked_releases`
-    names ends running jobs, too. `recovery` names who can bring the data key to another broker; None: nobody.
+    `max_state_class` bounds a model by its number of float32 values, `max_bits` what leaves by attempts, answers and
+    reports to providers (common/leakage); None: no bound. `refusal_report` counts where all owners say it. The next
+    version is signed by the owner and by `approvals_needed` of `approvers`, whatever it says itself. A release that
+    `releases` no longer names takes no new order; one that `revoked_releases` names ends running jobs, too. `recovery`
+    names who can bring the data key to another broker; None: nobody.
     docs/policy.md says where each field is enforced.
     """
 
@@ -69,6 +74,7 @@ class DataPolicy(Message):
     detail: AnswerDetail = "scores"
     grants_to_provider: bool = False
     max_bits: Count | None = None
+    refusal_report: RefusalReport = "none"
     approvers: Annotated[tuple[PartyKey, ...], Field(max_length=MAX_APPROVERS)] = ()
     approvals_needed: Annotated[int, Field(ge=0, le=MAX_APPROVERS)] = 0
     recovery: RecoveryTerms | None = None
@@ -156,7 +162,10 @@ JobOutcome = Literal["finished", "finished_short", "failed", "cancelled"]
 
 
 class JobReport(Message):
-    """What the owner reads of a job, sealed to the owner's report key at a fixed size (never the host's to read)."""
+    """What the owner reads of a job, sealed to the owner's report key at a fixed size (never the host's to read).
+
+    `told_provider`, in the last one: all that the provider reads and the host does not.
+    """
 
     type: Literal["job-report"] = "job-report"
     version: Literal[1] = 1
@@ -173,3 +182,4 @@ class JobReport(Message):
     outcome: JobOutcome | None = None
     codes: Annotated[tuple[str, ...], Field(max_length=16)] = ()
     rounds_delivered: Annotated[tuple[Count, ...], Field(max_length=16)] = ()
+    told_provider: ToldToProvider | None = None

@@ -55,6 +55,7 @@ class SpentCounts(Message):
     attempt_bits: Count
     answers: Count
     answer_bits: Count
+    report_bits: Count
 
 
 class RecoveredDataset(Message):

@@ -209,6 +209,14 @@ class ReportView(Message):
     sealed: Annotated[bytes, Field(max_length=8192)]
 
 
+class ProviderReportView(Message):
+    """The report of a job's end, wrapped to the asking provider's report key under `provider_report_info`."""
+
+    type: Literal["provider-report-view"] = "provider-report-view"
+    version: Literal[1] = 1
+    sealed: Annotated[bytes, Field(max_length=8192)]
+
+
 class JobReports(Message):
     """Reports with a sequence number above `?after=` (none: from the first), ascending, a page of them."""
 

@@ -66,6 +66,7 @@ class SealedReport(Message):
 
 class JobEnded(Message):
     """How a launch of the parameter server left a job. `manifest` is the Signed ModelManifest, if there is a model.
+    `provider_report`: a Signed ProviderReport of fixed size, wrapped to `provider`; there whenever `completed`.
 
     `completed`: the broker has recorded the end, so the job is over. If not, this launch gave up because of `code`, and
     another may try; `superseded`: another does already.
@@ -79,6 +80,8 @@ class JobEnded(Message):
     code: EnclaveCode | None = None
     model_id: ModelId | None = None
     manifest: Signed | None = None
+    provider: PartyKey | None = None
+    provider_report: Annotated[bytes, Field(max_length=8192)] | None = None
 
 
 def encode_job_frame(job_id: JobId, frame: bytes) -> bytes:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from common.bundle import BundleContents, BundleManifest
 from common.errors import FormatError
+from common.refused_calls import NONE_REFUSED, RefusedCalls
 from common.sandbox.child import Arrival
 from common.sandbox.probe import require_confinement
 from common.sandbox.protocol import (
@@ -53,10 +54,12 @@ zygote, which took a second to import torch, is not lost with it."""
 DEFAULT_LIMITS: Final = SandboxLimits()
 
 
-def training_work(manifest: BundleManifest, rows_per_round: int) -> Work:
+def training_work(manifest: BundleManifest, rows_per_round: int, *, counts_refused: bool = False) -> Work:
     """Rounds of at most so many rows; what comes back is the state."""
-    columns = (manifest.input, manifest.label)
-    return Work("training_process", FilterKind.TRAINING, columns, rows_per_round, 4 * manifest.state_count)
+    columns, body_bytes = (manifest.input, manifest.label), 4 * manifest.state_count
+    return Work(
+        "training_process", FilterKind.TRAINING, columns, rows_per_round, body_bytes, counts_refused=counts_refused
+    )
 
 
 def query_work(manifest: BundleManifest) -> Work:
@@ -66,9 +69,13 @@ def query_work(manifest: BundleManifest) -> Work:
 
 
 class NativeTrainingSandbox:
-    """A `TrainingSandbox` (common/sandbox/protocol). One round at a time: callers take turns."""
+    """A `TrainingSandbox` (common/sandbox/protocol). One round at a time: callers take turns.
+
+    `refused_calls`: none, unless it was started to count them.
+    """
 
     def __init__(self, contents: BundleContents, place: Workplace, rows_per_round: int) -> None:
+        self.refused_calls = NONE_REFUSED
         self._count = contents.manifest.state_count
         self._place = place
         self._rows_per_round = rows_per_round
@@ -82,6 +89,7 @@ class NativeTrainingSandbox:
         rows_per_round: int,
         seeds: SandboxSeeds,
         limits: SandboxLimits = DEFAULT_LIMITS,
+        counts_refused: bool = False,
     ) -> Self:
         """Start a child and wait until torch is imported. Raises `ConfinementError`; provider code can't cause one.
 
@@ -90,7 +98,8 @@ class NativeTrainingSandbox:
         if contents.has_graph:
             raise FormatError("format.bundle", expected="code, or a design", seen="a graph")
         require_confinement()
-        place = Workplace(contents, training_work(contents.manifest, rows_per_round), seeds, limits)
+        work = training_work(contents.manifest, rows_per_round, counts_refused=counts_refused)
+        place = Workplace(contents, work, seeds, limits)
         place.require_ready()
         return cls(contents, place, rows_per_round)
 
@@ -129,7 +138,10 @@ class NativeTrainingSandbox:
     def _run(
         self, operation: Operation, steps: int, batch: int, deadline_seconds: float, course: Course = PLAIN_COURSE
     ) -> UnitResult:
-        return self._place.run(operation, steps, batch, deadline_seconds, deadline_seconds, course)
+        result = self._place.run(operation, steps, batch, deadline_seconds, deadline_seconds, course)
+        if self._place.counts_refused:
+            self.refused_calls = RefusedCalls.of_counts(self._place.unverified_counts())
+        return result
 
     def _validated(self, result: UnitResult, steps: int) -> RoundOutcome:
         """The outcome of a unit of work: only a copy that is finite and of the right size counts."""

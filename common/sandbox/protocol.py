@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.messages.sandbox_bounds import SandboxBounds
+from common.refused_calls import RefusedCalls
 from common.sandboxed.wire import PLAIN_COURSE, Course
 
 StateP = NDArray[np.float32]
@@ -90,7 +91,13 @@ class QueryOutcome:
 
 
 class TrainingSandbox(Protocol):
-    """Provider code that trains. Optimiser state lives on in it between rounds (local SGD)."""
+    """Provider code that trains. Optimiser state lives on in it between rounds (local SGD).
+
+    `refused_calls`: what was counted so far of calls that it was refused, as provider code may have falsified it; none
+    where that is not asked for.
+    """
+
+    refused_calls: RefusedCalls
 
     def initial_state(self, deadline_seconds: float) -> RoundOutcome:
         """The state that the provider's constructor makes under the initial seed; metrics are zero."""

@@ -17,13 +17,14 @@ from common.bundle import DESIGN_FILE, GRAPH_FILE, BundleContents, ColumnSpec
 from common.design_bundle import require_design
 from common.errors import ConfinementError
 from common.exported_graph import require_graph
+from common.sandbox.call_classes import call_classes
 from common.sandbox.child import Arrival, Pipes, SandboxChild
 from common.sandbox.interpreter import program
 from common.sandbox.protocol import STARTUP_SECONDS, Rows, SandboxLimits, SandboxSeeds, StateP
 from common.sandbox.seccomp import FilterKind, compile_filter
 from common.sandbox.tree import Tree, provider_tree, random_device
 from common.sandbox.windows import Window, parse_output, plan_columns
-from common.sandboxed.wire import HEADER, PLAIN_COURSE, Configuration, Course, Operation, Record, Status
+from common.sandboxed.wire import HEADER, PLAIN_COURSE, VERDICT, Configuration, Course, Operation, Record, Status
 
 LOOK_SECONDS = 0.2
 """How often it is looked whether work was given up."""
@@ -37,7 +38,7 @@ def _never() -> bool:
 class Work:
     """A kind of work: the child's main function, its inner filter, its columns, and the sizes of its windows.
 
-    `niceness`: 0 to 19, of all that runs in it.
+    `niceness`: 0 to 19, of all that runs in it. `counts_refused`: its filter tells the child, which counts by class.
     """
 
     program: str
@@ -46,6 +47,7 @@ class Work:
     rows: int
     body_bytes: int
     niceness: int = 0
+    counts_refused: bool = False
 
 
 @dataclass(frozen=True)
@@ -138,6 +140,15 @@ class Workplace:
         status, steps_done, mean, last = parse_output(copied, self._sequence)
         return UnitResult(status, False, steps_done, mean, last, copied[HEADER.size :])
 
+    @property
+    def counts_refused(self) -> bool:
+        """Whether its child counts refused calls."""
+        return self._work.counts_refused
+
+    def unverified_counts(self) -> bytes:
+        """How often calls of each class were refused so far, as the child says."""
+        return self._output.copy(HEADER.size)[VERDICT.size :]
+
     def _await(self, deadline: float, given_up: Callable[[], bool]) -> Arrival:
         """A byte, the child's end, or LATE: the deadline is over, or somebody gave the work up."""
         while True:
@@ -179,7 +190,7 @@ class Workplace:
         return provider_tree(
             self._contents.files,
             self._configuration(pipes).encode(),
-            compile_filter(self._work.inner_filter),
+            compile_filter(self._work.inner_filter, tells=self._work.counts_refused),
             randomness=random_device(self._seeds),
             scratch_bytes=self._limits.file_bytes if self._work.inner_filter is FilterKind.TRAINING else 0,
         )
@@ -206,6 +217,7 @@ class Workplace:
             input_fd=self._input.child_fd,
             state_fd=self._state.child_fd,
             output_fd=self._output.child_fd,
+            call_classes=call_classes() if self._work.counts_refused else (),
             **asdict(self._limits),
         )
 

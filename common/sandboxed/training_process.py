@@ -1,8 +1,8 @@
 """The main function of a training sandbox (side: sandbox).
 
-Order: import torch; limits, Landlock, inner filter; say ready; import and build the provider's model, or that of a
-design; then one round after the other until the control pipe ends. What provider code raises becomes a status: the
-enclave is told that, not what.
+Order: import torch; count refused calls, if so configured; limits, Landlock, inner filter; say ready; import and build
+the provider's model, or that of a design; then one round after the other until the control pipe ends. What provider
+code raises becomes a status: the enclave is told that, not what.
 """
 
 import os
@@ -21,6 +21,7 @@ from common.sandboxed.graph_model import read_design
 from common.sandboxed.local_training import Losses, build_model, seed_everything, train_steps
 from common.sandboxed.lockdown import confine, read_inner_filter
 from common.sandboxed.model_state import flatten_state, layout_of, load_state
+from common.sandboxed.trapping import on_refused_call
 from common.sandboxed.windows import Windows
 from common.sandboxed.wire import BUNDLE_FOLDER, CONFIGURATION_FILE, Configuration, Course, Operation, Record, Status
 
@@ -81,6 +82,8 @@ def main(make_trainer: Callable[[Configuration], Trainer] = Trainer) -> None:
     torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)  # imports what optimisers need, before the clock runs
     windows = Windows(configuration)
     inner_filter = read_inner_filter()
+    if configuration.call_classes:
+        on_refused_call(windows.count_refused)
     confine(configuration, inner_filter, scratch=True)
     windows.signal()
     sys.path.insert(0, BUNDLE_FOLDER)

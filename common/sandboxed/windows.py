@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from common.sandboxed.wire import CONTROL, HEADER, READY, Configuration, Record, Status
+from common.sandboxed.wire import CONTROL, HEADER, READY, VERDICT, Configuration, Record, Status
 
 
 class Windows:
@@ -35,7 +35,14 @@ class Windows:
 
     def write_header(self, sequence: int, status: Status, steps: int = 0, mean: float = 0.0, last: float = 0.0) -> None:
         """Say how a unit of work ended."""
-        HEADER.pack_into(self._output, 0, sequence, status, steps, mean, last)
+        VERDICT.pack_into(self._output, 0, sequence, status, steps, mean, last)
+
+    def count_refused(self, number: int) -> None:
+        """Count a refused call in its class."""
+        classes = self.configuration.call_classes
+        kind = next((kind for kind, calls in enumerate(classes) if number in calls), len(classes) - 1)
+        at = VERDICT.size + kind
+        self._output[at] = min(self._output[at] + 1, 255)
 
     def write_body(self, values: NDArray[Any]) -> None:
         """Put the numbers of a unit of work behind the header."""

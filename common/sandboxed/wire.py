@@ -5,7 +5,8 @@
     input window     read-only in the child: rows, column after column, each from a multiple of ALIGNMENT bytes
     state window     read-only in the child: P float32
     output buffer    HEADER, then P float32 (training), `query_rows` answers (query) or a document (export); copied,
-                     then validated
+                     then validated. Where refused calls are counted, the header's last 32 bytes have a count, at most
+                     255, of each class of calls; they grow at any time
 
 The header's `sequence` repeats the control record's, so that an old output is not taken for a new one.
 """
@@ -19,8 +20,10 @@ from typing import Final, Self
 CONTROL: Final = struct.Struct("<QIIIIdddd")
 """sequence u64, operation u32, steps u32, batch u32, round u32, seconds f64, and a course's three factors f64."""
 
-HEADER: Final = struct.Struct("<QIIdd32x")
-"""sequence u64, status u32, steps done u32, mean loss f64, last loss f64, zero: 64 bytes."""
+VERDICT: Final = struct.Struct("<QIIdd")
+COUNTS_BYTES: Final = 32
+HEADER: Final = struct.Struct(f"{VERDICT.format}{COUNTS_BYTES}x")
+"""sequence u64, status u32, steps done u32, mean loss f64, last loss f64, counts or zero: 64 bytes."""
 
 ALIGNMENT: Final = 64
 
@@ -106,7 +109,8 @@ class Configuration:
     """All that a child is started with; `layout` is (name, shape) of the state's tensors.
 
     `design` is the file of the bundle that holds a checked design or graph, which trusted code runs; None: `entry` is
-    code.
+    code. `call_classes`: numbers of system calls by class, the last class being that of all others; empty where refused
+    calls are not counted.
     """
 
     entry: str
@@ -128,6 +132,7 @@ class Configuration:
     input_fd: int
     state_fd: int
     output_fd: int
+    call_classes: tuple[tuple[int, ...], ...] = ()
 
     def encode(self) -> bytes:
         """As JSON."""
@@ -142,4 +147,5 @@ class Configuration:
             Column(one["name"], one["dtype"], tuple(one["shape"]), one["offset"]) for one in fields["columns"]
         )
         fields["answer_shape"] = tuple(fields["answer_shape"])
+        fields["call_classes"] = tuple(map(tuple, fields["call_classes"]))
         return cls(**fields)

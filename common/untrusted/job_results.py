@@ -15,7 +15,7 @@ from common.errors import NotFoundError
 from common.identifiers import Digest, JobId, ModelId, PartyKey
 from common.untrusted.database import Database
 from common.untrusted.job_records import add_event, job_row
-from common.untrusted.tables import job_events, job_owners, jobs, models, reports
+from common.untrusted.tables import job_events, job_owners, jobs, models, provider_reports, reports
 
 _PAGE: Final = 500
 _REPORT_PAGE: Final = 64
@@ -73,6 +73,23 @@ class JobResults:
                 .limit(_REPORT_PAGE)
             )
             return [(row.sequence, bytes(row.sealed)) for row in rows]
+
+    def keep_provider_report(self, job_id: JobId, provider: PartyKey, sealed: bytes) -> None:
+        """Keep the report of a job's end to its provider; the first one counts. Raises `NotFoundError`."""
+        with self._database.writing() as connection:
+            job_row(connection, job_id)
+            if connection.execute(select(provider_reports).where(provider_reports.c.job_id == job_id)).first() is None:
+                values = {"job_id": job_id, "party": provider, "sealed": sealed}
+                connection.execute(insert(provider_reports).values(**values))
+
+    def provider_report(self, job_id: JobId, provider: PartyKey) -> bytes:
+        """The report to this provider. Raises `NotFoundError` (not_found.report), also for another's."""
+        wanted = (provider_reports.c.job_id == job_id, provider_reports.c.party == provider)
+        with self._database.reading() as connection:
+            row = connection.execute(select(provider_reports.c.sealed).where(*wanted)).first()
+        if row is None:
+            raise NotFoundError("not_found.report")
+        return bytes(row.sealed)
 
     def add_event(self, job_id: JobId, kind: str, **fields: str | float | bool | None) -> None:
         """Tell the owner something public about a job. Raises `NotFoundError`."""

@@ -84,6 +84,14 @@ reports = Table(
     Column("sealed", LargeBinary, nullable=False),
 )
 
+provider_reports = Table(
+    "provider_reports",
+    METADATA,
+    Column("job_id", _Name, ForeignKey("jobs.job_id"), primary_key=True),
+    Column("party", _Name, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+)
+
 models = Table(
     "models",
     METADATA,

@@ -11,7 +11,8 @@ witnesses, nothing else. Refusals enter the log as far as `refusal_log` lets the
 
 A reply that hands out keys, leases or answers, or promises that something is over, leaves only when the witnesses have
 confirmed the decision behind it. Else a host would keep them away, take what was handed out, and go back to the state
-that they know, as often as it likes. Where they stay away, what was decided is wasted.
+that they know, as often as it likes. Where they stay away, what was decided is wasted. So it is with the end of a job,
+behind which one report goes to its provider.
 """
 
 import threading
@@ -100,6 +101,7 @@ _FREE_WHILE_FROZEN: Final = (DescribeBroker, ShowTokenKey, ListMembers, SignHead
 _CONFIRMED_FIRST: Final = (
     Admit,
     RenewLease,
+    CompleteJob,
     DrawBudget,
     Revoke,
     RetireBundle,

@@ -17,7 +17,7 @@ from common.messages.evidence import TrustLevel
 from common.messages.reference_values import SgxReferenceValue
 from common.messages.sandbox_bounds import tightest
 from common.messages.signed import Signed, sign
-from common.policy_rules import allowed_columns
+from common.policy_rules import allowed_columns, weakest_report
 from services.attestation.challenges import OpenChallenge
 from services.attestation.context import BrokerContext
 from services.attestation.members import QUERY, TRAINER
@@ -55,6 +55,7 @@ def _keys(broker: BrokerContext, job: JobRecord, role: RoleName) -> KeyRing:
 
 
 def _terms(broker: BrokerContext, job: JobRecord, challenge: OpenChallenge, launch: PartyKey) -> LaunchTerms:
+    bundle = broker.bundle(job.order.bundle)
     return LaunchTerms(
         job_id=job.job_id,
         role=challenge.role,
@@ -64,7 +65,9 @@ def _terms(broker: BrokerContext, job: JobRecord, challenge: OpenChallenge, laun
         outer_learning_rate=job.outer_learning_rate,
         outer_momentum=job.outer_momentum,
         bundle_id=job.order.bundle,
-        bundle=broker.bundle(job.order.bundle).publication,
+        bundle=bundle.publication,
+        provider=broker.parties.holder(bundle.publication.provider),
+        provider_report_key=broker.parties.report_key(bundle.publication.provider, bundle.terms.report_key),
         datasets=tuple(
             DatasetTerms(
                 dataset_id=data.dataset_id,
@@ -72,6 +75,7 @@ def _terms(broker: BrokerContext, job: JobRecord, challenge: OpenChallenge, laun
                 report_key=broker.parties.report_key(data.manifest.owner, data.policy.report_key),
                 successors=broker.parties.successors(data.manifest.owner),
                 columns=allowed_columns((accepted, data.policy)),
+                refusal_report=weakest_report(accepted.refusal_report, data.policy.refusal_report),
                 sandbox_bounds=tightest(policy.sandbox_bounds for policy in (accepted, data.policy)),
             )
             for data, accepted in zip(broker.datasets_of(job), job.accepted_policies, strict=True)

@@ -1,25 +1,26 @@
 """What each data set is charged, in bits, and what its owner reads of it (side: enclave).
 
-An attempt is charged when a trainer is admitted, answers when their block is drawn: before anything leaves, and to
-every data set of the job. What a policy's `max_bits` does not cover is refused (policy.bits). Formulas: common/leakage.
+A report to the provider is charged when an order is accepted whose owners' policies all allow one, an attempt when a
+trainer is admitted, answers when their block is drawn: before anything leaves, and to every data set of the job. What
+a policy's `max_bits` does not cover is refused (policy.bits). Formulas: common/leakage.
 
 A ledger is read by the owner of the data set alone: the request is signed, the answer sealed to the report key that the
 newest policy names, at a fixed size. To anybody else there is no such data set.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Final
 
 from common.crypto.wrapping import wrap
 from common.errors import NotFoundError, PolicyError
 from common.identifiers import DatasetId
 from common.key_binding import ledger_info
-from common.leakage import AnswerSize, answer_bits, attempt_bits
+from common.leakage import AnswerSize, answer_bits, attempt_bits, report_bits
 from common.messages.attestation import LedgerReply, ReadLedger
 from common.messages.ledger import Ledger, LedgerRequest
 from common.messages.policy import AnswerDetail, DataPolicy
 from common.messages.signed import open_signed
-from common.policy_rules import require_bits_left
+from common.policy_rules import require_bits_left, weakest_report
 from services.attestation.context import BrokerContext
 from services.attestation.entitlement import entitled
 from services.attestation.records import DatasetRecord, JobRecord, TallyRecord
@@ -27,6 +28,7 @@ from services.attestation.records import DatasetRecord, JobRecord, TallyRecord
 LEDGER_BYTES: Final = 2048
 
 JOBS, ATTEMPTS, ATTEMPT_BITS, ANSWERS, ANSWER_BITS = "jobs", "attempts", "attempt-bits", "answers", "answer-bits"
+REPORT_BITS: Final = "report-bits"
 
 
 def tally_of(what: str, dataset_id: DatasetId) -> str:
@@ -36,7 +38,7 @@ def tally_of(what: str, dataset_id: DatasetId) -> str:
 
 def bits_spent(broker: BrokerContext, dataset_id: DatasetId) -> int:
     """What a data set was charged so far."""
-    return sum(broker.state.tally(tally_of(what, dataset_id)) for what in (ATTEMPT_BITS, ANSWER_BITS))
+    return sum(broker.state.tally(tally_of(what, dataset_id)) for what in (ATTEMPT_BITS, ANSWER_BITS, REPORT_BITS))
 
 
 def require_bits(broker: BrokerContext, dataset_id: DatasetId, policy: DataPolicy, bits: int) -> None:
@@ -58,6 +60,18 @@ def charged_attempt(broker: BrokerContext, job: JobRecord) -> Iterator[TallyReco
     for dataset_id in job.order.datasets:
         yield broker.state.tally_after(tally_of(ATTEMPTS, dataset_id), 1)
         yield broker.state.tally_after(tally_of(ATTEMPT_BITS, dataset_id), attempt_bits(job.order.schedule))
+
+
+def bits_of_report(datasets: Collection[DatasetRecord]) -> int:
+    """What a new order's report to its provider is charged: the newest policies decide, and later ones only narrow."""
+    return report_bits(weakest_report(*(data.policy.refusal_report for data in datasets)))
+
+
+def charged_report(broker: BrokerContext, datasets: Collection[DatasetRecord]) -> Iterator[TallyRecord]:
+    """The counters after one more order over these data sets."""
+    if bits := bits_of_report(datasets):
+        for data in datasets:
+            yield broker.state.tally_after(tally_of(REPORT_BITS, data.dataset_id), bits)
 
 
 def answers_in_bits(
@@ -112,5 +126,6 @@ def _ledger(broker: BrokerContext, data: DatasetRecord, at: int) -> Ledger:
         answers=count(ANSWERS),
         answers_total=policy.answers_total,
         answer_bits=count(ANSWER_BITS),
+        report_bits=count(REPORT_BITS),
         max_bits=policy.max_bits,
     )

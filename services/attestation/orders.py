@@ -8,7 +8,8 @@ In this order, each raises:
   (4) it names this broker, and a release that enough pinned release keys signed, that is not revoked, and that names
       this broker's code;
   (5) it is neither expired nor is its nonce used;
-  (6) every owner's newest policy allows it, bits for first attempts included;  (7) the provider's terms allow it;
+  (6) every owner's newest policy allows it, bits for first attempts and a report to the provider included;
+  (7) the provider's terms allow it;
   (8) its schedule carries frames for this bundle's state class, and it asks for nothing that has no keys yet;
   (9) its secret opens.
 
@@ -33,7 +34,7 @@ from common.policy_rules import OrderFacts, require_owner_allows, require_provid
 from services.attestation.context import BrokerContext
 from services.attestation.decision_log import Decision
 from services.attestation.entitlement import entitled, judge_each
-from services.attestation.ledger import JOBS, require_bits, tally_of
+from services.attestation.ledger import JOBS, bits_of_report, charged_report, require_bits, tally_of
 from services.attestation.log_subjects import of_order
 from services.attestation.records import (
     BundleRecord,
@@ -96,6 +97,7 @@ def accept_order(broker: BrokerContext, body: AcceptOrder, at: int) -> OrderAcce
         ReleaseRecord(document=body.release),
         UsedNonceRecord(owner=order.owners[0], nonce=order.nonce),
         *(broker.state.tally_after(tally_of(JOBS, data.dataset_id), 1) for data in datasets),
+        *charged_report(broker, datasets),
     )
     return _accepted(job)
 
@@ -133,7 +135,7 @@ def _require_allowed(
     broker: BrokerContext, order: TrainingOrder, datasets: tuple[DatasetRecord, ...], bundle: BundleRecord, at: int
 ) -> None:
     facts = OrderFacts.of(order, bundle.publication, broker.platform.trust_level, at, broker.parties.names)
-    bits, terms = order.trainers * attempt_bits(order.schedule), bundle.terms
+    bits, terms = order.trainers * attempt_bits(order.schedule) + bits_of_report(datasets), bundle.terms
 
     def judge_owner(data: DatasetRecord) -> None:
         require_owner_allows(data.policy, facts, broker.state.tally(tally_of(JOBS, data.dataset_id)))

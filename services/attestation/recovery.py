@@ -42,7 +42,7 @@ from common.policy_rules import require_document_fits
 from services.attestation.context import BrokerContext
 from services.attestation.decision_log import Decision
 from services.attestation.identity_replacement import require_known_alike
-from services.attestation.ledger import ANSWER_BITS, ANSWERS, ATTEMPT_BITS, ATTEMPTS, JOBS, tally_of
+from services.attestation.ledger import ANSWER_BITS, ANSWERS, ATTEMPT_BITS, ATTEMPTS, JOBS, REPORT_BITS, tally_of
 from services.attestation.log_subjects import of_dataset
 from services.attestation.records import DatasetRecord, Record, RevokedReleaseRecord, TallyRecord
 from services.attestation.recovery_log import require_newest
@@ -188,6 +188,7 @@ def _spent(held: RecoveredDataset, name: DatasetId) -> Iterator[Record]:
         (ATTEMPT_BITS, spent.attempt_bits),
         (ANSWERS, spent.answers),
         (ANSWER_BITS, spent.answer_bits),
+        (REPORT_BITS, spent.report_bits),
     ):
         yield TallyRecord(name=tally_of(what, name), count=count)
 

@@ -38,7 +38,7 @@ from common.messages.recovery_package import HeldShare, RecoveredDataset, Recove
 from common.messages.recovery_terms import RecoveryTerms
 from common.messages.signed import Signed, sign
 from services.attestation.decision_log import Decision
-from services.attestation.ledger import ANSWER_BITS, ANSWERS, ATTEMPT_BITS, ATTEMPTS, JOBS, tally_of
+from services.attestation.ledger import ANSWER_BITS, ANSWERS, ATTEMPT_BITS, ATTEMPTS, JOBS, REPORT_BITS, tally_of
 from services.attestation.parties import Parties
 from services.attestation.records import DatasetRecord, RevokedReleaseRecord
 from services.attestation.state import BrokerState
@@ -160,6 +160,7 @@ class RecoveryPackages:
                 attempt_bits=self._state.tally(tally_of(ATTEMPT_BITS, name)),
                 answers=self._state.tally(tally_of(ANSWERS, name)),
                 answer_bits=self._state.tally(tally_of(ANSWER_BITS, name)),
+                report_bits=self._state.tally(tally_of(REPORT_BITS, name)),
             ),
             revoked_releases=tuple(self._revoked_releases()),
         ).encode()

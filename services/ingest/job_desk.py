@@ -1,7 +1,7 @@
 """What a party may know of its jobs: public states and events, reports sealed to it, manifests (side: host)."""
 
 from common.identifiers import JobId, ModelId, PartyKey
-from common.messages.service import JobEvent, JobView, ReportView
+from common.messages.service import JobEvent, JobView, ProviderReportView, ReportView
 from common.untrusted.job_board import EventRecord, JobBoard, JobRecord
 
 
@@ -31,6 +31,10 @@ class JobDesk:
             ReportView(sequence=number, sealed=sealed)
             for number, sealed in self._board.reports(job_id, party, after=after)
         ]
+
+    def provider_report(self, party: PartyKey, job_id: JobId) -> ProviderReportView:
+        """The report of a job's end that is sealed to this party as its provider."""
+        return ProviderReportView(sealed=self._board.provider_report(job_id, party))
 
     def cancel(self, party: PartyKey, job_id: JobId) -> JobView:
         """End a job; one that has ended stays as it is."""

@@ -13,7 +13,16 @@ from fastapi import APIRouter, Depends, Request, Response
 from common.errors import AuthenticityError, QuotaError
 from common.identifiers import JobId, ModelId
 from common.messages.attestation import BrokerRequest
-from common.messages.service import EnrolIdentity, IdentityView, JobEvents, JobList, JobReports, JobView, OrderReceipt
+from common.messages.service import (
+    EnrolIdentity,
+    IdentityView,
+    JobEvents,
+    JobList,
+    JobReports,
+    JobView,
+    OrderReceipt,
+    ProviderReportView,
+)
 from common.messages.signed import Signed
 from common.untrusted.http_address import sender_address
 from common.untrusted.http_description import describe
@@ -112,6 +121,10 @@ def _jobs(desks: Desks, gate: RequestGate) -> APIRouter:
     def reports(job_id: JobId, request: Admitted, after: Number | None = None) -> Response:
         above = -1 if after is None else after
         return as_json(JobReports(reports=tuple(jobs.reports(request.party, job_id, above))))
+
+    @router.get("/jobs/{job_id}/provider-report", openapi_extra=describe(gives=ProviderReportView))
+    def provider_report(job_id: JobId, request: Admitted) -> Response:
+        return as_json(jobs.provider_report(request.party, job_id))
 
     @router.post("/jobs/{job_id}/cancel", openapi_extra=describe(takes=BrokerRequest, optional=True, gives=JobView))
     def cancel(job_id: JobId, request: Admitted) -> Response:

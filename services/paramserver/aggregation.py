@@ -10,6 +10,7 @@ came first. Sums are float64 for the weights alone; values stay float32. A delta
 in the round and changes nothing.
 """
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -17,13 +18,15 @@ import numpy as np
 
 from common.errors import FormatError
 from common.exchange.payloads import STOPPED, Figures, StateP, decode_delta
+from common.refused_calls import NONE_REFUSED, RefusedCalls
 
 
 @dataclass(frozen=True)
 class RoundResult:
     """A closed round: the new state, the mean loss over rows, who took part and whose delta was no valid one.
 
-    `stopped`: those of the contributors whose design has ended the training.
+    `stopped`: those of the contributors whose design has ended the training. `refused`: what all of them say of calls
+    that their code was refused.
     """
 
     state_P: StateP
@@ -31,6 +34,7 @@ class RoundResult:
     contributors: tuple[int, ...]
     invalid: tuple[int, ...]
     stopped: tuple[int, ...] = ()
+    refused: RefusedCalls = NONE_REFUSED
 
 
 class OuterOptimiser:
@@ -65,6 +69,7 @@ class OuterOptimiser:
             tuple(valid),
             tuple(sorted(payloads.keys() - valid.keys())),
             stopped,
+            functools.reduce(RefusedCalls.joined, (figures.refused for _, figures in valid.values()), NONE_REFUSED),
         )
 
     def _step(self, state_P: StateP, valid: Mapping[int, tuple[StateP, Figures]]) -> StateP:

@@ -17,7 +17,7 @@ from common.door_objects import DoorObjects
 from common.errors import UnavailableError
 from common.exchange.clock import Now, Waiting
 from common.exchange.payloads import StateP
-from common.identifiers import ModelId
+from common.identifiers import ModelId, PartyKey
 from common.key_retrieval import BrokerChannel, Launch
 from common.messages.attestation import Completed, CompleteJob
 from common.messages.signed import Signed
@@ -33,12 +33,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class JobEnd:
-    """How a job ended in public, and its model."""
+    """How a job ended in public, its model, and the sealed report to its provider."""
 
     outcome: Literal["finished", "failed", "cancelled"]
     code: str | None = None
     manifest: Signed | None = None
     model_id: ModelId | None = None
+    provider: PartyKey | None = None
+    provider_report: bytes | None = None
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,8 @@ from common.identifiers import Digest, JobId
 from common.messages.attestation import Members
 from common.messages.order import Schedule
 from common.messages.policy import JobOutcome, JobReport
+from common.messages.provider_report import Learned, ToldToProvider
+from common.refused_calls import NONE_REFUSED
 from services.paramserver.aggregation import OuterOptimiser, RoundResult
 from services.paramserver.membership import LiveMember, MemberTable
 from services.paramserver.schedule import RoundSchedule
@@ -75,7 +77,7 @@ class _Advance:
 
 
 class ParameterServerJob:
-    """The rounds, members and frames of one job."""
+    """The rounds, members and frames of one job. `refused_calls`: what its members said of them, joined."""
 
     def __init__(self, context: JobContext, job_key: SecretKey, executor: Executor) -> None:
         schedule = context.schedule
@@ -94,6 +96,7 @@ class ParameterServerJob:
         self._broadcast_tick = 0
         self._losses = EpochLosses(schedule)
         self.design: bytes | None = None
+        self.refused_calls = NONE_REFUSED
         self.state_P: StateP | None = None
         self.loss: float | None = None
         self.real_frames = self.dummy_frames = self.refused_frames = 0
@@ -144,7 +147,9 @@ class ParameterServerJob:
         if self._work is not None:
             self._advance(self._work, tick)
 
-    def report(self, sequence: int, tick: int, outcome: JobOutcome | None = None) -> JobReport:
+    def report(
+        self, sequence: int, tick: int, outcome: JobOutcome | None = None, told: ToldToProvider | None = None
+    ) -> JobReport:
         """What the owners read. Frames are those that this launch sent and those that it took."""
         return JobReport(
             job_id=self.context.job_id,
@@ -160,9 +165,10 @@ class ParameterServerJob:
             outcome=outcome,
             codes=self._codes(outcome)[:16],
             rounds_delivered=self.members.delivered()[:16],
+            told_provider=told,
         )
 
-    def outcome(self) -> JobOutcome:
+    def outcome(self) -> Learned:
         """How the job ends when its schedule is over."""
         if self.rounds.all_done:
             return "finished"
@@ -189,7 +195,9 @@ class ParameterServerJob:
     def _take(self, member: LiveMember, payload: Payload) -> None:
         slot = member.endpoint.slot
         if payload.kind == FrameKind.NOTE:
-            member.code = Figures.parse(payload.data).code or "unavailable.enclave"
+            figures = Figures.parse(payload.data)
+            member.code = figures.code or "unavailable.enclave"
+            self.refused_calls = self.refused_calls.joined(figures.refused)
         elif payload.kind == FrameKind.DESIGN and self.context.require_design is not None:
             member.design = unpad_design(payload.data)
         elif payload.kind == FrameKind.GRAPH:
@@ -242,6 +250,7 @@ class ParameterServerJob:
             self.members.rounds_delivered[slot] = self.members.rounds_delivered.get(slot, 0) + 1
         for slot in result.stopped:
             self.members.live[slot].stopped = True
+        self.refused_calls = self.refused_calls.joined(result.refused)
         self.loss = result.loss
         self._losses.add(result.loss)
         self.rounds.close(tick)

@@ -183,6 +183,8 @@ class ParamserverRelay:
             root = ModelManifest.decode(end.manifest.payload).object.root
             model = (end.model_id, end.manifest.encode(), root)
         try:
+            if end.provider is not None and end.provider_report is not None:
+                self._board.keep_provider_report(end.job_id, end.provider, end.provider_report)
             self._board.finish(end.job_id, end.outcome, code=end.code, model=model)
         except UnavailableError:
             raise

@@ -8,7 +8,7 @@ the sealed model, one last word about the job. In this order:
   (3) list members until every slot of the order is there, or JOIN_SECONDS are over: then tick 0;
   (4) run the clock to its end, whatever happens in the job; only the broker's word (cancelled, superseded) ends it;
   (5) ask once more whether the job still runs; seal model and manifest, whatever was learned, complete the job at the
-      broker, tell the owners what it came to.
+      broker, tell the owners what it came to, and the provider what they let it know.
 
 Every refusal on the way becomes the job's public outcome; none of them depends on data or on what provider code did.
 """
@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Final, Protocol
 
 from common.bundle import BundleContents, BundleManifest
@@ -33,12 +34,13 @@ from common.lease import LeaseKeeper
 from common.messages.attestation import ListMembers, Members
 from common.messages.order import Schedule, TrainingOrder
 from common.messages.policy import JobOutcome
+from common.messages.provider_report import ToldToProvider
 from common.messages.training_door import JobEnded, OpenJob, encode_job_frame
 from common.sealed_object import ObjectKind
 from services.paramserver.ending import JobEnd, JobEnding, Patience
 from services.paramserver.job import JobContext, ParameterServerJob
 from services.paramserver.membership import PARAMSERVER, TRAINER
-from services.paramserver.reporting import ReportReaders
+from services.paramserver.reporting import ReportReaders, provider_report, seal_provider_report
 
 JOIN_SECONDS: Final = 120.0
 """How long tick 0 waits for the order's trainers: an enclave start on a busy machine, and one more try."""
@@ -109,7 +111,8 @@ class JobRun:
         """The last word; the broker has recorded the end if there is a `JobEnd`."""
         fields = {"job_id": self._opened.job_id, "outcome": outcome, "completed": end is not None, "code": code}
         return JobEnded.model_validate(fields if end is None else fields | {
-            "model_id": end.model_id, "manifest": end.manifest})  # fmt: skip
+            "model_id": end.model_id, "manifest": end.manifest,
+            "provider": end.provider, "provider_report": end.provider_report})  # fmt: skip
 
     def close(self) -> None:
         """The host gives the job up: end without a model. What it gains by that, it gains by killing us too."""
@@ -171,9 +174,11 @@ class JobRun:
                 poll.stop()
         job.collect(self._schedule.total_ticks)
         end = self._finish(ending, job, layout)  # (5)
-        outcome = job.outcome() if end.outcome == "finished" else end.outcome
-        self._report(job, readers, self._schedule.total_ticks, outcome)
-        return end
+        learned = job.outcome()
+        report = provider_report(launch, end.outcome, learned, job.refused_calls)
+        outcome = learned if end.outcome == "finished" else end.outcome
+        self._report(job, readers, self._schedule.total_ticks, outcome, report.told)
+        return replace(end, provider=report.provider, provider_report=seal_provider_report(launch, report))
 
     def _finish(self, ending: JobEnding, job: ParameterServerJob, layout: BundleManifest | None) -> JobEnd:
         if self._state == "running":  # so a host that holds the clock, or keeps the lists, gets no model of it
@@ -223,7 +228,14 @@ class JobRun:
             self._report(job, readers, tick, None)
         return True
 
-    def _report(self, job: ParameterServerJob, readers: ReportReaders, tick: int, outcome: JobOutcome | None) -> None:
+    def _report(
+        self,
+        job: ParameterServerJob,
+        readers: ReportReaders,
+        tick: int,
+        outcome: JobOutcome | None,
+        told: ToldToProvider | None = None,
+    ) -> None:
         self._sequence += 1
-        for sealed in readers.seal(self._opened.job_id, job.report(self._sequence, tick, outcome)):
+        for sealed in readers.seal(self._opened.job_id, job.report(self._sequence, tick, outcome, told)):
             self._door.notify("report", sealed.encode())

@@ -27,8 +27,11 @@ from services.trainer_enclave.exporting import Exporter, JobGraph
 from services.trainer_enclave.reading import ChunkReads
 from services.trainer_enclave.training import startup_seconds
 
-SandboxStart = Callable[[BundleContents, int, SandboxSeeds, SandboxLimits], TrainingSandbox]
-"""Starts a model's training confined: contents, rows per round, seeds, limits. Raises `ConfinementError`."""
+SandboxStart = Callable[[BundleContents, int, SandboxSeeds, SandboxLimits, bool], TrainingSandbox]
+"""Starts a model's training confined: contents, rows per round, seeds, limits, whether refused calls are counted.
+
+Raises `ConfinementError`.
+"""
 
 DesignerStart = Callable[[BundleContents, Digest, SandboxSeeds, SandboxBounds, float], Designer]
 """Starts design code: contents, the sealed bundle's root, seeds, the owners' bounds, seconds. What is wrong with it
@@ -39,10 +42,12 @@ ExportStart = Callable[[BundleContents, SandboxLimits], Exporter]
 
 
 def start_native(
-    contents: BundleContents, rows_per_round: int, seeds: SandboxSeeds, limits: SandboxLimits
+    contents: BundleContents, rows_per_round: int, seeds: SandboxSeeds, limits: SandboxLimits, counts_refused: bool
 ) -> TrainingSandbox:
     """The `native` sandbox."""
-    return NativeTrainingSandbox.start(contents, rows_per_round=rows_per_round, seeds=seeds, limits=limits)
+    return NativeTrainingSandbox.start(
+        contents, rows_per_round=rows_per_round, seeds=seeds, limits=limits, counts_refused=counts_refused
+    )
 
 
 def start_wasm(
@@ -98,8 +103,9 @@ class ProviderWork:
         if self.design is not None:
             seconds = startup_seconds(self._launch.order.schedule)
             contents = self.design.make(self._open_rows().columns, contents.manifest, seconds)
+        counts = self._launch.terms.refusal_report == "classes" and not contents.has_design
         try:
-            return self._starts.sandbox(contents, self._rows_per_round, seeds_of(self._launch), self._limits())
+            return self._starts.sandbox(contents, self._rows_per_round, seeds_of(self._launch), self._limits(), counts)
         except FormatError as cause:
             raise FormatError("format.bundle") from cause
 

@@ -21,6 +21,7 @@ from common.exchange.frames import FrameKind
 from common.exchange.payloads import STOPPED, DeltaEncoder, Figures, StateP, decode_state, encode_state, pad_state
 from common.exchange.schedule import round_deadline_seconds
 from common.messages.order import Schedule
+from common.refused_calls import NONE_REFUSED, RefusedCalls
 from common.sandbox.protocol import STARTUP_SECONDS, RoundMetrics, Rows, TrainingSandbox
 from common.sandboxed.wire import Course
 from services.trainer_enclave.designing import Heading, JobDesign
@@ -95,7 +96,7 @@ class LocalTraining:
 
     def note(self, number: int, code: str | None) -> Saying:
         """What is said of a failure."""
-        return Saying(FrameKind.NOTE, number, Figures(None, 0, 0, code or "provider.output").encode())
+        return Saying(FrameKind.NOTE, number, Figures(None, 0, 0, code or "provider.output", self._refused).encode())
 
     def close(self) -> None:
         """End the sandbox, and design code."""
@@ -103,6 +104,10 @@ class LocalTraining:
             self._sandbox.close()
         if self._parts.design is not None:
             self._parts.design.close()
+
+    @property
+    def _refused(self) -> RefusedCalls:
+        return NONE_REFUSED if self._sandbox is None else self._sandbox.refused_calls
 
     def _guarded(self, number: int, work: Callable[[], Saying]) -> Saying:
         """Any fault, also one of ours, becomes a note: an early end would tell the host something."""
@@ -150,5 +155,6 @@ class LocalTraining:
         with np.errstate(over="ignore"):
             delta_P = end_P - start_P
         rows = self._schedule.steps_per_round * self._schedule.batch_rows
-        figures = Figures(metrics.loss_mean, self._schedule.steps_per_round, rows, STOPPED if stopped else None)
+        code = STOPPED if stopped else None
+        figures = Figures(metrics.loss_mean, self._schedule.steps_per_round, rows, code, self._refused)
         return Saying(FrameKind.DELTA, number, self._encoder.encode(delta_P, figures))

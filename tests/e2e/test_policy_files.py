@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from client import events as e
-from client import ledger, owner, policy_changes
+from client import ledger, owner, policy_changes, provider_reports
 from client.context import Party
 from client.digits import DigitsFiles
 from client.policy_events import LedgerRead, PolicyToApprove
@@ -13,7 +13,7 @@ from client.policy_file import read_policy_file
 from client.policy_terms import PolicyTerms
 from client.scheduling import plan_schedule
 from common.errors import PolicyError
-from common.leakage import attempt_bits
+from common.leakage import attempt_bits, report_bits
 from tests.e2e.conftest import TINY, MakeParty, Published, Registered, follow, order
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
@@ -38,6 +38,7 @@ def test_a_policy_file_with_approvals_from_upload_to_ledger(
     file.write_text(
         f"policy: data\nallow: {{providers: [{published.party.identity.signing_key.party}]}}\n"
         f"columns: [image]\nwhere: {{trust_level: simulation}}\nuntil: 2099-01-01\n"
+        f"answering: {{refusal_report: classes}}\n"
         f"changing: {{approvers: [{', '.join(keys)}], approvals: 2}}\n"
     )
     terms = read_policy_file(file)
@@ -59,5 +60,13 @@ def test_a_policy_file_with_approvals_from_upload_to_ledger(
 
     read = e.outcome(ledger.read_ledger(party, dataset.dataset_id), LedgerRead)
     price = attempt_bits(plan_schedule(TINY, published.bundle.state_class))
-    assert (read.ledger.jobs, read.ledger.attempts, read.bits) == (1, 1, price)
+    assert (read.ledger.jobs, read.ledger.attempts, read.bits) == (1, 1, price + report_bits("classes"))
     assert (read.ledger.policy_version, read.ledger.max_bits) == (2, None)
+    read_by_provider = [
+        one
+        for one in provider_reports.reports(published.party, published.bundle.bundle_id)
+        if isinstance(one, e.ProviderReportRead) and one.job_id == model.job_id
+    ]
+    assert [(one.outcome, one.told) for one in read_by_provider] == [("finished", reports[-1].told_provider)]
+    assert read_by_provider[0].told is not None
+    assert read_by_provider[0].told.learned == "failed"

@@ -22,6 +22,7 @@ from common.identifiers import BundleId, DatasetId, JobId, MrEnclave, RoleName
 from common.job_design import open_design
 from common.messages.attestation import Member, Members
 from common.messages.order import Schedule, TrainingOrder
+from common.refused_calls import NONE_REFUSED, RefusedCalls
 from common.sandbox.protocol import RoundMetrics, RoundOutcome, Rows, StateP
 from common.sandboxed.wire import PLAIN_COURSE, Course
 from services.paramserver.job import JobContext, ParameterServerJob
@@ -105,6 +106,7 @@ class LeastSquares:
     code: str = "provider.raised"
     rounds: int = 0
     closed: bool = False
+    refused_calls: RefusedCalls = NONE_REFUSED
 
     def initial_state(self, deadline_seconds: float) -> RoundOutcome:
         """Zeros and one constant."""

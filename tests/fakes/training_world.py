@@ -46,7 +46,7 @@ from common.messages.attestation import (
 from common.messages.evidence import Evidence
 from common.messages.objects import BundlePublication, DatasetManifest, ObjectRef
 from common.messages.order import Schedule, TrainingOrder
-from common.messages.policy import JobReport
+from common.messages.policy import JobReport, RefusalReport
 from common.messages.signed import Signed, sign
 from common.messages.training_door import JobEnded, OpenJob, SealedReport, StartTrainer, parse_job_frame
 from common.sealed_object import ObjectKind, SealedObject, seal_object
@@ -131,13 +131,14 @@ class TrainingWorld:
     lease_seconds: int = 60
     renewals: int = 0
     refuses_renewal: str | None = None
+    refusal_report: RefusalReport = "none"
     holding: bool = False
     """The host keeps member lists and renewals back."""
 
     def __post_init__(self) -> None:
         self.platform = SimulatedPlatform.open_or_create(self.directory)
         self.broker, self.owner, self.provider = (SigningKey.generate() for _ in range(3))
-        self.report_key = WrappingKey.generate()
+        self.report_key, self.provider_report_key = WrappingKey.generate(), WrappingKey.generate()
         self.keys = {name: SecretKey.generate() for name in ("job", "seed", "bundle", "model")}
         self._publish_bundle()
         self.datasets = tuple(self._publish_data(one) for one in self.columns or (rows_for(0)(0), rows_for(0)(1)))
@@ -166,7 +167,9 @@ class TrainingWorld:
         manifest = DatasetManifest(owner=self.owner.party, parts=(self.store.add(sealed),), policy=sha256(b"policy"))
         name = DatasetId.of(sha256(manifest.encode()))
         self.keys[f"data/{name}"] = key
-        return DatasetTerms(dataset_id=name, manifest=manifest, report_key=self.report_key.public)
+        return DatasetTerms(
+            dataset_id=name, manifest=manifest, report_key=self.report_key.public, refusal_report=self.refusal_report
+        )
 
     def _sign_order(self) -> Signed:
         return sign(TrainingOrder(
@@ -231,6 +234,7 @@ class TrainingWorld:
             job_id=self.job_id, role=binding.role, slot=binding.slot, attempt=binding.attempt, order=self.order,
             outer_learning_rate=1.0, outer_momentum=0.0,
             bundle_id=TrainingOrder.decode(self.order.payload).bundle, bundle=self.publication, datasets=self.datasets,
+            provider=self.provider.party, provider_report_key=self.provider_report_key.public,
             trust_level="simulation", mr_enclaves={}, lease_seconds=self.lease_seconds,
         )  # fmt: skip
         info = key_grant_info(binding.report_data())

@@ -13,6 +13,7 @@ from common.job_design import open_design
 from common.messages.objects import ModelManifest
 from common.messages.order import Schedule
 from common.model_file import decode_document, decode_model
+from common.refused_calls import NONE_REFUSED
 from common.sandbox.native import NativeQuerySandbox
 from common.sandbox.protocol import RoundMetrics, RoundOutcome, Rows, StateP
 from common.sandboxed.wire import PLAIN_COURSE, Course
@@ -116,6 +117,8 @@ def obedient() -> bytes:
 
 class Still:
     """Trains nothing, at once: torch would only take time here, of which a busy machine has too little."""
+
+    refused_calls = NONE_REFUSED
 
     def __init__(self, contents: BundleContents) -> None:
         self._state_P = np.zeros(contents.manifest.state_count, np.float32)

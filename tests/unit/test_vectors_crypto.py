@@ -14,7 +14,7 @@ from common.crypto.secret_sharing import SecretShare, join
 from common.crypto.signing import SigningKey, verify_signature
 from common.crypto.wrapping import WrappingKey
 from common.errors import Refusal
-from common.identifiers import DatasetId, Digest, PartyKey
+from common.identifiers import DatasetId, Digest, JobId, PartyKey
 from common.query_sealing import session_info
 from tests.vectors import independent
 from tests.vectors.each_vector import each_vector
@@ -104,6 +104,9 @@ INFOS = {
     ),
     "key grant": lambda one: key_binding.key_grant_info(bytes.fromhex(one["report_data"])),
     "report": lambda one: key_binding.report_info(Digest(one["order"]), PartyKey(one["owner"]), one["sequence"]),
+    "provider report": lambda one: key_binding.provider_report_info(
+        JobId(bytes.fromhex(one["job"]).decode()), PartyKey(one["provider"])
+    ),
     "session": lambda one: session_info(
         bytes.fromhex(one["report_data"]), Digest(one["manifest"]), Digest(one["placement"])
     ),

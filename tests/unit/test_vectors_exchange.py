@@ -46,8 +46,8 @@ def test_payloads(vector: Vector) -> None:
     values, figures = _payload_of(vector)
     assert values == vector.get("values")
     if figures is not None:
-        assert [figures.loss, figures.steps, figures.rows, figures.code] == [
-            vector["loss"], vector["steps"], vector["rows"], vector["code"]]  # fmt: skip
+        assert [figures.loss, figures.steps, figures.rows, figures.code, list(figures.refused.levels)] == [
+            vector["loss"], vector["steps"], vector["rows"], vector["code"], vector["refused"]]  # fmt: skip
     if vector["kind"] == "DELTA" and figures is not None:
         given = np.array(vector["given"], np.float32)
         assert DeltaEncoder(vector["state_class"]).encode(given, figures).hex() == vector["payload"]

@@ -37,9 +37,9 @@ def bf16(value: float) -> bytes:
     return struct.pack("<H", (bits + 0x7FFF + (bits >> 16 & 1)) >> 16)
 
 
-def figures(loss: float, steps: int, rows: int, code: int) -> bytes:
-    """18 bytes."""
-    return struct.pack("<fIQH", loss, steps, rows, code)
+def figures(loss: float, steps: int, rows: int, code: int, refused: int = 0) -> bytes:
+    """20 bytes."""
+    return struct.pack("<fIQHH", loss, steps, rows, code, refused)
 
 
 def _payloads() -> VectorFile:
@@ -51,9 +51,12 @@ def _payloads() -> VectorFile:
     common: dict[str, Any] = {"state_class": STATE_CLASS}
     file.add("state", kind="STATE", payload=state_raw, values=struct.unpack("<4f", state_raw), **common)
     file.add("delta", kind="DELTA", payload=delta_raw, given=delta, values=rounded, loss=0.25, steps=8, rows=128,
-             code=None, **common)  # fmt: skip
-    file.add("note without a loss", kind="NOTE", payload=figures(float("nan"), 0, 0, 2), loss=None, steps=0, rows=0,
-             code="provider.raised", **common)  # fmt: skip
+             code=None, refused=[0] * 7, **common)  # fmt: skip
+    some_network_many_memory = 1 * 3**0 + 2 * 3**5
+    file.add("note without a loss", kind="NOTE", payload=figures(float("nan"), 0, 0, 2, some_network_many_memory),
+             loss=None, steps=0, rows=0, code="provider.raised", refused=[1, 0, 0, 0, 0, 2, 0], **common)  # fmt: skip
+    file.add("all refused", kind="NOTE", payload=figures(float("nan"), 0, 0, 4, 3**7 - 1), loss=None, steps=0, rows=0,
+             code="provider.killed", refused=[2] * 7, **common)  # fmt: skip
 
     def refused(name: str, kind: str, payload: bytes) -> None:
         file.add(name, FRAME, kind=kind, payload=payload, **common)
@@ -65,6 +68,7 @@ def _payloads() -> VectorFile:
     refused("long delta", "DELTA", delta_raw + b"\0")
     refused("delta not finite", "DELTA", struct.pack("<H", 0x7F80) + delta_raw[2:])
     refused("unknown code", "NOTE", figures(0.0, 0, 0, 999))
+    refused("no levels of refused calls", "NOTE", figures(0.0, 0, 0, 0, 3**7))
     refused("long note", "NOTE", figures(0.0, 0, 0, 0) + b"\0")
     return file
 

@@ -36,6 +36,7 @@ BINDINGS: Final[dict[str, dict[str, Any]]] = {
     "order secret": {"nonce": "08" * 16, "owner": digest_of("2"), "broker": digest_of("9")},
     "key grant": {"report_data": "ab" * 64},
     "report": {"order": digest_of("c"), "owner": digest_of("2"), "sequence": 7},
+    "provider report": {"job": ("job_" + "0" * 32).encode().hex(), "provider": digest_of("5")},
     "session": {"report_data": "ab" * 64, "manifest": digest_of("e"), "placement": digest_of("f")},
     "own key": {"root": digest_of("1")},
     "refusal detail": {"request": digest_of("d"), "party": digest_of("2")},

@@ -37,6 +37,7 @@ from tests.vectors.sample_documents import (
     ORDER,
     PARTY,
     POLICY,
+    PROVIDER,
     PUBLIC,
     PUBLICATION,
     RELEASE,
@@ -79,7 +80,7 @@ PLACEMENT: Final = a.Placement(
 )  # fmt: skip
 TERMS_OF_LAUNCH: Final = a.LaunchTerms(
     job_id=JOB, role=TRAINER, slot=1, attempt=2, order=sign(ORDER, KEY), outer_learning_rate=1.0, outer_momentum=0.0,
-    bundle_id=BUNDLE, bundle=PUBLICATION,
+    bundle_id=BUNDLE, bundle=PUBLICATION, provider=PROVIDER, provider_report_key=PUBLIC,
     datasets=(a.DatasetTerms(dataset_id=DATASET, manifest=MANIFEST, report_key=PUBLIC, columns=("image",)),),
     trust_level="simulation", mr_enclaves={"broker": MEASURED}, lease_seconds=900,
 )  # fmt: skip

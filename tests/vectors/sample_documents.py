@@ -29,6 +29,7 @@ from common.messages.objects import BundlePublication, DatasetManifest, ModelMan
 from common.messages.order import OrderSecret, Schedule, TrainingOrder
 from common.messages.platform_inventory import PlatformInventory
 from common.messages.policy import BundleRetirement, BundleTerms, DataPolicy, JobReport, QueryGrant, Revocation
+from common.messages.provider_report import ProviderReport, RefusedCallsTold, ToldToProvider
 from common.messages.recovery_terms import RecoveryHolder, RecoveryTerms
 from common.messages.reference_values import SgxReferenceValue, SgxSignerReferenceValue, TdxReferenceValue
 from common.messages.release import Release, ReleaseRevocation
@@ -81,7 +82,7 @@ POLICY: Final = DataPolicy(
     policy_version=2, previous=A, owner=PARTY, report_key=PUBLIC, unsafe_simulation=True, providers=(PROVIDER,),
     bundles=(C,), releases=(B,), measurements=("e" * 64,), minimal_trust_level="simulation", sandboxes=("native",),
     not_after=TIME, max_jobs=3, max_state_class=4096, columns=("image", "label"), users=(USER,), answers_total=1000,
-    detail="label", max_bits=20000, approvers=(USER, PartyKey("4" * 64)), approvals_needed=1,
+    detail="label", max_bits=20000, refusal_report="classes", approvers=(USER, PartyKey("4" * 64)), approvals_needed=1,
     recovery=RecoveryTerms(
         holders=(RecoveryHolder(party=USER, wrapping_public=PUBLIC),
                  RecoveryHolder(party=PartyKey("4" * 64), wrapping_public=PUBLIC[::-1])),
@@ -108,8 +109,14 @@ STATEMENT: Final = RecoveryStatement(
 LEDGER_REQUEST: Final = LedgerRequest(nonce=NONCE, party=PARTY, dataset_id=DATASET, broker=USER)
 LEDGER: Final = Ledger(
     dataset_id=DATASET, time=TIME, policy_version=2, jobs=1, max_jobs=3, attempts=2, attempt_bits=74, answers=64,
-    answers_total=1000, answer_bits=704, max_bits=20000,
+    answers_total=1000, answer_bits=704, report_bits=13, max_bits=20000,
 )  # fmt: skip
+TOLD: Final = ToldToProvider(
+    learned="failed",
+    refused=RefusedCallsTold(
+        network="some", files="none", processes="none", namespaces="none", tracing="none", memory="many", other="some"
+    ),
+)
 BUNDLE_MANIFEST: Final = BundleManifest(
     name="digits-cnn", bundle_version="1.0", entry="model:DigitsCNN",
     input=ColumnSpec(column="image", shape=(8, 8), dtype="uint8"),
@@ -145,7 +152,8 @@ def documents() -> list[Message]:
                   dummy_frames=70, refused_frames=0, codes=("provider.raised",)),
         JobReport(job_id=JOB, sequence=9, tick=60, total_ticks=60, round=0, loss=None, members_live=0, real_frames=0,
                   dummy_frames=70, refused_frames=0, outcome="failed", codes=("unavailable.rounds",),
-                  rounds_delivered=(0, 0)),
+                  rounds_delivered=(0, 0), told_provider=TOLD),
+        ProviderReport(job_id=JOB, bundle_id=BUNDLE, provider=PROVIDER, outcome="finished", told=TOLD),
         BUNDLE_MANIFEST.model_copy(update={"kind": "wasm", "max_parameters": 5, "layout": design_layout(5)}),
         BundleContents(manifest=BUNDLE_MANIFEST, files={"model.py": b"import torch\n", "provider.toml": b"name = 1\n"}),
         RefusalDetail(expected="one of the providers", seen=None, code="policy.provider"),

@@ -46,7 +46,7 @@ def recovery_messages() -> list[Message]:
         PACKAGE,
         k.RecoveredDataset(
             manifest=sign(MANIFEST, KEY), policy=sign(POLICY, KEY), holder=PARTY, card=sign(CARD, KEY), keys=b"blob",
-            spent=k.SpentCounts(jobs=1, attempts=2, attempt_bits=74, answers=64, answer_bits=704),
+            spent=k.SpentCounts(jobs=1, attempts=2, attempt_bits=74, answers=64, answer_bits=704, report_bits=13),
             revoked_releases=(sign(RELEASE_REVOCATION, KEY),),
         ),
         GIVEN,

@@ -17,6 +17,7 @@ COMMANDS = [
     "provider init",
     "provider check",
     "provider versions",
+    "provider report",
     "provider retire",
     "provider pin",
     "owner pin",

@@ -49,6 +49,7 @@ def test_every_field_is_compared() -> None:
         ({}, {"answers_total": 1}),
         ({"detail": "label"}, {}),
         ({}, {"grants_to_provider": True}),
+        ({}, {"refusal_report": "classes"}),
         ({"approvers": (A,), "approvals_needed": 1}, {"approvers": (A,)}),
         ({}, {"recovery": RecoveryWishes(holders=(), needed=2)}),
         ({"recovery": HELD}, {"recovery": HELD.model_copy(update={"holders": (A, B, C)})}),

@@ -30,7 +30,7 @@ where:
   max_trainers: 4
 until: 2027-06-30
 at_most: {{jobs: 3, attempts: 4, state_values: 4096, bits: 20000}}
-answering: {{users: [{OTHER}], answers: 100, detail: label, provider_too: yes}}
+answering: {{users: [{OTHER}], answers: 100, detail: label, provider_too: yes, refusal_report: classes}}
 changing: {{approvers: [{OTHER}], approvals: 1}}
 recovery: {{holders: [{ANN}, {BOB}, {EVE}], of_operator: [{EVE}], needed: 2}}
 """

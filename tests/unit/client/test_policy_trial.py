@@ -16,7 +16,7 @@ from client.policy_trial import try_policy
 from client.trial_rules import rules_of
 from common.errors import NotFoundError, Refusal
 from common.identifiers import DatasetId, Digest, Fmspc, GrantId, JobId, PartyKey
-from common.leakage import attempt_bits
+from common.leakage import attempt_bits, report_bits
 from common.messages.policy import DataPolicy
 from common.messages.signed import Signed, sign
 from common.messages.tcb_terms import TcbTerms
@@ -110,7 +110,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Life]:
     return lived
 
 
-PRICE = attempt_bits(SCHEDULE)
+PRICE, REPORT = attempt_bits(SCHEDULE), report_bits("classes")
 
 
 @pytest.mark.parametrize(
@@ -136,6 +136,9 @@ PRICE = attempt_bits(SCHEDULE)
         ({"answers_total": 30}, {"more answers"}),
         ({"max_bits": 2 * PRICE}, {"second order"}),
         ({"max_bits": 2 * PRICE - 1}, {"order", "second order"}),
+        ({"refusal_report": "classes"}, set()),
+        ({"max_bits": 2 * PRICE + REPORT, "refusal_report": "classes"}, {"second order"}),
+        ({"max_bits": 2 * PRICE + REPORT - 1, "refusal_report": "classes"}, {"order", "second order"}),
         ({"columns": ("image",), "detail": "label", "max_attempts": 60}, set()),
     ],
 )
@@ -166,6 +169,34 @@ def test_a_user_who_is_the_provider_is_told_apart(live: Callable[..., Life]) -> 
         "more answers": ["grants_to_provider"],
     }
     assert end.refused == 2
+
+
+def test_over_data_of_several_owners_a_report_costs_what_all_of_them_say(tmp_path: Path) -> None:
+    """What another owner's policy says of it, no log tells."""
+    life = Life(tmp_path, {"answers_total": 0}, {})
+    life.keep_documents()
+    other = WorldParty()
+    order = sign(
+        life.world.order([life.data, life.world.register_data(other)], life.bundle), life.world.owner.key, other.key
+    )
+    life.act("common order", lambda: life.world.accept(order))
+    life.owner.keep_document("orders", JobId.of(order.digest), order)
+    spent = 2 * PRICE + REPORT  # of the first order with two launches; the second order would be refused
+    for least, missing in (
+        (2 * PRICE + REPORT, None),
+        (2 * PRICE, "whether all owners of a job let its provider"),
+        (0, ""),
+    ):
+        told, _ = life.tried({"max_bits": spent + least, "refusal_report": "classes", "answers_total": 0})
+        if missing is None:
+            assert "common order" not in told
+        elif missing:
+            assert (told["common order"].verdict, told["common order"].missing[0].startswith(missing)) == (
+                "unjudged",
+                True,
+            )
+        else:
+            assert told["common order"].verdict == "refused"
 
 
 def test_what_a_co_owner_refused_stays_refused(tmp_path: Path) -> None:

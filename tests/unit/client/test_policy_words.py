@@ -62,6 +62,15 @@ def test_bits_are_answers_and_attempts() -> None:
     assert f"at most {bits.most:,} bits leave" in text(TERMS, Assumed(classes=10, ticks=300))
 
 
+def test_what_a_provider_is_told_is_said_and_counted() -> None:
+    assert "its provider is told what everybody sees" in text(TERMS)
+    tells, assumed = TERMS.model_copy(update={"refusal_report": "classes"}), Assumed(classes=10, ticks=300)
+    assert "which classes of calls its code was refused, if all owners" in text(tells)
+    assert "charged 26 bits at most, 13 a job" in text(tells)
+    assert bits_of(tells, assumed).most == (bits_of(TERMS, assumed).most or 0) + 2 * 13
+    assert "provider is told" not in text(ProviderTerms())
+
+
 def test_what_is_not_known_is_not_made_up() -> None:
     scores = TERMS.model_copy(update={"detail": "scores"})
     assert bits_of(scores, Assumed(ticks=1)).most is None

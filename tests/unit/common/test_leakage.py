@@ -3,7 +3,7 @@
 import math
 
 from common.exchange.payloads import OUTCOME_CODES
-from common.leakage import FAILURES, RELEASE_TICKS, AnswerSize, answer_bits, attempt_bits, schedule_bits
+from common.leakage import FAILURES, RELEASE_TICKS, AnswerSize, answer_bits, attempt_bits, report_bits, schedule_bits
 from services.query_enclave.answering import DEADLINE_SECONDS, QUANTUM_SECONDS
 from tests.vectors.sample_documents import SCHEDULE
 
@@ -18,6 +18,10 @@ def test_labels_and_scores() -> None:
     assert answer_bits(AnswerSize(10, 40), "scores") == 321 + 6
     assert answer_bits(AnswerSize(1, 1), "label") == 5 + 6
     assert 2**8 + FAILURES <= 2**9
+
+
+def test_a_report_to_a_provider_costs_nothing_or_what_it_can_say() -> None:
+    assert (report_bits("none"), report_bits("classes")) == (0, 13)  # 2^12 < 3 x 3^7 = 6,561 <= 2^13
 
 
 def test_an_attempt_costs_a_bit_a_tick_and_its_end() -> None:

@@ -123,7 +123,7 @@ def play_unconfined() -> dict[str, bool]:
             list(memory_tricks.TRICKS),
         ]
         python = [sys.executable, "-B", "-c", _PROGRAM, json.dumps(asked)]
-        bundle = root / "tests" / "security" / "hostile_bundle"
+        bundle = Path(__file__).resolve().parents[1] / "hostile_bundle"
         command = [*_NAMESPACES, "sh", "-c", _PREPARE, "sh", place, str(bundle), *python]
         done = subprocess.run(command, capture_output=True, check=False, timeout=_SECONDS, text=True)
     if done.returncode != 0:

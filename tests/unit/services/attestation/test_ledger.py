@@ -6,17 +6,17 @@ from typing import Any
 import pytest
 
 from common.errors import NotFoundError, PolicyError
-from common.identifiers import DatasetId, PartyKey
+from common.identifiers import DatasetId, JobId, PartyKey
 from common.key_binding import ledger_info
-from common.leakage import answer_bits, attempt_bits
+from common.leakage import answer_bits, attempt_bits, report_bits
 from common.messages.attestation import LedgerReply, ReadLedger
 from common.messages.ledger import Ledger, LedgerRequest
 from common.messages.signed import sign
 from services.attestation.ledger import LEDGER_BYTES
-from tests.fakes.broker_world import ANSWER, QUERY, SCHEDULE, TRAINER, BrokerWorld, Party
+from tests.fakes.broker_world import ANSWER, QUERY, SCHEDULE, TRAINER, BrokerWorld, Party, SealedData
 from tests.unit.services.attestation.test_budget import Served
 
-ATTEMPT = attempt_bits(SCHEDULE)
+ATTEMPT, REPORT = attempt_bits(SCHEDULE), report_bits("classes")
 LABEL, SCORES = answer_bits(ANSWER, "label"), answer_bits(ANSWER, "scores")
 
 
@@ -46,6 +46,36 @@ def test_attempts_and_answers_are_charged(world: BrokerWorld) -> None:
     assert (seen.jobs, seen.attempts, seen.attempt_bits) == (1, 3, 3 * ATTEMPT)
     assert (seen.answers, seen.answer_bits) == (15, 10 * LABEL + 5 * SCORES)
     assert (seen.max_jobs, seen.answers_total, seen.max_bits, seen.policy_version) == (5, 1000, 10**6, 1)
+
+
+def test_a_report_to_the_provider_is_charged_once_a_job_where_all_owners_let_it(world: BrokerWorld) -> None:
+    second, bundle = Party(), world.register_bundle()
+    tells = [world.register_data(refusal_report="classes"), world.register_data(second, refusal_report="classes")]
+    keeps = world.register_data(second)
+
+    def order(*datasets: SealedData) -> JobId:
+        signers = {data.owner.party: data.owner.key for data in datasets}
+        return world.accept(sign(world.order(list(datasets), bundle), *signers.values())).job_id
+
+    job_id = order(*tells)
+    for slot in (0, 1, 1):
+        world.launch(TRAINER, job_id, slot)
+    world.finish(job_id)
+    for data in tells:
+        seen = ledger(world, data.dataset_id, data.owner)
+        assert (seen.report_bits, seen.attempt_bits) == (REPORT, 3 * ATTEMPT)
+    order(tells[0], keeps)
+    assert [ledger(world, data.dataset_id, data.owner).report_bits for data in (*tells, keeps)] == [REPORT, REPORT, 0]
+    order(tells[0])
+    assert ledger(world, tells[0].dataset_id).report_bits == 2 * REPORT
+
+
+def test_an_order_whose_report_the_bits_do_not_cover_is_refused(world: BrokerWorld) -> None:
+    bundle, most = world.register_bundle(), 2 * ATTEMPT + REPORT
+    enough, short = (world.register_data(max_bits=bits, refusal_report="classes") for bits in (most, most - 1))
+    assert world.accept(sign(world.order(enough, bundle), world.owner.key)).trainers == 2
+    with pytest.raises(PolicyError, match="policy.bits"):
+        world.accept(sign(world.order(short, bundle), world.owner.key))
 
 
 def test_the_ledger_outlives_the_broker(world: BrokerWorld) -> None:

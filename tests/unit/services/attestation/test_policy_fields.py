@@ -52,6 +52,22 @@ def test_answers_tell_the_weakest_of_all_terms(
     assert world.draw(served.enclave, world.grant(served.manifest, detail=granted)).detail == told
 
 
+@pytest.mark.parametrize(
+    ("accepted", "newest", "given"),
+    [("classes", "classes", "classes"), ("classes", "none", "none"), ("none", "classes", "none")],
+)
+def test_a_later_version_only_narrows_what_a_running_jobs_provider_is_told(
+    world: BrokerWorld, accepted: str, newest: str, given: str
+) -> None:
+    data = world.register_data(refusal_report=accepted)
+    job_id = world.start_job(data)
+    update(world, data, refusal_report=newest)
+    for role in (TRAINER, PARAMSERVER):
+        terms = world.launch(role, job_id).terms
+        assert (terms.refusal_report, terms.provider) == (given, world.provider.party)
+        assert terms.provider_report_key == world.provider.identity.report_key.public
+
+
 def test_a_model_larger_than_the_policy_allows_is_not_ordered(world: BrokerWorld) -> None:
     bundle, size = world.register_bundle(), SCHEDULE.state_class
     fitting, tight = world.register_data(max_state_class=size), world.register_data(max_state_class=size - 1)

@@ -4,10 +4,10 @@ import pytest
 
 from common.crypto.signing import SigningKey
 from common.errors import AuthenticityError, FreshnessError, UnavailableError
-from common.messages.attestation import DescribeBroker, ListMembers, LogHead, Members, Refused
+from common.messages.attestation import Completed, DescribeBroker, ListMembers, LogHead, Members, Refused
 from common.messages.evidence import TrustLevel
 from services.attestation import key_broker, state_anchor
-from tests.fakes.broker_world import QUERY, TRAINER, BrokerWorld
+from tests.fakes.broker_world import PARAMSERVER, QUERY, TRAINER, BrokerWorld
 
 
 @pytest.fixture
@@ -118,6 +118,20 @@ def test_what_is_handed_out_waits_for_the_witnesses(witnessed: BrokerWorld) -> N
     assert witnessed.head.size == before + 1  # decided and wasted
     with witnessed.attended(witness):
         assert witnessed.launch(TRAINER, job_id).attempt == 2
+
+
+def test_the_end_of_a_job_waits_for_the_witnesses(witnessed: BrokerWorld) -> None:
+    """A report to the provider leaves behind it: a host that went back could have another launch end it once more."""
+    witness = witnessed.witnesses[0]
+    witnessed.confirm(witness)
+    with witnessed.attended(witness):
+        server = witnessed.launch(PARAMSERVER, witnessed.start_job())
+    body = witnessed.completion(server)
+    for _ in range(2):
+        with pytest.raises(UnavailableError, match="unavailable.frozen"):
+            witnessed.channel().ask(body, Completed)
+    with witnessed.attended(witness):
+        assert witnessed.channel().ask(body, Completed).model_id is not None
 
 
 def test_only_so_many_replies_wait(witnessed: BrokerWorld, monkeypatch: pytest.MonkeyPatch) -> None:

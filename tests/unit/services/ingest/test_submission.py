@@ -9,7 +9,15 @@ import pytest
 from common.crypto.digests import sha256
 from common.errors import UnavailableError
 from common.identifiers import BundleId, Digest, JobId, ModelId
-from common.messages.service import JobEvents, JobList, JobReports, JobView, OrderReceipt, RefusalBody
+from common.messages.service import (
+    JobEvents,
+    JobList,
+    JobReports,
+    JobView,
+    OrderReceipt,
+    ProviderReportView,
+    RefusalBody,
+)
 from common.messages.signed import Signed, sign
 from common.untrusted.slot_board import TRAINER, Lease, Slot
 from tests.fakes.broker_world import Party, SealedBundle, SealedData
@@ -139,6 +147,19 @@ def test_reports_and_events_come_in_pages_after_a_number(case: Case) -> None:
     assert JobEvents.decode(case.client.get(f"/v1/jobs/{job_id}/events?after={events[0].number}").content).events == ()
     assert code(case.client.get(f"/v1/jobs/{job_id}/events?after=-1")) == "format.message"
     assert code(case.client.get(f"/v1/jobs/{job_id}/reports?after=x")) == "format.message"
+
+
+def test_a_report_to_the_provider_is_for_the_provider_alone(case: Case) -> None:
+    job_id, board, provider = case.submitted(), case.world.ingest.board, case.world.client()
+    path = f"/v1/jobs/{job_id}/provider-report"
+    assert code(provider.get(path)) == "not_found.report"
+    for sealed in (b"the first", b"another"):
+        board.keep_provider_report(job_id, provider.key.party, sealed)
+    assert ProviderReportView.decode(provider.get(path).content).sealed == b"the first"
+    for stranger in (case.client, case.world.client()):
+        assert (stranger.get(path).status_code, code(stranger.get(path))) == (404, "not_found.report")
+    assert code(provider.get(f"/v1/jobs/job_{'0' * 32}/provider-report")) == "not_found.report"
+    assert code(provider.get(f"/v1/jobs/{job_id}")) == "not_found.job"  # it learns no more of it
 
 
 @pytest.mark.parametrize("with_revocation", [True, False])
