@@ -48,14 +48,14 @@ class RecoveryPackage(Message):
 
 
 class SpentCounts(Message):
-    """What was charged to the data set, whether or not it ever left."""
+    """What was charged to the data set, whether or not it ever left. Packages of earlier builds lack `report_bits`."""
 
     jobs: Count
     attempts: Count
     attempt_bits: Count
     answers: Count
     answer_bits: Count
-    report_bits: Count
+    report_bits: Count = 0
 
 
 class RecoveredDataset(Message):

@@ -1,14 +1,17 @@
 """What a provider reads of a bundle's jobs: a report for each that has one, verified, and nothing of others' jobs."""
 
 import io
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from rich.console import Console
 
 from client import provider_reports
 from client.broker import BrokerLink
+from client.cli import main
 from client.context import Party
 from client.events import LogVerified, ProviderReportRead
 from client.provider_reports import reports
@@ -90,6 +93,17 @@ def test_each_job_of_the_bundle_is_told_as_far_as_its_owner_lets_it(
     assert "finished; refused calls: network (many), processes (some)" in sink.getvalue()
     assert "the owners' policies do not let a provider know more" in sink.getvalue()
     assert any("no report" in line and jobs[2] in line for line in sink.getvalue().splitlines())
+
+
+def test_the_command_tells_it_to_programs(world: BrokerWorld, party: Party, desk: Desk) -> None:
+    bundle = world.register_bundle()
+    desk.finish(world, world.start_job(world.register_data(refusal_report="classes"), bundle), REFUSED)
+    log = Keeper(world, party).keep("log")
+    where = ["--log", str(log), "--as", party.directory.name, "--home", str(party.directory.parent)]
+    result = CliRunner().invoke(main, ["provider", "report", bundle.bundle_id, "--json", *where])
+    verified, told = map(json.loads, result.stdout.splitlines())
+    assert (verified["type"], told["type"], told["outcome"]) == ("log-verified", "provider-report-read", "finished")
+    assert told["told"] == {"learned": "finished", "refused": REFUSED.words}
 
 
 def test_a_report_of_another_job_or_launch_is_not_believed(world: BrokerWorld, party: Party, desk: Desk) -> None:
