@@ -30,7 +30,7 @@ from common.sandbox.native import NativeTrainingSandbox
 from services.trainer_enclave.provider_work import Starts
 from tests.fakes.in_memory_job import FEATURES, InMemoryJob, LeastSquares, make_schedule
 from tests.fakes.training_world import FixedExport, TrainingWorld, small_bundle
-from tests.security.sandbox_parts import LIMITS, SEEDS, SLOTS, hostile_bundle
+from tests.security.sandbox.sandbox_parts import LIMITS, SEEDS, SLOTS, hostile_bundle
 from tests.security.test_frames_shape import visible
 
 ALL_MANY: Final = RefusedCalls((2,) * len(CLASSES))
