@@ -1,4 +1,4 @@
-"""What design code is told of a job's data, or of synthetic rows (side: library).
+"""What design code is told of a job's data, or of a check's rows (side: enclave).
 
 N rows of the whole job, of the columns that the bundle reads and the owners allow. Every trainer reads all of them
 before its first round, so each computes the profile itself; no header has to be believed. All must get the same one, to
