@@ -6,7 +6,6 @@ the other in turn (A B A B), the median of the pairs' ratios. `native_start_ms`:
 is ready for provider code, without the import of torch (and of what its optimisers load), which is timed inside; in a
 process that has confined something before, as every enclave has when it says that it is ready.
 
-    python -m bench.sandbox_native [--pairs N] [--starts N]
 """
 
 import contextlib
