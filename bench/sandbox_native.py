@@ -5,7 +5,6 @@ copy of its state included, over the same round in a process of its own; the sam
 the other in turn (A B A B), the median of the pairs' ratios. `native_start_ms`: from the first call to a sandbox that
 is ready for provider code, without the import of torch (and of what its optimisers load), which is timed inside; in a
 process that has confined something before, as every enclave has when it says that it is ready.
-
 """
 
 import contextlib
