@@ -16,7 +16,7 @@ from client.scheduling import ScheduleWishes
 from common.bundle import DESCRIPTION_FILE
 from common.identifiers import PartyKey
 from common.messages.signed import Signed
-from tests.e2e.conftest import MakeParty, Registered, publish, train
+from tests.e2e.conftest import MakeParty, Registered, RunningStack, publish, train
 from tests.fakes.breast_cancer import EXAMPLE, small_component, table
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
@@ -24,7 +24,9 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 WISHES = ScheduleWishes(rounds=5, steps=20, batch=32, slack_percent=140, warmup_seconds=9)
 
 
-def test_the_example_for_tables_is_designed_trained_and_asked(make_party: MakeParty, tmp_path: Path) -> None:
+def test_the_example_for_tables_is_designed_trained_and_asked(
+    stack: RunningStack, make_party: MakeParty, tmp_path: Path
+) -> None:
     columns, held = table()
     source = tmp_path / "design"
     source.mkdir()
@@ -37,6 +39,7 @@ def test_the_example_for_tables_is_designed_trained_and_asked(make_party: MakePa
     model, last = told[-1], [one.report for one in told if isinstance(one, e.ReportOpened)][-1]
     assert isinstance(model, e.ModelSealed), model
     assert (last.outcome, last.codes, last.rounds_delivered) == ("finished", (), (WISHES.rounds, WISHES.rounds))
+    assert list((stack.state / "artefacts").iterdir()), "what was compiled is there for the next job"
     asker, grant = make_party("user"), tmp_path / "grant.json"
     key, terms = asker.identity.signing_key.party, granting.GrantTerms(len(held["label"]))
     e.outcome(granting.grant(registered.party, key, model.model_id, terms, grant), e.GrantSigned)
