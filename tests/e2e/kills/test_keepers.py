@@ -21,13 +21,16 @@ from tests.e2e.command_process import cloister
 
 pytestmark = pytest.mark.timeout(240)
 
+LAUNCHING_SECONDS = 2.0
+"""Of the job's schedule: a keeper dies while it is launched, or in its first ticks."""
+
 
 def test_who_keeps_the_stack_dies_and_the_next_start_carries_the_order_out(
     driver: KillDriver, seed: int, say: Say
 ) -> None:
     stack, accepted = driver.stack, driver.order()
     for name in KEEPERS:
-        (planned,) = draw([name], accepted.seconds, f"{seed}: {name}")
+        (planned,) = draw([name], LAUNCHING_SECONDS, f"{seed}: {name}")
         time.sleep(planned.moment_seconds)
         say(f"{name} at {planned.moment_seconds:.2f} s")
         everything = _kill_keeper(stack, name)
