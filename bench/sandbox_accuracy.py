@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from bench import cifar10
 from bench.designed_job import DesignedJob, Taught, answers, begun
+from client.checking.designs import MemoryStore
 from client.scheduling import ScheduleWishes, plan_schedule
 from common.bundle import DESCRIPTION_FILE, DESIGN_FILE, BundleContents, BundleManifest
 from common.bundle_packing import pack_bundle
@@ -111,7 +112,7 @@ def measure_accuracy(epochs: int = EPOCHS, seeds: tuple[int, ...] = SEEDS) -> Ac
     begin = time.perf_counter()
     images = Images(cifar10.training_images(IMAGES), cifar10.held_out_images(TEST_IMAGES))
     bundle = example_bundle()
-    compiled = CompiledDesign(SecretKey.generate(), _Memory(), sha256(bundle.encode()))
+    compiled = CompiledDesign(SecretKey.generate(), MemoryStore(), sha256(bundle.encode()))
     schedule = schedule_for(bundle.manifest, epochs)
     compared = list[Comparison]()
     for seed in seeds:
@@ -178,16 +179,3 @@ def schedule_for(bundle: BundleManifest, epochs: int) -> Schedule:
         rounds=epochs * IMAGES // (STEPS * BATCH), steps=STEPS, batch=BATCH, step_milliseconds=STEP_MILLISECONDS
     )
     return plan_schedule(wishes, padded_chunk_count(bundle.state_count), design_chunks=1)
-
-
-class _Memory:
-    """Keeps what was compiled, for the next seed."""
-
-    def __init__(self) -> None:
-        self._blobs: dict[str, bytes] = {}
-
-    def load(self, name: str) -> bytes | None:
-        return self._blobs.get(name)
-
-    def save(self, name: str, blob: bytes) -> None:
-        self._blobs[name] = blob

@@ -36,7 +36,7 @@ _WORDS: Final = {
 
 
 class MemoryStore:
-    """An `ArtefactStore` for one check."""
+    """An `ArtefactStore` that lasts as long as this process."""
 
     def __init__(self) -> None:
         self._blobs: dict[str, bytes] = {}

@@ -31,7 +31,7 @@ class Message(BaseModel):
         ser_json_bytes="base64",
         val_json_bytes="base64",
         allow_inf_nan=False,
-        defer_build=True,
+        defer_build=True,  # under a lock of pydantic 2.14's, so threads may be the first to use a message
     )
 
     def encode(self) -> bytes:
