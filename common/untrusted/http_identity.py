@@ -148,4 +148,9 @@ def _target(request: Request) -> Target:
 
 def _single_headers(request: Request) -> dict[str, str]:
     """Those that `verify_request` reads; one that was sent twice is none of its form."""
-    return {name: ", ".join(request.headers.getlist(name)) for name in SIGNATURE_HEADERS}
+    found: dict[str, list[str]] = {name: [] for name in SIGNATURE_HEADERS}
+    for raw, value in request.headers.raw:
+        values = found.get(raw.decode("latin-1"))
+        if values is not None:
+            values.append(value.decode("latin-1"))
+    return {name: ", ".join(values) for name, values in found.items()}

@@ -9,6 +9,9 @@ Once it has handed over (`handover`) it does no more than while frozen, and give
 While frozen (`state_anchor`) the broker describes itself and its keys, signs its log's head, lists members and hears
 witnesses, nothing else. Refusals enter the log as far as `refusal_log` lets them.
 
+No reply leaves before the host has stored every decision up to the log head that it names: witnesses, too, hear of a
+head only then. Requests are judged meanwhile, and what they decide is stored together (`state`).
+
 A reply that hands out keys, leases or answers, or promises that something is over, leaves only when the witnesses have
 confirmed the decision behind it. Else a host would keep them away, take what was handed out, and go back to the state
 that they know, as often as it likes. Where they stay away, what was decided is wasted. So it is with the end of a job,
@@ -167,6 +170,7 @@ class KeyBroker:
             request = refusal
         with self._lock:
             reply = self._reply(digest, request, max(host_time, self._context.state.time), offered)
+        self._context.state.settle()
         return sign(reply, self._context.signing_key).encode()
 
     def _reply(
@@ -200,6 +204,7 @@ class KeyBroker:
         with self._lock:
             agreed = self._handover.agree(body, max(host_time, self._context.state.time))
             self._wait_for_witnesses()
+            self._context.state.settle()
             package = pack(self._context, agreed, store)
             binding = package.giver_binding(agreed.record.wrapping_public)
             return HandoverGiven(package=package, evidence=self._context.platform.evidence(binding.report_data()))

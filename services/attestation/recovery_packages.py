@@ -80,7 +80,7 @@ class RecoveryPackages:
             self._make(record)
 
     def follow(self, decision: Decision) -> None:
-        """A decision was stored: make anew what it changed, and what has become old."""
+        """A decision was made: make anew what it changed, and what has become old."""
         touched = list(self._made_at) if decision.name == "revoke-release" else decision.subjects.datasets
         for name in touched:
             if changes_dataset(decision.name, decision.code, decision.subjects, name):

@@ -29,7 +29,7 @@ from common.untrusted.collateral_service import CollateralService
 from common.untrusted.relay import EnclaveRelay
 from services.attestation.handover_relay import HandoverPlan, Predecessor
 from services.attestation.log_store import LogStore
-from services.attestation.state_door import parse_append, parse_begin, parse_number
+from services.attestation.state_door import parse_append, parse_begin, parse_number, parse_package
 from services.attestation.state_files import StateFiles
 
 _log = logging.getLogger("attestation.relay")
@@ -200,7 +200,7 @@ class BrokerRelay:
         } | ({} if self._handover is None else self._handover.files.handlers())
 
     def _keep_package(self, body: bytes) -> None:
-        name, package = parse_append(body)
+        name, package = parse_package(body)
         self.files.recovery.keep(DatasetId(name.decode("ascii")), package)
 
 

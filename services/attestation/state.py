@@ -3,9 +3,10 @@ enclave).
 
 Each entry is a blob under the platform's sealing key for this measurement, bound to its number and to the digest of the
 entry before it. A start writes everything anew as a snapshot; each decision then appends one entry, which the host must
-have stored before the reply leaves, together with the decision's entry in the log, which it may read: neither is ever
-there without the other. What sealing cannot give is freshness: a shorter chain is as authentic as the whole
-(see `state_anchor`). A host that kept an old chain also keeps, sealed, what was revoked since.
+have stored before a reply leaves that knows of it (`settle`), together with the decision's entry in the log, which it
+may read: neither is ever there without the other. Decisions that fall while the host stores are stored together. What
+sealing cannot give is freshness: a shorter chain is as authentic as the whole (see `state_anchor`). A host that kept an
+old chain also keeps, sealed, what was revoked since.
 
 Earlier roots of the log are kept with it, across starts: a witness objects with a head that it remembers, and if that
 is one of them, this state is not older.
@@ -43,13 +44,19 @@ RecordT = TypeVar("RecordT", bound=Message)
 
 
 class StateStore(Protocol):
-    """Where the host keeps the blobs. What it says it has stored, survives a crash of the host."""
+    """Where the host keeps the blobs. What it says it has stored, survives a crash of the host.
+
+    `replace` and `keep_package` come after all that was appended before them, and are stored when they return.
+    """
 
     def load(self) -> Iterable[bytes]:
         """All blobs of the newest chain, in order; none at the very first start."""
 
     def append(self, entry: bytes, blob: bytes) -> None:
-        """Store one more entry of the log and one more blob: both or neither."""
+        """One more entry of the log and one more blob, to be stored in this order, both or neither."""
+
+    def settle(self) -> None:
+        """All that was appended so far is stored when this returns. From any thread."""
 
     def replace(self, first: int, entries: Sequence[bytes], blobs: Iterable[bytes]) -> None:
         """Begin a new chain with these blobs; the old one counts until all of them are stored.
@@ -141,9 +148,9 @@ def _roots_of(entry: StateEntry) -> dict[int, Digest]:
 
 
 class BrokerState:
-    """All records and the log, as of the last decision that the host has stored.
+    """All records and the log, as of the last decision; the host has stored it when `settle` returns.
 
-    Made by `begin`, which writes a snapshot. Not for several threads at once.
+    Made by `begin`, which writes a snapshot. Not for several threads at once, but for `settle`.
     """
 
     def __init__(self, store: StateStore, keys: StateKeys, restored: Restored) -> None:
@@ -153,7 +160,7 @@ class BrokerState:
         self._roots, self._unstored = dict(restored.roots), restored.unstored
         self._enclosed: dict[str, Record] = {}
         self.follower: Callable[[Decision], None] | None = None
-        """Told of each decision that was stored, before anybody hears of it."""
+        """Told of each decision, before anybody hears of it."""
 
     @property
     def roots(self) -> Mapping[int, Digest]:
@@ -197,7 +204,7 @@ class BrokerState:
         self._enclosed[record.key] = record
 
     def commit(self, decision: Decision, at: int, *records: Record) -> None:
-        """Log a decision and what it changes; durable when this returns, and only then true."""
+        """Log a decision and what it changes. Nobody may hear of it before `settle` has returned."""
         records = (*records, *self._enclosed.values())
         time = max(self.time, at)
         entry = self.log.entry(decision, time)
@@ -216,6 +223,10 @@ class BrokerState:
             del self._roots[next(iter(self._roots))]
         if self.follower is not None:
             self.follower(decision)
+
+    def settle(self) -> None:
+        """Wait until the host has stored all decisions made so far. From any thread."""
+        self._store.settle()
 
     def keep_package(self, dataset_id: DatasetId, package: bytes) -> None:
         """Have the host keep a recovery package (`recovery_packages`)."""

@@ -6,9 +6,10 @@
     DIRECTORY/recovery/                    packages for another broker (`recovery_files`)
     DIRECTORY/log-aside-N.records          what stood in the way of the log of an older state that was put here
 
-An entry and the sealed blob of its decision are one group of records (`record_file`) and one fsync: after a crash both
-are there or neither. When a chain takes the place of another, the other's entries are first added to `log.records`.
-Neither file can tell a rewound log from a whole one; whoever verifies it can (common/transparency).
+An entry and the sealed blob of its decision are one group of records (`record_file`): after a crash both are there or
+neither. Decisions that come together share one fsync. When a chain takes the place of another, the other's entries are
+first added to `log.records`. Neither file can tell a rewound log from a whole one; whoever verifies it can
+(common/transparency).
 """
 
 import contextlib
@@ -61,12 +62,13 @@ class StateFiles:
             own = number - self._chain.first
             return self._log.read(ENTRY, number) if own < 0 else self._chain.read(ENTRY, own)
 
-    def append(self, entry: bytes, blob: bytes) -> None:
-        """Store one more entry and blob; both are on the disk when this returns."""
+    def append(self, *decisions: tuple[bytes, bytes]) -> None:
+        """Store entry and blob of each; all are on the disk when this returns."""
         with self._lock, _translated():
             if self._chain is None:
                 raise UnavailableError("unavailable.store", expected="a chain that was begun")
-            self._chain.append((ENTRY, entry), (BLOB, blob))
+            for entry, blob in decisions:
+                self._chain.append((ENTRY, entry), (BLOB, blob))
             self._chain.sync()
 
     def begin(self, first: int, entries: Sequence[bytes]) -> None:

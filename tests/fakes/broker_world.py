@@ -7,6 +7,7 @@ would do (carry, drop, replay, restore old state) the test does with `BrokerWorl
 import itertools
 import secrets
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -75,7 +76,7 @@ TRAINER, PARAMSERVER, QUERY = RoleName("trainer"), RoleName("paramserver"), Role
 
 
 class MemoryStore:
-    """The host's disk; `copy` is what a hostile host keeps for later."""
+    """The host's disk, which has what was settled; `copy` is what a hostile host keeps for later."""
 
     def __init__(
         self,
@@ -84,19 +85,29 @@ class MemoryStore:
         packages: Mapping[DatasetId, bytes] = MappingProxyType({}),
     ) -> None:
         self.blobs, self.entries, self.packages = list(blobs), list(entries), dict(packages)
+        self._queue = deque[tuple[bytes, bytes]]()
+        self._settling = threading.Lock()
 
     def load(self) -> Iterable[bytes]:
         return list(self.blobs)
 
     def append(self, entry: bytes, blob: bytes) -> None:
-        self.entries.append(entry)
-        self.blobs.append(blob)
+        self._queue.append((entry, blob))
+
+    def settle(self) -> None:
+        with self._settling:
+            while self._queue:
+                entry, blob = self._queue.popleft()
+                self.entries.append(entry)
+                self.blobs.append(blob)
 
     def replace(self, first: int, entries: Sequence[bytes], blobs: Iterable[bytes]) -> None:
+        self.settle()
         self.blobs = list(blobs)
         self.entries = [*self.entries[:first], *entries]
 
     def keep_package(self, dataset_id: DatasetId, package: bytes) -> None:
+        self.settle()
         self.packages[dataset_id] = package
         if not package:
             del self.packages[dataset_id]

@@ -63,7 +63,7 @@ def _door(raw: bytes) -> None:
 
 
 def _append(raw: bytes) -> bytes:
-    return encode_append(*parse_append(raw))
+    return encode_append(parse_append(raw))
 
 
 def _begin(raw: bytes) -> bytes:
@@ -188,7 +188,9 @@ _JOB: Final = JobId("job_" + "a" * 32)
 
 PARSERS: Final = (
     Parser("door", _door, _values("door/frames.json", "stream"), ()),
-    Parser("state-append", _append, (encode_append(b"entry", b"blob"),)),
+    Parser(
+        "state-append", _append, (encode_append([(b"entry", b"blob")]), encode_append([(b"a", b"b"), (b"c", b"d")]))
+    ),
     Parser("state-begin", _begin, (encode_begin(3, [b"one", b"two"]), encode_begin(0, []))),
     Parser("job-frame", _job_frame, (encode_job_frame(_JOB, b"frame"),)),
     Parser("frame", _frame, (_FRAME,), (FormatError, AuthenticityError, FreshnessError)),

@@ -54,6 +54,7 @@ class StateOnDisk:
 
     def __init__(self, disk: Disk) -> None:
         self._disk = disk
+        self._queue: list[tuple[bytes, bytes]] = []
 
     def load(self) -> Iterable[bytes]:
         number = 0
@@ -62,10 +63,16 @@ class StateOnDisk:
             number += 1
 
     def append(self, entry: bytes, blob: bytes) -> None:
-        with self._disk.call():
-            self._disk.files.append(entry, blob)
+        self._queue.append((entry, blob))
+
+    def settle(self) -> None:
+        if self._queue:
+            with self._disk.call():
+                self._disk.files.append(*self._queue)
+            self._queue.clear()
 
     def replace(self, first: int, entries: Sequence[bytes], blobs: Iterable[bytes]) -> None:
+        self.settle()
         with self._disk.call():
             self._disk.files.begin(first, entries)
         for blob in blobs:
@@ -75,6 +82,7 @@ class StateOnDisk:
             self._disk.files.commit()
 
     def keep_package(self, dataset_id: DatasetId, package: bytes) -> None:
+        self.settle()
         with self._disk.call():
             self._disk.files.recovery.keep(dataset_id, package)
 

@@ -1,5 +1,8 @@
 import json
 import secrets
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -71,6 +74,28 @@ def test_heads_grow_with_decisions_and_only_with_them(world: BrokerWorld) -> Non
     second = world.head
     assert (second.size, second.epoch) == (first.size + 1, first.epoch)
     assert second.root != first.root
+
+
+def test_no_reply_leaves_before_its_head_is_stored(world: BrokerWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    settle, let, before = world.store.settle, threading.Event(), world.store.entry_count
+    documents = [world.dataset_registration(world.seal_data()) for _ in range(3)]
+
+    def stored_when_let() -> None:
+        assert let.wait(10.0)
+        settle()
+
+    monkeypatch.setattr(world.store, "settle", stored_when_let)
+    with ThreadPoolExecutor(len(documents)) as askers:
+        replies = [askers.submit(world.reply, document) for document in documents]
+        give_up = time.monotonic() + 10.0
+        while world.context.state.log.size < before + 3:  # all are judged
+            assert time.monotonic() < give_up
+            time.sleep(0.01)
+        assert world.store.entry_count == before
+        assert not any(reply.done() for reply in replies)
+        let.set()
+        assert {reply.result(10.0).head.size for reply in replies} == {before + 1, before + 2, before + 3}
+    assert world.store.entry_count == before + 3
 
 
 class Meddler:

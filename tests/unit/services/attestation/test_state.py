@@ -8,7 +8,7 @@ from common.messages.decision_log import LogSubjects
 from services.attestation import state as state_module
 from services.attestation.context import BrokerContext
 from services.attestation.decision_log import Decision
-from services.attestation.records import JobRecord, TallyRecord
+from services.attestation.records import DatasetRecord, JobRecord, TallyRecord
 from services.attestation.state import StateKeys, restore
 from tests.fakes.broker_world import MEASUREMENTS, TRAINER, BrokerWorld, MemoryStore
 
@@ -94,21 +94,24 @@ def test_a_long_chain_is_written_anew(world: BrokerWorld, monkeypatch: pytest.Mo
     for count in range(12):
         decision = Decision("draw-budget", LogSubjects(answers=count))
         world.context.state.commit(decision, world.time, world.context.state.tally_after("answers", 1))
+    world.context.state.settle()
     assert len(world.store.blobs) <= 6
     assert restarts(world, world.store).state.tally("answers") == 12
 
 
-def test_a_decision_that_was_not_stored_did_not_happen(world: BrokerWorld) -> None:
+def test_nobody_hears_of_a_decision_that_was_not_stored(world: BrokerWorld) -> None:
     class Full(MemoryStore):
-        def append(self, entry: bytes, blob: bytes) -> None:  # noqa: ARG002 - it never looks at them
-            raise OSError("no space left on device")
+        def settle(self) -> None:
+            if self._queue:
+                raise OSError("no space left on device")
 
-    world.restart(Full(world.store.blobs))
-    head = world.head
-    with pytest.raises(OSError, match="no space"):
-        world.context.state.commit(Decision("revoke"), world.time, TallyRecord(name="answers", count=1))
-    assert world.head == head
-    assert world.context.state.tally("answers") == 0
+    data = world.seal_data()
+    world.restart(Full(world.store.blobs, world.store.entries))
+    with pytest.raises(OSError, match="no space"):  # the enclave's own store ends the process (door_stores)
+        world.reply(world.dataset_registration(data))
+    assert world.context.state.find(DatasetRecord, data.dataset_id) is not None
+    again = restarts(world, world.store.copy())
+    assert again.state.find(DatasetRecord, data.dataset_id) is None
 
 
 def test_what_is_enclosed_comes_with_the_next_decision_and_not_before(world: BrokerWorld) -> None:

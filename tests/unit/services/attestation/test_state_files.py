@@ -6,7 +6,15 @@ import pytest
 
 from common.errors import FormatError, UnavailableError
 from services.attestation.record_file import BLOB, ENTRY, RecordFile
-from services.attestation.state_door import encode_append, encode_begin, parse_append, parse_begin, parse_number
+from services.attestation.state_door import (
+    encode_append,
+    encode_begin,
+    encode_package,
+    parse_append,
+    parse_begin,
+    parse_number,
+    parse_package,
+)
 from services.attestation.state_files import StateFiles
 
 
@@ -37,7 +45,7 @@ def begin(files: StateFiles, *blobs: bytes, entries: tuple[bytes, ...] = ()) -> 
 
 def test_what_was_stored_is_read_back(tmp_path: Path) -> None:
     files = begun(tmp_path, b"one", b"two")
-    files.append(b"decision", b"three")
+    files.append((b"decision", b"three"))
     for again in (files, StateFiles(tmp_path)):
         assert chain(again) == [b"one", b"two", b"three"]
         assert log(again) == [b"genesis", b"start", b"decision"]
@@ -48,20 +56,20 @@ def test_an_empty_directory_has_no_chain(tmp_path: Path) -> None:
     files = StateFiles(tmp_path / "new")
     assert (files.read(0), files.read_entry(0), files.entry_count) == (b"", b"", 0)
     with pytest.raises(UnavailableError, match="unavailable.store"):
-        files.append(b"entry", b"one")
+        files.append((b"entry", b"one"))
     with pytest.raises(UnavailableError, match="unavailable.store"):
         files.add(b"one")
 
 
 def test_a_new_chain_replaces_the_old_one_only_when_it_is_whole_and_the_log_goes_on(tmp_path: Path) -> None:
     files = begun(tmp_path, b"old")
-    files.append(b"decision", b"more")
+    files.append((b"decision", b"more"))
     files.begin(3, (b"start",))
     files.add(b"new")
     for again in (files, StateFiles(tmp_path)):
         assert (chain(again), len(log(again))) == ([b"old", b"more"], 3)
     files.commit()
-    files.append(b"another", b"more")
+    files.append((b"another", b"more"))
     for again in (files, StateFiles(tmp_path)):
         assert chain(again) == [b"new", b"more"]
         assert log(again) == [b"genesis", b"start", b"decision", b"start", b"another"]
@@ -72,12 +80,12 @@ def test_a_new_chain_replaces_the_old_one_only_when_it_is_whole_and_the_log_goes
 def test_a_torn_decision_is_cut_off_with_its_entry(tmp_path: Path, cut: int) -> None:
     """Its entry is as long as its blob: 8 bytes of blob, 5 before them, and as much of the entry."""
     files = begun(tmp_path, b"one")
-    files.append(b"decision", b"the blob")
+    files.append((b"decision", b"the blob"))
     path = next(tmp_path.glob("chain-*"))
     path.write_bytes(path.read_bytes()[:-cut])
     reopened = StateFiles(tmp_path)
     assert (chain(reopened), log(reopened)) == ([b"one"], [b"genesis", b"start"])
-    reopened.append(b"another", b"three")
+    reopened.append((b"another", b"three"))
     assert chain(StateFiles(tmp_path)) == [b"one", b"three"]
     assert log(StateFiles(tmp_path)) == [b"genesis", b"start", b"another"]
 
@@ -87,7 +95,7 @@ def test_a_crash_while_a_chain_takes_the_place_of_another_loses_no_entry(
     tmp_path: Path, at: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files = begun(tmp_path, b"old")
-    files.append(b"decision", b"more")
+    files.append((b"decision", b"more"))
     files.begin(3, (b"start",))
     files.add(b"new")
 
@@ -109,7 +117,7 @@ def test_an_older_chain_without_its_log_destroys_nothing(tmp_path: Path) -> None
     files = begun(tmp_path, b"old")
     older = next(tmp_path.glob("chain-*"))
     kept = (older.name, older.read_bytes())
-    files.append(b"decision", b"more")
+    files.append((b"decision", b"more"))
     begin(files, b"new", entries=(b"start",))
     for path in tmp_path.glob("chain-*"):
         path.unlink()
@@ -161,7 +169,9 @@ def test_an_unknown_kind_of_record_ends_a_file(tmp_path: Path) -> None:
 
 
 def test_bodies_of_the_door_come_back() -> None:
-    assert parse_append(encode_append(b"entry", b"blob")) == (b"entry", b"blob")
+    two = [(b"entry", b"blob"), (b"next", b"another")]
+    assert parse_append(encode_append(two)) == two
+    assert parse_package(encode_package(b"data set", b"")) == (b"data set", b"")
     assert parse_begin(encode_begin(7, [b"one", b"two"])) == (7, [b"one", b"two"])
     assert parse_begin(encode_begin(0, [])) == (0, [])
 
@@ -172,6 +182,9 @@ def test_bodies_of_the_door_come_back() -> None:
         (parse_append, b""),
         (parse_append, bytes(4) + b"blob"),
         (parse_append, b"\x00\x00\x00\x05entr"),
+        (parse_append, b"\x00\x00\x00\x05entry"),
+        (parse_append, b"\x00\x00\x00\x05entry" + bytes(4)),
+        (parse_package, b"\x00\x00\x00\x05name"),
         (parse_begin, bytes(7)),
         (parse_begin, bytes(8) + b"\x00\x00\x00\x02x"),
         (parse_number, b""),
@@ -185,7 +198,7 @@ def test_malformed_bodies_are_refused(parse: Callable[[bytes], object], body: by
 def test_wherever_a_crash_cuts_there_are_as_many_entries_as_decisions(tmp_path: Path) -> None:
     files = begun(tmp_path / "whole", b"snapshot")
     for number in range(6):
-        files.append(b"entry %d" % number, b"blob of decision %d" % number)
+        files.append((b"entry %d" % number, b"blob of decision %d" % number))
     path = next((tmp_path / "whole").glob("chain-*"))
     raw, whole = path.read_bytes(), log(files)
     begun_at = raw.index(b"snapshot") + len(b"snapshot")
