@@ -34,6 +34,12 @@ DESIGN_SECONDS: Final = 3
 COMPILING_SECONDS: Final = 2
 """Added for each chunk of its sealed bundle: CPython's 25 take 11 to 15 s on quiet cores, which trainers share."""
 
+CHECKPOINT_SECONDS: Final = 10
+"""Between two checkpoints of a small model: so much of a job is lost at most when its parameter server dies."""
+
+CHECKPOINT_BYTES_PER_SECOND: Final = 8 << 20
+"""Those of a large one, of 8 bytes a value, come so seldom that the object store takes no more."""
+
 LATENCY_TICKS: Final = 3
 """A state is encoded, sent, and taken up on ticks of three different clocks."""
 
@@ -82,11 +88,17 @@ def plan_schedule(wishes: ScheduleWishes, state_class: int, design_chunks: int =
         frame_bytes=frame_bytes,
         reads_per_tick=1,
         state_class=state_class,
+        checkpoint_ticks=_checkpoint_ticks(state_class, wishes.tick_milliseconds),
     )
     work = -(-wishes.steps * wishes.step_milliseconds // wishes.tick_milliseconds)
     kinds = (FrameKind.STATE, FrameKind.DELTA, *([FrameKind.STEERING] if design_chunks else []))
     transfer = sum(ticks_to_send(kind, draft) for kind in kinds)
     return draft.model_copy(update={"ticks_per_round": work + transfer + LATENCY_TICKS})
+
+
+def _checkpoint_ticks(state_class: int, tick_milliseconds: int) -> int:
+    seconds = max(CHECKPOINT_SECONDS, -(-8 * state_class // CHECKPOINT_BYTES_PER_SECOND))
+    return -(-seconds * 1000 // tick_milliseconds)
 
 
 def _frame_bytes(state_class: int) -> int:

@@ -15,6 +15,7 @@ from common.key_binding import refusal_detail_info
 from common.leakage import AnswerSize
 from common.messages.attestation import LogHead
 from common.messages.base import Message
+from common.messages.checkpoint import Checkpoint
 
 _DETAIL_BYTES: Final = 2048
 """Plain size of every wrapped detail: its length says nothing."""
@@ -31,6 +32,15 @@ def head_seen_parts(broker: Digest, boot_nonce: bytes, head: LogHead) -> tuple[b
 def complete_job_parts(job_id: JobId, outcome: str, manifest: Digest | None) -> tuple[bytes, ...]:
     """LAUNCH_STATEMENT, by a parameter server: `complete-job`, job id, outcome, manifest digest (32) or nothing."""
     return b"complete-job", job_id.encode(), outcome.encode(), b"" if manifest is None else manifest.raw()
+
+
+def keep_checkpoint_parts(job_id: JobId, checkpoint: Checkpoint) -> tuple[bytes, ...]:
+    """LAUNCH_STATEMENT, by a parameter server: `keep-checkpoint`, job id, attempt (8), tick (8), root (32) and chunks
+    (8) of the object.
+    """
+    numbers = (number.to_bytes(8, "big") for number in (checkpoint.attempt, checkpoint.tick))
+    kept = checkpoint.object
+    return b"keep-checkpoint", job_id.encode(), *numbers, kept.root.raw(), kept.chunk_count.to_bytes(8, "big")
 
 
 def draw_budget_parts(

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from common.broker_channel import Ask, BrokerChannel
-from common.broker_statements import complete_job_parts, draw_budget_parts
+from common.broker_statements import complete_job_parts, draw_budget_parts, keep_checkpoint_parts
 from common.crypto.keys import KeyRing
 from common.crypto.labels import LAUNCH_STATEMENT
 from common.crypto.signing import SigningKey
@@ -41,6 +41,7 @@ from common.messages.attestation import (
     RenewLease,
 )
 from common.messages.base import Count
+from common.messages.checkpoint import Checkpoint
 from common.messages.evidence import Evidence
 from common.messages.objects import ModelManifest
 from common.messages.order import TrainingOrder
@@ -88,6 +89,10 @@ class Launch:
     def state_completion(self, outcome: str, manifest: Digest | None) -> bytes:
         """The statement of a CompleteJob request (parameter server)."""
         return self.signing_key.sign(LAUNCH_STATEMENT, *complete_job_parts(self.terms.job_id, outcome, manifest))
+
+    def state_checkpoint(self, checkpoint: Checkpoint) -> bytes:
+        """The statement of a KeepCheckpoint request (parameter server)."""
+        return self.signing_key.sign(LAUNCH_STATEMENT, *keep_checkpoint_parts(self.terms.job_id, checkpoint))
 
     def state_draw(self, model_id: ModelId, grant: Digest, answers: int, size: AnswerSize, nonce: bytes) -> bytes:
         """The statement of a DrawBudget request with this nonce (query enclave)."""

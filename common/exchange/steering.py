@@ -100,6 +100,15 @@ class EpochLosses:
         self._rounds, self._epoch = rounds_per_epoch(schedule), list[float | None]()
         self.told: tuple[float | None, ...] = ()
 
+    @property
+    def since(self) -> tuple[float | None, ...]:
+        """Of the rounds since the last epoch was over."""
+        return tuple(self._epoch)
+
+    def resume(self, told: tuple[float | None, ...], since: tuple[float | None, ...]) -> None:
+        """Go on from there."""
+        self.told, self._epoch = told, list(since)
+
     def add(self, loss: float | None) -> None:
         """A round is over; an epoch's loss is the mean of those that its rounds told."""
         self._epoch.append(loss)

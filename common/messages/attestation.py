@@ -25,6 +25,7 @@ from common.identifiers import (
     RoleName,
 )
 from common.messages.base import Count, Message, Seconds
+from common.messages.checkpoint import Checkpoint, CheckpointKept, KeepCheckpoint
 from common.messages.evidence import Evidence
 from common.messages.identity import BindIdentity, IdentityBound, RecoverIdentity
 from common.messages.objects import BundlePublication, DatasetManifest
@@ -335,6 +336,7 @@ RequestBody = Annotated[
     | Admit
     | RenewLease
     | ListMembers
+    | KeepCheckpoint
     | CompleteJob
     | DrawBudget
     | Revoke
@@ -444,7 +446,8 @@ class DatasetTerms(Message):
 class LaunchTerms(Message):
     """What an admitted launch may do. Comes inside the admission, wrapped to the launch with its keys.
 
-    `provider` is the key that the bundle's provider has now, and whom its report is sealed to.
+    `provider` is the key that the bundle's provider has now, and whom its report is sealed to. `checkpoint`: where a
+    parameter server goes on; None at the beginning.
     """
 
     type: Literal["launch-terms"] = "launch-terms"
@@ -464,6 +467,7 @@ class LaunchTerms(Message):
     trust_level: TrustLevelName
     mr_enclaves: dict[str, MrEnclave]
     model_manifest: Signed | None = None
+    checkpoint: Checkpoint | None = None
     lease_seconds: Count
 
     @property
@@ -655,6 +659,7 @@ ReplyBody = Annotated[
     | Admission
     | Leased
     | Members
+    | CheckpointKept
     | Completed
     | BudgetBlock
     | Revoked

@@ -24,6 +24,7 @@ DecisionName = Literal[
     "accept-order",
     "admit-launch",
     "renew-lease",
+    "keep-checkpoint",
     "complete-job",
     "draw-budget",
     "revoke",

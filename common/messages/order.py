@@ -18,6 +18,7 @@ class Schedule(Message):
     Training runs in `rounds` of `steps_per_round` local steps on batches of `batch_rows`. Frames of `frame_bytes` leave
     at every tick, `frames_per_tick` from each member, real or dummy; each trainer asks for `reads_per_tick` chunks.
     The job takes `total_ticks` ticks, whatever happens in it. `warmup_ticks` come first: members join, windows fill.
+    After every `checkpoint_ticks` the parameter server seals where it stands, for a later launch; 0: it never does.
     """
 
     rounds: Positive
@@ -31,6 +32,7 @@ class Schedule(Message):
     frame_bytes: Annotated[int, Field(ge=1024, le=4 << 20)]
     reads_per_tick: Annotated[int, Field(ge=0, le=1024)]
     state_class: Annotated[int, Field(ge=1, le=1 << 32)]
+    checkpoint_ticks: Annotated[int, Field(ge=0, le=1 << 31)] = 0
 
     @property
     def total_ticks(self) -> int:
@@ -41,6 +43,11 @@ class Schedule(Message):
     def tick_seconds(self) -> float:
         """Length of a tick."""
         return self.tick_milliseconds / 1000
+
+    def has_checkpoint(self, tick: int) -> bool:
+        """Whether the parameter server seals where it stands after this tick."""
+        every = self.checkpoint_ticks
+        return every > 0 and 0 < tick < self.total_ticks and tick % every == 0
 
 
 class TrainingOrder(Message):

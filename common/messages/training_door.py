@@ -4,9 +4,10 @@ Handlers of the trainer enclave: `start` (StartTrainer), `frame` (notice: a down
 `frame` (an uplink frame) and asks `ended` (TrainerEnded) once, as its last word.
 Handlers of the parameter server enclave: `open_job` (OpenJob), `close_job` (a job id: the host gives the job up),
 `frame` (notice: JobFrame layout), `status`. It notifies
-`frame` (JobFrame layout) and `report` (SealedReport), and asks `job_ended` (JobEnded) once a job.
+`frame` (JobFrame layout), `report` (SealedReport) and `checkpoint`, and asks `job_ended` (JobEnded) once a job.
 
 JobFrame layout: job id (36 ASCII bytes), then one frame. Frames are as common/exchange/frames makes them.
+`checkpoint`: job id (36 ASCII bytes), then the root (32) of the object that takes the place of the one before.
 """
 
 from typing import Annotated, Final, Literal
@@ -14,11 +15,12 @@ from typing import Annotated, Final, Literal
 from pydantic import Field
 
 from common.errors import FormatError
-from common.identifiers import JobId, ModelId, PartyKey
+from common.identifiers import Digest, JobId, ModelId, PartyKey
 from common.messages.base import Count, Message
 from common.messages.signed import Signed
 
 JOB_ID_BYTES: Final = 36
+ROOT_BYTES: Final = 32
 
 EnclaveCode = Annotated[str, Field(max_length=64)]
 """A public code of common/refusals.py."""
@@ -82,6 +84,18 @@ class JobEnded(Message):
     manifest: Signed | None = None
     provider: PartyKey | None = None
     provider_report: Annotated[bytes, Field(max_length=8192)] | None = None
+
+
+def encode_checkpoint(job_id: JobId, root: Digest) -> bytes:
+    """Body of `checkpoint`."""
+    return job_id.encode("ascii") + root.raw()
+
+
+def parse_checkpoint(body: bytes) -> tuple[JobId, Digest]:
+    """Job and root. Raises `FormatError`."""
+    if len(body) != JOB_ID_BYTES + ROOT_BYTES:
+        raise FormatError("format.door_frame", expected="job id and root")
+    return JobId(body[:JOB_ID_BYTES].decode("ascii", errors="replace")), Digest.of(body[JOB_ID_BYTES:])
 
 
 def encode_job_frame(job_id: JobId, frame: bytes) -> bytes:

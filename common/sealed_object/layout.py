@@ -35,6 +35,7 @@ class ObjectKind(IntEnum):
     DATASET = 1
     BUNDLE = 2
     MODEL = 3
+    CHECKPOINT = 4
 
 
 def padded_chunk_count(chunk_count: int) -> int:

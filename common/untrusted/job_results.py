@@ -9,13 +9,13 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from common.errors import NotFoundError
 from common.identifiers import Digest, JobId, ModelId, PartyKey
 from common.untrusted.database import Database
 from common.untrusted.job_records import add_event, job_row
-from common.untrusted.tables import job_events, job_owners, jobs, models, provider_reports, reports
+from common.untrusted.tables import checkpoints, job_events, job_owners, jobs, models, provider_reports, reports
 
 _PAGE: Final = 500
 _REPORT_PAGE: Final = 64
@@ -73,6 +73,19 @@ class JobResults:
                 .limit(_REPORT_PAGE)
             )
             return [(row.sequence, bytes(row.sealed)) for row in rows]
+
+    def keep_checkpoint(self, job_id: JobId, root: Digest) -> Digest | None:
+        """Note the object that holds the job's newest checkpoint; the one before, if any. Raises `NotFoundError`."""
+        with self._database.writing() as connection:
+            job_row(connection, job_id)
+            before = _take_checkpoint(connection, job_id)
+            connection.execute(insert(checkpoints).values(job_id=job_id, root=root))
+            return before
+
+    def forget_checkpoint(self, job_id: JobId) -> Digest | None:
+        """The job needs none any more: the one that it had."""
+        with self._database.writing() as connection:
+            return _take_checkpoint(connection, job_id)
 
     def keep_provider_report(self, job_id: JobId, provider: PartyKey, sealed: bytes) -> None:
         """Keep the report of a job's end to its provider; the first one counts. Raises `NotFoundError`."""
@@ -159,3 +172,9 @@ class JobResults:
         if connection.execute(select(models).where(models.c.job_id == job_id)).first() is None:
             connection.execute(insert(models).values(model_id=model_id, job_id=job_id, manifest=manifest, root=root))
             add_event(connection, job_id, "model_sealed", self._now(), model_id=model_id)
+
+
+def _take_checkpoint(connection: Connection, job_id: JobId) -> Digest | None:
+    row = connection.execute(select(checkpoints.c.root).where(checkpoints.c.job_id == job_id)).first()
+    connection.execute(delete(checkpoints).where(checkpoints.c.job_id == job_id))
+    return None if row is None else Digest(row.root)

@@ -92,6 +92,13 @@ provider_reports = Table(
     Column("sealed", LargeBinary, nullable=False),
 )
 
+checkpoints = Table(
+    "checkpoints",
+    METADATA,
+    Column("job_id", _Name, ForeignKey("jobs.job_id"), primary_key=True),
+    Column("root", _Name, nullable=False),
+)
+
 models = Table(
     "models",
     METADATA,

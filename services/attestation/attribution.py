@@ -17,7 +17,7 @@ A party is told what was tried with a key that it no longer has, too: such an at
 Strangers' registrations are nobody's, and so are requests for tokens, which decide about nobody's things.
 """
 
-from common.broker_statements import complete_job_parts
+from common.broker_statements import complete_job_parts, keep_checkpoint_parts
 from common.crypto.labels import LAUNCH_STATEMENT
 from common.crypto.signing import verify_signature
 from common.errors import NotFoundError, Refusal
@@ -38,6 +38,7 @@ from common.messages.attestation import (
     UpdatePolicy,
 )
 from common.messages.base import Message
+from common.messages.checkpoint import KeepCheckpoint
 from common.messages.decision_log import DecisionName, LogSubjects
 from common.messages.objects import BundlePublication, DatasetManifest
 from common.messages.order import TrainingOrder
@@ -86,8 +87,8 @@ class Attribution:
                 return self._launch("admit-launch", body, code)
             case RenewLease():
                 return self._launch("renew-lease", body, code)
-            case CompleteJob():
-                return Decision("complete-job", _completion(broker, body), code)
+            case KeepCheckpoint() | CompleteJob():
+                return self._word_of_server(body, code)
             case DrawBudget():
                 return Decision("draw-budget", _draw(broker, body, self._nonce), code)
             case RegisterDataset():
@@ -99,6 +100,11 @@ class Attribution:
                 return Decision("register-bundle", subjects, code)
             case _:
                 return None
+
+    def _word_of_server(self, body: KeepCheckpoint | CompleteJob, code: str) -> Decision:
+        if isinstance(body, KeepCheckpoint):
+            return Decision("keep-checkpoint", _checkpoint(self._broker, body), code)
+        return Decision("complete-job", _completion(self._broker, body), code)
 
     def _launch(self, name: DecisionName, body: Admit | RenewLease, code: str) -> Decision | None:
         if self._challenge is None:
@@ -151,6 +157,16 @@ def _require_at_home(broker: BrokerContext, party: PartyKey) -> None:
     providers = {bundle.publication.provider for bundle in broker.state.all(BundleRecord)}
     if not broker.parties.names(party) & (owners | providers):
         raise NotFoundError("not_found.identity", expected="a party with a data set or bundle", seen=party)
+
+
+def _checkpoint(broker: BrokerContext, body: KeepCheckpoint) -> LogSubjects:
+    job = broker.job(body.job_id)
+    server = live_launch(job, PARAMSERVER, 0)
+    if server is None:
+        raise NotFoundError("not_found.role", expected="an admitted parameter server")
+    parts = keep_checkpoint_parts(body.job_id, body.checkpoint)
+    verify_signature(server.signing_public, body.statement, LAUNCH_STATEMENT, *parts)
+    return of_job(broker, job, launch=server.signing_public, document=body.checkpoint.object.root)
 
 
 def _completion(broker: BrokerContext, body: CompleteJob) -> LogSubjects:

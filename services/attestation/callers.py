@@ -40,6 +40,7 @@ from common.messages.attestation import (
     TakeInventory,
     UpdatePolicy,
 )
+from common.messages.checkpoint import KeepCheckpoint
 from common.messages.identity import BindIdentity, RecoverIdentity
 from common.messages.peer import WitnessPeer
 from common.messages.recovery import RecoverDataset
@@ -67,7 +68,7 @@ OF_ALL: Final = (
     RecoverIdentity,
     WitnessPeer,
 )
-OF_SERVICES: Final = (IssueChallenge, Admit, RenewLease, CompleteJob, DrawBudget, RecoverDataset)
+OF_SERVICES: Final = (IssueChallenge, Admit, RenewLease, KeepCheckpoint, CompleteJob, DrawBudget, RecoverDataset)
 OF_WITNESSES: Final = (ConfirmHead, MeetTpm, ConfirmByCounter, AwaitHead)
 
 SERVICE_REQUESTS_PER_SECOND: Final = 2_000

@@ -56,7 +56,9 @@ def _end(broker: BrokerContext, job: JobRecord, body: CompleteJob) -> JobRecord:
     keys = None
     if body.manifest is not None:
         keys = broker.state.keys.seal_ring(job.job_id, model=broker.keys_of(job)["model"])
-    return job.model_copy(update={"state": body.outcome, "keys": keys, "manifest_document": body.manifest})
+    return job.model_copy(
+        update={"state": body.outcome, "keys": keys, "manifest_document": body.manifest, "checkpoint": None}
+    )
 
 
 def _completed(job: JobRecord) -> Completed:

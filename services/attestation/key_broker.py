@@ -62,6 +62,7 @@ from common.messages.attestation import (
     UpdatePolicy,
 )
 from common.messages.base import Message
+from common.messages.checkpoint import KeepCheckpoint
 from common.messages.decision_log import TreeHead
 from common.messages.evidence import Collateral
 from common.messages.handover import GiveHandover, HandoverGiven, HandoverOffer
@@ -73,6 +74,7 @@ from common.messages.tpm_counter import ConfirmByCounter, MeetTpm
 from services.attestation.admission import admit, issue_challenge
 from services.attestation.attribution import Attribution
 from services.attestation.budget import draw_budget
+from services.attestation.checkpointing import keep_checkpoint
 from services.attestation.collateral import with_offered
 from services.attestation.completion import complete_job
 from services.attestation.context import BrokerContext
@@ -288,6 +290,8 @@ class KeyBroker:
                 return renew_lease(self._context, body, at)
             case Admit():
                 return admit(self._context, body, at)
+            case KeepCheckpoint():
+                return keep_checkpoint(self._context, body, at)
             case CompleteJob():
                 return complete_job(self._context, body, at)
             case DrawBudget():

@@ -20,7 +20,7 @@ from common.messages.signed import Signed, sign
 from common.policy_rules import allowed_columns, weakest_report
 from services.attestation.challenges import OpenChallenge
 from services.attestation.context import BrokerContext
-from services.attestation.members import QUERY, TRAINER
+from services.attestation.members import PARAMSERVER, QUERY, TRAINER
 from services.attestation.records import JobRecord, LaunchRecord
 
 
@@ -88,6 +88,7 @@ def _terms(broker: BrokerContext, job: JobRecord, challenge: OpenChallenge, laun
             if level is job.trust_level and isinstance(reference, SgxReferenceValue)
         },
         model_manifest=job.manifest_document,
+        checkpoint=job.checkpoint if challenge.role == PARAMSERVER else None,
         lease_seconds=broker.leases.grant(launch, broker.state.log.size).seconds,
     )
 

@@ -11,6 +11,7 @@ from pydantic import Field
 from common.identifiers import BundleId, DatasetId, Digest, GrantId, JobId, ModelId, MrEnclave, PartyKey, RoleName
 from common.messages.attestation import Genesis, LogHead, Succession
 from common.messages.base import Count, Message, Seconds
+from common.messages.checkpoint import Checkpoint
 from common.messages.collateral import CollateralMark
 from common.messages.evidence import TrustLevel
 from common.messages.objects import BundlePublication, DatasetManifest
@@ -122,6 +123,7 @@ class JobRecord(Message):
     `keys` holds {job, seed, model} while it runs, {model} when it has made one, nothing otherwise. `launches` are the
     newest of each slot of trainers and parameter server, and the placed query enclaves of its model. `policies` are
     those under which the order was accepted, in its data sets' order: a later version never widens what the job may do.
+    `checkpoint` is the newest, while it runs.
     """
 
     type: Literal["job"] = "job"
@@ -135,6 +137,7 @@ class JobRecord(Message):
     keys: SealedKeys | None
     launches: tuple[LaunchRecord, ...]
     manifest_document: Signed | None
+    checkpoint: Checkpoint | None = None
     stayed: bool = False
 
     @property

@@ -9,7 +9,7 @@ from common.crypto.digests import sha256_raw
 from common.errors import AuthenticityError, ConflictError, FormatError, NotFoundError
 from common.identifiers import Digest, PartyKey, UploadId
 from common.messages.service import BeginUpload, ObjectView, UploadState
-from common.sealed_object.layout import ObjectHeader, object_root
+from common.sealed_object.layout import ObjectHeader, ObjectKind, object_root
 from common.untrusted.blobs import BlobStore, Staging
 from common.untrusted.job_board import JobBoard
 from common.untrusted.publications import Publications
@@ -33,6 +33,8 @@ class Intake:
     def begin(self, party: PartyKey, wish: BeginUpload) -> UploadState:
         """Begin an upload or find it again. Raises `FormatError` (format.sealed_object), `QuotaError` (quota.bytes)."""
         header = ObjectHeader.parse(wish.header)
+        if header.kind is ObjectKind.CHECKPOINT:  # a job's own, which its parameter server stores
+            raise FormatError("format.sealed_object", expected="a data set, a bundle or a model", seen="a checkpoint")
         digests = _split(wish.chunk_digests)
         if len(digests) != header.chunk_count:
             raise FormatError("format.sealed_object", expected=f"{header.chunk_count} digests", seen=len(digests))

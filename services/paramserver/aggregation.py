@@ -38,11 +38,13 @@ class RoundResult:
 
 
 class OuterOptimiser:
-    """Holds the velocity of one job."""
+    """Holds the velocity of one job, which never changes in place; `velocity_P` is that of an earlier launch."""
 
-    def __init__(self, state_class: int, learning_rate: float, momentum: float) -> None:
+    def __init__(
+        self, state_class: int, learning_rate: float, momentum: float, velocity_P: StateP | None = None
+    ) -> None:
         self._rate, self._momentum = np.float32(learning_rate), np.float32(momentum)
-        self._velocity_P: StateP = np.zeros(state_class, np.float32)
+        self.velocity_P: StateP = np.zeros(state_class, np.float32) if velocity_P is None else velocity_P
 
     def close_round(self, state_P: StateP, payloads: Mapping[int, bytes | bytearray]) -> RoundResult:
         """Apply the DELTA payloads of a round, by slot. If none is valid the state stays as it is.
@@ -62,7 +64,7 @@ class OuterOptimiser:
         moved_P = self._step(state_P, learning) if learning else state_P
         if not np.isfinite(moved_P).all():
             valid, stopped, moved_P = {}, (), state_P
-            self._velocity_P = np.zeros_like(state_P)
+            self.velocity_P = np.zeros_like(state_P)
         return RoundResult(
             moved_P,
             mean_loss([figures for _, figures in valid.values()]),
@@ -78,8 +80,8 @@ class OuterOptimiser:
         with np.errstate(over="ignore", invalid="ignore"):
             for delta_P, figures in valid.values():
                 mean_P += delta_P * np.float32(figures.rows / rows)
-            self._velocity_P = self._momentum * self._velocity_P + mean_P
-            moved_P = state_P + self._rate * (mean_P + self._momentum * self._velocity_P)
+            self.velocity_P = self._momentum * self.velocity_P + mean_P
+            moved_P = state_P + self._rate * (mean_P + self._momentum * self.velocity_P)
         return moved_P.astype(np.float32, copy=False)
 
 

@@ -36,6 +36,7 @@ from common.messages.policy import JobOutcome, JobReport
 from common.messages.provider_report import Learned, ToldToProvider
 from common.refused_calls import NONE_REFUSED
 from services.paramserver.aggregation import OuterOptimiser, RoundResult
+from services.paramserver.checkpoint import JobProgress
 from services.paramserver.membership import LiveMember, MemberTable
 from services.paramserver.schedule import RoundSchedule
 
@@ -71,22 +72,27 @@ class _Advance:
     """
 
     state_P: StateP
+    velocity_P: StateP
     encoded: bytes
     result: RoundResult | None
     design: bytes | None = None
 
 
 class ParameterServerJob:
-    """The rounds, members and frames of one job. `refused_calls`: what its members said of them, joined."""
+    """The rounds, members and frames of one job. `refused_calls`: what its members said of them, joined.
 
-    def __init__(self, context: JobContext, job_key: SecretKey, executor: Executor) -> None:
+    `progress`: where an earlier launch had got to, if it left a checkpoint.
+    """
+
+    def __init__(
+        self, context: JobContext, job_key: SecretKey, executor: Executor, progress: JobProgress | None = None
+    ) -> None:
         schedule = context.schedule
         self.context, self._executor = context, executor
         self.members = MemberTable(schedule, context.order, job_key, context.own)
         self.rounds = RoundSchedule(schedule)
         self._sealer = FrameSealer(FrameLink.downlink(schedule, context.order, context.own), job_key)
         self._outbox = Outbox(schedule)
-        self._optimiser = OuterOptimiser(schedule.state_class, context.outer_learning_rate, context.outer_momentum)
         self._frames: queue.Queue[bytes] = queue.Queue(INBOX_FRAMES)
         self._lists: queue.Queue[tuple[Members, int]] = queue.Queue()
         self._asked_round = 0
@@ -98,8 +104,37 @@ class ParameterServerJob:
         self.design: bytes | None = None
         self.refused_calls = NONE_REFUSED
         self.state_P: StateP | None = None
+        self._velocity_P: StateP | None = None
         self.loss: float | None = None
         self.real_frames = self.dummy_frames = self.refused_frames = 0
+        if progress is not None:
+            self._resume(progress)
+        rate, momentum = context.outer_learning_rate, context.outer_momentum
+        self._optimiser = OuterOptimiser(schedule.state_class, rate, momentum, self._velocity_P)
+
+    def _resume(self, progress: JobProgress) -> None:
+        self.state_P, self._velocity_P = progress.state_P, progress.velocity_P
+        self.loss, self.design = progress.loss, progress.design
+        self.refused_calls, self.members.rounds_delivered = progress.refused, dict(progress.delivered)
+        self._losses.resume(progress.epochs, progress.since)
+        if self.state_P is not None:
+            self.rounds.resume(progress.rounds_done, progress.tick)
+            self._broadcast = encode_state(self.state_P)
+
+    def progress(self, tick: int) -> JobProgress:
+        """Where the job stands after this tick. Nothing of it is changed in place later."""
+        return JobProgress(
+            tick=tick,
+            rounds_done=self.rounds.rounds_done,
+            state_P=self.state_P,
+            velocity_P=self._velocity_P,
+            loss=self.loss,
+            epochs=self._losses.told,
+            since=self._losses.since,
+            delivered=dict(self.members.rounds_delivered),
+            design=self.design,
+            refused=self.refused_calls,
+        )
 
     def receive(self, frame: bytes) -> None:
         """Queue a frame as it came from the host."""
@@ -216,11 +251,11 @@ class ParameterServerJob:
         if design is not None and self.context.require_design is not None:
             self.context.require_design(design)
         state_P = decode_state(data, self.context.schedule.state_class)
-        return _Advance(state_P, encode_state(state_P), None, design)
+        return _Advance(state_P, self._optimiser.velocity_P, encode_state(state_P), None, design)
 
     def _aggregate(self, state_P: StateP, delivered: dict[int, bytearray]) -> _Advance:
         result = self._optimiser.close_round(state_P, delivered)
-        return _Advance(result.state_P, encode_state(result.state_P), result)
+        return _Advance(result.state_P, self._optimiser.velocity_P, encode_state(result.state_P), result)
 
     def _advance(self, work: "Future[_Advance]", tick: int) -> None:
         self._work = None
@@ -234,7 +269,7 @@ class ParameterServerJob:
             self.rounds.begin(tick)
         elif not self._account(advance.result, tick):
             return
-        self.state_P = advance.state_P
+        self.state_P, self._velocity_P = advance.state_P, advance.velocity_P
         self._outbox.clear()
         if not self.rounds.all_done:
             self._broadcast = advance.encoded

@@ -14,7 +14,14 @@ from common.event_log import log_event
 from common.identifiers import JobId
 from common.messages.objects import ModelManifest
 from common.messages.signed import Signed
-from common.messages.training_door import JobEnded, OpenJob, SealedReport, encode_job_frame, parse_job_frame
+from common.messages.training_door import (
+    JobEnded,
+    OpenJob,
+    SealedReport,
+    encode_job_frame,
+    parse_checkpoint,
+    parse_job_frame,
+)
 from common.untrusted.blobs import BlobStore
 from common.untrusted.carried import Carried
 from common.untrusted.frame_transport import FrameTransport, downlink_key, uplink_key
@@ -73,7 +80,8 @@ class ParamserverRelay:
         self._settings, self._board = settings, board
         broker, self._store = settings.broker(), BlobStore(settings.object_directory)
         self._handlers = common_handlers(self._store, broker) | {
-            "frame": self._publish, "report": self._keep_report, "job_ended": self._take_end}  # fmt: skip
+            "frame": self._publish, "report": self._keep_report, "checkpoint": self._keep_checkpoint,
+            "job_ended": self._take_end}  # fmt: skip
         self._transport = FrameTransport(settings.amqp_url, self._take)
         self._jobs: dict[JobId, OpenedJob] = {}
         self._enclave: EnclaveRelay | None = None
@@ -167,6 +175,17 @@ class ParamserverRelay:
             log_event(_log, "report_lost", logging.WARNING, job_id=report.job_id, code=refusal.code)
         return b""
 
+    def _keep_checkpoint(self, body: bytes) -> bytes:
+        """This one is the job's checkpoint from now on; the one before is deleted."""
+        job_id, root = parse_checkpoint(body)
+        try:
+            before = self._board.keep_checkpoint(job_id, root)
+            if before is not None and before != root:
+                self._store.delete(before)
+        except Refusal as refusal:
+            log_event(_log, "checkpoint_not_booked", logging.WARNING, job_id=job_id, code=refusal.code)
+        return b""
+
     def _take_end(self, body: bytes) -> bytes:
         """Book the end before the slot is given back. Raises `UnavailableError`: the enclave says it again."""
         end = JobEnded.decode(body)
@@ -186,6 +205,9 @@ class ParamserverRelay:
             if end.provider is not None and end.provider_report is not None:
                 self._board.keep_provider_report(end.job_id, end.provider, end.provider_report)
             self._board.finish(end.job_id, end.outcome, code=end.code, model=model)
+            checkpoint = self._board.forget_checkpoint(end.job_id)
+            if checkpoint is not None:
+                self._store.delete(checkpoint)
         except UnavailableError:
             raise
         except Refusal as refusal:

@@ -5,9 +5,11 @@ the sealed model, one last word about the job. In this order:
 
   (1) attest and fetch: keys and terms for this launch; the terms name the order that the relay named;
   (2) open the bundle for its layout;
-  (3) list members until every slot of the order is there, or JOIN_SECONDS are over: then tick 0;
-  (4) run the clock to its end, whatever happens in the job; only the broker's word (cancelled, superseded) ends it;
-  (5) ask once more whether the job still runs; seal model and manifest, whatever was learned, complete the job at the
+  (3) load the newest checkpoint, if the broker knows one: an earlier launch had got so far;
+  (4) list members until every slot of the order is there, or JOIN_SECONDS are over: then tick 0, or the one after the
+      checkpoint's;
+  (5) run the clock to its end, whatever happens in the job; only the broker's word (cancelled, superseded) ends it;
+  (6) ask once more whether the job still runs; seal model and manifest, whatever was learned, complete the job at the
       broker, tell the owners what it came to, and the provider what they let it know.
 
 Every refusal on the way becomes the job's public outcome; none of them depends on data or on what provider code did.
@@ -17,7 +19,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from common.bundle import BundleContents, BundleManifest
@@ -28,6 +30,7 @@ from common.exchange.clock import Now, TickClock, run_clock
 from common.exchange.frames import Endpoint
 from common.exchange.member_poll import MemberPoll
 from common.exchange.schedule import POLL_MILLISECONDS, is_report_tick
+from common.identifiers import Digest
 from common.job_design import open_design
 from common.key_retrieval import BrokerChannel, EvidenceSource, Launch, attest_and_fetch
 from common.lease import LeaseKeeper
@@ -35,8 +38,9 @@ from common.messages.attestation import ListMembers, Members
 from common.messages.order import Schedule, TrainingOrder
 from common.messages.policy import JobOutcome
 from common.messages.provider_report import ToldToProvider
-from common.messages.training_door import JobEnded, OpenJob, encode_job_frame
+from common.messages.training_door import JobEnded, OpenJob, encode_checkpoint, encode_job_frame
 from common.sealed_object import ObjectKind
+from services.paramserver.checkpointing import Checkpointing, CheckpointStore
 from services.paramserver.ending import JobEnd, JobEnding, Patience
 from services.paramserver.job import JobContext, ParameterServerJob
 from services.paramserver.membership import PARAMSERVER, TRAINER
@@ -59,6 +63,16 @@ def _design_check(layout: BundleManifest | None, schedule: Schedule) -> Callable
     if layout is None or not layout.designs:
         return None
     return lambda document: open_design(document, layout, schedule)
+
+
+@dataclass(frozen=True)
+class _Rhythm:
+    """What a tick drives."""
+
+    job: ParameterServerJob
+    readers: ReportReaders
+    poll: MemberPoll
+    checkpointing: Checkpointing
 
 
 class JobDoor(Caller, Protocol):
@@ -162,18 +176,24 @@ class JobRun:
         )  # fmt: skip
         readers = ReportReaders.of(self._opened.order.digest, launch.terms.datasets)
         poll = MemberPoll(self._list, self._take_members)
-        ending = JobEnding(launch, self._channel, DoorObjects(self._door), Patience(self._now, self._over.wait))
-        with ThreadPoolExecutor(1, thread_name_prefix="aggregation") as executor:
-            self._job = job = ParameterServerJob(context, launch.keys["job"], executor)
+        patience, objects = Patience(self._now, self._over.wait), DoorObjects(self._door)
+        ending = JobEnding(launch, self._channel, objects, patience)
+        store = CheckpointStore(launch, self._channel, objects)
+        progress = patience.persist(store.newest)  # (3)
+        with ThreadPoolExecutor(1, "aggregation") as executor, ThreadPoolExecutor(1, "checkpoint") as keeper:
+            self._job = job = ParameterServerJob(context, launch.keys["job"], executor, progress)
+            rhythm = _Rhythm(job, readers, poll, Checkpointing(store, keeper, self._tell_kept))
+            if launch.terms.checkpoint is not None:
+                self._tell_kept(launch.terms.checkpoint.object.root)
             poll.start()
             try:
-                self._await_members(poll, launch.attempt)  # (3)
-                clock = TickClock(self._schedule, self._now())
-                run_clock(clock, self._now, self._over.wait, lambda tick: self._tick(job, readers, poll, tick))  # (4)
+                self._await_members(poll, launch.attempt)  # (4)
+                clock = TickClock.at_tick(self._schedule, -1 if progress is None else progress.tick, self._now())
+                run_clock(clock, self._now, self._over.wait, lambda tick: self._tick(rhythm, tick))  # (5)
             finally:
                 poll.stop()
         job.collect(self._schedule.total_ticks)
-        end = self._finish(ending, job, layout)  # (5)
+        end = self._finish(ending, job, layout)  # (6)
         learned = job.outcome()
         report = provider_report(launch, end.outcome, learned, job.refused_calls)
         outcome = learned if end.outcome == "finished" else end.outcome
@@ -218,14 +238,21 @@ class JobRun:
             self._over.wait(LATER_LAUNCH_POLLS * poll_seconds)
         self._door.log("job_started", job_id=self._opened.job_id, ticks=self._schedule.total_ticks)
 
-    def _tick(self, job: ParameterServerJob, readers: ReportReaders, poll: MemberPoll, tick: int) -> bool:
+    def _tell_kept(self, root: Digest) -> None:
+        """The host can delete the job's checkpoint of before."""
+        self._door.notify("checkpoint", encode_checkpoint(self._opened.job_id, root))
+
+    def _tick(self, rhythm: _Rhythm, tick: int) -> bool:
+        job = rhythm.job
         for frame in job.emit(tick):
             self._door.notify("frame", encode_job_frame(self._opened.job_id, frame))
         job.process(tick)
         if job.wants_list(tick):
-            poll.due()
+            rhythm.poll.due()
         if is_report_tick(tick, self._schedule):
-            self._report(job, readers, tick, None)
+            self._report(job, rhythm.readers, tick, None)
+        if self._schedule.has_checkpoint(tick):
+            rhythm.checkpointing.begin(job.progress(tick))
         return True
 
     def _report(

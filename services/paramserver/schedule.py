@@ -32,6 +32,11 @@ class RoundSchedule:
         """The initial state is known: round 0 is open."""
         self._open_at(tick)
 
+    def resume(self, rounds_done: int, tick: int) -> None:
+        """So many rounds were closed by an earlier launch; the next one, if any, is open."""
+        self.rounds_done = rounds_done
+        self._open_at(tick)
+
     def should_close(self, tick: int, waited_for: Collection[int], delivered: Collection[int]) -> bool:
         """Whether the open round closes at `tick`, given the slots of live members and of deliveries."""
         if self.open_round is None or self._opened_tick is None or not delivered:

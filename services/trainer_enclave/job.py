@@ -38,6 +38,8 @@ class TrainerJob:
         self._trained_round = -1
         self._work = None if self._training.waits_for_data else self._executor.submit(self._training.initial)
         self._initial_due = self._training.waits_for_data
+        if self._failed is not None:
+            self.exchange.say(self._failed)
         return True
 
     def give_up(self, code: str) -> None:

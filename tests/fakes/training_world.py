@@ -43,12 +43,20 @@ from common.messages.attestation import (
     RenewLease,
     ReplyBody,
 )
+from common.messages.checkpoint import Checkpoint, CheckpointKept, KeepCheckpoint
 from common.messages.evidence import Evidence
 from common.messages.objects import BundlePublication, DatasetManifest, ObjectRef
 from common.messages.order import Schedule, TrainingOrder
 from common.messages.policy import JobReport, RefusalReport
 from common.messages.signed import Signed, sign
-from common.messages.training_door import JobEnded, OpenJob, SealedReport, StartTrainer, parse_job_frame
+from common.messages.training_door import (
+    JobEnded,
+    OpenJob,
+    SealedReport,
+    StartTrainer,
+    parse_checkpoint,
+    parse_job_frame,
+)
 from common.sealed_object import ObjectKind, SealedObject, seal_object
 from services.paramserver.running import JobRun
 from services.trainer_enclave.provider_work import Starts
@@ -134,6 +142,8 @@ class TrainingWorld:
     refusal_report: RefusalReport = "none"
     holding: bool = False
     """The host keeps member lists and renewals back."""
+    checkpoint: Checkpoint | None = None
+    """The newest that the broker remembers."""
 
     def __post_init__(self) -> None:
         self.platform = SimulatedPlatform.open_or_create(self.directory)
@@ -152,6 +162,8 @@ class TrainingWorld:
         self.codes: dict[int, str | None] = {}
         self.threads: dict[int, threading.Thread] = {}
         self.spoke = threading.Event()
+        self.kept: list[Checkpoint] = []
+        self.told_kept: list[Digest] = []
         self._log_size = 0
         self._lock = threading.Lock()
 
@@ -216,6 +228,10 @@ class TrainingWorld:
                 return Members.model_validate(
                     {"job_id": self.job_id, "state": self.state, "members": tuple(self.members.values())}
                 )
+            case KeepCheckpoint():
+                self.checkpoint = body.checkpoint
+                self.kept.append(body.checkpoint)
+                return CheckpointKept(job_id=self.job_id)
             case CompleteJob():
                 if self.outages:
                     self.outages -= 1
@@ -236,6 +252,7 @@ class TrainingWorld:
             bundle_id=TrainingOrder.decode(self.order.payload).bundle, bundle=self.publication, datasets=self.datasets,
             provider=self.provider.party, provider_report_key=self.provider_report_key.public,
             trust_level="simulation", mr_enclaves={}, lease_seconds=self.lease_seconds,
+            checkpoint=self.checkpoint if binding.role == "paramserver" else None,
         )  # fmt: skip
         info = key_grant_info(binding.report_data())
         return Admission(keys=wrap_ring(KeyRing(self.keys), binding.wrapping_public, info),
@@ -308,6 +325,8 @@ class WorldDoor:
         world = self._world
         if name == "report":
             world.reports.append(SealedReport.decode(body))
+        elif name == "checkpoint":
+            world.told_kept.append(parse_checkpoint(body)[1])
         elif len(body) == world.schedule.frame_bytes:
             world.frames.append(("up", len(body)))
             for server in world.servers:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from common.broker_statements import complete_job_parts, draw_budget_parts, head_seen_parts
+from common.broker_statements import complete_job_parts, draw_budget_parts, head_seen_parts, keep_checkpoint_parts
 from common.bundle import TensorSpec
 from common.crypto import labels
 from common.crypto.digests import transcript
@@ -17,7 +17,9 @@ from common.exchange.steering import DESIGN_BYTES, Steering, pad_design, unpad_d
 from common.identifiers import Digest, JobId, ModelId, SessionId
 from common.leakage import AnswerSize
 from common.messages.attestation import LogHead
+from common.messages.checkpoint import Checkpoint
 from common.messages.evidence import AllowedRoot, Collateral, SgxDcapEvidence
+from common.messages.objects import ObjectRef
 from common.messages.query import QueryProfile, pad_document, unpad_document
 from common.messages.query_tensors import decode_outcome, decode_question, encode_answer, encode_question, rows_wanted
 from common.query_sealing import session_signed_parts
@@ -140,7 +142,10 @@ def test_statements() -> None:
     session, opening = SessionId("session_" + "a" * 32), parts["session-open"]
     log_head = LogHead(size=7, root=digest(head, 3), epoch=2)
     wrapped_digest = opening[4]
+    stored = ObjectRef(root=digest("keep-checkpoint", 4), chunk_count=3)
+    checkpoint = Checkpoint(attempt=1, tick=7, object=stored)
     made = {
+        "keep-checkpoint": (labels.LAUNCH_STATEMENT, keep_checkpoint_parts(job, checkpoint)),
         "complete-job": (labels.LAUNCH_STATEMENT, complete_job_parts(job, "finished", digest("complete-job", 3))),
         "complete-job without a model": (labels.LAUNCH_STATEMENT, complete_job_parts(job, "failed", None)),
         "draw-budget": (

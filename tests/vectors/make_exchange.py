@@ -185,6 +185,16 @@ def _statements() -> VectorFile:
     def add(name: str, label: bytes, *parts: bytes) -> None:
         file.add(name, parts=parts, signed=transcript(label, *parts))
 
+    add(
+        "keep-checkpoint",
+        statement,
+        b"keep-checkpoint",
+        job,
+        (1).to_bytes(8, "big"),
+        eight,
+        KEY,
+        (3).to_bytes(8, "big"),
+    )
     add("complete-job", statement, b"complete-job", job, b"finished", KEY)
     add("complete-job without a model", statement, b"complete-job", job, b"failed", b"")
     add(

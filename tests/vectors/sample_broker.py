@@ -9,6 +9,7 @@ from common.messages import handover as h
 from common.messages import identity as i
 from common.messages.base import Message
 from common.messages.broker_door import OfferedCollateral, StartBroker
+from common.messages.checkpoint import Checkpoint, CheckpointKept, KeepCheckpoint
 from common.messages.collateral import CollateralMark
 from common.messages.evidence import TrustLevel
 from common.messages.peer import PeerWitnessed, WitnessPeer
@@ -34,6 +35,7 @@ from tests.vectors.sample_documents import (
     MODEL,
     MODEL_MANIFEST,
     NONCE,
+    OBJECT,
     ORDER,
     PARTY,
     POLICY,
@@ -84,6 +86,10 @@ TERMS_OF_LAUNCH: Final = a.LaunchTerms(
     datasets=(a.DatasetTerms(dataset_id=DATASET, manifest=MANIFEST, report_key=PUBLIC, columns=("image",)),),
     trust_level="simulation", mr_enclaves={"broker": MEASURED}, lease_seconds=900,
 )  # fmt: skip
+CHECKPOINT: Final = Checkpoint(attempt=1, tick=20, object=OBJECT)
+SERVER_TERMS: Final = TERMS_OF_LAUNCH.model_copy(
+    update={"role": RoleName("paramserver"), "slot": 0, "checkpoint": CHECKPOINT}
+)
 LAUNCH: Final = r.LaunchRecord(
     role=TRAINER, slot=1, attempt=2, signing_public=USER, mr_enclave=MEASURED, not_after=0,
     appraised=r.AppraisedMachine(trust_level=TrustLevel.SIMULATION, tcb_status=TcbStatus.UP_TO_DATE, at=TIME),
@@ -117,6 +123,7 @@ def request_bodies() -> list[a.RequestBody]:
         a.IssueChallenge(role=TRAINER, job_id=JOB, slot=1, renews=2),
         a.RenewLease(challenge_id=CHALLENGE, binding=BINDING, evidence=EVIDENCE),
         a.ListMembers(job_id=JOB),
+        KeepCheckpoint(job_id=JOB, checkpoint=CHECKPOINT, statement=WORD),
         a.CompleteJob(job_id=JOB, outcome="finished", manifest=sign(MODEL_MANIFEST, KEY), statement=WORD),
         a.DrawBudget(
             model_id=MODEL, grant=sign(GRANT, KEY), answers=16, classes=10, row_bytes=40, launch=USER, statement=WORD
@@ -152,6 +159,7 @@ def reply_bodies() -> list[a.ReplyBody]:
         a.Admission(keys=b"wrapped", terms=b"wrapped", placement=sign(PLACEMENT, KEY)),
         a.Leased(seconds=180),
         a.Members(job_id=JOB, state="running", members=(member,)),
+        CheckpointKept(job_id=JOB),
         a.Completed(job_id=JOB, model_id=MODEL),
         a.BudgetBlock(grant_id=GrantId.of(C), answers=16, remaining=84, detail="label"),
         a.Revoked(identifier=JOB, leases_end=TIME),
@@ -178,6 +186,7 @@ def broker_messages() -> list[Message]:
         PLACEMENT,
         TOKEN_KEY,
         TERMS_OF_LAUNCH,
+        SERVER_TERMS,
         a.QueryEnclaveProof(binding=BINDING, evidence=EVIDENCE, placement=SHORT, manifest=SHORT, query_bytes=4096,
                             answer_bytes=2048),
         StartBroker(witnesses=(USER,), witness_quorum=2, tpm_counters=(COUNTER,), peers=(B,)),
@@ -231,7 +240,7 @@ def state_entries() -> list[Message]:
         r.ReleaseRecord(document=sign(RELEASE, KEY)),
         r.JobRecord(job_id=JOB, order_document=sign(ORDER, KEY), policies=(sign(POLICY, KEY),),
                     outer_learning_rate=1.0, outer_momentum=0.0, trust_level=TrustLevel.SIMULATION, state="running",
-                    keys=b"blob", launches=(LAUNCH,), manifest_document=None),
+                    keys=b"blob", launches=(LAUNCH,), manifest_document=None, checkpoint=CHECKPOINT),
         r.ModelRecord(model_id=MODEL, job_id=JOB),
         r.UsedNonceRecord(owner=PARTY, nonce=NONCE),
         r.TallyRecord(name=f"jobs {DATASET}", count=3),

@@ -51,7 +51,7 @@ NONCE: Final = bytes(range(16))
 
 SCHEDULE: Final = Schedule(
     rounds=3, steps_per_round=8, batch_rows=16, tick_milliseconds=100, ticks_per_round=5, slack_percent=150,
-    warmup_ticks=7, frames_per_tick=2, frame_bytes=4096, reads_per_tick=1, state_class=1024,
+    warmup_ticks=7, frames_per_tick=2, frame_bytes=4096, reads_per_tick=1, state_class=1024, checkpoint_ticks=10,
 )  # fmt: skip
 MANIFEST: Final = DatasetManifest(owner=PARTY, parts=(OBJECT,), policy=B)
 PUBLICATION: Final = BundlePublication(provider=PROVIDER, object=OBJECT, terms=C, state_class=1024)
