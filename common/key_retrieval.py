@@ -9,7 +9,8 @@ The launch's two keys are born here, for this launch alone. Of what comes back, 
   (1) keys and terms open under this launch's key and report data;
   (2) the terms are for this job, role, slot and attempt;
   (3) their order has the digest that names the job, is signed by its owners, and names this broker;
-  (4) data sets, bundle and sizes are those that the order names; the model is the one that the quote was made for;
+  (4) data sets, bundle and sizes are those that the order names, of a trainer the data sets of its slot; the model is
+      the one that the quote was made for;
   (5) a query enclave's placement is signed by the broker and repeats this launch.
 
 A grant, data or bundle that the order does not name is thereby refused, whoever sent it.
@@ -49,7 +50,7 @@ from common.messages.signed import Signed, open_signed
 
 __all__ = ["Ask", "BrokerChannel", "EvidenceSource", "Launch", "attest_and_fetch", "renew_lease"]
 
-QUERY = "query"
+QUERY, TRAINER = "query", "trainer"
 
 
 class EvidenceSource(Protocol):
@@ -153,7 +154,8 @@ def _require_order(terms: LaunchTerms, binding: LaunchBinding, channel: BrokerCh
     order = open_signed(terms.order, TrainingOrder, unverified.owners, threshold=len(set(unverified.owners)))
     _require((JobId.of(terms.order.digest), order.broker), (terms.job_id, channel.broker), "appraisal.binding")  # (3)
     named = (tuple(data.dataset_id for data in terms.datasets), terms.bundle_id, terms.bundle.state_class)
-    _require(named, (order.datasets, order.bundle, order.schedule.state_class), "appraisal.binding")  # (4)
+    datasets = order.all_shards[binding.slot] if binding.role == TRAINER else order.datasets
+    _require(named, (datasets, order.bundle, order.schedule.state_class), "appraisal.binding")  # (4)
     foreign = {data.manifest.owner for data in terms.datasets if not set(data.owner_keys) & set(order.owners)}
     _require(foreign, set(), "appraisal.binding")
     if binding.role != QUERY:

@@ -127,6 +127,7 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     "policy.dataset": ("owner", "order only data sets that this policy covers"),
     "policy.sandbox": ("owner", "allow this sandbox kind in the policy, or run on a platform where it is sound"),
     "policy.trust_level": ("owner", "allow this trust level in the policy, or use a stronger platform"),
+    "policy.shards": ("owner", "order trainers for each owner: no slot trains on the data of two"),
     "policy.slots": ("owner", "order a number of trainers within the policy"),
     "policy.size": ("owner", "allow models of this size class in the policy (`at_most: state_values`)"),
     "policy.user": ("owner", "name the user in the policy (`answering: users`)"),

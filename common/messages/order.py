@@ -1,8 +1,8 @@
 """A signed training order: its public part is all that the host's view of the job may depend on (side: library)."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from common.identifiers import BundleId, DatasetId, Digest, PartyKey
 from common.messages.base import Message, Seconds
@@ -50,11 +50,20 @@ class Schedule(Message):
         return every > 0 and 0 < tick < self.total_ticks and tick % every == 0
 
 
+MAX_SHARD_ENTRIES: Final = 4096
+"""Of all slots together, so that an order stays short."""
+
+Shard = Annotated[tuple[Annotated[int, Field(ge=0, lt=64)], ...], Field(min_length=1, max_length=64)]
+"""Which of an order's data sets a slot trains on, by their places, ascending."""
+
+
 class TrainingOrder(Message):
     """What the owner orders. Signed by every owner of its data sets; single use (`nonce`), until `not_after`.
 
     `secret` is an `OrderSecret` wrapped to the broker (info = `order_secret_info`). `broker` is the broker's signing
     key and `release` the digest of the release document: members accept no other. `trainers` slots are numbered from 0.
+    `shards` has one entry for each of them; none: every slot trains on all data sets. No model is made unless of each
+    owner's slots one has delivered `minimal_rounds`.
     """
 
     type: Literal["training-order"] = "training-order"
@@ -68,12 +77,38 @@ class TrainingOrder(Message):
     purpose: Literal["training"] = "training"
     sandbox: SandboxName = "native"
     trainers: Annotated[int, Field(ge=1, le=1024)]
+    shards: Annotated[tuple[Shard, ...], Field(max_length=1024)] = ()
+    minimal_rounds: Positive = 1
     schedule: Schedule
     parent_model: Digest | None = None
     device: Literal["cpu", "cuda"] = "cpu"
     standing: None = None
     not_after: Seconds
     secret: Annotated[bytes, Field(max_length=8192)]
+
+    @model_validator(mode="after")
+    def _every_slot_and_data_set_has_its_place(self) -> Self:
+        if not self.shards:
+            return self
+        if len(self.shards) != self.trainers or sum(map(len, self.shards)) > MAX_SHARD_ENTRIES:
+            raise ValueError("a shard for each trainer, and no more entries than fit")
+        if any(list(shard) != sorted(set(shard)) for shard in self.shards):
+            raise ValueError("places of data sets, ascending")
+        if {place for shard in self.shards for place in shard} != set(range(len(self.datasets))):
+            raise ValueError("each data set is in a shard, and nothing else")
+        return self
+
+    @property
+    def all_shards(self) -> tuple[tuple[DatasetId, ...], ...]:
+        """The data sets of each slot."""
+        shards = self.shards or (tuple(range(len(self.datasets))),) * self.trainers
+        return tuple(tuple(self.datasets[place] for place in shard) for shard in shards)
+
+    def share(self, slot: int) -> tuple[int, int]:
+        """Of the slots that train on the same data sets as this one: which it is, and how many there are."""
+        shards = self.all_shards
+        alike = [one for one in range(self.trainers) if shards[one] == shards[slot]]
+        return alike.index(slot), len(alike)
 
 
 class OrderSecret(Message):

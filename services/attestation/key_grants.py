@@ -2,7 +2,7 @@
 
 Called by `admission` alone, after its checks.
 
-    trainer             job, seed, bundle, data/ID of each data set
+    trainer             job, seed, bundle, data/ID of each data set of its slot
     parameter server    job, seed, bundle, model
     query enclave       bundle, model; and its placement, signed for the users who verify it
 """
@@ -14,6 +14,7 @@ from common.identifiers import PartyKey, RoleName
 from common.key_binding import key_grant_info
 from common.messages.attestation import Admission, DatasetTerms, LaunchBinding, LaunchTerms, Placement
 from common.messages.evidence import TrustLevel
+from common.messages.policy import DataPolicy
 from common.messages.reference_values import SgxReferenceValue
 from common.messages.sandbox_bounds import tightest
 from common.messages.signed import Signed, sign
@@ -21,7 +22,7 @@ from common.policy_rules import allowed_columns, weakest_report
 from services.attestation.challenges import OpenChallenge
 from services.attestation.context import BrokerContext
 from services.attestation.members import PARAMSERVER, QUERY, TRAINER
-from services.attestation.records import JobRecord, LaunchRecord
+from services.attestation.records import DatasetRecord, JobRecord, LaunchRecord
 
 
 def grant_keys(
@@ -36,22 +37,32 @@ def grant_keys(
     info = key_grant_info(binding.report_data())
     terms = _terms(broker, job, challenge, binding.signing_public)
     return Admission(
-        keys=wrap_ring(_keys(broker, job, binding.role), binding.wrapping_public, info),
+        keys=wrap_ring(_keys(broker, job, binding), binding.wrapping_public, info),
         terms=wrap(terms.encode(), binding.wrapping_public, info),
         placement=_placement(broker, job, binding, launch, claims) if binding.role == QUERY else None,
     )
 
 
-def _keys(broker: BrokerContext, job: JobRecord, role: RoleName) -> KeyRing:
-    own = broker.keys_of(job)
+def _keys(broker: BrokerContext, job: JobRecord, binding: LaunchBinding) -> KeyRing:
+    of_job, role = broker.keys_of(job), binding.role
     keys = {"bundle": broker.keys_of(broker.bundle(job.order.bundle))["bundle"]}
     if role != TRAINER:
-        keys["model"] = own["model"]
+        keys["model"] = of_job["model"]
     if role != QUERY:
-        keys |= {"job": own["job"], "seed": own["seed"]}
+        keys |= {"job": of_job["job"], "seed": of_job["seed"]}
     if role == TRAINER:
-        keys |= {f"data/{data.dataset_id}": broker.keys_of(data)["data"] for data in broker.datasets_of(job)}
+        own = _data_of(broker, job, role, binding.slot)
+        keys |= {f"data/{data.dataset_id}": broker.keys_of(data)["data"] for data, _ in own}
     return KeyRing(keys)
+
+
+def _data_of(
+    broker: BrokerContext, job: JobRecord, role: RoleName, slot: int
+) -> list[tuple[DatasetRecord, DataPolicy]]:
+    """What a launch works with, each with the policy under which the order was accepted: a trainer with its slot's."""
+    own = job.order.all_shards[slot] if role == TRAINER else job.order.datasets
+    accepted = zip(broker.datasets_of(job), job.accepted_policies, strict=True)
+    return [(data, policy) for data, policy in accepted if data.dataset_id in own]
 
 
 def _terms(broker: BrokerContext, job: JobRecord, challenge: OpenChallenge, launch: PartyKey) -> LaunchTerms:
@@ -78,7 +89,7 @@ def _terms(broker: BrokerContext, job: JobRecord, challenge: OpenChallenge, laun
                 refusal_report=weakest_report(accepted.refusal_report, data.policy.refusal_report),
                 sandbox_bounds=tightest(policy.sandbox_bounds for policy in (accepted, data.policy)),
             )
-            for data, accepted in zip(broker.datasets_of(job), job.accepted_policies, strict=True)
+            for data, accepted in _data_of(broker, job, challenge.role, challenge.slot)
         ),
         trust_level=job.trust_level.value,
         mr_enclaves={

@@ -10,7 +10,8 @@ In this order, each raises:
   (5) it is neither expired nor is its nonce used;
   (6) every owner's newest policy allows it, bits for first attempts and a report to the provider included;
   (7) the provider's terms allow it;
-  (8) its schedule carries frames for this bundle's state class, and it asks for nothing that has no keys yet;
+  (8) its schedule carries frames for this bundle's state class, it asks for nothing that has no keys yet, and no slot
+      trains on the data of two owners;
   (9) its secret opens.
 
 In (6) and (7) everybody's terms are judged, and each party is told its own reason (`entitlement`).
@@ -74,6 +75,7 @@ def accept_order(broker: BrokerContext, body: AcceptOrder, at: int) -> OrderAcce
     _require_allowed(broker, order, datasets, bundle, at)  # (6), (7)
     with entitled(datasets[0].policy):
         _require_supported(order, bundle)  # (8)
+        _require_own_enclaves(broker, order, datasets)
         secret = _open_secret(broker, order)  # (9)
     job = JobRecord(
         job_id=job_id,
@@ -153,6 +155,14 @@ def _require_supported(order: TrainingOrder, bundle: BundleRecord) -> None:
         raise PolicyError("policy.bundle", expected=f"sandbox {bundle.publication.sandbox}", seen=order.sandbox)
     if order.parent_model is not None:
         raise PolicyError("policy.purpose", expected="training without a parent model", seen=order.parent_model)
+
+
+def _require_own_enclaves(broker: BrokerContext, order: TrainingOrder, datasets: tuple[DatasetRecord, ...]) -> None:
+    """Data of two owners never meet in one enclave: what one owner's file does to its parser is no other's affair."""
+    owners = {data.dataset_id: broker.parties.holder(data.manifest.owner) for data in datasets}
+    for slot, shard in enumerate(order.all_shards):
+        if len({owners[dataset_id] for dataset_id in shard}) > 1:
+            raise PolicyError("policy.shards", expected="data sets of one owner", seen=f"more in slot {slot}")
 
 
 def _open_secret(broker: BrokerContext, order: TrainingOrder) -> OrderSecret:

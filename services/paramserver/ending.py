@@ -83,7 +83,8 @@ class JobEnding:
         state_class = self.launch.order.schedule.state_class
         if layout is None or layout.state_count > state_class:
             return self._complete(JobEnd("failed", "format.bundle"))
-        state_P = np.zeros(state_class, np.float32) if job.state_P is None else job.state_P
+        learned_P = job.state_P if job.counts else None
+        state_P = np.zeros(state_class, np.float32) if learned_P is None else learned_P
         return self._complete(JobEnd("finished", None, self._seal(job, state_P, layout)))
 
     def _seal(self, job: ParameterServerJob, state_P: StateP, layout: BundleManifest) -> Signed:

@@ -45,7 +45,8 @@ INBOX_FRAMES = 1 << 16
 
 
 NO_ROUND: Final = "unavailable.rounds"
-"""The code in a job's last report when no round was done and no member told a code: trainers came late, or died."""
+"""The code in a job's last report when no round was done, or an owner's trainers had too small a part in them, and no
+member told a code: trainers came late, or died."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,8 @@ class JobContext:
     """What one launch of the parameter server knows of a job when it is admitted.
 
     `require_design` checks the design of a job that has one, and raises `FormatError`; None: the bundle is ordinary.
+    `owner_slots`: of each owner, the slots that train on its data; of each of them one must have delivered
+    `minimal_rounds`, or nothing was learned.
     """
 
     job_id: JobId
@@ -62,6 +65,8 @@ class JobContext:
     outer_learning_rate: float
     outer_momentum: float
     require_design: Callable[[bytes], object] | None = None
+    owner_slots: tuple[frozenset[int], ...] = ()
+    minimal_rounds: int = 0
 
 
 @dataclass(frozen=True)
@@ -203,8 +208,18 @@ class ParameterServerJob:
             told_provider=told,
         )
 
+    @property
+    def counts(self) -> bool:
+        """Whether each owner's data had the part in it that the order demands. Without one of them a model would be the
+        other owners' alone.
+        """
+        delivered, least = self.members.rounds_delivered, self.context.minimal_rounds
+        return all(max(delivered.get(slot, 0) for slot in slots) >= least for slots in self.context.owner_slots)
+
     def outcome(self) -> Learned:
         """How the job ends when its schedule is over."""
+        if not self.counts:
+            return "failed"
         if self.rounds.all_done:
             return "finished"
         return "finished_short" if self.rounds.rounds_done else "failed"

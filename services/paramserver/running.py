@@ -75,6 +75,14 @@ class _Rhythm:
     checkpointing: Checkpointing
 
 
+def _owner_slots(launch: Launch) -> tuple[frozenset[int], ...]:
+    """Of each owner, the slots that train on its data."""
+    owners = {data.dataset_id: data.manifest.owner for data in launch.terms.datasets}
+    own = [{owners[dataset_id] for dataset_id in shard} for shard in launch.order.all_shards]
+    slots = (frozenset(slot for slot, of_slot in enumerate(own) if owner in of_slot) for owner in set(owners.values()))
+    return tuple(slots)
+
+
 class JobDoor(Caller, Protocol):
     """The enclave's end of its door."""
 
@@ -173,6 +181,7 @@ class JobRun:
         context = JobContext(
             self._opened.job_id, self._opened.order.digest, self._schedule, own,
             launch.terms.outer_learning_rate, launch.terms.outer_momentum, _design_check(layout, self._schedule),
+            _owner_slots(launch), self._order.minimal_rounds,
         )  # fmt: skip
         readers = ReportReaders.of(self._opened.order.digest, launch.terms.datasets)
         poll = MemberPoll(self._list, self._take_members)

@@ -391,6 +391,9 @@ class BrokerWorld:
         fields: dict[str, Any] = {
             "nonce": nonce, "owners": owners, "broker": self.genesis.signing_public, "release": self.release.digest,
             "datasets": tuple(one.dataset_id for one in datasets), "bundle": bundle.bundle_id, "trainers": 2,
+            "shards": () if len(owners) == 1 else tuple(
+                tuple(place for place, one in enumerate(datasets) if one.owner.party == owner) for owner in owners
+            ),
             "schedule": SCHEDULE, "not_after": self.time + 3600,
             "secret": wrap(secret.encode(), self.wrapping_public, info),
         }  # fmt: skip

@@ -127,6 +127,9 @@ class TrainingWorld:
     directory: Path
     schedule: Schedule
     trainers: int = 2
+    owners: int = 1
+    """Data set number i is owner i % owners', and so is slot i."""
+    minimal_rounds: int = 1
     columns: tuple[dict[str, Any], ...] = ()
     bundle: BundleContents = field(default_factory=small_bundle)
     store: Store = field(default_factory=Store)
@@ -147,11 +150,13 @@ class TrainingWorld:
 
     def __post_init__(self) -> None:
         self.platform = SimulatedPlatform.open_or_create(self.directory)
-        self.broker, self.owner, self.provider = (SigningKey.generate() for _ in range(3))
+        self.broker, self.provider = SigningKey.generate(), SigningKey.generate()
+        self.owner_keys = [SigningKey.generate() for _ in range(self.owners)]
         self.report_key, self.provider_report_key = WrappingKey.generate(), WrappingKey.generate()
         self.keys = {name: SecretKey.generate() for name in ("job", "seed", "bundle", "model")}
         self._publish_bundle()
-        self.datasets = tuple(self._publish_data(one) for one in self.columns or (rows_for(0)(0), rows_for(0)(1)))
+        columns = self.columns or (rows_for(0)(0), rows_for(0)(1))
+        self.datasets = tuple(self._publish_data(number, one) for number, one in enumerate(columns))
         self.order = self._sign_order()
         self.job_id = JobId.of(self.order.digest)
         self.members: dict[tuple[str, int], Member] = {}
@@ -173,10 +178,11 @@ class TrainingWorld:
             provider=self.provider.party, object=self.store.add(sealed), terms=sha256(b"terms"),
             state_class=self.schedule.state_class)  # fmt: skip
 
-    def _publish_data(self, columns: dict[str, Any]) -> DatasetTerms:
+    def _publish_data(self, number: int, columns: dict[str, Any]) -> DatasetTerms:
         key = SecretKey.generate()
         sealed = seal_object(encode_columns(columns), key, ObjectKind.DATASET, chunk_bytes=4096)
-        manifest = DatasetManifest(owner=self.owner.party, parts=(self.store.add(sealed),), policy=sha256(b"policy"))
+        owner = self.owner_keys[number % self.owners].party
+        manifest = DatasetManifest(owner=owner, parts=(self.store.add(sealed),), policy=sha256(b"policy"))
         name = DatasetId.of(sha256(manifest.encode()))
         self.keys[f"data/{name}"] = key
         return DatasetTerms(
@@ -185,11 +191,18 @@ class TrainingWorld:
 
     def _sign_order(self) -> Signed:
         return sign(TrainingOrder(
-            nonce=bytes(16), owners=(self.owner.party,), broker=self.broker.party, release=sha256(b"release"),
+            nonce=bytes(16), owners=tuple(one.party for one in self.owner_keys), broker=self.broker.party,
+            release=sha256(b"release"),
             datasets=tuple(one.dataset_id for one in self.datasets), bundle=BundleId.of(sha256(b"bundle")),
             trainers=self.trainers, schedule=self.schedule, not_after=int(time.time()) + 3600, secret=b"",
-            sandbox=self.bundle.manifest.kind,
-        ), self.owner)  # fmt: skip
+            sandbox=self.bundle.manifest.kind, shards=self._shards(), minimal_rounds=self.minimal_rounds,
+        ), *self.owner_keys)  # fmt: skip
+
+    def _shards(self) -> tuple[tuple[int, ...], ...]:
+        places = range(len(self.datasets))
+        own = (tuple(place for place in places if place % self.owners == slot % self.owners)
+               for slot in range(self.trainers))  # fmt: skip
+        return () if self.owners == 1 else tuple(own)
 
     # -- the broker
 
@@ -246,16 +259,21 @@ class TrainingWorld:
         self.members[binding.role, binding.slot] = Member(
             role=binding.role, slot=binding.slot, attempt=binding.attempt, signing_public=binding.signing_public,
             mr_enclave=MEASUREMENT)  # fmt: skip
+        order, keys = TrainingOrder.decode(self.order.payload), dict(self.keys)
+        own = order.all_shards[binding.slot] if binding.role == "trainer" else order.datasets
+        for foreign in set(order.datasets) - set(own):
+            del keys[f"data/{foreign}"]
         terms = LaunchTerms(
             job_id=self.job_id, role=binding.role, slot=binding.slot, attempt=binding.attempt, order=self.order,
             outer_learning_rate=1.0, outer_momentum=0.0,
-            bundle_id=TrainingOrder.decode(self.order.payload).bundle, bundle=self.publication, datasets=self.datasets,
+            bundle_id=order.bundle, bundle=self.publication,
+            datasets=tuple(one for one in self.datasets if one.dataset_id in own),
             provider=self.provider.party, provider_report_key=self.provider_report_key.public,
             trust_level="simulation", mr_enclaves={}, lease_seconds=self.lease_seconds,
             checkpoint=self.checkpoint if binding.role == "paramserver" else None,
         )  # fmt: skip
         info = key_grant_info(binding.report_data())
-        return Admission(keys=wrap_ring(KeyRing(self.keys), binding.wrapping_public, info),
+        return Admission(keys=wrap_ring(KeyRing(keys), binding.wrapping_public, info),
                          terms=wrap(terms.encode(), binding.wrapping_public, info))  # fmt: skip
 
     # -- the platform and the host

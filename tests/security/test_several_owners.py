@@ -13,7 +13,7 @@ from common.crypto.digests import sha256
 from common.errors import AuthenticityError, PolicyError
 from common.messages.attestation import AcceptOrder, BrokerRequest, OrderAccepted, Refused, Registered
 from common.messages.signed import sign
-from tests.fakes.broker_world import QUERY, TRAINER, BrokerWorld, Party
+from tests.fakes.broker_world import PARAMSERVER, QUERY, TRAINER, BrokerWorld, Party
 from tests.unit.services.attestation.test_registration import next_policy
 
 REFUSING: dict[str, dict[str, Any]] = {
@@ -121,3 +121,39 @@ def test_a_job_needs_all_owners_to_the_end(tmp_path: Path) -> None:
     world.channel(job.second).ask(world.policy_update(job.data[1], closed), Registered)
     with pytest.raises(PolicyError, match="policy.user"):
         world.draw(enclave, both)
+
+
+def test_each_trainer_gets_the_data_of_one_owner(tmp_path: Path) -> None:
+    job = TwoOwners(tmp_path)
+    assert isinstance(job.body, OrderAccepted)
+    for slot, data in enumerate(job.data):
+        launch = job.world.launch(TRAINER, job.body.job_id, slot)
+        assert {name for name in launch.keys if name.startswith("data/")} == {f"data/{data.dataset_id}"}
+        assert launch.keys[f"data/{data.dataset_id}"] == data.key
+        assert [one.dataset_id for one in launch.terms.datasets] == [data.dataset_id]
+    server = job.world.launch(PARAMSERVER, job.body.job_id)
+    assert [one.dataset_id for one in server.terms.datasets] == [data.dataset_id for data in job.data]
+    assert not [name for name in server.keys if name.startswith("data/")]
+
+
+@pytest.mark.parametrize("shards", [(), ((0, 1), (0,)), ((0,), (0, 1)), ((0, 1), (0, 1))])
+def test_data_of_two_owners_never_meet_in_an_enclave(tmp_path: Path, shards: tuple[tuple[int, ...], ...]) -> None:
+    world, second = BrokerWorld(tmp_path), Party()
+    data = [world.register_data(), world.register_data(second)]
+    order = sign(world.order(data, world.register_bundle(), shards=shards), world.owner.key, second.key)
+    with pytest.raises(PolicyError, match=r"policy\.shards"):
+        world.accept(order)
+    own = [data[0], world.register_data()]
+    alone = sign(world.order(own, world.register_bundle(), shards=((0,), (0, 1))), world.owner.key)
+    assert world.accept(alone).trainers == 2, "of one owner they may"
+
+
+def test_the_host_cannot_deal_the_data_otherwise(tmp_path: Path) -> None:
+    """Shards are in what all owners signed."""
+    world, second = BrokerWorld(tmp_path), Party()
+    data = [world.register_data(), world.register_data(second)]
+    order = world.order(data, world.register_bundle())
+    signed = sign(order, world.owner.key, second.key)
+    turned = order.model_copy(update={"shards": ((1,), (0,))}).encode()
+    with pytest.raises(AuthenticityError, match=r"authenticity\.signature"):
+        world.accept(signed.model_copy(update={"payload": turned}))

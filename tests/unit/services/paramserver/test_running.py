@@ -208,3 +208,31 @@ def test_no_model_is_sealed_without_the_broker_s_word_at_the_end(
     ended = ending.result(30)
     assert (ended.outcome, ended.manifest) == ("cancelled", None)
     assert world.store.committed == []
+
+
+@pytest.mark.parametrize("least", [1, 3])
+def test_no_model_is_made_without_every_owners_part(tmp_path: Path, least: int) -> None:
+    """One owner's trainer delivers two rounds and fails. The host sees a model either way; here it knows nothing."""
+    world = TrainingWorld(tmp_path, quick(), owners=2, minimal_rounds=least)
+    world.sandboxes[1] = LeastSquares(fails_in=2, code="provider.killed")
+    ended = world.run()
+    assert (ended.outcome, ended.completed) == ("finished", True)
+    assert ended.manifest is not None
+    last = world.read_reports()[-1]
+    assert last.rounds_delivered == (4, 2)
+    manifest = ModelManifest.decode(ended.manifest.payload)
+    payload = DoorObjects(WorldDoor(world)).load(manifest.object, world.keys["model"], ObjectKind.MODEL)
+    state_P, _ = decode_model(payload, world.bundle.manifest)
+    assert last.outcome == ("finished" if least == 1 else "failed")
+    assert bool(state_P.any()) == (least == 1)
+
+
+def test_a_model_of_one_owner_alone_is_not_had_by_keeping_the_others_trainer_away(tmp_path: Path) -> None:
+    world = TrainingWorld(tmp_path, quick(), owners=2)
+    world.sandboxes[1] = LeastSquares(fails_in=0)
+    ended = world.run()
+    assert ended.manifest is not None
+    assert {report.outcome for report in world.read_reports() if report.outcome} == {"failed"}
+    manifest = ModelManifest.decode(ended.manifest.payload)
+    payload = DoorObjects(WorldDoor(world)).load(manifest.object, world.keys["model"], ObjectKind.MODEL)
+    assert not decode_model(payload, world.bundle.manifest)[0].any()
