@@ -8,7 +8,7 @@ server's enclave seals to the owner's report key.
 import functools
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Final, TypeVar
 
@@ -19,8 +19,16 @@ from client.revoking import end
 from client.scheduling import ScheduleWishes, host_view, schedule_for
 from client.services import IngestService
 from common.crypto.wrapping import wrap
-from common.errors import AppraisalError, AuthenticityError, FreshnessError, NotFoundError, UnavailableError, refusal_of
-from common.identifiers import BundleId, DatasetId, JobId, ModelId
+from common.errors import (
+    AppraisalError,
+    AuthenticityError,
+    FormatError,
+    FreshnessError,
+    NotFoundError,
+    UnavailableError,
+    refusal_of,
+)
+from common.identifiers import BundleId, DatasetId, JobId, ModelId, PartyKey
 from common.key_binding import order_secret_info, report_info
 from common.leakage import OPEN_CHANNELS, report_bits
 from common.messages.attestation import AcceptOrder, ListMembers, Members, OrderAccepted
@@ -46,12 +54,20 @@ LAST_REPORT_LOOKS: Final = 10
 
 @dataclass(frozen=True)
 class Training:
-    """What to train: whose data with whose code, on how many trainers, how long."""
+    """What to train: whose data with whose code, on how many trainers, how long.
+
+    `minimal_rounds`: no model unless each owner's trainers had part in so many.
+    """
 
     dataset_id: DatasetId
     bundle_id: BundleId
     trainers: int = 2
     wishes: ScheduleWishes = field(default_factory=ScheduleWishes)
+    minimal_rounds: int = 1
+
+
+Share = tuple[DatasetId, PartyKey]
+"""A data set and whose it is."""
 
 
 def fetch_publication(party: Party, bundle_id: BundleId) -> BundlePublication:
@@ -67,23 +83,42 @@ def fetch_publication(party: Party, bundle_id: BundleId) -> BundlePublication:
     return publication
 
 
-def make_order(party: Party, training: Training, schedule: Schedule, sandbox: SandboxName = "native") -> Signed:
-    """The signed order. Its seed is fresh and travels wrapped to the broker that is pinned.
+def deal_shards(shares: Sequence[Share], trainers: int) -> tuple[tuple[int, ...], ...]:
+    """Each slot's data sets, by place: the owners take turns. None where there is one owner: all train on all.
 
-    `sandbox`: what the bundle's publication says.
+    Raises `FormatError` (format.message) for fewer trainers than owners.
+    """
+    owners = list(dict.fromkeys(owner for _, owner in shares))
+    if len(owners) == 1:
+        return ()
+    if trainers < len(owners):
+        raise FormatError("format.message", expected=f"a trainer for each of {len(owners)} owners", seen=trainers)
+    own = [tuple(place for place, (_, owner) in enumerate(shares) if owner == one) for one in owners]
+    return tuple(own[slot % len(owners)] for slot in range(trainers))
+
+
+def make_order(
+    party: Party, training: Training, schedule: Schedule, sandbox: SandboxName = "native", shares: Sequence[Share] = ()
+) -> Signed:
+    """The order with this owner's signature. Its seed is fresh and travels wrapped to the broker that is pinned.
+
+    `sandbox`: what the bundle's publication says. `shares`: data sets of several owners, this one's first.
     """
     trust, own = party.trust, party.identity.signing_key
     nonce = secrets.token_bytes(16)
     secret = OrderSecret(learning_seed=secrets.token_bytes(32))
+    shares = shares or ((training.dataset_id, own.party),)
     order = TrainingOrder(
         nonce=nonce,
-        owners=(own.party,),
+        owners=tuple(dict.fromkeys(owner for _, owner in shares)),
         broker=trust.broker.signing_public,
         release=trust.release.digest,
-        datasets=(training.dataset_id,),
+        datasets=tuple(dataset_id for dataset_id, _ in shares),
         bundle=training.bundle_id,
         sandbox=sandbox,
         trainers=training.trainers,
+        shards=deal_shards(shares, training.trainers),
+        minimal_rounds=training.minimal_rounds,
         schedule=schedule,
         not_after=int(time.time()) + ORDER_SECONDS,
         secret=wrap(
@@ -103,14 +138,37 @@ def train(party: Party, training: Training) -> Iterator[e.Event]:
     schedule = schedule_for(training.wishes, publication)
     link = BrokerLink(party)
     yield link.verify()
-    yield (preview := _preview(schedule, training.trainers, _report_bits(party, training.dataset_id)))
+    yield preview(party, training, schedule)
     order = make_order(party, training, schedule, publication.sandbox)
+    yield _submitted(party, link, order)
+
+
+def submit(party: Party, order: Signed) -> Iterator[e.Event]:
+    """Verify the broker, and submit an order that all its owners have signed. Ends with `OrderAccepted`."""
+    link = BrokerLink(party)
+    yield link.verify()
+    yield _submitted(party, link, order)
+
+
+def _submitted(party: Party, link: BrokerLink, order: Signed) -> e.OrderAccepted:
     party.keep_document("orders", JobId.of(order.digest), order)  # before it is sent: an answer may get lost
     link.ask(AcceptOrder(order=order, release=party.trust.release), OrderAccepted)
-    job_id = IngestService.of(party).submit_order(order)
-    yield e.OrderAccepted(
-        job_id=job_id, trainers=training.trainers, total_ticks=schedule.total_ticks, seconds=preview.seconds
+    job_id, said = IngestService.of(party).submit_order(order), TrainingOrder.decode(order.payload)
+    seconds = host_view(said.schedule, said.trainers).seconds
+    return e.OrderAccepted(
+        job_id=job_id, trainers=said.trainers, total_ticks=said.schedule.total_ticks, seconds=seconds
     )
+
+
+def preview(party: Party, training: Training, schedule: Schedule) -> e.OrderPreview:
+    """What the host will see of this training, and what this owner's data set is charged for it."""
+    return _preview(schedule, training.trainers, _report_bits(party, training.dataset_id))
+
+
+def preview_of(party: Party, order: TrainingOrder) -> e.OrderPreview:
+    """The same of an order that somebody else has drafted."""
+    own = max((_report_bits(party, dataset_id) for dataset_id in order.datasets), default=0)
+    return _preview(order.schedule, order.trainers, own)
 
 
 def _report_bits(party: Party, dataset_id: DatasetId) -> int:

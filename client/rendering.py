@@ -17,6 +17,7 @@ from rich.text import Text
 
 from client import events as e
 from client.checking.rendering import CheckTold, check_lines
+from client.joint_rendering import JointTold, joint_lines
 from client.log_words import entry_details, entry_summary
 from client.policy_rendering import PolicyTold, policy_lines
 from client.recovery_rendering import RecoveryTold, recovery_lines
@@ -341,6 +342,11 @@ class Terminal:
     @show.register
     def _(self, event: CheckTold) -> None:
         for mark, text, style in check_lines(event):
+            self._line(mark, text, style=style)
+
+    @show.register
+    def _(self, event: JointTold) -> None:
+        for mark, text, style in joint_lines(event):
             self._line(mark, text, style=style)
 
     @show.register

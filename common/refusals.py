@@ -213,6 +213,7 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
         "sender",
         "name a new or empty directory: files that are there are never overwritten",
     ),
+    "conflict.order_file": ("sender", "name another file (`-o`): a signed order is never overwritten"),
     "conflict.grant_file": ("sender", "name another file (`-o`): a grant that was signed is never overwritten"),
     "conflict.registered": ("sender", "nothing: it is registered already under other terms"),
     "conflict.successor": (

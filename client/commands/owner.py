@@ -7,9 +7,11 @@ import click
 
 from client import granting, ordering, policy_changes
 from client import owner as operations
+from client.commands.joint import joint_group
 from client.commands.options import Surroundings, party_command
 from client.commands.pin import pin_command
 from client.commands.policy import terms_of
+from client.commands.schedule_options import schedule_options
 from client.commands.types import BUNDLE, DATASET, DIGEST, DIRECTORY, FILE, JOB, MODEL, PARTY_KEY
 from client.ledger import read_ledger
 from client.policy_terms import PolicyTerms
@@ -23,6 +25,7 @@ def owner() -> None:
 
 
 owner.add_command(pin_command("owner"))
+owner.add_command(joint_group)
 
 
 @owner.command()
@@ -104,31 +107,7 @@ def policy(
 @owner.command()
 @click.argument("dataset_id", metavar="DATASET", type=DATASET)
 @click.argument("bundle_id", metavar="BUNDLE", type=BUNDLE)
-@click.option("--trainers", type=click.IntRange(min=1), default=2, show_default=True)
-@click.option("--rounds", default=ScheduleWishes.rounds, show_default=True)
-@click.option("--steps", default=ScheduleWishes.steps, show_default=True, help="Local steps in a round.")
-@click.option("--batch", default=ScheduleWishes.batch, show_default=True, help="Rows in a local step.")
-@click.option("--tick-ms", "tick_milliseconds", default=ScheduleWishes.tick_milliseconds, show_default=True)
-@click.option(
-    "--step-ms",
-    "step_milliseconds",
-    default=ScheduleWishes.step_milliseconds,
-    show_default=True,
-    help="What one local step takes at most.",
-)
-@click.option(
-    "--slack",
-    "slack_percent",
-    default=ScheduleWishes.slack_percent,
-    show_default=True,
-    help="Length of the schedule in percent of what the rounds need.",
-)
-@click.option(
-    "--warmup",
-    "warmup_seconds",
-    type=click.IntRange(min=0, max=600),
-    help="Seconds before the first round: enclaves start, design code compiles (default: by the bundle's size).",
-)
+@schedule_options
 @party_command("owner")
 def train(here: Surroundings, dataset_id: DatasetId, bundle_id: BundleId, trainers: int, **wishes: Any) -> None:
     """Sign a training order and submit it. Shows what the host will see of the job."""

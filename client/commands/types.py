@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from client.joint import Partner
 from common.enclave.roles import ROLES
 from common.errors import FormatError, refusal_of
 from common.identifiers import (
@@ -52,6 +53,22 @@ class SigOfRole(click.ParamType[tuple[str, Path]]):
         return role, Path(path)
 
 
+class PartnerType(click.ParamType[Partner]):
+    """DATASET:OWNER: another owner and one of its data sets."""
+
+    name = "dataset:owner"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Partner:
+        """Both, checked."""
+        if isinstance(value, Partner):
+            return value
+        dataset_id, _, owner = str(value).partition(":")
+        try:
+            return Partner(DatasetId(dataset_id), PartyKey(owner))
+        except FormatError as refusal:
+            self.fail(f"{value!r} is not DATASET:OWNER: {refusal.expected}", param, ctx)
+
+
 class BundleName(click.ParamType[str]):
     """A bundle's name, as `provider.toml` may state it."""
 
@@ -84,6 +101,7 @@ GRANT_FILE = InputPath("not_found.grant")
 PARTY_KEY = IdentifierType(PartyKey, "party key")
 DIGEST = IdentifierType(Digest, "digest")
 DATASET = IdentifierType(DatasetId, "data set")
+PARTNER = PartnerType()
 BUNDLE = IdentifierType(BundleId, "bundle")
 JOB = IdentifierType(JobId, "job")
 MODEL = IdentifierType(ModelId, "model")

@@ -152,8 +152,7 @@ class ProviderWork:
         self._rows = RoundRows(
             {name: column for name, column in table.items() if name in wanted},
             self._launch.keys["seed"],
-            self._launch.terms.slot,
-            self._launch.order.trainers,
+            *self._launch.order.share(self._launch.terms.slot),
             self._rows_per_round,
         )
         return self._rows

@@ -1,0 +1,68 @@
+"""`cloister owner joint draft|sign|submit|sign-grant` (side: owner)."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from client import joint, ordering
+from client.commands.options import Surroundings, party_command
+from client.commands.schedule_options import schedule_options
+from client.commands.types import BUNDLE, DATASET, FILE, PARTNER
+from client.scheduling import ScheduleWishes
+from common.identifiers import BundleId, DatasetId
+
+
+@click.group("joint")
+def joint_group() -> None:
+    """What several owners sign together: each one's data stay in trainers of their own."""
+
+
+@joint_group.command()
+@click.argument("dataset_id", metavar="DATASET", type=DATASET)
+@click.argument("bundle_id", metavar="BUNDLE", type=BUNDLE)
+@click.option("--partner", "partners", multiple=True, required=True, type=PARTNER, metavar="DATASET:OWNER")
+@click.option("--minimal-rounds", type=click.IntRange(min=1), default=1, show_default=True,
+              help="No model unless each owner's trainers had part in so many rounds.")  # fmt: skip
+@click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("order.json"), show_default=True)
+@schedule_options
+@party_command("owner")
+def draft(
+    here: Surroundings,
+    dataset_id: DatasetId,
+    bundle_id: BundleId,
+    partners: tuple[joint.Partner, ...],
+    output: Path,
+    trainers: int,
+    minimal_rounds: int,
+    **wishes: Any,
+) -> None:
+    """Sign a joint training order as its first owner, and write it for the others."""
+    training = ordering.Training(dataset_id, bundle_id, trainers, ScheduleWishes(**wishes), minimal_rounds)
+    here.run(joint.draft(here.party, training, partners, output))
+
+
+@joint_group.command("sign")
+@click.argument("order", type=FILE)
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Where to write it (default: in place).")
+@party_command("owner")
+def sign_order(here: Surroundings, order: Path, output: Path | None) -> None:
+    """Say what a joint order says, and sign it as one of its owners."""
+    here.run(joint.agree(here.party, order, output or order))
+
+
+@joint_group.command()
+@click.argument("copies", metavar="ORDER...", nargs=-1, required=True, type=FILE)
+@party_command("owner")
+def submit(here: Surroundings, copies: tuple[Path, ...]) -> None:
+    """Submit a joint order that all owners have signed, in one file or in copies."""
+    here.run(joint.submit(here.party, copies))
+
+
+@joint_group.command("sign-grant")
+@click.argument("grant", type=FILE)
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Where to write it (default: in place).")
+@party_command("owner")
+def sign_grant(here: Surroundings, grant: Path, output: Path | None) -> None:
+    """Say what a grant of a joint model says, and sign it as one of the owners."""
+    here.run(joint.agree_grant(here.party, grant, output or grant))

@@ -1,0 +1,45 @@
+"""What an owner says about a job's length and traffic, as options of every command that orders one (side: owner)."""
+
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+import click
+
+from client.scheduling import ScheduleWishes
+
+CommandT = TypeVar("CommandT", bound=Callable[..., Any])
+
+_OPTIONS: Final = (
+    click.option("--trainers", type=click.IntRange(min=1), default=2, show_default=True),
+    click.option("--rounds", default=ScheduleWishes.rounds, show_default=True),
+    click.option("--steps", default=ScheduleWishes.steps, show_default=True, help="Local steps in a round."),
+    click.option("--batch", default=ScheduleWishes.batch, show_default=True, help="Rows in a local step."),
+    click.option("--tick-ms", "tick_milliseconds", default=ScheduleWishes.tick_milliseconds, show_default=True),
+    click.option(
+        "--step-ms",
+        "step_milliseconds",
+        default=ScheduleWishes.step_milliseconds,
+        show_default=True,
+        help="What one local step takes at most.",
+    ),
+    click.option(
+        "--slack",
+        "slack_percent",
+        default=ScheduleWishes.slack_percent,
+        show_default=True,
+        help="Length of the schedule in percent of what the rounds need.",
+    ),
+    click.option(
+        "--warmup",
+        "warmup_seconds",
+        type=click.IntRange(min=0, max=600),
+        help="Seconds before the first round: enclaves start, design code compiles (default: by the bundle's size).",
+    ),
+)
+
+
+def schedule_options(command: CommandT) -> CommandT:
+    """Adds the options: trainers, and the fields of `ScheduleWishes`."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command

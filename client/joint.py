@@ -1,0 +1,159 @@
+"""What several owners sign together: an order over the data of all, and grants of the model (side: owner).
+
+One drafts and signs; the file goes from owner to owner, each of whom looks at what it says on its own machine and adds
+its signature; whoever holds all of them submits. Nothing counts before: the broker wants every owner's signature, and
+judges the order under everybody's policy. Each owner's data stay in trainers of their own (`deal_shards`).
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from client import events as e
+from client import joint_events as j
+from client import ordering
+from client.context import Party
+from client.policy_changes import joined
+from client.scheduling import schedule_for
+from common.errors import ConflictError, FreshnessError, NotFoundError, PolicyError
+from common.identifiers import DatasetId, GrantId, JobId, PartyKey
+from common.messages.objects import ModelManifest
+from common.messages.order import TrainingOrder
+from common.messages.policy import QueryGrant
+from common.messages.signed import Signed, countersign, open_signed
+
+
+@dataclass(frozen=True)
+class Partner:
+    """Another owner, and one of its data sets."""
+
+    dataset_id: DatasetId
+    owner: PartyKey
+
+
+def draft(
+    party: Party, training: ordering.Training, partners: Sequence[Partner], destination: Path
+) -> Iterator[e.Event]:
+    """Sign a joint order as the first of its owners, and write it to a new file. Ends with `JointlySigned`.
+
+    Raises `ConflictError` (conflict.order_file) where there is a file, `FormatError` (format.message) for fewer
+    trainers than owners.
+    """
+    if destination.exists():
+        raise ConflictError("conflict.order_file", expected="a new file", seen=destination)
+    publication = ordering.fetch_publication(party, training.bundle_id)
+    schedule = schedule_for(training.wishes, publication)
+    named = [
+        (training.dataset_id, party.identity.signing_key.party),
+        *((one.dataset_id, one.owner) for one in partners),
+    ]
+    yield ordering.preview(party, training, schedule)
+    signed = ordering.make_order(party, training, schedule, publication.sandbox, named)
+    yield _told(signed, party)
+    yield _written(party, signed, destination)
+
+
+def agree(party: Party, file: Path, destination: Path) -> Iterator[e.Event]:
+    """Say what a joint order says, and sign it as one of its owners. Ends with `JointlySigned`.
+
+    In this order, each raises: (1) its drafter signed this very text; (2) it names this owner, and of this owner's data
+    sets only those of this identity directory; (3) it is for the broker and release that are pinned here; (4) its time
+    is not over.
+    """
+    signed = Signed.decode(file.read_bytes())
+    unverified = TrainingOrder.decode(signed.payload)
+    order = open_signed(signed, TrainingOrder, unverified.owners[:1])  # (1)
+    own = party.identity.signing_key.party
+    if own not in order.owners:  # (2)
+        raise PolicyError("policy.signer", expected=f"an order of {own}", seen=sorted(order.owners))
+    if not any(party.document("policies", one) is not None for one in order.datasets):
+        raise NotFoundError("not_found.dataset", expected="a data set of this identity directory", seen=order.datasets)
+    trust = party.trust
+    if order.broker != trust.broker.signing_public:  # (3)
+        raise PolicyError("policy.broker", expected=trust.broker.signing_public, seen=order.broker)
+    if order.release != trust.release.digest:
+        raise PolicyError("policy.release", expected=trust.release.digest, seen=order.release)
+    if order.not_after < time.time():  # (4)
+        raise FreshnessError("freshness.order", expected="an order that may still run", seen=order.not_after)
+    ordering.fetch_publication(party, order.bundle)
+    yield ordering.preview_of(party, order)
+    yield _told(signed, party)
+    yield _written(party, countersign(signed, party.identity.signing_key), destination)
+
+
+def submit(party: Party, copies: Sequence[Path]) -> Iterator[e.Event]:
+    """Bring a joint order with the signatures of all its copies to the broker. Ends with `OrderAccepted`."""
+    signed = joined([Signed.decode(path.read_bytes()) for path in copies])
+    order = open_signed(signed, TrainingOrder, TrainingOrder.decode(signed.payload).owners)
+    missing = _missing(signed, order.owners)
+    if missing:
+        raise PolicyError("policy.signer", expected="the signature of every owner", seen=f"not of {list(missing)}")
+    yield from ordering.submit(party, signed)
+
+
+def agree_grant(party: Party, file: Path, destination: Path) -> Iterator[e.Event]:
+    """Say what a grant of a joint model says, and sign it as one of the owners. Ends with `JointlySigned`.
+
+    Raises `NotFoundError` (not_found.model) unless the model's manifest was verified here before (`owner watch`), and
+    `PolicyError` (policy.grant) for a grant that names another.
+    """
+    signed = Signed.decode(file.read_bytes())
+    grant = open_signed(signed, QueryGrant, [one.signer for one in signed.signatures])
+    manifest = party.document("models", grant.model_id)
+    if manifest is None:
+        raise NotFoundError("not_found.model", expected="a model that `cloister owner watch` has seen sealed")
+    if grant.manifest != manifest.digest:
+        raise PolicyError("policy.grant", expected=manifest.digest, seen=grant.manifest)
+    order = party.document("orders", ModelManifest.decode(manifest.payload).job_id)
+    owners = () if order is None else TrainingOrder.decode(order.payload).owners
+    yield j.JointGrant(
+        grant_id=GrantId.of(signed.digest),
+        user=grant.user,
+        model_id=grant.model_id,
+        answers=grant.answers,
+        detail=grant.detail,
+        not_after=grant.not_after,
+    )
+    both = countersign(signed, party.identity.signing_key)
+    party.keep_document("grants", GrantId.of(signed.digest), both)
+    yield _stored(both, owners, destination)
+
+
+def _told(signed: Signed, party: Party) -> j.JointOrder:
+    """What an order says. Whose a data set is, it says by its place: the broker holds that against the manifests."""
+    order = TrainingOrder.decode(signed.payload)
+    publication = ordering.fetch_publication(party, order.bundle)
+    shards = dict.fromkeys(order.all_shards)
+    parts = tuple(
+        j.JointPart(
+            owner=owner,
+            datasets=shard,
+            slots=tuple(slot for slot, of_slot in enumerate(order.all_shards) if of_slot == shard),
+        )
+        for owner, shard in zip(order.owners, shards, strict=False)
+    )
+    return j.JointOrder(
+        job_id=JobId.of(signed.digest),
+        bundle_id=order.bundle,
+        provider=publication.provider,
+        minimal_rounds=order.minimal_rounds,
+        parts=parts,
+    )
+
+
+def _written(party: Party, signed: Signed, path: Path) -> j.JointlySigned:
+    """Keep the order, so that its job can be watched, and write it."""
+    party.keep_document("orders", JobId.of(signed.digest), signed)
+    return _stored(signed, TrainingOrder.decode(signed.payload).owners, path)
+
+
+def _stored(signed: Signed, owners: Sequence[PartyKey], path: Path) -> j.JointlySigned:
+    path.write_bytes(signed.encode())
+    signers = tuple(one.signer for one in signed.signatures)
+    return j.JointlySigned(digest=signed.digest, signers=signers, missing=_missing(signed, owners), path=str(path))
+
+
+def _missing(signed: Signed, owners: Sequence[PartyKey]) -> tuple[PartyKey, ...]:
+    signers = {one.signer for one in signed.signatures}
+    return tuple(owner for owner in owners if owner not in signers)

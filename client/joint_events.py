@@ -1,0 +1,49 @@
+"""Events of what several owners sign together: an order, a grant (side: owner)."""
+
+from typing import Literal
+
+from client.events import Event
+from common.identifiers import BundleId, DatasetId, Digest, GrantId, JobId, ModelId, PartyKey
+from common.messages.base import Count
+
+
+class JointPart(Event):
+    """What one owner brings to a joint order: data sets, and the trainers' slots that work on them."""
+
+    type: Literal["joint-part"] = "joint-part"
+    owner: PartyKey
+    datasets: tuple[DatasetId, ...]
+    slots: tuple[Count, ...]
+
+
+class JointOrder(Event):
+    """What a joint order says, before it is signed."""
+
+    type: Literal["joint-order"] = "joint-order"
+    job_id: JobId
+    bundle_id: BundleId
+    provider: PartyKey
+    minimal_rounds: Count
+    parts: tuple[JointPart, ...]
+
+
+class JointGrant(Event):
+    """What a grant of a joint model says, before it is signed."""
+
+    type: Literal["joint-grant"] = "joint-grant"
+    grant_id: GrantId
+    user: PartyKey
+    model_id: ModelId
+    answers: Count
+    detail: str
+    not_after: Count
+
+
+class JointlySigned(Event):
+    """One more owner has signed; `missing` have not."""
+
+    type: Literal["jointly-signed"] = "jointly-signed"
+    digest: Digest
+    signers: tuple[PartyKey, ...]
+    missing: tuple[PartyKey, ...]
+    path: str

@@ -1,0 +1,29 @@
+"""Events of joint orders and grants as lines for a person: a mark, a text, a style (side: owner)."""
+
+import time
+from collections.abc import Iterator
+
+from client import joint_events as j
+
+JointTold = j.JointPart | j.JointOrder | j.JointGrant | j.JointlySigned
+Line = tuple[str, str, str]
+
+
+def joint_lines(event: JointTold) -> Iterator[Line]:
+    """The lines of one event."""
+    match event:
+        case j.JointPart():
+            slots = ", ".join(map(str, event.slots))
+            yield "owner", f"{event.owner}: {', '.join(event.datasets)} in slot {slots}", ""
+        case j.JointOrder():
+            yield "order", f"{event.job_id}: {event.bundle_id} of provider {event.provider}", "bold"
+            for part in event.parts:
+                yield from joint_lines(part)
+            yield "", f"no model unless each owner's trainers had part in {event.minimal_rounds} rounds", "dim"
+        case j.JointGrant():
+            until = time.strftime("%Y-%m-%d", time.gmtime(event.not_after))
+            yield "grant", f"{event.grant_id}: {event.answers} answers of {event.model_id} ({event.detail})", "bold"
+            yield "user", f"{event.user}, until {until}", ""
+        case j.JointlySigned():
+            yield "signed", f"{event.path}, by {len(event.signers)}", "bold green"
+            yield from (("missing", one, "") for one in event.missing)
