@@ -5,6 +5,7 @@ real one refuses is its own tests' business. Frames travel from door to door; th
 bundle of design code: that runs in the real one, and its design in the other.
 """
 
+import contextlib
 import threading
 import time
 from concurrent.futures import Future
@@ -19,7 +20,7 @@ from common.crypto.signing import SigningKey
 from common.crypto.wrapping import WrappingKey, wrap, wrap_ring
 from common.dataset_payload import encode_columns
 from common.enclave.simulated_platform import SimulatedPlatform
-from common.errors import NotFoundError, UnavailableError
+from common.errors import NotFoundError, PeerClosedError, UnavailableError
 from common.event_log import Value
 from common.identifiers import BundleId, ChallengeId, DatasetId, Digest, JobId, ModelId, MrEnclave
 from common.key_binding import key_grant_info, report_info
@@ -165,6 +166,8 @@ class TrainingWorld:
         self.running: dict[int, TrainerRun] = {}
         self.sandboxes = {slot: LeastSquares() for slot in range(self.trainers)}
         self.codes: dict[int, str | None] = {}
+        self.server_door: WorldDoor | None = None
+        self.trainer_doors: dict[int, WorldDoor] = {}
         self.threads: dict[int, threading.Thread] = {}
         self.spoke = threading.Event()
         self.kept: list[Checkpoint] = []
@@ -299,17 +302,24 @@ class TrainingWorld:
 
     def start_server(self) -> JobRun:
         """A launch of the parameter server."""
-        run = JobRun(WorldDoor(self), self, OpenJob(job_id=self.job_id, order=self.order))
+        self.server_door = WorldDoor(self)
+        run = JobRun(self.server_door, self, OpenJob(job_id=self.job_id, order=self.order))
         self.servers.append(run)
         return run
 
     def start_trainer(self, slot: int) -> None:
         """A launch of a trainer, on a thread of its own."""
         start = StartTrainer(job_id=self.job_id, slot=slot, order=self.order)
+        door = self.trainer_doors[slot] = WorldDoor(self)
         run = self.running[slot] = TrainerRun(
-            WorldDoor(self), self, start, confine=lambda: None, starts=self.starts(slot)
+            door, self, start, confine=lambda: None, starts=self.starts(slot), end_process=lambda: None
         )
-        self.threads[slot] = threading.Thread(target=lambda: self.codes.__setitem__(slot, run.run()), daemon=True)
+
+        def live() -> None:
+            with contextlib.suppress(PeerClosedError):
+                self.codes[slot] = run.run()
+
+        self.threads[slot] = threading.Thread(target=live, daemon=True)
         self.threads[slot].start()
 
     def starts(self, slot: int) -> Starts:
@@ -327,19 +337,23 @@ class TrainingWorld:
 
 
 class WorldDoor:
-    """An enclave's end of a door whose relay is this process."""
+    """An enclave's end of a door whose relay is this process. `killed`: nothing goes through any more."""
 
     def __init__(self, world: TrainingWorld) -> None:
-        self._world = world
+        self._world, self.killed = world, False
 
     def call(self, name: str, body: bytes, *, seconds: float = 60.0) -> bytes:  # noqa: ARG002 - nothing here waits
         """Broker and store."""
+        if self.killed:
+            raise PeerClosedError("killed")
         if name == "broker.ask":
             return self._world.ask(body)
         return self._world.store.handle(name, body)
 
     def notify(self, name: str, body: bytes) -> None:
         """Frames and reports."""
+        if self.killed:
+            raise PeerClosedError("killed")
         world = self._world
         if name == "report":
             world.reports.append(SealedReport.decode(body))
