@@ -1,5 +1,7 @@
 """`cloister up|status|down|clean`: the embedded stack on this machine (side: owner: a person who tries it)."""
 
+from typing import Final
+
 import click
 
 from client.commands.options import Surroundings, party_command
@@ -7,6 +9,10 @@ from client.events import Ended, Noted
 from client.stack_access import ENDPOINTS_FILE, stack_seen, start_stack
 from common.sandbox.probe import sandbox_walls
 from deploy.embedded.stack import EmbeddedStack
+from deploy.embedded.supervisor import DEFAULT_TABLE
+
+TABLES: Final = {"rabbitmq": DEFAULT_TABLE, "direct": "deploy.embedded.table:direct_stack"}
+"""Services of a stack by how frames travel in it."""
 
 
 @click.command()
@@ -16,10 +22,17 @@ from deploy.embedded.stack import EmbeddedStack
 @click.option(
     "--leave-behind", is_flag=True, help="Hand over also where terms do not accept the new build: those keys stay."
 )
+@click.option(
+    "--frames",
+    type=click.Choice(sorted(TABLES)),
+    default="rabbitmq",
+    show_default=True,
+    help="How a job's frames travel: through RabbitMQ, or straight from relay to relay.",
+)
 @party_command("owner")
-def up(here: Surroundings, hand_over: bool, leave_behind: bool) -> None:
+def up(here: Surroundings, hand_over: bool, leave_behind: bool, frames: str) -> None:
     """Start all services on this machine and wait until they are ready."""
-    stack, hand_over = EmbeddedStack(here.state), hand_over or leave_behind
+    stack, hand_over = EmbeddedStack(here.state, TABLES[frames]), hand_over or leave_behind
     here.run(start_stack(stack, tied=False, hand_over=hand_over, leave_behind=leave_behind))
 
 

@@ -15,7 +15,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import pika
 from pika.exceptions import AMQPError
@@ -50,6 +50,36 @@ def uplink_key(job_id: JobId) -> str:
 def downlink_key(job_id: JobId) -> str:
     """Where a job's parameter server sends."""
     return f"down/{job_id}"
+
+
+def job_of_key(key: str) -> JobId:
+    """Whose frames these are. Raises `FormatError` for a key of neither kind."""
+    return JobId(key.partition("/")[2])
+
+
+class FrameCarrier(Protocol):
+    """What carries a relay's frames; the methods may be called from any thread.
+
+    RabbitMQ (`FrameTransport`), or one TCP connection for each trainer (`frame_hub`, `frame_line`).
+    """
+
+    carried: ByteCount
+    connected: threading.Event
+
+    def start(self) -> None:
+        """Connect, and connect again whenever the connection ends."""
+
+    def stop(self) -> None:
+        """Disconnect."""
+
+    def listen(self, key: str) -> None:
+        """Take frames of this routing key from now on."""
+
+    def forget(self, key: str) -> None:
+        """Take no more of them."""
+
+    def publish(self, key: str, frame: bytes) -> None:
+        """Send a frame; without a connection it is lost."""
 
 
 class FrameTransport:

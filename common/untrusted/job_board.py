@@ -7,10 +7,10 @@ Slots and workers are `board.slots` (common/untrusted/slot_board).
 
 import time
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Self
 
-from sqlalchemy import insert, select
+from sqlalchemy import delete, insert, select
 
 from common.errors import ConflictError, NotFoundError
 from common.identifiers import Digest, JobId, ModelId, PartyKey
@@ -18,7 +18,7 @@ from common.untrusted.database import Database
 from common.untrusted.job_records import ENDED_STATES, add_event, end_job, job_row
 from common.untrusted.job_results import EventRecord, JobResults, ModelRecord
 from common.untrusted.slot_board import SlotBoard
-from common.untrusted.tables import job_owners, jobs, models
+from common.untrusted.tables import frame_routes, job_owners, jobs, models
 
 __all__ = ["EventRecord", "JobBoard", "JobRecord", "ModelRecord", "NewJob"]
 
@@ -49,6 +49,15 @@ class JobRecord:
     trust_level: str
     accepted_at: float
     model_id: ModelId | None
+
+
+@dataclass(frozen=True)
+class FrameRoute:
+    """Where a job's parameter server takes frames straight, and the token that it wants there."""
+
+    host: str
+    port: int
+    token: bytes = field(repr=False)
 
 
 class JobBoard(JobResults):
@@ -102,6 +111,25 @@ class JobBoard(JobResults):
     def state(self, job_id: JobId) -> str:
         """State of a job."""
         return self.job(job_id).state
+
+    def open_frame_route(self, job_id: JobId, route: FrameRoute) -> None:
+        """Trainers of this job are to come there, and nowhere else. Raises `NotFoundError`."""
+        with self._database.writing() as connection:
+            job_row(connection, job_id)
+            connection.execute(delete(frame_routes).where(frame_routes.c.job_id == job_id))
+            connection.execute(insert(frame_routes).values(job_id=job_id, **asdict(route)))
+
+    def close_frame_route(self, job_id: JobId, token: bytes) -> None:
+        """They are to come there no more; a route of another token is another's."""
+        with self._database.writing() as connection:
+            own = (frame_routes.c.job_id == job_id) & (frame_routes.c.token == token)
+            connection.execute(delete(frame_routes).where(own))
+
+    def frame_route(self, job_id: JobId) -> FrameRoute | None:
+        """Where they are to come; None while no parameter server has the job."""
+        with self._database.reading() as connection:
+            row = connection.execute(select(frame_routes).where(frame_routes.c.job_id == job_id)).first()
+            return None if row is None else FrameRoute(row.host, row.port, bytes(row.token))
 
     def _jobs(self, condition: Any, party: PartyKey | None) -> list[JobRecord]:
         query = select(jobs, models.c.model_id).outerjoin(models, models.c.job_id == jobs.c.job_id)

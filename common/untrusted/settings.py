@@ -7,7 +7,7 @@ file is its user's alone.
 
 import stat
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -36,7 +36,8 @@ class HostSettings(BaseModel):
 class WorkerSettings(HostSettings):
     """Of a process that launches enclaves for tasks. Of two workers of one name, the later one takes over.
 
-    With `operator_identity` (a key file) requests to the attestation service are signed.
+    With `operator_identity` (a key file) requests to the attestation service are signed. `frames`: how frames travel,
+    through RabbitMQ or straight from relay to relay; the same for all workers of an installation.
     """
 
     listen_port: int
@@ -47,6 +48,7 @@ class WorkerSettings(HostSettings):
     launcher: Path
     operator_identity: Path | None = None
     worker_name: str
+    frames: Literal["rabbitmq", "direct"] = "rabbitmq"
     capacity: Annotated[int, Field(ge=1, le=256)] = 8
 
     def broker(self) -> BrokerClient:

@@ -99,6 +99,15 @@ checkpoints = Table(
     Column("root", _Name, nullable=False),
 )
 
+frame_routes = Table(
+    "frame_routes",
+    METADATA,
+    Column("job_id", _Name, ForeignKey("jobs.job_id"), primary_key=True),
+    Column("host", Text, nullable=False),
+    Column("port", Integer, nullable=False),
+    Column("token", LargeBinary, nullable=False),
+)
+
 models = Table(
     "models",
     METADATA,

@@ -4,6 +4,7 @@ Before the first service starts, an installation is made: simulated platform, de
 launcher settings, the witness's key. They lie in the state directory and last until `clean`.
 """
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -33,13 +34,22 @@ def attesting(state: StateDirectory) -> list[ServiceSpec]:
 
 def whole_stack(state: StateDirectory) -> list[ServiceSpec]:
     """Everything: one witness, one of each service, a trainer worker with two slots, the query service in two parts."""
-    service = _maker(state)
+    return _everything(state)
+
+
+def direct_stack(state: StateDirectory) -> list[ServiceSpec]:
+    """The same with two parameter servers, and frames that go straight from relay to relay."""
+    return _everything(state, "paramserver-2", frames="direct")
+
+
+def _everything(state: StateDirectory, *more_paramservers: str, **more: object) -> list[ServiceSpec]:
+    service = functools.partial(_maker(state), **more)
     return [
         *brokers(state),
         *_attesting(state, service),
         service("ingest", "services.ingest.app", open_enrolment=True),
         service("trainer", "services.trainer_enclave.worker", capacity=TRAINER_SLOTS),
-        service("paramserver", "services.paramserver.worker"),
+        *(service(name, "services.paramserver.worker") for name in ("paramserver", *more_paramservers)),
         service("query", "services.query_enclave.app"),
         service("query-worker", "services.query_enclave.worker"),
     ]

@@ -24,7 +24,8 @@ from common.messages.training_door import (
 )
 from common.untrusted.blobs import BlobStore
 from common.untrusted.carried import Carried
-from common.untrusted.frame_transport import FrameTransport, downlink_key, uplink_key
+from common.untrusted.frame_hub import FrameHub
+from common.untrusted.frame_transport import FrameCarrier, FrameTransport, OnFrame, downlink_key, uplink_key
 from common.untrusted.job_board import JobBoard
 from common.untrusted.relay import EnclaveRelay, common_handlers
 from services.paramserver.settings import ParamserverSettings
@@ -73,6 +74,12 @@ class OpenedJob:
         self._relay.forget(self._job_id)
 
 
+def _carrier(settings: ParamserverSettings, board: JobBoard, take: OnFrame) -> FrameCarrier:
+    if settings.frames == "rabbitmq":
+        return FrameTransport(settings.amqp_url, take)
+    return FrameHub((settings.frames_host, settings.frames_port), board, take, settings.frames_advertised)
+
+
 class ParamserverRelay:
     """The enclave of this worker, launched anew whenever it is gone."""
 
@@ -82,7 +89,7 @@ class ParamserverRelay:
         self._handlers = common_handlers(self._store, broker) | {
             "frame": self._publish, "report": self._keep_report, "checkpoint": self._keep_checkpoint,
             "job_ended": self._take_end}  # fmt: skip
-        self._transport = FrameTransport(settings.amqp_url, self._take)
+        self._transport = _carrier(settings, board, self._take)
         self._jobs: dict[JobId, OpenedJob] = {}
         self._enclave: EnclaveRelay | None = None
         self._lock, self._stopped, self._gone = threading.Lock(), threading.Event(), threading.Event()
@@ -112,8 +119,8 @@ class ParamserverRelay:
 
     @property
     def carried(self) -> Carried:
-        """Frames that RabbitMQ took from here or gave here, which are all of its jobs, and leaves of models."""
-        return {"rabbitmq": self._transport.carried, "object_store": self._store.written}
+        """Frames that went from here or came here, which are all of its jobs, and leaves of models."""
+        return {self._settings.frames: self._transport.carried, "object_store": self._store.written}
 
     def open(self, job_id: JobId) -> OpenedJob:
         """Open a job in the enclave. Raises its refusal, `PeerClosedError`, `TimeoutError` or what a launch raises."""

@@ -20,7 +20,8 @@ from common.messages.signed import Signed
 from common.messages.training_door import StartTrainer, TrainerEnded
 from common.untrusted.artefacts import ArtefactFolder
 from common.untrusted.blobs import BlobStore
-from common.untrusted.frame_transport import FrameTransport, downlink_key, uplink_key
+from common.untrusted.frame_line import FrameLine
+from common.untrusted.frame_transport import FrameCarrier, FrameTransport, downlink_key, uplink_key
 from common.untrusted.job_board import JobBoard
 from common.untrusted.parent_watch import end_with
 from common.untrusted.relay import EnclaveRelay, common_handlers
@@ -44,11 +45,15 @@ class TrainerRelay:
         self._over = threading.Event()
         self._ended: TrainerEnded | None = None
         self._enclave: EnclaveRelay | None = None
-        self._transport = FrameTransport(settings.amqp_url, self._take)
+        self._board = JobBoard.open(settings.database_url)
+        direct = settings.frames == "direct"
+        self._transport: FrameCarrier = (
+            FrameLine(self._board, self._take) if direct else FrameTransport(settings.amqp_url, self._take)
+        )
 
     def run(self) -> int:
         """The exit status."""
-        order = Signed.decode(JobBoard.open(self._settings.database_url).order(self._job_id))
+        order = Signed.decode(self._board.order(self._job_id))
         broker, store = self._settings.broker(), BlobStore(self._settings.object_directory)
         handlers = common_handlers(store, broker) | {"frame": self._publish, "ended": self._take_end}
         if self._settings.artefact_directory is not None:
