@@ -6,7 +6,6 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from urllib.request import urlopen
 
 import pytest
 
@@ -14,6 +13,7 @@ from bench.kill_scene import allowed_training, enrolled
 from client import events as e
 from client import ordering
 from client.context import Party
+from client.http_client import ServiceClient
 from client.scheduling import ScheduleWishes
 from common.identifiers import JobId
 from common.untrusted.job_board import JobBoard
@@ -39,7 +39,8 @@ class Scene:
         return e.outcome(ordering.train(self.owner, training), e.OrderAccepted).job_id
 
     def pids(self) -> dict[str, int]:
-        return {one.name: one.pid for one in self.stack.status().services if one.name in SERVERS}
+        services = self.stack.status().services
+        return {one.name: one.pid for one in services if one.name in SERVERS and one.pid is not None}
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +77,7 @@ def test_a_job_trains_over_direct_frames_and_survives_its_parameter_server(scene
     last = [event.report for event in told if isinstance(event, e.ReportOpened)][-1]
     assert last.outcome in {"finished", "finished_short"} or last.codes == ("unavailable.rounds",)
     assert last.real_frames > 0 or last.codes == ("unavailable.rounds",)
-    carried = [json.load(urlopen(f"{scene.stack.url(name)}/carried", timeout=10)) for name in SERVERS]
+    carried = [json.loads(ServiceClient(scene.stack.url(name)).get("/carried")) for name in SERVERS]
     assert sum(one["direct"] for one in carried) > 0
     assert not any("rabbitmq" in one for one in carried)
-    assert scene.board.frame_route(job_id) is None
+    wait_until(lambda: scene.board.frame_route(job_id) is None)
