@@ -25,7 +25,7 @@ from common.key_binding import order_secret_info, report_info
 from common.leakage import OPEN_CHANNELS, report_bits
 from common.messages.attestation import AcceptOrder, ListMembers, Members, OrderAccepted
 from common.messages.objects import BundlePublication, ModelManifest
-from common.messages.order import OrderSecret, SandboxName, Schedule, TrainingOrder
+from common.messages.order import OrderSecret, SandboxName, Schedule, ToolchainWish, TrainingOrder
 from common.messages.policy import DataPolicy, JobReport
 from common.messages.service import JobView
 from common.messages.signed import Signed, open_signed, sign
@@ -52,6 +52,7 @@ class Training:
     bundle_id: BundleId
     trainers: int = 2
     wishes: ScheduleWishes = field(default_factory=ScheduleWishes)
+    toolchain: ToolchainWish = "auto"
 
 
 def fetch_publication(party: Party, bundle_id: BundleId) -> BundlePublication:
@@ -85,6 +86,7 @@ def make_order(party: Party, training: Training, schedule: Schedule, sandbox: Sa
         sandbox=sandbox,
         trainers=training.trainers,
         schedule=schedule,
+        toolchain=training.toolchain,
         not_after=int(time.time()) + ORDER_SECONDS,
         secret=wrap(
             secret.encode(), party.broker_key, order_secret_info(nonce, own.party, trust.broker.signing_public)

@@ -15,6 +15,7 @@ from client.ledger import read_ledger
 from client.policy_terms import PolicyTerms
 from client.scheduling import ScheduleWishes
 from common.identifiers import BundleId, DatasetId, GrantId, JobId, ModelId, PartyKey
+from common.messages.order import ToolchainWish
 
 
 @click.group()
@@ -129,10 +130,25 @@ def policy(
     type=click.IntRange(min=0, max=600),
     help="Seconds before the first round: enclaves start, design code compiles (default: by the bundle's size).",
 )
+@click.option(
+    "--toolchain",
+    type=click.Choice(["auto", "fp32", "bf16"]),
+    default="auto",
+    show_default=True,
+    help="What is trained in; auto: bfloat16 where all trainers' processors have AMX, else float32.",
+)
 @party_command("owner")
-def train(here: Surroundings, dataset_id: DatasetId, bundle_id: BundleId, trainers: int, **wishes: Any) -> None:
+def train(
+    here: Surroundings,
+    dataset_id: DatasetId,
+    bundle_id: BundleId,
+    trainers: int,
+    toolchain: ToolchainWish,
+    **wishes: Any,
+) -> None:
     """Sign a training order and submit it. Shows what the host will see of the job."""
-    here.run(ordering.train(here.party, ordering.Training(dataset_id, bundle_id, trainers, ScheduleWishes(**wishes))))
+    training = ordering.Training(dataset_id, bundle_id, trainers, ScheduleWishes(**wishes), toolchain)
+    here.run(ordering.train(here.party, training))
 
 
 @owner.command()
