@@ -33,7 +33,7 @@ from common.key_binding import order_secret_info, report_info
 from common.leakage import OPEN_CHANNELS, report_bits
 from common.messages.attestation import AcceptOrder, ListMembers, Members, OrderAccepted
 from common.messages.objects import BundlePublication, ModelManifest
-from common.messages.order import OrderSecret, SandboxName, Schedule, TrainingOrder
+from common.messages.order import OrderSecret, SandboxName, Schedule, ToolchainWish, TrainingOrder
 from common.messages.policy import DataPolicy, JobReport
 from common.messages.service import JobView
 from common.messages.signed import Signed, open_signed, sign
@@ -64,6 +64,7 @@ class Training:
     trainers: int = 2
     wishes: ScheduleWishes = field(default_factory=ScheduleWishes)
     minimal_rounds: int = 1
+    toolchain: ToolchainWish = "auto"
 
 
 Share = tuple[DatasetId, PartyKey]
@@ -120,6 +121,7 @@ def make_order(
         shards=deal_shards(shares, training.trainers),
         minimal_rounds=training.minimal_rounds,
         schedule=schedule,
+        toolchain=training.toolchain,
         not_after=int(time.time()) + ORDER_SECONDS,
         secret=wrap(
             secret.encode(), party.broker_key, order_secret_info(nonce, own.party, trust.broker.signing_public)

@@ -388,7 +388,8 @@ class Terminal:
         loss = "-" if report.loss is None else f"{report.loss:.4f}"
         words = (
             f"round {report.round}, loss {loss}, {report.members_live} members, "
-            f"{report.real_frames} real and {report.dummy_frames} dummy frames"
+            f"{report.real_frames} real and {report.dummy_frames} dummy frames, "
+            f"{report.toolchain or 'no toolchain yet'}"
         )
         if report.outcome is None and self.console.is_terminal:
             self._advance("ticks", report.tick, report.total_ticks, words)

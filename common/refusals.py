@@ -248,6 +248,10 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
         "owner",
         "no round was done: mend what the job's last report says (`cloister owner watch`), or order more `--slack`",
     ),
+    "unavailable.toolchain": (
+        "operator",
+        "start this slot on a processor with amx_tile and amx_bf16, as its fellows; or order `--toolchain fp32`",
+    ),
     "unavailable.report": (
         "operator",
         "serve the job's last report, without which nobody knows what its model has learned; else order it again",

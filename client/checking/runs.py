@@ -16,6 +16,7 @@ from client.checking.watched import WatchedPlace
 from common.bundle import BundleContents
 from common.sandbox.native import DEFAULT_LIMITS, NativeQuerySandbox, NativeTrainingSandbox, query_work, training_work
 from common.sandbox.protocol import QueryOutcome, SandboxLimits, SandboxSeeds, StateP
+from common.sandboxed.wire import Course
 
 QUERY_SECONDS: Final = 5.0
 """services/query_enclave/answering: how long an answer may take in a job."""
@@ -131,7 +132,8 @@ class Runs:
                 break
             run.states.append(outcome.state_P)
             rows = taken(self._rows, number * self._count, self._count)
-            outcome = sandbox.run_round(outcome.state_P, rows, wishes.steps, wishes.batch, wishes.seconds)
+            course = Course(number, bf16=0 < number == wishes.rounds - 1)  # jobs may train in bfloat16
+            outcome = sandbox.run_round(outcome.state_P, rows, wishes.steps, wishes.batch, wishes.seconds, course)
             take("trains")
         if outcome.state_P is not None:
             run.states.append(outcome.state_P)

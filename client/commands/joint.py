@@ -11,6 +11,7 @@ from client.commands.schedule_options import schedule_options
 from client.commands.types import BUNDLE, DATASET, FILE, PARTNER
 from client.scheduling import ScheduleWishes
 from common.identifiers import BundleId, DatasetId
+from common.messages.order import ToolchainWish
 
 
 @click.group("joint")
@@ -35,10 +36,11 @@ def draft(
     output: Path,
     trainers: int,
     minimal_rounds: int,
+    toolchain: ToolchainWish,
     **wishes: Any,
 ) -> None:
     """Sign a joint training order as its first owner, and write it for the others."""
-    training = ordering.Training(dataset_id, bundle_id, trainers, ScheduleWishes(**wishes), minimal_rounds)
+    training = ordering.Training(dataset_id, bundle_id, trainers, ScheduleWishes(**wishes), minimal_rounds, toolchain)
     here.run(joint.draft(here.party, training, partners, output))
 
 

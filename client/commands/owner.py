@@ -17,6 +17,7 @@ from client.ledger import read_ledger
 from client.policy_terms import PolicyTerms
 from client.scheduling import ScheduleWishes
 from common.identifiers import BundleId, DatasetId, GrantId, JobId, ModelId, PartyKey
+from common.messages.order import ToolchainWish
 
 
 @click.group()
@@ -109,9 +110,17 @@ def policy(
 @click.argument("bundle_id", metavar="BUNDLE", type=BUNDLE)
 @schedule_options
 @party_command("owner")
-def train(here: Surroundings, dataset_id: DatasetId, bundle_id: BundleId, trainers: int, **wishes: Any) -> None:
+def train(
+    here: Surroundings,
+    dataset_id: DatasetId,
+    bundle_id: BundleId,
+    trainers: int,
+    toolchain: ToolchainWish,
+    **wishes: Any,
+) -> None:
     """Sign a training order and submit it. Shows what the host will see of the job."""
-    here.run(ordering.train(here.party, ordering.Training(dataset_id, bundle_id, trainers, ScheduleWishes(**wishes))))
+    training = ordering.Training(dataset_id, bundle_id, trainers, ScheduleWishes(**wishes), toolchain=toolchain)
+    here.run(ordering.train(here.party, training))
 
 
 @owner.command()

@@ -35,11 +35,18 @@ _OPTIONS: Final = (
         type=click.IntRange(min=0, max=600),
         help="Seconds before the first round: enclaves start, design code compiles (default: by the bundle's size).",
     ),
+    click.option(
+        "--toolchain",
+        type=click.Choice(["auto", "fp32", "bf16"]),
+        default="auto",
+        show_default=True,
+        help="What is trained in; auto: bfloat16 where all trainers' processors have AMX, else float32.",
+    ),
 )
 
 
 def schedule_options(command: CommandT) -> CommandT:
-    """Adds the options: trainers, and the fields of `ScheduleWishes`."""
+    """Adds the options: trainers, toolchain, and the fields of `ScheduleWishes`."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command

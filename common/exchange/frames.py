@@ -1,11 +1,13 @@
 """The layout of a frame, and one direction of frames between two launches (side: library).
 
     clear header, 19 bytes   magic "CLF" 01 | class 1 | sender's slot 2 | attempt 4 | tick 4 | index in tick 4
-    body                     AES-256-GCM of: kind 1 | held 4 | round 4 | part 4 | parts 4 | payload, zero-padded; tag 16
+    body                     AES-256-GCM of: kind 1 | toolchain 1 | held 4 | round 4 | part 4 | parts 4 | payload,
+                             zero-padded; tag 16
 
 All numbers big-endian; a frame is exactly the order's `frame_bytes` long. What the frame says, or that it says nothing,
 is inside the body. `held` is what its sender stands at: a trainer names the newest state that it holds (0 none, r + 1
-the state of round r), a parameter server the open round in the same way. Key: the job key through the sender's own
+the state of round r), a parameter server the open round in the same way. `toolchain` is the best mode that a trainer
+can, and the one that a parameter server has resolved. Key: the job key through the sender's own
 SendingCipher, whose context names the launches on both ends; nonce: the frame's place in the schedule; associated data:
 header and order digest. A receiver refuses, in this order:
   (1) another size (format.frame);
@@ -27,12 +29,13 @@ from common.crypto.digests import transcript
 from common.crypto.keys import SecretKey
 from common.crypto.labels import FRAME
 from common.errors import AuthenticityError, FormatError, FreshnessError
+from common.exchange.toolchain import Toolchain
 from common.identifiers import Digest, PartyKey
 from common.messages.order import Schedule
 
 _MAGIC: Final = b"CLF\x01"
 _HEADER: Final = struct.Struct(">4sBHIII")
-_INNER: Final = struct.Struct(">BIIII")
+_INNER: Final = struct.Struct(">BBIIII")
 
 FRAME_HEADER_BYTES: Final = _HEADER.size
 FRAME_OVERHEAD: Final = _HEADER.size + _INNER.size + TAG_BYTES
@@ -97,6 +100,7 @@ class FrameBody:
     part: int = 0
     parts: int = 0
     payload: bytes | memoryview = b""
+    toolchain: Toolchain = Toolchain.UNRESOLVED
 
 
 @dataclass(frozen=True)
@@ -152,7 +156,7 @@ class FrameSealer:
         """One frame. The work is the same whatever `body` says: one buffer of one size is filled and sealed."""
         link = self._link
         plain = bytearray(_INNER.size + part_bytes(link.schedule))
-        _INNER.pack_into(plain, 0, body.kind, body.held, body.round, body.part, body.parts)
+        _INNER.pack_into(plain, 0, body.kind, body.toolchain, body.held, body.round, body.part, body.parts)
         plain[_INNER.size : _INNER.size + len(body.payload)] = body.payload
         if len(plain) != _INNER.size + part_bytes(link.schedule):
             raise ValueError("a part is larger than a frame carries")
@@ -203,13 +207,14 @@ def parse_body(plain: bytes) -> FrameBody:
     """The inner layout. Raises `FormatError` (6)."""
     if len(plain) < _INNER.size:
         raise FormatError("format.frame", expected=f"at least {_INNER.size} bytes inside", seen=len(plain))
-    kind, held, number, part, parts = _INNER.unpack_from(plain)
-    if kind not in tuple(FrameKind):
-        raise FormatError("format.frame", expected="a known kind")
+    kind, mode, held, number, part, parts = _INNER.unpack_from(plain)
+    if kind not in tuple(FrameKind) or mode not in tuple(Toolchain):
+        raise FormatError("format.frame", expected="a known kind and toolchain")
     if kind == FrameKind.DUMMY:
         if (number, part, parts) != (0, 0, 0):
             raise FormatError("format.frame", expected="a dummy without a part")
-        return FrameBody(FrameKind.DUMMY, held)
+        return FrameBody(FrameKind.DUMMY, held, toolchain=Toolchain(mode))
     if part >= parts:
         raise FormatError("format.frame", expected=f"a part below {parts}", seen=part)
-    return FrameBody(FrameKind(kind), held, number, part, parts, memoryview(plain)[_INNER.size :])
+    payload = memoryview(plain)[_INNER.size :]
+    return FrameBody(FrameKind(kind), held, number, part, parts, payload, Toolchain(mode))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from common.errors import FormatError
 from common.exchange.frames import FrameBody, FrameKind, part_bytes
 from common.exchange.schedule import part_count, payload_bytes
+from common.exchange.toolchain import Toolchain
 from common.messages.order import Schedule
 
 
@@ -53,15 +54,15 @@ class Outbox:
         """Forget what has not left yet: something newer takes its place."""
         self._waiting.clear()
 
-    def take(self, held: int) -> FrameBody:
-        """The next part, or a dummy of the same size; `held` is what its sender stands at."""
+    def take(self, held: int, toolchain: Toolchain = Toolchain.UNRESOLVED) -> FrameBody:
+        """The next part, or a dummy of the same size; `held` and `toolchain` are what its sender stands at."""
         waiting = self._waiting or self._aside
         if not waiting:
             self.dummy_frames += 1
-            return FrameBody(FrameKind.DUMMY, held, payload=self._nothing)
+            return FrameBody(FrameKind.DUMMY, held, payload=self._nothing, toolchain=toolchain)
         self.real_frames += 1
         body = waiting.popleft()
-        return FrameBody(body.kind, held, body.round, body.part, body.parts, body.payload)
+        return FrameBody(body.kind, held, body.round, body.part, body.parts, body.payload, toolchain)
 
 
 @dataclass(frozen=True)

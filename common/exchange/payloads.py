@@ -57,6 +57,7 @@ OUTCOME_CODES: Final = (
     "format.design",
     "provider.differs",
     STOPPED,
+    "unavailable.toolchain",
 )
 """Codes by their number on the wire. Append only: a number keeps its meaning."""
 

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from common.identifiers import BundleId, DatasetId, Digest, JobId, ModelId, MrEnclave, PartyKey
 from common.messages.base import Count, Message, Seconds
-from common.messages.order import SandboxName, Schedule
+from common.messages.order import SandboxName, Schedule, ToolchainName
 
 ChunkCount = Annotated[int, Field(ge=1, le=1 << 24)]
 
@@ -83,3 +83,4 @@ class ModelManifest(Message):
     trust_level: str
     members: tuple[SlotRecord, ...]
     created: Seconds
+    toolchain: ToolchainName = "fp32"

@@ -10,6 +10,10 @@ from common.messages.base import Message, Seconds
 Positive = Annotated[int, Field(ge=1, le=1 << 31)]
 SandboxName = Literal["native", "wasm"]
 """Where a provider's code runs (common/sandbox/protocol.py, `SandboxKind`)."""
+ToolchainName = Literal["fp32", "bf16"]
+"""What a job trains in (common/exchange/toolchain.py)."""
+ToolchainWish = Literal["auto", "fp32", "bf16"]
+"""`auto`: bfloat16 where all members can."""
 
 
 class Schedule(Message):
@@ -82,6 +86,7 @@ class TrainingOrder(Message):
     schedule: Schedule
     parent_model: Digest | None = None
     device: Literal["cpu", "cuda"] = "cpu"
+    toolchain: ToolchainWish = "auto"
     standing: None = None
     not_after: Seconds
     secret: Annotated[bytes, Field(max_length=8192)]

@@ -11,6 +11,7 @@ from common.bundle import ColumnName
 from common.crypto.wrapping import WRAPPING_PUBLIC_BYTES
 from common.identifiers import BundleId, Digest, JobId, ModelId, PartyKey
 from common.messages.base import Count, Message, Seconds
+from common.messages.order import ToolchainName
 from common.messages.provider_report import ToldToProvider
 from common.messages.recovery_terms import RecoveryTerms, require_sound_holders
 from common.messages.sandbox_bounds import SandboxBounds
@@ -164,7 +165,8 @@ JobOutcome = Literal["finished", "finished_short", "failed", "cancelled"]
 class JobReport(Message):
     """What the owner reads of a job, sealed to the owner's report key at a fixed size (never the host's to read).
 
-    `told_provider`, in the last one: all that the provider reads and the host does not.
+    `told_provider`, in the last one: all that the provider reads and the host does not. `toolchain`: once it is
+    resolved.
     """
 
     type: Literal["job-report"] = "job-report"
@@ -183,3 +185,4 @@ class JobReport(Message):
     codes: Annotated[tuple[str, ...], Field(max_length=16)] = ()
     rounds_delivered: Annotated[tuple[Count, ...], Field(max_length=16)] = ()
     told_provider: ToldToProvider | None = None
+    toolchain: ToolchainName | None = None

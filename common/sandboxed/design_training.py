@@ -17,7 +17,7 @@ from torch.nn import functional
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from common.sandboxed.graph_model import GraphModel
-from common.sandboxed.local_training import Losses, seed_everything
+from common.sandboxed.local_training import Losses, channels_last, forward_in, put_channels_last, seed_everything
 from common.sandboxed.wire import PLAIN_COURSE, Course
 
 _ROUND_STRIDE: Final = 0x9E37_79B9_7F4A_7C15
@@ -45,6 +45,8 @@ class DesignTraining:
         """One round over N = steps x batch rows in the order given, in steps of about the design's `batch_rows`."""
         seed_everything((self._seed + course.round * _ROUND_STRIDE) % (1 << 64))
         self.model.train()
+        if course.bf16:
+            put_channels_last(self.model)
         own_steps = -(-steps * batch // (self._design["batch_rows"] or batch))
         losses = []
         for number, chosen in enumerate(np.array_split(np.arange(steps * batch), own_steps)):
@@ -57,7 +59,9 @@ class DesignTraining:
     def _step(self, inputs: Tensor, labels: Tensor, course: Course) -> float:
         for one in self._design["augmentation"]:
             inputs = _AUGMENTATIONS[one["kind"]](inputs, one, course.augmentation)
-        loss = _loss(self.model(inputs), labels, self._design["loss"])
+        with forward_in(bf16=course.bf16):
+            outputs = self.model(channels_last(inputs) if course.bf16 else inputs)
+        loss = _loss(outputs.float(), labels, self._design["loss"])
         self._optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         if (most := self._design["gradient_clip"]) is not None:

@@ -44,8 +44,8 @@ class _ProviderTraining:
         self.optimizer: Optimizer = model.configure_optimizers()
         seed_everything(configuration.seed_stream)
 
-    def train(self, rows: dict[str, NDArray[Any]], steps: int, batch: int, _: Course) -> Losses:
-        return train_steps(self.model, self.optimizer, rows, steps, batch)
+    def train(self, rows: dict[str, NDArray[Any]], steps: int, batch: int, course: Course) -> Losses:
+        return train_steps(self.model, self.optimizer, rows, steps, batch, bf16=course.bf16)
 
 
 class Trainer:

@@ -17,8 +17,9 @@ from dataclasses import asdict, dataclass
 from enum import IntEnum
 from typing import Final, Self
 
-CONTROL: Final = struct.Struct("<QIIIIdddd")
-"""sequence u64, operation u32, steps u32, batch u32, round u32, seconds f64, and a course's three factors f64."""
+CONTROL: Final = struct.Struct("<QIIIIIdddd")
+"""sequence u64, operation u32, steps u32, batch u32, round u32, bfloat16 u32 (0, 1), seconds f64, and a course's
+three factors f64."""
 
 VERDICT: Final = struct.Struct("<QIIdd")
 COUNTS_BYTES: Final = 32
@@ -39,12 +40,16 @@ READY: Final = b"."
 
 @dataclass(frozen=True)
 class Course:
-    """Which round of the job it is, and factors on what a design says; provider code is told none of them."""
+    """Which round of the job it is, and factors on what a design says; provider code is told none of them.
+
+    `bf16`: the toolchain of the job (local_training).
+    """
 
     round: int = 0
     learning_rate: float = 1.0
     weight_decay: float = 1.0
     augmentation: float = 1.0
+    bf16: bool = False
 
 
 PLAIN_COURSE: Final = Course()
@@ -84,14 +89,16 @@ class Record:
 
     def encode(self) -> bytes:
         """CONTROL.size bytes."""
-        head = (self.sequence, self.operation, self.steps, self.batch, self.course.round, self.seconds)
-        return CONTROL.pack(*head, self.course.learning_rate, self.course.weight_decay, self.course.augmentation)
+        course = self.course
+        head = (self.sequence, self.operation, self.steps, self.batch, course.round, course.bf16, self.seconds)
+        return CONTROL.pack(*head, course.learning_rate, course.weight_decay, course.augmentation)
 
     @classmethod
     def decode(cls, raw: bytes) -> Self:
         """From CONTROL.size bytes."""
-        sequence, operation, steps, batch, number, seconds, *factors = CONTROL.unpack(raw)
-        return cls(sequence, operation, steps, batch, seconds, Course(number, *factors))
+        sequence, operation, steps, batch, number, bf16, seconds, rate, decay, augmentation = CONTROL.unpack(raw)
+        course = Course(number, rate, decay, augmentation, bool(bf16))
+        return cls(sequence, operation, steps, batch, seconds, course)
 
 
 @dataclass(frozen=True)

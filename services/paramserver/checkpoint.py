@@ -2,8 +2,9 @@
 
 P parameters padded to the order's `state_class`, K trainers, R rounds of an epoch. All numbers little-endian.
 
-    head        magic "CLCP" 01 | flags u8 (1: there is a state) | zeros 2 | tick u32 | rounds done u32 | loss f64 |
-                calls that provider code was refused u16 | zeros 2 | epochs that are over u32 | rounds since u32
+    head        magic "CLCP" 01 | 1 if there is a state u8 | toolchain u8 (common/exchange/toolchain) | zero |
+                tick u32 | rounds done u32 | loss f64 | calls that provider code was refused u16 | zeros 2 |
+                epochs that are over u32 | rounds since u32
     losses      256 x f64 of the epochs, R x f64 of the rounds since; NaN where none was told, zeros behind the last
     rounds      K x u32: rounds that each trainer's slot delivered
     design      a DESIGN payload (common/exchange/steering); an empty one for no design
@@ -23,10 +24,11 @@ import numpy as np
 from common.errors import FormatError
 from common.exchange.payloads import StateP, encode_state
 from common.exchange.steering import DESIGN_BYTES, MAX_EPOCHS, pad_design, rounds_per_epoch, unpad_design
+from common.exchange.toolchain import Toolchain
 from common.messages.order import Schedule
 from common.refused_calls import NONE_REFUSED, RefusedCalls
 
-_HEAD: Final = struct.Struct("<5sB2xIIdH2xII")
+_HEAD: Final = struct.Struct("<5sBBxIIdH2xII")
 _MAGIC: Final = b"CLCP\x01"
 
 Losses = tuple[float | None, ...]
@@ -50,6 +52,7 @@ class JobProgress:
     delivered: dict[int, int] = field(default_factory=dict)
     design: bytes | None = None
     refused: RefusedCalls = NONE_REFUSED
+    toolchain: Toolchain = Toolchain.UNRESOLVED
 
 
 def checkpoint_bytes(schedule: Schedule, trainers: int) -> int:
@@ -63,7 +66,7 @@ def encode_progress(progress: JobProgress, schedule: Schedule, trainers: int) ->
     state_P, velocity_P = progress.state_P, progress.velocity_P
     known, loss = state_P is not None, math.nan if progress.loss is None else progress.loss
     head = _HEAD.pack(
-        _MAGIC, known, progress.tick, progress.rounds_done, loss, progress.refused.number,
+        _MAGIC, known, progress.toolchain, progress.tick, progress.rounds_done, loss, progress.refused.number,
         len(progress.epochs), len(progress.since),
     )  # fmt: skip
     delivered = np.array([progress.delivered.get(slot, 0) for slot in range(trainers)], "<u4")
@@ -79,8 +82,14 @@ def decode_progress(payload: bytes, schedule: Schedule, trainers: int) -> JobPro
     """What `encode_progress` was given. Raises `FormatError` (format.checkpoint)."""
     if len(payload) != checkpoint_bytes(schedule, trainers):
         raise _malformed(f"{checkpoint_bytes(schedule, trainers)} bytes", len(payload))
-    magic, known, tick, rounds_done, loss, refused, epochs, since = _HEAD.unpack_from(payload)
-    if magic != _MAGIC or known > 1 or epochs > MAX_EPOCHS or since > rounds_per_epoch(schedule):
+    magic, known, toolchain, tick, rounds_done, loss, refused, epochs, since = _HEAD.unpack_from(payload)
+    if (
+        magic != _MAGIC
+        or known > 1
+        or toolchain not in tuple(Toolchain)
+        or epochs > MAX_EPOCHS
+        or since > rounds_per_epoch(schedule)
+    ):
         raise _malformed("a checkpoint of version 1", "another")
     at = _HEAD.size
     epoch_losses, at = _read_losses(payload, at, epochs), at + 8 * MAX_EPOCHS
@@ -100,6 +109,7 @@ def decode_progress(payload: bytes, schedule: Schedule, trainers: int) -> JobPro
         delivered={slot: int(rounds) for slot, rounds in enumerate(delivered) if rounds},
         design=design or None,
         refused=RefusedCalls.of_number(refused),
+        toolchain=Toolchain(toolchain),
     )
 
 

@@ -92,7 +92,8 @@ class JobEnding:
         payload, weights = encode_final_state(state_P, layout, document)
         sealed = seal_object(payload, self.launch.keys["model"], ObjectKind.MODEL)
         reference = self.patience.persist(lambda: self.objects.store(sealed))
-        finished = FinishedJob(self.launch.terms, self.launch.order, job.members.records(), int(time.time()))
+        mode, now = job.toolchain.mode.word, int(time.time())
+        finished = FinishedJob(self.launch.terms, self.launch.order, job.members.records(), now, mode)
         return sign_manifest(finished, reference, weights, self.launch.signing_key)
 
     def _complete(self, end: JobEnd) -> JobEnd:

@@ -8,7 +8,7 @@ payloads than for dummies (adding deltas, encoding a state) runs on `executor`, 
   (1) frames_per_tick frames are sealed, real or dummy;
   (2) member lists: newer attempts fence older ones;
   (3) frames: opened or refused, payloads put together;
-  (4) finished work: a new state opens the next round and is broadcast;
+  (4) finished work: a new state opens the next round and is broadcast; the first waits until a toolchain is resolved;
   (5) a round that is due closes, if the broker has answered since the one before: its deltas go to the executor;
   (6) a member that lacks the open round's state gets it again.
 In a job with a design a first state is taken from a member whose design came before it and stands the checks; every
@@ -29,9 +29,10 @@ from common.exchange.parts import Outbox, Payload
 from common.exchange.payloads import Figures, StateP, decode_state, encode_state
 from common.exchange.schedule import patience_ticks, question_ticks, rounds_per_answer
 from common.exchange.steering import EpochLosses, Steering, unpad_design
+from common.exchange.toolchain import Toolchain
 from common.identifiers import Digest, JobId
 from common.messages.attestation import Members
-from common.messages.order import Schedule
+from common.messages.order import Schedule, ToolchainWish
 from common.messages.policy import JobOutcome, JobReport
 from common.messages.provider_report import Learned, ToldToProvider
 from common.refused_calls import NONE_REFUSED
@@ -39,6 +40,7 @@ from services.paramserver.aggregation import OuterOptimiser, RoundResult
 from services.paramserver.checkpoint import JobProgress
 from services.paramserver.membership import LiveMember, MemberTable
 from services.paramserver.schedule import RoundSchedule
+from services.paramserver.toolchain import ToolchainChoice
 
 INBOX_FRAMES = 1 << 16
 """Frames that wait for the next tick; what a host floods beyond is dropped and counted as refused."""
@@ -65,6 +67,8 @@ class JobContext:
     outer_learning_rate: float
     outer_momentum: float
     require_design: Callable[[bytes], object] | None = None
+    trainers: int = 1
+    toolchain: ToolchainWish = "auto"
     owner_slots: tuple[frozenset[int], ...] = ()
     minimal_rounds: int = 0
 
@@ -96,6 +100,7 @@ class ParameterServerJob:
         self.context, self._executor = context, executor
         self.members = MemberTable(schedule, context.order, job_key, context.own)
         self.rounds = RoundSchedule(schedule)
+        self.toolchain = ToolchainChoice(context.toolchain, context.trainers, schedule.warmup_ticks)
         self._sealer = FrameSealer(FrameLink.downlink(schedule, context.order, context.own), job_key)
         self._outbox = Outbox(schedule)
         self._frames: queue.Queue[bytes] = queue.Queue(INBOX_FRAMES)
@@ -119,7 +124,7 @@ class ParameterServerJob:
 
     def _resume(self, progress: JobProgress) -> None:
         self.state_P, self._velocity_P = progress.state_P, progress.velocity_P
-        self.loss, self.design = progress.loss, progress.design
+        self.loss, self.design, self.toolchain.mode = progress.loss, progress.design, progress.toolchain
         self.refused_calls, self.members.rounds_delivered = progress.refused, dict(progress.delivered)
         self._losses.resume(progress.epochs, progress.since)
         if self.state_P is not None:
@@ -139,6 +144,7 @@ class ParameterServerJob:
             delivered=dict(self.members.rounds_delivered),
             design=self.design,
             refused=self.refused_calls,
+            toolchain=self.toolchain.mode,
         )
 
     def receive(self, frame: bytes) -> None:
@@ -165,7 +171,7 @@ class ParameterServerJob:
         """The frames of a tick: what was decided before it, or dummies. Always the same work."""
         held = 0 if self.state_P is None else self.rounds.rounds_done + 1
         return [
-            self._sealer.seal(tick, index, self._outbox.take(held))
+            self._sealer.seal(tick, index, self._outbox.take(held, self.toolchain.mode))
             for index in range(self.context.schedule.frames_per_tick)
         ]  # (1)
 
@@ -177,7 +183,8 @@ class ParameterServerJob:
             self._asked_round = max(self._asked_round, asked_round)
         for _ in range(self._frames.qsize()):
             self._open(self._frames.get_nowait(), tick)  # (3)
-        if self._work is not None and self._work.done():
+        self.toolchain.look(tick, self.members.toolchains())
+        if self._work is not None and self._work.done() and self.toolchain.mode is not Toolchain.UNRESOLVED:
             self._advance(self._work, tick)  # (4)
         self._close_if_due(tick)  # (5)
         self._repeat_if_needed(tick)  # (6)
@@ -206,6 +213,7 @@ class ParameterServerJob:
             codes=self._codes(outcome)[:16],
             rounds_delivered=self.members.delivered()[:16],
             told_provider=told,
+            toolchain=None if self.toolchain.mode is Toolchain.UNRESOLVED else self.toolchain.mode.word,
         )
 
     @property

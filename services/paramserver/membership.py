@@ -13,6 +13,7 @@ from common.exchange.frames import Endpoint, FrameBody, FrameHeader, FrameLink, 
 from common.exchange.parts import Assembler
 from common.exchange.payloads import STOPPED
 from common.exchange.schedule import patience_ticks
+from common.exchange.toolchain import Toolchain
 from common.identifiers import Digest, MrEnclave, RoleName
 from common.messages.attestation import Members
 from common.messages.objects import SlotRecord
@@ -24,7 +25,7 @@ PARAMSERVER = RoleName("paramserver")
 
 @dataclass
 class LiveMember:
-    """One trainer launch. `held` is what it says it stands at (frames.FrameBody).
+    """One trainer launch. `held` is what it says it stands at, `toolchain` what it can (frames.FrameBody).
 
     `design`: the document that it said, of a job that has one. `graph`: what its bundle exports to, of any other; it
     comes in between, so it is put together apart. `stopped`: by its design; its deltas count for nothing.
@@ -36,6 +37,7 @@ class LiveMember:
     assembler: Assembler
     graph_assembler: Assembler
     heard_tick: int | None = None
+    toolchain: Toolchain = Toolchain.UNRESOLVED
     held: int = 0
     code: str | None = None
     design: bytes | None = None
@@ -96,7 +98,7 @@ class MemberTable:
             raise AuthenticityError("authenticity.frame", expected="a frame of a listed member")
         _, body = member.opener.open(frame)
         self.newly_heard |= member.heard_tick is None
-        member.heard_tick, member.held = tick, body.held
+        member.heard_tick, member.held, member.toolchain = tick, body.held, body.toolchain
         return member, body
 
     def waited_for(self, tick: int) -> set[int]:
@@ -106,6 +108,10 @@ class MemberTable:
     def heard(self, tick: int) -> set[int]:
         """Slots that are waited for and were heard already."""
         return {slot for slot in self.waited_for(tick) if self.live[slot].heard_tick is not None}
+
+    def toolchains(self) -> list[Toolchain]:
+        """What each launch that was heard can."""
+        return [member.toolchain for member in self.live.values() if member.heard_tick is not None]
 
     def _silent(self, member: LiveMember, tick: int) -> bool:
         return member.heard_tick is not None and tick - member.heard_tick > patience_ticks(self.schedule)

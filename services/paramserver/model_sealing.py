@@ -16,7 +16,7 @@ from common.identifiers import Digest, ModelId
 from common.messages.attestation import LaunchTerms
 from common.messages.base import Seconds
 from common.messages.objects import ModelManifest, ObjectRef, SlotRecord
-from common.messages.order import TrainingOrder
+from common.messages.order import ToolchainName, TrainingOrder
 from common.messages.signed import Signed, sign
 from common.model_file import encode_model
 
@@ -29,6 +29,7 @@ class FinishedJob:
     order: TrainingOrder
     members: tuple[SlotRecord, ...]
     created: Seconds
+    toolchain: ToolchainName
 
 
 def agreed_graph(graphs: set[bytes], bundle: BundleManifest) -> bytes | None:
@@ -71,6 +72,7 @@ def sign_manifest(job: FinishedJob, sealed: ObjectRef, weights: Digest, key: Sig
             trust_level=terms.trust_level,
             members=job.members,
             created=job.created,
+            toolchain=job.toolchain,
         ),
         key,
     )

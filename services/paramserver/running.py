@@ -181,7 +181,7 @@ class JobRun:
         context = JobContext(
             self._opened.job_id, self._opened.order.digest, self._schedule, own,
             launch.terms.outer_learning_rate, launch.terms.outer_momentum, _design_check(layout, self._schedule),
-            _owner_slots(launch), self._order.minimal_rounds,
+            self._order.trainers, self._order.toolchain, _owner_slots(launch), self._order.minimal_rounds,
         )  # fmt: skip
         readers = ReportReaders.of(self._opened.order.digest, launch.terms.datasets)
         poll = MemberPoll(self._list, self._take_members)

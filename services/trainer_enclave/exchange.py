@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from common.crypto.keys import SecretKey
-from common.errors import Refusal
+from common.errors import FormatError, Refusal
 from common.exchange.frames import Endpoint, FrameBody, FrameKind, FrameLink, FrameOpener, FrameSealer
 from common.exchange.parts import Assembler, Outbox, Payload
 from common.exchange.schedule import patience_ticks
 from common.exchange.steering import Steering
+from common.exchange.toolchain import Toolchain
 from common.identifiers import Digest
 from common.messages.order import Schedule
 
@@ -43,20 +44,35 @@ class Saying:
 
 @dataclass(frozen=True)
 class RoundState:
-    """The state that a round starts from, as float32 bytes. `steering` came with it, in a job with a design."""
+    """The state that a round starts from, as float32 bytes, and the toolchain of the job.
+
+    `steering` came with it, in a job with a design.
+    """
 
     round: int
     data: bytearray
     steering: Steering | None = None
+    toolchain: Toolchain = Toolchain.FP32
 
 
 class TrainerExchange:
-    """One trainer launch of one job. `steered`: a design decides, and no state is taken without its steering."""
+    """One trainer launch of one job. `steered`: a design decides, and no state is taken without its steering.
+
+    `able`: the best toolchain here.
+    """
 
     def __init__(
-        self, schedule: Schedule, order: Digest, job_key: SecretKey, own: Endpoint, *, steered: bool = False
+        self,
+        schedule: Schedule,
+        order: Digest,
+        job_key: SecretKey,
+        own: Endpoint,
+        *,
+        steered: bool = False,
+        able: Toolchain = Toolchain.FP32,
     ) -> None:
         self._schedule, self._order, self._job_key, self.own, self._steered = schedule, order, job_key, own, steered
+        self._able = able
         self._frames: queue.Queue[bytes] = queue.Queue(INBOX_FRAMES)
         self._graph: bytes | None = None
         self.paramserver: Endpoint | None = None
@@ -115,7 +131,8 @@ class TrainerExchange:
         """The frames of a tick, real or dummy. Always the same work."""
         held = 0 if self.state is None else self.state.round + 1
         return [
-            self._sealer.seal(tick, index, self._outbox.take(held)) for index in range(self._schedule.frames_per_tick)
+            self._sealer.seal(tick, index, self._outbox.take(held, self._able))
+            for index in range(self._schedule.frames_per_tick)
         ]
 
     def process(self, tick: int) -> None:
@@ -156,12 +173,14 @@ class TrainerExchange:
         if payload.kind == FrameKind.STEERING:
             self._steering = (payload.round, Steering.parse(payload.data))
         elif payload.kind == FrameKind.STATE:
-            self._take_state(payload)
+            self._take_state(payload, body.toolchain)
 
-    def _take_state(self, payload: Payload) -> None:
-        """A state whose steering was lost is not held, so it comes again."""
+    def _take_state(self, payload: Payload, toolchain: Toolchain) -> None:
+        """A state whose steering was lost is not held, so it comes again. Raises `FormatError` for one of no mode."""
+        if toolchain is Toolchain.UNRESOLVED:
+            raise FormatError("format.frame", expected="a state of a job whose toolchain is resolved")
         number, steering = self._steering or (-1, None)
         if not self._steered:
-            self.state = RoundState(payload.round, payload.data)
+            self.state = RoundState(payload.round, payload.data, None, toolchain)
         elif number == payload.round:
-            self.state = RoundState(payload.round, payload.data, steering)
+            self.state = RoundState(payload.round, payload.data, steering, toolchain)

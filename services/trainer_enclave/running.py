@@ -31,6 +31,7 @@ from common.exchange.clock import Now, TickClock, run_clock
 from common.exchange.frames import Endpoint
 from common.exchange.member_poll import MemberPoll
 from common.exchange.schedule import poll_ticks
+from common.exchange.toolchain import Toolchain, own_toolchain
 from common.identifiers import RoleName
 from common.key_retrieval import BrokerChannel, EvidenceSource, Launch, attest_and_fetch
 from common.lease import LeaseKeeper
@@ -101,9 +102,11 @@ class TrainerRun:
         confine: Callable[[], None] = require_confinement,
         starts: Starts | None = None,
         now: Now = time.monotonic,
+        able: Callable[[], Toolchain] = own_toolchain,
         end_process: Callable[[], None] = lambda: os._exit(0),
     ) -> None:
         self._confine, self._starts, self._end_process = confine, starts or Starts(), end_process
+        self._able = able
         self._door, self._runtime, self._start, self._now = door, runtime, start, now
         self._order = TrainingOrder.decode(start.order.payload)
         self._schedule = self._order.schedule
@@ -178,9 +181,10 @@ class TrainerRun:
 
     def _train(self, launch: Launch, work: ProviderWork, reads: ChunkReads) -> None:
         own = Endpoint(self._start.slot, launch.attempt, launch.signing_key.party)
-        digest, steered = self._start.order.digest, work.design is not None
-        self._exchange = TrainerExchange(self._schedule, digest, launch.keys["job"], own, steered=steered)
-        training = LocalTraining(self._schedule, TrainingParts(work.start_sandbox, work.rows_of_round, work.design))
+        digest, steered, able = self._start.order.digest, work.design is not None, self._able()
+        self._exchange = TrainerExchange(self._schedule, digest, launch.keys["job"], own, steered=steered, able=able)
+        parts = TrainingParts(work.start_sandbox, work.rows_of_round, work.design, able)
+        training = LocalTraining(self._schedule, parts)
         read_clock = ReadClock(reads, self._schedule.reads_per_tick)
         read_clock.start()
         self._poll.start()

@@ -11,7 +11,7 @@ failure: rounds go on as before, and their deltas count for nothing.
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -20,6 +20,7 @@ from common.errors import CloisterError, Refusal
 from common.exchange.frames import FrameKind
 from common.exchange.payloads import STOPPED, DeltaEncoder, Figures, StateP, decode_state, encode_state, pad_state
 from common.exchange.schedule import round_deadline_seconds
+from common.exchange.toolchain import Toolchain
 from common.messages.order import Schedule
 from common.refused_calls import NONE_REFUSED, RefusedCalls
 from common.sandbox.protocol import STARTUP_SECONDS, RoundMetrics, Rows, TrainingSandbox
@@ -53,12 +54,14 @@ def round_seconds(schedule: Schedule, tick: int) -> float | None:
 class TrainingParts:
     """What local training needs: functions that start the sandbox and give a round's rows.
 
-    `design`: of a job that has one; then the sandbox can be started only when all data were read.
+    `design`: of a job that has one; then the sandbox can be started only when all data were read. `able`: the best
+    toolchain of the processors here.
     """
 
     start_sandbox: Callable[[], TrainingSandbox]
     rows_of_round: Callable[[int], Rows]
     design: JobDesign | None = None
+    able: Toolchain = Toolchain.FP32
 
 
 class LocalTraining:
@@ -130,6 +133,8 @@ class LocalTraining:
     def _train(self, state: RoundState, deadline_seconds: float) -> Saying:
         if self._sandbox is None:
             return self.note(state.round, "unavailable.enclave")
+        if state.toolchain > self._parts.able:
+            return self.note(state.round, "unavailable.toolchain")
         schedule, deadline = self._schedule, time.monotonic() + deadline_seconds
         heading = self._heading(state, deadline_seconds)
         start_P = decode_state(state.data, schedule.state_class)
@@ -139,7 +144,7 @@ class LocalTraining:
             schedule.steps_per_round,
             schedule.batch_rows,
             deadline - time.monotonic(),
-            heading.course,
+            replace(heading.course, bf16=state.toolchain is Toolchain.BF16),
         )
         if outcome.state_P is None or outcome.metrics is None:
             return self.note(state.round, outcome.code)

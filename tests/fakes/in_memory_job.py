@@ -18,10 +18,11 @@ from common.crypto.keys import SecretKey
 from common.crypto.signing import SigningKey
 from common.exchange.frames import Endpoint, FrameHeader
 from common.exchange.steering import pad_design
+from common.exchange.toolchain import Toolchain
 from common.identifiers import BundleId, DatasetId, JobId, MrEnclave, RoleName
 from common.job_design import open_design
 from common.messages.attestation import Member, Members
-from common.messages.order import Schedule, TrainingOrder
+from common.messages.order import Schedule, ToolchainWish, TrainingOrder
 from common.refused_calls import NONE_REFUSED, RefusedCalls
 from common.sandbox.protocol import RoundMetrics, RoundOutcome, Rows, StateP
 from common.sandboxed.wire import PLAIN_COURSE, Course
@@ -107,6 +108,7 @@ class LeastSquares:
     rounds: int = 0
     closed: bool = False
     refused_calls: RefusedCalls = NONE_REFUSED
+    courses: list[Course] = field(default_factory=list)
 
     def initial_state(self, deadline_seconds: float) -> RoundOutcome:
         """Zeros and one constant."""
@@ -127,6 +129,7 @@ class LeastSquares:
         if self.fails_in is not None and self.rounds >= self.fails_in:
             return RoundOutcome(code=self.code)
         self.rounds += 1
+        self.courses.append(course)
         weights_F, losses = state_P.copy(), []
         for step in range(steps):
             x_BF, y_B = (rows[name][step * batch : (step + 1) * batch].astype(np.float32) for name in ("x", "y"))
@@ -170,6 +173,9 @@ class InMemoryJob:
     designers: dict[int, list[PlainDesigner]] | None = None
     graphs: dict[int, bytes] = field(default_factory=dict)
     """What the bundle's code exports to at a slot, once the job has begun."""
+    able: dict[int, Toolchain] = field(default_factory=dict)
+    """What a slot's processor can; FP32 where nothing is said."""
+    toolchain: ToolchainWish = "auto"
 
     def __post_init__(self) -> None:
         self.job_key = SecretKey.generate()
@@ -193,7 +199,10 @@ class InMemoryJob:
         bundle, check = designing_bundle().manifest, None
         if self.designers is not None:
             check = functools.partial(open_design, bundle=bundle, schedule=self.schedule)
-        context = JobContext(JobId.of(ORDER), ORDER, self.schedule, own, self.learning_rate, self.momentum, check)
+        context = JobContext(
+            JobId.of(ORDER), ORDER, self.schedule, own, self.learning_rate, self.momentum, check,
+            self.trainers, self.toolchain,
+        )  # fmt: skip
         self.server = ParameterServerJob(context, self.job_key, InlineExecutor())
         return self.server
 
@@ -208,8 +217,9 @@ class InMemoryJob:
                 assert design.make(rows_for(0)(0), designing_bundle().manifest, 10.0).manifest.state_count == FEATURES
             return sandbox
 
-        parts = TrainingParts(start_sandbox, rows_for(slot), design)
-        exchange = TrainerExchange(self.schedule, ORDER, self.job_key, own, steered=design is not None)
+        able = self.able.get(slot, Toolchain.FP32)
+        parts = TrainingParts(start_sandbox, rows_for(slot), design, able)
+        exchange = TrainerExchange(self.schedule, ORDER, self.job_key, own, steered=design is not None, able=able)
         executor = self.executors.get(slot, InlineExecutor())
         training = LocalTraining(self.schedule, parts)
         self.jobs[slot] = TrainerJob(self.schedule, exchange, training, executor, self._graph_of(slot))

@@ -2,7 +2,7 @@
 
 Most files come out the same each time, and a test holds them against what this makes. Those in which randomness cannot
 be fixed (HPKE, ECDSA, certificates), or that pyarrow lays out as its version does, only with `--randomised`.
-tests/vectors/frames, query/queries.json and sealed_object have makers of their own.
+tests/vectors/query/queries.json and sealed_object have makers of their own.
 """
 
 import argparse
@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from tests.vectors.make_crypto import crypto_files
 from tests.vectors.make_exchange import exchange_files
+from tests.vectors.make_frames import frames_file
 from tests.vectors.make_graphs import graph_files
 from tests.vectors.make_messages import message_files
 from tests.vectors.make_objects import dataset_file, object_files
@@ -26,6 +27,7 @@ def deterministic_files() -> Iterator[tuple[str, bytes]]:
         *object_files(),
         *protocol_files(),
         *exchange_files(),
+        frames_file(),
         *message_files(),
         *graph_files(),
     ):

@@ -63,6 +63,7 @@ MODEL_MANIFEST: Final = ModelManifest(
     model_id=MODEL, job_id=JOB, order=A, datasets=(DATASET,), data_roots=(B,), bundle=BUNDLE, bundle_root=C,
     object=OBJECT, weights=B, schedule=SCHEDULE, trust_level="simulation",
     members=(SlotRecord(role="trainer", slot=0, attempt=1, mr_enclave=MEASURED),), created=TIME,
+    toolchain="bf16",
 )  # fmt: skip
 COLLATERAL: Final = Collateral(
     pck_crl_issuer_chain="PEM", root_ca_crl=b"DER", pck_crl=b"DER", tcb_info_issuer_chain="PEM",
@@ -149,7 +150,7 @@ def documents() -> list[Message]:
         TdxReferenceValue(mr_td=HexBytes48("d" * 96), rtmrs=(HexBytes48("0" * 96),) * 4),
         OrderSecret(learning_seed=bytes(range(32)), outer_learning_rate=0.7, outer_momentum=0.9),
         JobReport(job_id=JOB, sequence=5, tick=40, total_ticks=60, round=2, loss=0.25, members_live=2, real_frames=90,
-                  dummy_frames=70, refused_frames=0, codes=("provider.raised",)),
+                  dummy_frames=70, refused_frames=0, codes=("provider.raised",), toolchain="bf16"),
         JobReport(job_id=JOB, sequence=9, tick=60, total_ticks=60, round=0, loss=None, members_live=0, real_frames=0,
                   dummy_frames=70, refused_frames=0, outcome="failed", codes=("unavailable.rounds",),
                   rounds_delivered=(0, 0), told_provider=TOLD),

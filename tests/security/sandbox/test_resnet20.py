@@ -11,6 +11,7 @@ from common.bundle import BundleContents
 from common.bundle_packing import pack_bundle
 from common.sandbox.native import NativeQuerySandbox, NativeTrainingSandbox
 from common.sandbox.protocol import Rows, SandboxSeeds
+from common.sandboxed.wire import Course
 
 EXAMPLE: Final = Path(__file__).resolve().parents[3] / "examples" / "providers" / "resnet20_cifar"
 STEPS, BATCH, ROUNDS = 6, 32, 3
@@ -27,6 +28,25 @@ def test_it_is_the_network_of_the_paper(contents: BundleContents) -> None:
     counts = {tensor.name: tensor.count for tensor in contents.manifest.layout}
     running = sum(count for name, count in counts.items() if ".running_" in name or "_norm.running" in name)
     assert (contents.manifest.state_count - running, running) == (269_722, 2 * 688)
+
+
+def test_a_confined_round_in_bfloat16_differs_by_rounding_alone(contents: BundleContents) -> None:
+    noise = np.random.default_rng(0)
+    images = noise.integers(0, 256, (BATCH, 3, 32, 32), dtype=np.uint8)
+    rows: Rows = {"image": images, "label": noise.integers(0, 10, BATCH)}
+    losses = {}
+    for bf16 in (False, True):
+        sandbox = NativeTrainingSandbox.start(contents, rows_per_round=BATCH, seeds=SandboxSeeds(1, 2))
+        try:
+            initial = sandbox.initial_state(SECONDS)
+            assert initial.state_P is not None, initial.code
+            outcome = sandbox.run_round(initial.state_P, rows, 1, BATCH, SECONDS, Course(bf16=bf16))
+            assert outcome.metrics is not None, outcome.code
+            losses[bf16] = outcome.metrics.loss_mean
+        finally:
+            sandbox.close()
+    assert losses[True] != losses[False]
+    assert losses[True] == pytest.approx(losses[False], rel=0.01)
 
 
 @pytest.mark.skipif(cifar10.missing() is not None, reason=cifar10.missing() or "")

@@ -9,7 +9,7 @@ from tests.vectors.sample_documents import SCHEDULE
 
 
 def test_there_are_as_many_failures_and_ticks_as_are_charged() -> None:
-    assert len(OUTCOME_CODES) <= FAILURES
+    assert len(OUTCOME_CODES[1:]) <= FAILURES  # the first one is no failure
     assert math.ceil(DEADLINE_SECONDS / QUANTUM_SECONDS) + 2 <= RELEASE_TICKS
 
 

@@ -51,7 +51,7 @@ def test_real_and_dummy_differ_in_nothing_that_is_clear() -> None:
     dummy = FrameSealer(UPLINK, KEY).seal(3, 0, FrameBody(FrameKind.DUMMY, 4))
     assert len(real) == len(dummy)
     assert real[:FRAME_HEADER_BYTES] == dummy[:FRAME_HEADER_BYTES]
-    assert FRAME_OVERHEAD == FRAME_HEADER_BYTES + 17 + 16
+    assert FRAME_OVERHEAD == FRAME_HEADER_BYTES + 18 + 16
 
 
 def test_a_part_that_is_too_large_is_a_fault() -> None:
@@ -99,7 +99,10 @@ def test_another_size_is_refused(size: int) -> None:
         FrameOpener(UPLINK, KEY).open(frame[:size])
 
 
-@pytest.mark.parametrize("plain", [bytes([9]) + bytes(16), bytes([0]) + bytes(15) + b"\1", bytes([1]) + bytes(16)])
+_NONES = [bytes([9]) + bytes(17), b"\1\3" + bytes(15) + b"\1", bytes(17) + b"\1", bytes([1]) + bytes(17)]
+
+
+@pytest.mark.parametrize("plain", _NONES)
 def test_an_inner_layout_that_no_sender_makes_is_refused(plain: bytes) -> None:
     with pytest.raises(FormatError):
         parse_body(plain)
@@ -125,7 +128,7 @@ def test_vectors(vector: dict[str, object]) -> None:
     expected = {"format": FormatError, "authenticity": AuthenticityError, "freshness": FreshnessError}
     if vector["outcome"] == "opens":
         _, body = opener.open(frame)
-        assert body.kind.name == vector["kind"]
+        assert (body.kind.name, body.toolchain.name) == (vector["kind"], vector["toolchain"])
         assert bytes(body.payload).rstrip(b"\0").hex() == vector["payload"]
         assert FrameSealer(_vector_link(vector), KEY).seal(3, 1, body) == frame
     else:

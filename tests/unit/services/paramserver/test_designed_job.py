@@ -8,28 +8,11 @@ import pytest
 from common.crypto.digests import sha256
 from common.exchange.steering import MAX_EPOCHS, rounds_per_epoch
 from common.model_graph.design import Adjustment, Change
-from common.sandbox.protocol import RoundOutcome, Rows, StateP
 from common.sandbox.wasm.interface import Metrics
-from common.sandboxed.wire import PLAIN_COURSE, Course
 from tests.fakes.in_memory_job import FEATURES, InMemoryJob, LeastSquares, loss_of, make_schedule
 from tests.fakes.plain_designs import GO_ON, STOP, PlainDesigner, another_answer, linear_design, too_large_design
 
 SCHEDULE = make_schedule(warmup_ticks=90)
-
-
-class Observed(LeastSquares):
-    """Keeps the course of each round."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.courses: list[Course] = []
-
-    def run_round(
-        self, state_P: StateP, rows: Rows, steps: int, batch: int, deadline_seconds: float,
-        course: Course = PLAIN_COURSE,
-    ) -> RoundOutcome:  # fmt: skip
-        self.courses.append(course)
-        return super().run_round(state_P, rows, steps, batch, deadline_seconds, course)
 
 
 def designed(**fields: object) -> InMemoryJob:
@@ -68,7 +51,7 @@ def test_an_adjustment_holds_from_the_next_round_on() -> None:
     def halve_once(metrics: Metrics) -> Change:
         return Change(action="continue", adjustment=Adjustment(learning_rate=0.5)) if metrics.epoch == 1 else GO_ON
 
-    sandboxes = {slot: Observed() for slot in (0, 1)}
+    sandboxes = {slot: LeastSquares() for slot in (0, 1)}
     designed(designers={slot: [PlainDesigner(steer=halve_once)] for slot in (0, 1)}, sandboxes=sandboxes)
     for sandbox in sandboxes.values():
         assert [one.learning_rate for one in sandbox.courses] == [1.0, 1.0, 0.5, 0.5, 0.5, 0.5]
