@@ -10,7 +10,7 @@ from client import owner as operations
 from client.commands.options import Surroundings, party_command
 from client.commands.pin import pin_command
 from client.commands.policy import terms_of
-from client.commands.types import BUNDLE, DATASET, DIGEST, DIRECTORY, FILE, JOB, MODEL, PARTY_KEY
+from client.commands.types import BUNDLE, DATASET, DIGEST, DIRECTORY, FILE, FILE_OR_DIRECTORY, JOB, MODEL, PARTY_KEY
 from client.ledger import read_ledger
 from client.policy_terms import PolicyTerms
 from client.scheduling import ScheduleWishes
@@ -26,11 +26,11 @@ owner.add_command(pin_command("owner"))
 
 
 @owner.command()
-@click.argument("source", metavar="FILE.npz", type=FILE)
+@click.argument("source", metavar="FILE.npz|DIRECTORY", type=FILE_OR_DIRECTORY)
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="New directory for the ciphertext.")
 @party_command("owner")
 def seal(here: Surroundings, source: Path, output: Path | None) -> None:
-    """Seal the columns of an NPZ file on this machine."""
+    """Seal the columns of an NPZ file on this machine, or of a directory with NAME.npy for each column."""
     here.run(operations.seal(here.party, source, output or Path(f"{source.stem}.sealed")))
 
 
@@ -128,6 +128,12 @@ def policy(
     "warmup_seconds",
     type=click.IntRange(min=0, max=600),
     help="Seconds before the first round: enclaves start, design code compiles (default: by the bundle's size).",
+)
+@click.option(
+    "--reads",
+    "reads_per_tick",
+    type=click.IntRange(min=1, max=1024),
+    help="Chunks of 1 MiB that each trainer reads in a tick (default: by the data's size).",
 )
 @party_command("owner")
 def train(here: Surroundings, dataset_id: DatasetId, bundle_id: BundleId, trainers: int, **wishes: Any) -> None:
