@@ -24,6 +24,7 @@ from common.exchange.frames import FrameKind
 from common.exchange.payloads import Figures, StateP, decode_state, encode_state
 from common.exchange.steering import EpochLosses, Steering, unpad_design
 from common.identifiers import BundleId, DatasetId
+from common.job_profile import JobRows
 from common.messages.order import Schedule, TrainingOrder
 from common.sandbox.native import NativeQuerySandbox, NativeTrainingSandbox
 from common.sandbox.protocol import SandboxSeeds, TrainingSandbox
@@ -84,7 +85,7 @@ class DesignedJob:
     ) -> None:
         self._bundle, self._schedule, self._compiled = bundle, schedule, compiled
         self._rows_per_round = schedule.steps_per_round * schedule.batch_rows
-        self._rows = RoundRows(columns, seed, 0, 1, self._rows_per_round)
+        self._rows = RoundRows([columns], seed, 0, 1, self._rows_per_round)
         self._seeds = SandboxSeeds(seed.derive_number(SEED_INITIAL), seed.derive_number(SEED_STREAM, _SLOT))
         self._design = JobDesign(_order(schedule), self._start_designer)
         parts = TrainingParts(self._start_sandbox, self._rows.of_round, self._design)
@@ -135,7 +136,9 @@ class DesignedJob:
         return self._watched
 
     def _start_sandbox(self) -> TrainingSandbox:
-        self._served = served = self._design.make(self._rows.columns, self._bundle.manifest, SECONDS)
+        self._served = served = self._design.make(
+            JobRows(self._rows.tables, self._rows.count), self._bundle.manifest, SECONDS
+        )
         return NativeTrainingSandbox.start(served, rows_per_round=self._rows_per_round, seeds=self._seeds)
 
 

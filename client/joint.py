@@ -16,6 +16,7 @@ from client import ordering
 from client.context import Party
 from client.policy_changes import joined
 from client.scheduling import schedule_for
+from common.data_shares import share_of
 from common.errors import ConflictError, FreshnessError, NotFoundError, PolicyError
 from common.identifiers import DatasetId, GrantId, JobId, PartyKey
 from common.messages.objects import ModelManifest
@@ -38,12 +39,15 @@ def draft(
     """Sign a joint order as the first of its owners, and write it to a new file. Ends with `JointlySigned`.
 
     Raises `ConflictError` (conflict.order_file) where there is a file, `FormatError` (format.message) for fewer
-    trainers than owners.
+    trainers than owners. Chunks are read as this owner's data ask for; nobody sees how large another's are.
     """
     if destination.exists():
         raise ConflictError("conflict.order_file", expected="a new file", seen=destination)
     publication = ordering.fetch_publication(party, training.bundle_id)
-    schedule = schedule_for(training.wishes, publication)
+    owners = {party.identity.signing_key.party, *(one.owner for one in partners)}
+    own_slots = -(-training.trainers // len(owners))
+    share = share_of(ordering.fetch_sizes(party, training.dataset_id), slot=0, trainers=own_slots)
+    schedule = schedule_for(training.wishes, publication, share)
     named = [
         (training.dataset_id, party.identity.signing_key.party),
         *((one.dataset_id, one.owner) for one in partners),

@@ -19,6 +19,7 @@ from client.revoking import end
 from client.scheduling import ScheduleWishes, host_view, schedule_for
 from client.services import IngestService
 from common.crypto.wrapping import wrap
+from common.data_shares import share_of
 from common.errors import (
     AppraisalError,
     AuthenticityError,
@@ -32,7 +33,7 @@ from common.identifiers import BundleId, DatasetId, JobId, ModelId, PartyKey
 from common.key_binding import order_secret_info, report_info
 from common.leakage import OPEN_CHANNELS, report_bits
 from common.messages.attestation import AcceptOrder, ListMembers, Members, OrderAccepted
-from common.messages.objects import BundlePublication, ModelManifest
+from common.messages.objects import BundlePublication, DatasetManifest, ModelManifest
 from common.messages.order import OrderSecret, SandboxName, Schedule, ToolchainWish, TrainingOrder
 from common.messages.policy import DataPolicy, JobReport
 from common.messages.service import JobView
@@ -67,7 +68,7 @@ class Training:
     toolchain: ToolchainWish = "auto"
 
 
-Share = tuple[DatasetId, PartyKey]
+Owned = tuple[DatasetId, PartyKey]
 """A data set and whose it is."""
 
 
@@ -84,7 +85,18 @@ def fetch_publication(party: Party, bundle_id: BundleId) -> BundlePublication:
     return publication
 
 
-def deal_shards(shares: Sequence[Share], trainers: int) -> tuple[tuple[int, ...], ...]:
+def fetch_sizes(party: Party, dataset_id: DatasetId) -> list[int]:
+    """Chunks of each part of one's own data set, as its manifest says: what it is called is that manifest's digest.
+
+    Raises `AuthenticityError` (authenticity.signature) for another manifest, `NotFoundError` (not_found.dataset).
+    """
+    signed = IngestService.of(party).manifest(dataset_id)
+    if DatasetId.of(signed.digest) != dataset_id:
+        raise AuthenticityError("authenticity.signature", expected=dataset_id, seen=DatasetId.of(signed.digest))
+    return [part.chunk_count for part in DatasetManifest.decode(signed.payload).parts]
+
+
+def deal_shards(shares: Sequence[Owned], trainers: int) -> tuple[tuple[int, ...], ...]:
     """Each slot's data sets, by place: the owners take turns. None where there is one owner: all train on all.
 
     Raises `FormatError` (format.message) for fewer trainers than owners.
@@ -99,7 +111,7 @@ def deal_shards(shares: Sequence[Share], trainers: int) -> tuple[tuple[int, ...]
 
 
 def make_order(
-    party: Party, training: Training, schedule: Schedule, sandbox: SandboxName = "native", shares: Sequence[Share] = ()
+    party: Party, training: Training, schedule: Schedule, sandbox: SandboxName = "native", shares: Sequence[Owned] = ()
 ) -> Signed:
     """The order with this owner's signature. Its seed is fresh and travels wrapped to the broker that is pinned.
 
@@ -137,7 +149,8 @@ def train(party: Party, training: Training) -> Iterator[e.Event]:
     its signed refusal tells this owner what was expected.
     """
     publication = fetch_publication(party, training.bundle_id)
-    schedule = schedule_for(training.wishes, publication)
+    share = share_of(fetch_sizes(party, training.dataset_id), slot=0, trainers=training.trainers)
+    schedule = schedule_for(training.wishes, publication, share)
     link = BrokerLink(party)
     yield link.verify()
     yield preview(party, training, schedule)

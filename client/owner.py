@@ -8,9 +8,10 @@ to this owner, to policy version 1 and to that broker: nobody can register the c
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from client import events as e
 from client.broker import BrokerLink
@@ -21,12 +22,12 @@ from client.plain_arrays import UNREADABLE
 from client.policy_changes import next_policy, send_policy
 from client.policy_terms import NOBODY, PolicyTerms, keep_policy, sign_policy, wrap_policy
 from client.revoking import end
-from client.sealing import seal_to_directory
+from client.sealing import seal_pieces
 from client.services import IngestService
 from client.uploading import upload_object
 from common.crypto import KeyRing
 from common.crypto.wrapping import wrap_ring
-from common.dataset_payload import encode_columns
+from common.dataset_payload import encode_pieces
 from common.errors import ConflictError, FormatError
 from common.identifiers import DatasetId, PartyKey
 from common.key_binding import data_key_info
@@ -52,16 +53,25 @@ NO_QUORUM: Final = Quorum()
 
 
 def seal(party: Party, source: Path, directory: Path) -> Iterator[e.Event]:
-    """Seal the columns of an NPZ file (one row per example). Ends with `Sealed`.
+    """Seal the columns of an NPZ file, or of a directory with a file NAME.npy for each (one row per example).
 
+    Those of a directory are mapped, not loaded: they may be larger than memory. Ends with `Sealed`.
     Raises `FormatError` (format.dataset) for anything but plain arrays of one length.
     """
     try:
-        with np.load(source, allow_pickle=False) as file:
-            columns = {name: file[name] for name in file.files}
+        columns = _mapped(source) if source.is_dir() else _loaded(source)
     except (*UNREADABLE, AttributeError, TypeError) as cause:
-        raise FormatError("format.dataset", expected="an NPZ file of plain arrays", seen=source.name) from cause
-    yield from seal_to_directory(party, encode_columns(columns), ObjectKind.DATASET, directory)
+        raise FormatError("format.dataset", expected="NPZ or NPY files of plain arrays", seen=source.name) from cause
+    yield from seal_pieces(party, lambda: encode_pieces(columns), ObjectKind.DATASET, directory)
+
+
+def _loaded(source: Path) -> dict[str, NDArray[Any]]:
+    with np.load(source, allow_pickle=False) as file:
+        return {name: file[name] for name in file.files}
+
+
+def _mapped(source: Path) -> dict[str, NDArray[Any]]:
+    return {path.stem: np.load(path, mmap_mode="r", allow_pickle=False) for path in sorted(source.glob("*.npy"))}
 
 
 def upload(party: Party, directory: Path, quorum: Quorum = NO_QUORUM) -> Iterator[e.Event]:

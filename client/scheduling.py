@@ -8,12 +8,15 @@ round has as many ticks as its steps and its transfers need, and slack comes on 
 from dataclasses import dataclass
 from typing import Final
 
+from common.data_shares import WINDOW_UNITS, Share
+from common.dataset_units import UNIT_CHUNKS
 from common.exchange.frames import FRAME_OVERHEAD, FrameKind
 from common.exchange.payloads import FIGURES_BYTES
 from common.exchange.schedule import ticks_to_send
 from common.leakage import attempt_bits, schedule_bits
 from common.messages.objects import BundlePublication
 from common.messages.order import Schedule
+from common.sealed_object import CHUNK_BYTES
 
 STEP_MILLISECONDS: Final = 10
 """Assumed cost of one local step of a small model on a busy laptop core; `--step-ms` says otherwise."""
@@ -40,6 +43,15 @@ CHECKPOINT_SECONDS: Final = 10
 CHECKPOINT_BYTES_PER_SECOND: Final = 8 << 20
 """Those of a large one, of 8 bytes a value, come so seldom that the object store takes no more."""
 
+ROW_BYTES: Final = 4 << 10
+"""Assumed size of a row, which nobody may see: an image of CIFAR-10 has 3 KiB."""
+
+MOST_READS: Final = 64
+"""Chunks a second and trainer at most: what a quarter of a core fetches and opens."""
+
+_MOST_IN_A_TICK: Final = 1024
+"""What a `Schedule` can state."""
+
 LATENCY_TICKS: Final = 3
 """A state is encoded, sent, and taken up on ticks of three different clocks."""
 
@@ -48,7 +60,8 @@ LATENCY_TICKS: Final = 3
 class ScheduleWishes:
     """What an owner says about a job; everything else follows from it and the bundle's public sizes.
 
-    `warmup_seconds`: before the first round; None: as long as such bundles take.
+    `warmup_seconds`: before the first round; None: as long as such bundles take. `reads_per_tick`: chunks that each
+    trainer reads; None: as the data's size asks for.
     """
 
     rounds: int = 20
@@ -58,18 +71,21 @@ class ScheduleWishes:
     slack_percent: int = 150
     step_milliseconds: int = STEP_MILLISECONDS
     warmup_seconds: int | None = None
+    reads_per_tick: int | None = None
 
 
-def schedule_for(wishes: ScheduleWishes, publication: BundlePublication) -> Schedule:
-    """The schedule of a job that trains this bundle."""
+def schedule_for(wishes: ScheduleWishes, publication: BundlePublication, share: Share) -> Schedule:
+    """The schedule of a job that trains this bundle, each trainer on a share like this one."""
     chunks = publication.object.chunk_count if publication.sandbox == "wasm" else 0
-    return plan_schedule(wishes, publication.state_class, chunks)
+    return plan_schedule(wishes, publication.state_class, chunks, share)
 
 
-def plan_schedule(wishes: ScheduleWishes, state_class: int, design_chunks: int = 0) -> Schedule:
+def plan_schedule(
+    wishes: ScheduleWishes, state_class: int, design_chunks: int = 0, share: Share | None = None
+) -> Schedule:
     """The schedule of a job whose state has `state_class` float32 values.
 
-    `design_chunks`: of the sealed bundle, where that is design code.
+    `design_chunks`: of the sealed bundle, where that is design code. `share`: of a trainer; None: of one chunk a tick.
     """
     frame_bytes, warmup = _frame_bytes(state_class), WARMUP_SECONDS
     if design_chunks:
@@ -93,7 +109,25 @@ def plan_schedule(wishes: ScheduleWishes, state_class: int, design_chunks: int =
     work = -(-wishes.steps * wishes.step_milliseconds // wishes.tick_milliseconds)
     kinds = (FrameKind.STATE, FrameKind.DELTA, *([FrameKind.STEERING] if design_chunks else []))
     transfer = sum(ticks_to_send(kind, draft) for kind in kinds)
-    return draft.model_copy(update={"ticks_per_round": work + transfer + LATENCY_TICKS})
+    draft = draft.model_copy(update={"ticks_per_round": work + transfer + LATENCY_TICKS})
+    reads = wishes.reads_per_tick if share is None or wishes.reads_per_tick is not None else _reads(share, draft)
+    return draft if reads is None else draft.model_copy(update={"reads_per_tick": reads})
+
+
+def _reads(share: Share, draft: Schedule) -> int:
+    """Chunks a tick, by public sizes alone: `MOST_READS` a second at most, one at least.
+
+    In three quarters of the warm-up: all of a share that is kept, or the first window of a larger one. Of that, in the
+    time of a round: the rows that a round trains on; and in the time of all rounds: all of it.
+    """
+    filling = max(1, draft.warmup_ticks - draft.warmup_ticks // 4)
+    wanted = [-(-(share.chunks if share.kept else WINDOW_UNITS * UNIT_CHUNKS) // filling)]
+    if not share.kept:
+        rows = draft.steps_per_round * draft.batch_rows * share.step
+        wanted += [-(-rows * ROW_BYTES // (CHUNK_BYTES * draft.ticks_per_round))]
+        wanted += [-(-share.chunks // (draft.rounds * draft.ticks_per_round))]
+    most = MOST_READS * draft.tick_milliseconds // 1000
+    return max(1, min(max(wanted), most, _MOST_IN_A_TICK))
 
 
 def _checkpoint_ticks(state_class: int, tick_milliseconds: int) -> int:

@@ -85,6 +85,10 @@ class IngestService:
         """A bundle's signed publication."""
         return Signed.decode(self._http.get(f"/v1/bundles/{bundle_id}"))
 
+    def manifest(self, dataset_id: DatasetId) -> Signed:
+        """The signed manifest of one's own data set."""
+        return Signed.decode(self._http.get(f"/v1/datasets/{dataset_id}"))
+
     def delete_dataset(self, dataset_id: DatasetId) -> Deleted:
         """Ask the operator to delete the ciphertext."""
         return Deleted.decode(self._http.delete(f"/v1/datasets/{dataset_id}"))

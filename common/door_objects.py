@@ -8,9 +8,10 @@ from typing import Final, Protocol
 from common.crypto.keys import SecretKey
 from common.identifiers import Digest
 from common.messages.objects import ObjectRef
-from common.sealed_object import ObjectKind, ObjectReader, SealedObject
+from common.sealed_object import ObjectKind, ObjectReader, SealedObject, require_header
 
 READ: Final = "object.read"
+PROOF: Final = "object.proof"
 WRITE: Final = "object.write"
 COMMIT: Final = "object.commit"
 
@@ -36,6 +37,17 @@ class DoorObjects:
     def read_leaf(self, root: Digest, leaf: int) -> bytes:
         """One leaf of a committed object."""
         return self._door.call(READ, _place(root, leaf))
+
+    def read_header(self, reference: ObjectRef) -> bytes:
+        """The header of a committed object, proven to be its leaf 0: every chunk that opens under it is the object's.
+
+        So nobody needs all chunks to know that one of them belongs to this root. Raises `AuthenticityError`
+        (authenticity.sealed_object), and what the store raises.
+        """
+        header = self.read_leaf(reference.root, 0)
+        proof = self._door.call(PROOF, _place(reference.root, 0))
+        require_header(header, reference.root, reference.chunk_count, proof)
+        return header
 
     def write_leaf(self, root: Digest, leaf: int, data: bytes) -> None:
         """Store one leaf of an object that is not committed yet."""

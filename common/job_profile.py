@@ -1,13 +1,15 @@
 """What design code is told of a job's data, or of a check's rows (side: enclave).
 
-N rows of the whole job, of the columns that the bundle reads and the owners allow. Every trainer reads all of them
-before its first round, so each computes the profile itself; no header has to be believed. All must get the same one, to
-the bit, on whatever machine: values become multiples of a power of two, sums are of whole numbers, which no order of
-adding and no width of vectors changes.
+N rows of the whole job, of the columns that the bundle reads and the owners allow. Where every trainer reads all of
+them before its first round, each computes the profile itself; no header has to be believed. Where data are larger
+(common/data_shares), every trainer reads one sample first, and the profile is of that, but for the number of rows. All
+must get the same one, to the bit, on whatever machine: values become multiples of a power of two, sums are of whole
+numbers, which no order of adding and no width of vectors changes.
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Final
 
@@ -32,14 +34,20 @@ _SMALL_ITEM: Final = 2
 """Bytes of integers that are below 2^24 whatever their values."""
 
 
-def profile_of_job(
-    columns: Mapping[str, NDArray[np.generic]], bundle: BundleManifest, schedule: Schedule, trainers: int
-) -> Profile:
+@dataclass(frozen=True)
+class JobRows:
+    """Rows of a job, in tables that follow one another; `count`: N, which may be more than are in them."""
+
+    tables: Sequence[Mapping[str, NDArray[np.generic]]]
+    count: int
+
+
+def profile_of_job(rows: JobRows, bundle: BundleManifest, schedule: Schedule, trainers: int) -> Profile:
     """The profile. Raises a refusal (provider.input) where the data have not the columns that the bundle declares."""
     bounds = design_bounds(bundle, schedule)
-    values, labels = (_declared(columns, spec) for spec in (bundle.input, bundle.label))
+    values, labels = (_declared(rows.tables, spec) for spec in (bundle.input, bundle.label))
     return Profile(
-        rows=len(labels),
+        rows=rows.count,
         columns=(_column(bundle.input, values),),
         label=Label(_column(bundle.label, labels), _class_counts(labels)),
         answer=bundle.answer.shape,
@@ -52,28 +60,31 @@ def profile_of_job(
     )
 
 
-def _declared(columns: Mapping[str, NDArray[np.generic]], spec: ColumnSpec) -> NDArray[np.generic]:
-    column = columns.get(spec.column)
-    if column is None or (str(column.dtype), column.shape[1:]) != (spec.dtype, spec.shape):
+def _declared(tables: Sequence[Mapping[str, NDArray[np.generic]]], spec: ColumnSpec) -> list[NDArray[np.generic]]:
+    columns = [column for table in tables if (column := table.get(spec.column)) is not None]
+    if not columns or len(columns) != len(tables):
         raise refusal_of("provider.input")
-    return column
+    if any((str(column.dtype), column.shape[1:]) != (spec.dtype, spec.shape) for column in columns):
+        raise refusal_of("provider.input")
+    return columns
 
 
-def _column(spec: ColumnSpec, values: NDArray[np.generic]) -> Column:
-    low, high, mean, deviation = describe(values)
+def _column(spec: ColumnSpec, values: Sequence[NDArray[np.generic]]) -> Column:
+    low, high, mean, deviation = describe(*values)
     return Column(spec.column, spec.dtype, spec.shape, low, high, mean, deviation)
 
 
-def describe(values: NDArray[np.generic]) -> tuple[float, float, float, float]:
+def describe(*values: NDArray[np.generic]) -> tuple[float, float, float, float]:
     """Least, greatest, mean and standard deviation of all values that are finite; zeros where none is.
 
-    Mean and deviation are exact for values of 24 bits, else to 2^-24 of the largest. Block by block: no copy of all.
+    `values`: one or more arrays of one type. Mean and deviation are exact for values of 24 bits, else to 2^-24 of the
+    largest. Block by block: no copy of all.
     """
     count, low, high = _extent(values)
     if not count:
         return 0.0, 0.0, 0.0, 0.0
     shift, total, squares = _SCALE_BITS - math.frexp(max(abs(low), abs(high)))[1], 0, 0
-    if values.dtype.kind in "iu":
+    if values[0].dtype.kind in "iu":
         shift = min(shift, 0)  # they are whole already
     for block in _blocks(values):
         whole = np.rint(np.ldexp(block, shift)).astype(np.int64) if shift else block.astype(np.int64)
@@ -84,30 +95,36 @@ def describe(values: NDArray[np.generic]) -> tuple[float, float, float, float]:
     return low, high, math.ldexp(mean, -shift), math.ldexp(deviation, -shift)
 
 
-def _extent(values: NDArray[np.generic]) -> tuple[int, float, float]:
+def _extent(values: Sequence[NDArray[np.generic]]) -> tuple[int, float, float]:
     """How many values are finite, the least and the greatest of them."""
-    if values.dtype.kind in "iu":
-        return values.size, float(values.min()), float(values.max())
+    if values[0].dtype.kind in "iu":
+        lows, highs = zip(*((one.min(), one.max()) for one in values), strict=True)
+        return sum(one.size for one in values), float(min(lows)), float(max(highs))
     counted = [(block.size, block.min(), block.max()) for block in _blocks(values) if block.size]
     if not counted:
         return 0, 0.0, 0.0
     return sum(one[0] for one in counted), float(min(one[1] for one in counted)), float(max(one[2] for one in counted))
 
 
-def _blocks(values: NDArray[np.generic]) -> Iterator[NDArray[Any]]:
+def _blocks(values: Sequence[NDArray[np.generic]]) -> Iterator[NDArray[Any]]:
     """The values that are finite, as float64, or as they are where all are whole."""
-    flat = values.reshape(-1)
-    for at in range(0, flat.size, _BLOCK):
-        block: NDArray[Any] = flat[at : at + _BLOCK]
-        if values.dtype.kind in "iu" and values.dtype.itemsize <= _SMALL_ITEM:
-            yield block
-            continue
-        wide = block.astype(np.float64)
-        known = np.isfinite(wide)
-        yield wide if known.all() else wide[known]
+    for one in values:
+        flat = one.reshape(-1)
+        for at in range(0, flat.size, _BLOCK):
+            block: NDArray[Any] = flat[at : at + _BLOCK]
+            if one.dtype.kind in "iu" and one.dtype.itemsize <= _SMALL_ITEM:
+                yield block
+                continue
+            wide = block.astype(np.float64)
+            known = np.isfinite(wide)
+            yield wide if known.all() else wide[known]
 
 
-def _class_counts(labels: NDArray[np.generic]) -> tuple[int, ...]:
-    if labels.ndim != 1 or labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= MAX_CLASSES:
+def _class_counts(labels: Sequence[NDArray[np.generic]]) -> tuple[int, ...]:
+    if labels[0].ndim != 1 or labels[0].dtype.kind not in "iu":
         return ()
-    return tuple(np.bincount(labels.astype(np.int64)).tolist())
+    highest = max(int(one.max()) for one in labels)
+    if min(int(one.min()) for one in labels) < 0 or highest >= MAX_CLASSES:
+        return ()
+    counts = sum(np.bincount(one.astype(np.int64), minlength=highest + 1) for one in labels)
+    return tuple(np.asarray(counts).tolist())

@@ -16,7 +16,7 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     "format.policy": ("sender", "mend the policy file (`cloister policy check FILE`; docs/policy.md)"),
     "format.identifier": ("sender", "use an identifier as the service returned it"),
     "format.sealed_object": ("sender", "seal the data anew with `cloister owner seal` or `cloister provider pack`"),
-    "format.dataset": ("owner", "seal an NPZ or Arrow file with columns of fixed shape"),
+    "format.dataset": ("owner", "seal columns of fixed shape; anew, if they were sealed by an earlier version"),
     "format.bundle": ("provider", "pack the bundle anew with `cloister provider pack`"),
     "format.checkpoint": ("operator", "order the job anew: a checkpoint is of another version"),
     "format.design": ("provider", "mend the design or model graph where the refusal says (docs/model-graph.md)"),
@@ -164,7 +164,7 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     ),
     # -- quota, existence, conflicts
     "quota.bytes": ("operator", "raise this identity's quota, or delete objects that are no longer needed"),
-    "quota.window": ("owner", "order data sets of at most 4 GiB together"),
+    "quota.window": ("owner", "order data sets of at most 1 TiB together"),
     "quota.requests": ("sender", "ask less often: wait as many seconds as `Retry-After` says"),
     "quota.identities": ("operator", "enrol this identity (`cloister enrolment admit PARTY`)"),
     "not_found.identity": ("sender", "make an identity with `cloister keygen NAME`"),

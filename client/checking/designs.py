@@ -13,7 +13,7 @@ from client.scheduling import ScheduleWishes, plan_schedule
 from common.bundle import BundleContents
 from common.crypto.digests import sha256
 from common.crypto.keys import SecretKey
-from common.job_profile import profile_of_job
+from common.job_profile import JobRows, profile_of_job
 from common.refusals import REFUSALS
 from common.sandbox.protocol import SandboxSeeds
 from common.sandbox.wasm.compiled import CompiledDesign
@@ -58,7 +58,7 @@ class DesignRuns:
         self._compiled = CompiledDesign(SecretKey.generate(), MemoryStore(), sha256(contents.encode()))
         schedule = plan_schedule(ScheduleWishes(), contents.manifest.state_count)
         rows = synthetic_rows(schema, schema.rows, 0)
-        self._profile: Profile = profile_of_job(rows, contents.manifest, schedule, TRAINERS)
+        self._profile: Profile = profile_of_job(JobRows((rows,), schema.rows), contents.manifest, schedule, TRAINERS)
         self._epoch_steps = schedule.steps_per_round
         self.designed: BundleContents | None = None
 

@@ -12,7 +12,7 @@ from client.commands.options import Surroundings, party_command
 from client.commands.pin import pin_command
 from client.commands.policy import terms_of
 from client.commands.schedule_options import schedule_options
-from client.commands.types import BUNDLE, DATASET, DIGEST, DIRECTORY, FILE, JOB, MODEL, PARTY_KEY
+from client.commands.types import BUNDLE, DATASET, DIGEST, DIRECTORY, FILE, FILE_OR_DIRECTORY, JOB, MODEL, PARTY_KEY
 from client.ledger import read_ledger
 from client.policy_terms import PolicyTerms
 from client.scheduling import ScheduleWishes
@@ -30,11 +30,11 @@ owner.add_command(joint_group)
 
 
 @owner.command()
-@click.argument("source", metavar="FILE.npz", type=FILE)
+@click.argument("source", metavar="FILE.npz|DIRECTORY", type=FILE_OR_DIRECTORY)
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="New directory for the ciphertext.")
 @party_command("owner")
 def seal(here: Surroundings, source: Path, output: Path | None) -> None:
-    """Seal the columns of an NPZ file on this machine."""
+    """Seal the columns of an NPZ file on this machine, or of a directory with NAME.npy for each column."""
     here.run(operations.seal(here.party, source, output or Path(f"{source.stem}.sealed")))
 
 

@@ -36,6 +36,12 @@ _OPTIONS: Final = (
         help="Seconds before the first round: enclaves start, design code compiles (default: by the bundle's size).",
     ),
     click.option(
+        "--reads",
+        "reads_per_tick",
+        type=click.IntRange(min=1, max=1024),
+        help="Chunks of 1 MiB that each trainer reads in a tick (default: by the data's size).",
+    ),
+    click.option(
         "--toolchain",
         type=click.Choice(["auto", "fp32", "bf16"]),
         default="auto",

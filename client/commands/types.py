@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -84,19 +85,24 @@ class BundleName(click.ParamType[str]):
 class InputPath(click.Path):
     """A file, or a directory, that must be there. The command that takes it calls `require`, and so refuses as ever."""
 
-    def __init__(self, code: str = "not_found.file", *, directory: bool = False) -> None:
+    def __init__(self, code: str = "not_found.file", *, kinds: Collection[str] = ("file",)) -> None:
         super().__init__(path_type=Path)
-        self._code, self._directory = code, directory
+        self._code, self._kinds = code, kinds
 
     def require(self, path: Path | None) -> None:
         """Raises `NotFoundError`, with this argument's code, unless nothing was named or it is there to be read."""
-        if path is None or ((path.is_dir() if self._directory else path.is_file()) and os.access(path, os.R_OK)):
+        if path is None or (_kind(path) in self._kinds and os.access(path, os.R_OK)):
             return
-        raise refusal_of(self._code, expected=f"a {'directory' if self._directory else 'file'} to read", seen=path)
+        raise refusal_of(self._code, expected=f"a {' or '.join(self._kinds)} to read", seen=path)
+
+
+def _kind(path: Path) -> str | None:
+    return "directory" if path.is_dir() else "file" if path.is_file() else None
 
 
 FILE = InputPath()
-DIRECTORY = InputPath(directory=True)
+DIRECTORY = InputPath(kinds=("directory",))
+FILE_OR_DIRECTORY = InputPath(kinds=("file", "directory"))
 GRANT_FILE = InputPath("not_found.grant")
 PARTY_KEY = IdentifierType(PartyKey, "party key")
 DIGEST = IdentifierType(Digest, "digest")

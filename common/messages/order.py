@@ -109,7 +109,7 @@ class TrainingOrder(Message):
         shards = self.shards or (tuple(range(len(self.datasets))),) * self.trainers
         return tuple(tuple(self.datasets[place] for place in shard) for shard in shards)
 
-    def share(self, slot: int) -> tuple[int, int]:
+    def place(self, slot: int) -> tuple[int, int]:
         """Of the slots that train on the same data sets as this one: which it is, and how many there are."""
         shards = self.all_shards
         alike = [one for one in range(self.trainers) if shards[one] == shards[slot]]

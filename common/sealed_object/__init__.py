@@ -9,7 +9,7 @@ root over the header and the digests of the chunks. Stores number the leaves: 0 
 """
 
 from common.sealed_object.layout import CHUNK_BYTES, ObjectHeader, ObjectKind, object_root, padded_chunk_count
-from common.sealed_object.reading import ObjectReader
+from common.sealed_object.reading import ObjectReader, require_header
 from common.sealed_object.sealing import SealedObject, seal_leaves, seal_object
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "SealedObject",
     "object_root",
     "padded_chunk_count",
+    "require_header",
     "seal_leaves",
     "seal_object",
 ]

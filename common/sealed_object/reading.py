@@ -3,7 +3,8 @@
 Chunks come from an untrusted store through `fetch`. Every chunk is opened under its index, the header and the key, so
 a chunk of another place, object or key never passes. One thing the chunks cannot show on their own: that this is the
 object of *that root* and not another one that was sealed under the same key. Give `root`, and read all of it
-(`read_all`), or call `require_root` when all chunks have been read.
+(`read_all`), or call `require_root` when all chunks have been read. Who reads a part of them asks for a proof of the
+header instead (`require_header`).
 """
 
 import io
@@ -13,6 +14,8 @@ from typing import TYPE_CHECKING
 from common.crypto.aead import ChunkCipher
 from common.crypto.digests import sha256_raw
 from common.crypto.keys import SecretKey
+from common.crypto.merkle import HASH_BYTES, leaf_hash
+from common.crypto.merkle_proofs import verify_inclusion
 from common.errors import AuthenticityError, FormatError
 from common.identifiers import Digest
 from common.sealed_object.layout import LENGTH_BYTES, ObjectHeader, ObjectKind, object_root, size_class
@@ -22,6 +25,19 @@ if TYPE_CHECKING:
 
 Fetch = Callable[[int], bytes]
 """Chunk number (from 0) -> stored chunk."""
+
+
+def require_header(header: bytes, root: Digest, chunk_count: int, proof: bytes) -> None:
+    """Raise `AuthenticityError` (authenticity.sealed_object) unless `header` is leaf 0 under `root`.
+
+    `proof`: hashes of RFC 9162, section 2.1.3.1. A header's salt is fresh for each object and the key of its chunks is
+    derived from it, so that chunks of this root, and no others, open under a proven header.
+    """
+    path = [proof[at : at + HASH_BYTES] for at in range(0, len(proof), HASH_BYTES)]
+    try:
+        verify_inclusion(leaf_hash(header), 0, chunk_count + 1, root, path)
+    except AuthenticityError as cause:
+        raise AuthenticityError("authenticity.sealed_object", expected="the header of this root") from cause
 
 
 class ObjectReader:

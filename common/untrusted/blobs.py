@@ -6,24 +6,29 @@ store proves nothing to anybody: whoever reads an object checks it again.
 
     staging/<place>/leaf-00000000 ...      a place is an upload, or the root of an object that an enclave writes
     objects/<first 2 digits>/<root>/leaf-00000000 ...
+                                    header-proof: that leaf 0 is under the root, for who reads a part of the chunks
 """
 
+import contextlib
 import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
 from common.crypto.digests import sha256_raw
+from common.crypto.merkle import MerkleTree
 from common.errors import AuthenticityError, ConflictError, FormatError, NotFoundError, UnavailableError
 from common.identifiers import Digest
-from common.sealed_object.layout import CHUNK_BYTES, HEADER_BYTES, MAX_CHUNK_COUNT, ObjectHeader, object_root
+from common.sealed_object.layout import CHUNK_BYTES, HEADER_BYTES, MAX_CHUNK_COUNT, ObjectHeader
 from common.untrusted.carried import ByteCount
 
 MAX_LEAF_BYTES: Final = CHUNK_BYTES + HEADER_BYTES
 """No leaf is larger: a chunk and its tag."""
+
+_PROOF: Final = "header-proof"
 
 _PLACE = re.compile(r"[a-z0-9_]{1,80}")
 
@@ -57,7 +62,16 @@ class Staging:
 
     def root(self, leaf_count: int) -> Digest:
         """The Merkle root over the first `leaf_count` leaves. Raises `NotFoundError` when one is missing."""
-        return object_root(self.read(0), (sha256_raw(self.read(leaf)) for leaf in range(1, leaf_count)))
+        return _tree(self.read, leaf_count).root(leaf_count)
+
+    def prove_header(self, leaf_count: int) -> Digest:
+        """The same root; what proves leaf 0 to be under it is kept beside the leaves."""
+        tree = _tree(self.read, leaf_count)
+        try:
+            _write_file(self._directory / _PROOF, b"".join(tree.inclusion(0, leaf_count)))
+        except OSError as cause:
+            raise UnavailableError("unavailable.store") from cause
+        return tree.root(leaf_count)
 
     def discard(self) -> None:
         """Remove all of it."""
@@ -93,6 +107,17 @@ class BlobStore:
         """One leaf of a committed object. Raises `NotFoundError` (not_found.object)."""
         return _read_file(_leaf_path(self._object(root), leaf))
 
+    def header_proof(self, root: Digest) -> bytes:
+        """The hashes that prove leaf 0 of a committed object to be under its root (RFC 9162, section 2.1.3.1).
+
+        Raises `NotFoundError` (not_found.object). An object that an earlier version committed is read for it, once.
+        """
+        with contextlib.suppress(NotFoundError):
+            return _read_file(self._object(root) / _PROOF)
+        header = ObjectHeader.parse(self.read_leaf(root, 0))
+        Staging(self._object(root), self.written).prove_header(header.chunk_count + 1)
+        return _read_file(self._object(root) / _PROOF)
+
     def write_leaf(self, root: Digest, leaf: int, data: bytes) -> None:
         """Stage one leaf. Writing a committed object's own leaf again changes nothing; another is a `ConflictError`."""
         if not self.exists(root):
@@ -112,7 +137,7 @@ class BlobStore:
         header = ObjectHeader.parse(source.read(0))
         if leaf_count != header.chunk_count + 1:
             raise FormatError("format.sealed_object", expected=f"{header.chunk_count + 1} leaves", seen=leaf_count)
-        if source.root(leaf_count) != root:
+        if source.prove_header(leaf_count) != root:
             raise AuthenticityError("authenticity.sealed_object")
         try:
             source.move_to(self._object(root))
@@ -142,6 +167,14 @@ class BlobStore:
 
     def _object(self, root: Digest) -> Path:
         return self._directory / "objects" / Digest(root)[:2] / root
+
+
+def _tree(read: Callable[[int], bytes], leaf_count: int) -> MerkleTree:
+    """The tree whose root names an object (common/sealed_object)."""
+    tree = MerkleTree()
+    for leaf in range(leaf_count):
+        tree.append(sha256_raw(read(leaf)) if leaf else read(leaf))
+    return tree
 
 
 def _leaf_path(directory: Path, leaf: int) -> Path:

@@ -31,6 +31,9 @@ class LeafStore(Protocol):
     def read_leaf(self, root: Digest, leaf: int) -> bytes:
         """One leaf of a committed object."""
 
+    def header_proof(self, root: Digest) -> bytes:
+        """The hashes that prove leaf 0 to be under the root of a committed object."""
+
     def write_leaf(self, root: Digest, leaf: int, data: bytes) -> None:
         """Store one leaf of an object that is not committed yet."""
 
@@ -52,6 +55,7 @@ def common_handlers(store: LeafStore | None, broker: BrokerRoute | None) -> dict
         handlers["broker.ask"] = broker.ask
     if store is not None:
         handlers["object.read"] = lambda body: store.read_leaf(*_split_leaf(body)[:2])
+        handlers["object.proof"] = lambda body: store.header_proof(_split_leaf(body)[0])
 
         def write(body: bytes) -> bytes:
             store.write_leaf(*_split_leaf(body))

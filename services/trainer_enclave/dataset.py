@@ -1,8 +1,10 @@
-"""A trainer's rows: which are its own, and which of them a round trains on (side: enclave).
+"""A trainer's rows where all of its share is in memory: which of them a round trains on (side: enclave).
 
-N rows of all the order's data sets, in the order of the order and of their parts.
+N rows of all the order's data sets, in the order of the order and of their parts, or of the units that were dealt to
+this slot (common/data_shares).
 
-The sharding rule: slot k of K trains on the rows with index % K == k; if that leaves it none (N <= k), on all of them.
+The sharding rule: where data are whole at each of K trainers, slot k trains on the rows with index % K == k; if that
+leaves it none (N <= k), on all of them. What was dealt to a slot it has alone, and trains on all of it.
 A slot goes through its shard epoch by epoch, each time in another order that the job's seed, the slot and the epoch
 determine; round r takes the next steps x batch rows of that endless walk, so a trainer that joins late, or anew, takes
 the same rows as one that was there from the start.
@@ -23,20 +25,17 @@ Columns = Mapping[str, NDArray[np.generic]]
 RowIndices = NDArray[np.int64]
 
 
-def shard_rows(row_count: int, slot: int, trainers: int) -> RowIndices:
-    """The rows of this slot."""
-    own = np.arange(slot, row_count, trainers, dtype=np.int64)
+def shard_rows(row_count: int, slot: int, step: int) -> RowIndices:
+    """The rows of this slot: each `step`-th."""
+    own = np.arange(slot % step, row_count, step, dtype=np.int64)
     return own if own.size else np.arange(row_count, dtype=np.int64)
 
 
-def join_columns(parts: Sequence[Columns]) -> dict[str, NDArray[np.generic]]:
-    """One table of several with the same columns; a single one is not copied. Raises `FormatError`."""
-    profiles = [{name: (column.dtype, column.shape[1:]) for name, column in part.items()} for part in parts]
-    if any(profile != profiles[0] for profile in profiles):
+def require_alike(one: Columns, other: Columns) -> None:
+    """Raise `FormatError` unless both have the same columns."""
+    profiles = [{name: (column.dtype, column.shape[1:]) for name, column in table.items()} for table in (one, other)]
+    if profiles[0] != profiles[1]:
         raise FormatError("format.dataset", expected="the same columns in all data sets and parts")
-    if len(parts) == 1:
-        return dict(parts[0])
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def restrict_columns(columns: Columns, allowed: Collection[str] | None) -> dict[str, NDArray[np.generic]]:
@@ -52,26 +51,39 @@ def restrict_columns(columns: Columns, allowed: Collection[str] | None) -> dict[
 
 @dataclass
 class RoundRows:
-    """The rows of each round of one slot. `rows_per_round` is steps x batch."""
+    """The rows of each round of one slot. `tables` lie one after another and have the same columns.
 
-    columns: Columns
+    `step`: of a share (common/data_shares). `rows_per_round` is steps x batch.
+    """
+
+    tables: Sequence[Columns]
     seed: SecretKey = field(repr=False)
     slot: int
-    trainers: int
+    step: int
     rows_per_round: int
     _epoch: int = field(default=-1, init=False)
     _walk: RowIndices = field(default_factory=lambda: np.empty(0, np.int64), init=False)
 
     def __post_init__(self) -> None:
-        lengths = {len(column) for column in self.columns.values()}
-        if len(lengths) != 1 or not max(lengths):
-            raise FormatError("format.dataset", expected="columns of one length, at least one row")
-        self._shard = shard_rows(lengths.pop(), self.slot, self.trainers)
+        lengths = [{len(column) for column in table.values()} for table in self.tables]
+        if any(len(one) != 1 for one in lengths):
+            raise FormatError("format.dataset", expected="columns of one length")
+        self._ends = np.cumsum([one.pop() for one in lengths], dtype=np.int64)
+        if not self._ends.size or not self._ends[-1]:
+            raise FormatError("format.dataset", expected="at least one row")
+        self._shard = shard_rows(self.count, self.slot, self.step)
+
+    @property
+    def count(self) -> int:
+        """N."""
+        return int(self._ends[-1])
 
     def of_round(self, number: int) -> Rows:
         """Copies of the rows that round `number` trains on, in training order."""
         indices = self.indices(number)
-        return {name: column[indices] for name, column in self.columns.items()}
+        which = np.searchsorted(self._ends, indices, side="right")
+        rows = indices - np.concatenate(([0], self._ends))[which]
+        return gather_rows(self.tables, which, rows)
 
     def indices(self, number: int) -> RowIndices:
         """Row numbers of round `number`."""
@@ -88,3 +100,13 @@ class RoundRows:
             number = self.seed.derive_number(SEED_SHUFFLE, self.slot.to_bytes(8, "big"), epoch.to_bytes(8, "big"))
             self._epoch, self._walk = epoch, np.random.default_rng(number).permutation(self._shard)
         return self._walk
+
+
+def gather_rows(tables: Sequence[Columns], which: RowIndices, rows: RowIndices) -> Rows:
+    """Copies: row `rows[i]` of table `which[i]` at place i."""
+    taken: Rows = {name: np.empty((rows.size, *one.shape[1:]), one.dtype) for name, one in tables[0].items()}
+    for index in np.unique(which):
+        here = np.flatnonzero(which == index)
+        for name, column in tables[index].items():
+            taken[name][here] = column[rows[here]]
+    return taken

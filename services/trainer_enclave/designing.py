@@ -20,13 +20,12 @@ from common.crypto.digests import sha256
 from common.errors import refusal_of
 from common.exchange.steering import Steering, pad_design, rounds_per_epoch
 from common.job_design import open_design
-from common.job_profile import profile_of_job
+from common.job_profile import JobRows, profile_of_job
 from common.messages.order import TrainingOrder
 from common.model_graph.design import Adjustment
 from common.sandbox.wasm.designer import DesignOutcome, SteeringOutcome
 from common.sandbox.wasm.interface import Metrics, Profile
 from common.sandboxed.wire import Course
-from services.trainer_enclave.dataset import Columns
 
 STEERING_SHARE = 0.25
 """Part of a round's deadline that design code may take."""
@@ -75,9 +74,9 @@ class JobDesign:
         if self._designer is None:
             self._designer = self._start(deadline_seconds)
 
-    def make(self, columns: Columns, bundle: BundleManifest, deadline_seconds: float) -> BundleContents:
-        """The bundle of the design for these columns. Raises a `Refusal` with the code of what is wrong."""
-        self._profile = profile_of_job(columns, bundle, self._order.schedule, self._order.trainers)
+    def make(self, rows: JobRows, bundle: BundleManifest, deadline_seconds: float) -> BundleContents:
+        """The bundle of the design for these rows. Raises a `Refusal` with the code of what is wrong."""
+        self._profile = profile_of_job(rows, bundle, self._order.schedule, self._order.trainers)
         self._document = self._designed(self._profile, deadline_seconds)
         pad_design(self._document)
         return open_design(self._document, bundle, self._order.schedule)

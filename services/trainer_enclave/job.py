@@ -4,6 +4,7 @@ It joins exchange and local training: a new state starts a round on the work thr
 the first tick after it is ready. Nothing here waits, and nothing depends on what provider code says.
 """
 
+from collections.abc import Callable
 from concurrent.futures import Executor, Future
 
 from common.exchange.frames import Endpoint, FrameKind
@@ -52,8 +53,8 @@ class TrainerJob:
         """The frames of a tick: what was decided before it, or dummies."""
         return self.exchange.emit(tick)
 
-    def process(self, tick: int, *, data_ready: bool) -> None:
-        """What follows in a tick. Rounds, and a design before them, begin once every chunk of the data was read."""
+    def process(self, tick: int, ready: Callable[[int | None], bool]) -> None:
+        """What follows in a tick. A round, and (None) a design before all, begin once their data are `ready`."""
         if self._work is not None and self._work.done():
             self._collect(self._work.result())
             self._work = None
@@ -61,21 +62,23 @@ class TrainerJob:
             self.exchange.offer(payload)
             self._graph = None
         self.exchange.process(tick)
-        if not data_ready or self._work is not None or self._failed is not None:
+        if self._work is not None or self._failed is not None:
             return
-        if self._initial_due:
+        if not self._initial_due:
+            self._train_if_new(tick, ready)
+        elif ready(None):
             self._initial_due = False
             self._work = self._executor.submit(self._training.initial)
-        else:
-            self._train_if_new(tick)
 
     def _collect(self, saying: Saying) -> None:
         if saying.kind == FrameKind.NOTE and self._failed is None:
             self._failed = saying
         self.exchange.say(self._failed or saying)
 
-    def _train_if_new(self, tick: int) -> None:
+    def _train_if_new(self, tick: int, ready: Callable[[int | None], bool]) -> None:
         state, seconds = self.exchange.state, round_seconds(self._schedule, tick)
-        if state is not None and state.round > self._trained_round and seconds is not None:
+        if state is None or state.round <= self._trained_round or seconds is None:
+            return
+        if ready(state.round):
             self._trained_round = state.round
             self._work = self._executor.submit(self._training.round, state, seconds)

@@ -9,10 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from common.bundle import BundleContents, BundleManifest
+from common.crypto.keys import SecretKey
 from common.crypto.labels import SEED_INITIAL, SEED_STREAM
-from common.dataset_payload import read_columns
 from common.errors import FormatError
 from common.identifiers import Digest
+from common.job_profile import JobRows
 from common.key_retrieval import Launch
 from common.messages.sandbox_bounds import SandboxBounds
 from common.sandbox.exporting import GraphExport
@@ -21,11 +22,13 @@ from common.sandbox.protocol import Rows, SandboxLimits, SandboxSeeds, TrainingS
 from common.sandbox.wasm.compiled import CompiledDesign
 from common.sandbox.wasm.designer import WasmDesigner
 from common.sandbox.wasm.limits import DEFAULT_LIMITS as WASM_LIMITS
-from services.trainer_enclave.dataset import RoundRows, join_columns, restrict_columns
+from services.trainer_enclave.dataset import RoundRows
 from services.trainer_enclave.designing import Designer, JobDesign
 from services.trainer_enclave.exporting import Exporter, JobGraph
 from services.trainer_enclave.reading import ChunkReads
+from services.trainer_enclave.tables import Tables
 from services.trainer_enclave.training import startup_seconds
+from services.trainer_enclave.window_rows import WindowRows
 
 SandboxStart = Callable[[BundleContents, int, SandboxSeeds, SandboxLimits, bool], TrainingSandbox]
 """Starts a model's training confined: contents, rows per round, seeds, limits, whether refused calls are counted.
@@ -88,6 +91,7 @@ class ProviderWork:
         self._launch, self._bundle, self._reads, self._starts = launch, bundle, reads, starts
         self._contents: BundleContents | None = None
         self._rows: RoundRows | None = None
+        self._windows: WindowRows | None = None
         designs = launch.order.sandbox == "wasm"
         self.design = JobDesign(launch.order, self._start_designer) if designs else None
         seconds = startup_seconds(launch.order.schedule)
@@ -102,7 +106,7 @@ class ProviderWork:
         contents = self._open_contents()
         if self.design is not None:
             seconds = startup_seconds(self._launch.order.schedule)
-            contents = self.design.make(self._open_rows().columns, contents.manifest, seconds)
+            contents = self.design.make(self._profiled(), contents.manifest, seconds)
         counts = self._launch.terms.refusal_report == "classes" and not contents.has_design
         try:
             return self._starts.sandbox(contents, self._rows_per_round, seeds_of(self._launch), self._limits(), counts)
@@ -136,26 +140,37 @@ class ProviderWork:
             self._contents = contents
         return self._contents
 
-    def _open_rows(self) -> RoundRows:
-        if self._rows is not None:
+    def _profiled(self) -> JobRows:
+        """What design code is told of: all rows where they are whole here, else the sample that every trainer read."""
+        if self._reads.share.whole:
+            rows = self._rows = self._rows or self._kept_rows()
+            return JobRows(rows.tables, rows.count)
+        tables, units = self._tables(), self._reads.sample
+        self._reads.sample = []
+        return JobRows(tables.of_each(units), tables.rows)
+
+    def _open_rows(self) -> RoundRows | WindowRows:
+        if self._reads.kept is not None:
+            self._rows = self._rows or self._kept_rows()
             return self._rows
+        if self._windows is None:
+            self._windows = WindowRows(self._reads, self._tables(), *self._place, self._rows_per_round)
+        return self._windows
+
+    def _kept_rows(self) -> RoundRows:
+        tables, share = self._tables(), self._reads.share
+        units = self._reads.take_kept()
+        opened = tables.of_all(units) if share.whole else tables.of_each(units)
+        return RoundRows(opened, *self._place, share.step, self._rows_per_round)
+
+    @property
+    def _place(self) -> tuple[SecretKey, int]:
+        return self._launch.keys["seed"], self._launch.order.place(self._launch.terms.slot)[0]
+
+    def _tables(self) -> Tables:
         manifest = self._open_contents().manifest
         allowed = [data.columns for data in self._launch.terms.datasets for _ in data.manifest.parts]
-        payloads = self._reads.take_payloads()
-        table = join_columns(
-            [
-                restrict_columns(read_columns(payload), columns)
-                for payload, columns in zip(payloads, allowed, strict=True)
-            ]
-        )
-        wanted = {manifest.input.column, manifest.label.column}
-        self._rows = RoundRows(
-            {name: column for name, column in table.items() if name in wanted},
-            self._launch.keys["seed"],
-            *self._launch.order.share(self._launch.terms.slot),
-            self._rows_per_round,
-        )
-        return self._rows
+        return Tables(self._reads.parts, allowed, {manifest.input.column, manifest.label.column})
 
 
 def seeds_of(launch: Launch) -> SandboxSeeds:

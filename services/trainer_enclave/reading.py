@@ -2,112 +2,177 @@
 
 Holds: the data keys' ciphers.  Reads: leaves of sealed objects.  Sends: requests for them.
 
-Every chunk of every data set is read over and over until the clock stops: each time it is opened; the first time it is
-kept (sealed, as it came), then dropped, so work and traffic stay the same. The order is a fresh permutation in each
-pass. What is kept is bounded by `MAX_KEPT_BYTES`, checked before anything is read; it is a public size class.
+Before the clock: header and proof of each object; of data that are not whole here (common/data_shares) also the first
+chunk of each, where its schema is, and for design code the units of the profile. Then `reads_per_tick` chunks a tick
+along the walk, until the schedule ends: every chunk is fetched and opened, whatever became of those before it, and then
+kept or dropped. Each is authenticated on its own: by its key, under a header that is proven to be the root's.
 """
 
+import queue
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 
 from common.crypto.aead import ChunkCipher
 from common.crypto.keys import SecretKey
 from common.crypto.labels import SEED_READS
-from common.errors import PeerClosedError, QuotaError, Refusal, UnavailableError
+from common.data_shares import SAMPLE_UNITS, share_of, units_of
+from common.errors import AuthenticityError, FormatError, NotFoundError, PeerClosedError, UnavailableError
 from common.identifiers import Digest
 from common.messages.objects import ObjectRef
-from common.sealed_object import CHUNK_BYTES, ObjectKind, ObjectReader
-
-MAX_KEPT_BYTES: Final = 4 << 30
-"""Chunks of one job's data sets together."""
+from common.messages.order import TrainingOrder
+from common.sealed_object import ObjectHeader, ObjectKind
+from services.trainer_enclave.keeping import KeptShare, NewestUnits, OpenUnit
+from services.trainer_enclave.walking import Walk, Windows
 
 MAX_BEHIND: Final = 4
 """Ticks by which reads may lag behind the clock while the store is slow; what is beyond is skipped, not made up for."""
 
-FetchLeaf = Callable[[Digest, int], bytes]
+
+class ReadsLeaves(Protocol):
+    """The object store behind the door (common/door_objects)."""
+
+    def read_leaf(self, root: Digest, leaf: int) -> bytes:
+        """One leaf. Raises a `Refusal`, or `TimeoutError`."""
+        ...
+
+    def read_header(self, reference: ObjectRef) -> bytes:
+        """The header, proven to be the root's. Raises `AuthenticityError`, and as `read_leaf` does."""
+        ...
 
 
 @dataclass
-class _Part:
-    """One sealed object on its way."""
+class SealedPart:
+    """One sealed object of the data. `cipher` is None where its header is false: then none of its chunks opens."""
 
     reference: ObjectRef
-    key: SecretKey = field(repr=False)
-    header: bytes
-    cipher: ChunkCipher
-    chunks: dict[int, bytes] = field(default_factory=dict)
+    chunk_bytes: int = 0
+    cipher: ChunkCipher | None = field(default=None, repr=False)
+    first_chunk: bytes | None = field(default=None, repr=False)
+    """Opened before the clock where data are not whole here."""
 
-    def payload(self) -> bytes:
-        """Opened from what was kept, checked against the root that the manifest names."""
-        reference = self.reference
-        reader = ObjectReader(
-            self.key,
-            self.header,
-            reference.chunk_count,
-            self.chunks.__getitem__,
-            kind=ObjectKind.DATASET,
-            root=reference.root,
-        )
-        return reader.read_all()
-
-
-def read_order(seed: SecretKey, slot: int, chunk_count: int) -> Iterator[int]:
-    """Chunk numbers, pass after pass, without end."""
-    generator = np.random.default_rng(seed.derive_number(SEED_READS, slot.to_bytes(8, "big")))
-    while True:
-        yield from generator.permutation(chunk_count).tolist()
+    def open(self, index: int, chunk: bytes) -> bytes:
+        """The plaintext of a chunk. Raises `AuthenticityError`."""
+        if self.cipher is None:
+            raise AuthenticityError("authenticity.sealed_object", expected="the header of this root")
+        return self.cipher.open(index, chunk)
 
 
 class ChunkReads:
-    """The reads of one trainer. `read_next` belongs to one thread; `complete` and `failure` may be asked from any."""
+    """The reads of one trainer. `read_tick` belongs to one thread; all else may be asked from any.
+
+    Raises `QuotaError` (quota.window), and what the store raises before the clock.
+    """
 
     def __init__(
-        self, objects: Sequence[tuple[ObjectRef, SecretKey]], fetch: FetchLeaf, seed: SecretKey, slot: int
+        self,
+        objects: Sequence[tuple[ObjectRef, SecretKey]],
+        store: ReadsLeaves,
+        seed: SecretKey,
+        order: TrainingOrder,
+        slot: int,
     ) -> None:
-        if sum(reference.chunk_count for reference, _ in objects) * CHUNK_BYTES > MAX_KEPT_BYTES:
-            raise QuotaError("quota.window", expected=f"at most {MAX_KEPT_BYTES} bytes of data sets")
-        self._fetch = fetch
-        self._parts = [self._begin(reference, key) for reference, key in objects]
-        self._places = [(part, index) for part in self._parts for index in range(part.reference.chunk_count)]
-        self._order = read_order(seed, slot, len(self._places))
-        self.complete = False
+        counts = [reference.chunk_count for reference, _ in objects]
+        self.share = share_of(counts, *order.place(slot))
+        self.walk = Walk(self.share, seed, slot)
+        self.windows = Windows(order.schedule, self.walk)
         self.failure: str | None = None
+        self.kept = KeptShare(self.share) if self.share.kept else None
+        self.newest: NewestUnits | None = None
+        self.sample: list[OpenUnit] = []
+        """What the profile is of where data are not whole here."""
+        self._store, self._per_tick, self._position = store, order.schedule.reads_per_tick, 0
+        self.parts = [self._begin(reference, key) for reference, key in objects]
+        if not self.share.whole:
+            for part in self.parts:
+                part.first_chunk = self._open(part, 0)
+            if order.sandbox == "wasm":
+                self._read_sample(counts, seed)
 
-    def _begin(self, reference: ObjectRef, key: SecretKey) -> _Part:
-        header = self._fetch(reference.root, 0)
-        return _Part(reference, key, header, ChunkCipher(key, header, reference.chunk_count))
-
-    def read_next(self) -> None:
-        """Read and open one chunk. A store that is away is asked again in the next pass; a false chunk is a failure."""
-        part, index = self._places[next(self._order)]
+    def _begin(self, reference: ObjectRef, key: SecretKey) -> SealedPart:
         try:
-            chunk = self._fetch(part.reference.root, index + 1)
-            part.cipher.open(index, chunk)
+            raw = self._store.read_header(reference)
+            header = ObjectHeader.parse(raw)
+            if (header.kind, header.chunk_count) != (ObjectKind.DATASET, reference.chunk_count):
+                raise FormatError("format.sealed_object", expected=f"data of {reference.chunk_count} chunks")
+        except (AuthenticityError, FormatError):
+            self.failure = "authenticity.sealed_object"
+            return SealedPart(reference)
+        return SealedPart(reference, header.chunk_bytes, ChunkCipher(key, raw, reference.chunk_count))
+
+    def _read_sample(self, counts: Sequence[int], seed: SecretKey) -> None:
+        units = units_of(counts)
+        generator = np.random.default_rng(seed.derive_number(SEED_READS))  # the same at every slot
+        for place, index in enumerate(generator.permutation(len(units))[:SAMPLE_UNITS]):
+            unit = units[index]
+            opened = OpenUnit.begin(place, unit, self.parts[unit.part].chunk_bytes)
+            for chunk in range(unit.chunks):
+                plain = self._open(self.parts[unit.part], unit.first_chunk + chunk)
+                if plain is not None:
+                    opened.put(chunk, plain)
+            self.sample.append(opened)
+
+    @property
+    def complete(self) -> bool:
+        """Whether all of a share that is kept is there."""
+        return self.kept is not None and self.kept.complete
+
+    def take_kept(self) -> list[OpenUnit]:
+        """A share that is kept, in the order of the data; it is let go here. Raises `UnavailableError` before."""
+        if self.kept is None:
+            raise UnavailableError("unavailable.store", expected="a share that is kept")
+        return self.kept.take()
+
+    def ready(self, number: int | None) -> bool:
+        """Whether round `number` can begin; for None: whether a design can be made."""
+        if number is None and not self.share.whole:
+            return True
+        if number is None or self.kept is not None:
+            return self.complete
+        return self.newest is not None and self.newest.ready(number)
+
+    def read_tick(self, tick: int) -> None:
+        """Read and open the chunks of one tick. A store that is away is asked again in the next pass."""
+        if self.kept is None:
+            position = tick * self._per_tick
+            if self.newest is None or position < self._position:  # the first tick, or the job began anew
+                self.newest = NewestUnits(self.walk, self.windows, position)
+            self._position = position
+        for _ in range(self._per_tick):
+            self._read_next()
+
+    def _read_next(self) -> None:
+        place, unit, chunk = self.walk.at(self._position)
+        self._position += 1
+        plain = self._read(self.parts[unit.part], unit.first_chunk + chunk)
+        if self.kept is not None:
+            self.kept.put(place, unit, chunk, plain)
+        elif self.newest is not None:
+            self.newest.put(place, unit, chunk, plain)
+            if self.newest.missed:
+                self._fail("unavailable.store")
+
+    def _read(self, part: SealedPart, index: int) -> bytes | None:
+        try:
+            return self._open(part, index)
         except (UnavailableError, TimeoutError):
-            return
-        except Refusal as refusal:
-            self.failure = None if self.complete else refusal.code
-            return
-        if not self.complete:
-            part.chunks[index] = chunk
-            self.complete = all(len(one.chunks) == one.reference.chunk_count for one in self._parts)
+            return None
 
-    def take_payloads(self) -> list[bytes]:
-        """The payload of each object, once all chunks are there; the sealed chunks are let go.
+    def _open(self, part: SealedPart, index: int) -> bytes | None:
+        """A chunk's plaintext; None where it is false or not there, which is a failure."""
+        try:
+            return part.open(index, self._store.read_leaf(part.reference.root, index + 1))
+        except (AuthenticityError, NotFoundError) as refusal:
+            self._fail(refusal.code)
+            return None
 
-        Raises `UnavailableError` before, `FormatError` and `AuthenticityError` as `ObjectReader` does.
-        """
+    def _fail(self, code: str) -> None:
+        """The first failure stays; a share that is all there has none any more."""
         if not self.complete:
-            raise UnavailableError("unavailable.store", expected="all chunks")
-        payloads = []
-        for part in self._parts:
-            payloads.append(part.payload())
-            part.chunks.clear()
-        return payloads
+            self.failure = self.failure or code
 
 
 class ReadClock:
@@ -115,7 +180,7 @@ class ReadClock:
 
     def __init__(self, reads: ChunkReads, reads_per_tick: int) -> None:
         self._reads, self._per_tick = reads, reads_per_tick
-        self._due = threading.Semaphore(0)
+        self._due = queue.Queue[int]()
         self._behind = 0
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="chunk-reads", daemon=True)
@@ -124,18 +189,19 @@ class ReadClock:
         """Begin; nothing is read before the first tick."""
         self._thread.start()
 
-    def tick(self) -> None:
-        """The reads of one tick are due, unless too many are still to do."""
+    def tick(self, tick: int) -> None:
+        """The reads of this tick are due, unless those of too many are still to do."""
         with self._lock:
-            if self._per_tick == 0 or self._behind >= MAX_BEHIND * self._per_tick:
+            if self._per_tick == 0 or self._behind >= MAX_BEHIND:
                 return
-            self._behind += self._per_tick
-        self._due.release(self._per_tick)
+            self._behind += 1
+        self._due.put(tick)
 
     def _run(self) -> None:
-        while self._due.acquire():
+        while True:
+            tick = self._due.get()
             try:
-                self._reads.read_next()
+                self._reads.read_tick(tick)
             except PeerClosedError:
                 return
             with self._lock:

@@ -4,9 +4,9 @@ Holds: the launch's keys.  Reads: the broker's signed answers, frames, chunks.  
 
   (1) confine something harmless: a machine that can't is refused by name, before anything is asked for or read;
   (2) attest and fetch: keys and terms for this launch; the terms name the order that the relay named;
-  (3) read the bundle; the headers of the data sets;
+  (3) read the bundle; of the data sets what is read before the clock (reading.py);
   (4) follow the newest launch of the parameter server in the broker's list; the provider's work begins (design code
-      is asked once the data were read);
+      is asked once the data that it is told of were read);
   (5) its first authentic frame tells the tick: from there on, this enclave's own monotonic clock;
   (6) run the clock to its end; a later launch of the parameter server means (4) again;
   (7) stay until the broker says that the job is over, in case the parameter server must begin anew.
@@ -151,7 +151,7 @@ class TrainerRun:
     def _work(self, launch: Launch) -> None:
         objects = DoorObjects(self._door)
         bundle = objects.load(launch.terms.bundle.object, launch.keys["bundle"], ObjectKind.BUNDLE)  # (3)
-        reads = ChunkReads(self._data(launch), objects.read_leaf, launch.keys["seed"], self._start.slot)
+        reads = ChunkReads(self._data(launch), objects, launch.keys["seed"], launch.order, self._start.slot)
         self._train(launch, ProviderWork(launch, bundle, reads, self._starts), reads)
         self._poll.stop()
 
@@ -244,10 +244,10 @@ class TrainerRun:
         """One tick; False when a later server launch is listed."""
         for frame in job.emit(tick):
             self._door.notify("frame", frame)
-        read_clock.tick()
+        read_clock.tick(tick)
         if reads.failure is not None:
             job.give_up(reads.failure)
-        job.process(tick, data_ready=reads.complete)
+        job.process(tick, reads.ready)
         if tick % poll_ticks(self._schedule) == 0:
             self._poll.due()
         return self._server == job.exchange.paramserver

@@ -21,6 +21,7 @@ from common.exchange.steering import pad_design
 from common.exchange.toolchain import Toolchain
 from common.identifiers import BundleId, DatasetId, JobId, MrEnclave, RoleName
 from common.job_design import open_design
+from common.job_profile import JobRows
 from common.messages.attestation import Member, Members
 from common.messages.order import Schedule, ToolchainWish, TrainingOrder
 from common.refused_calls import NONE_REFUSED, RefusedCalls
@@ -214,7 +215,10 @@ class InMemoryJob:
 
         def start_sandbox() -> LeastSquares:
             if design is not None:
-                assert design.make(rows_for(0)(0), designing_bundle().manifest, 10.0).manifest.state_count == FEATURES
+                assert (
+                    design.make(JobRows((rows_for(0)(0),), 128), designing_bundle().manifest, 10.0).manifest.state_count
+                    == FEATURES
+                )
             return sandbox
 
         able = self.able.get(slot, Toolchain.FP32)
@@ -275,7 +279,7 @@ class InMemoryJob:
                 self._carry(slot, tick, frame, [self.server.receive])
         self.server.process(tick)
         for job in listening.values():
-            job.process(tick, data_ready=True)
+            job.process(tick, lambda _: True)
 
     def _carry(self, sender: int, tick: int, frame: bytes, to: list[Callable[[bytes], None]]) -> None:
         header = FrameHeader.parse(frame)

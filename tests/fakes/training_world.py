@@ -8,17 +8,20 @@ bundle of design code: that runs in the real one, and its design in the other.
 import contextlib
 import threading
 import time
+from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from common.bundle import DESCRIPTION_FILE, BundleContents, BundleManifest, ColumnSpec, StateTensor, TensorSpec
-from common.crypto.digests import sha256
+from common.crypto.digests import sha256, sha256_raw
 from common.crypto.keys import KeyRing, SecretKey
+from common.crypto.merkle import MerkleTree
 from common.crypto.signing import SigningKey
 from common.crypto.wrapping import WrappingKey, wrap, wrap_ring
-from common.dataset_payload import encode_columns
+from common.dataset_payload import encode_pieces
+from common.dataset_units import UNIT_CHUNKS
 from common.enclave.simulated_platform import SimulatedPlatform
 from common.errors import NotFoundError, PeerClosedError, UnavailableError
 from common.event_log import Value
@@ -94,17 +97,27 @@ def small_bundle() -> BundleContents:
     return BundleContents(manifest=manifest, files={DESCRIPTION_FILE: b"", "linear.py": b"raise SystemExit"})
 
 
+def prove_header(leaves: Sequence[bytes]) -> bytes:
+    """What a store says of the header of an object with these leaves."""
+    tree = MerkleTree()
+    for number, leaf in enumerate(leaves):
+        tree.append(sha256_raw(leaf) if number else leaf)
+    return b"".join(tree.inclusion(0, len(leaves)))
+
+
 class Store:
     """Committed leaves by root."""
 
     def __init__(self) -> None:
         self.leaves: dict[tuple[Digest, int], bytes] = {}
+        self.proofs: dict[Digest, bytes] = {}
         self.committed: list[Digest] = []
 
     def add(self, sealed: SealedObject) -> ObjectRef:
         """Put an object in."""
         for number, leaf in enumerate(sealed.leaves()):
             self.leaves[sealed.root, number] = leaf
+        self.proofs[sealed.root] = prove_header(list(sealed.leaves()))
         return ObjectRef(root=sealed.root, chunk_count=sealed.chunk_count)
 
     def handle(self, name: str, body: bytes) -> bytes:
@@ -114,6 +127,8 @@ class Store:
             if (root, number) not in self.leaves:
                 raise NotFoundError("not_found.object")
             return self.leaves[root, number]
+        if name == "object.proof":
+            return self.proofs[root]
         if name == "object.write":
             self.leaves[root, number] = body[36:]
         else:
@@ -148,6 +163,9 @@ class TrainingWorld:
     """The host keeps member lists and renewals back."""
     checkpoint: Checkpoint | None = None
     """The newest that the broker remembers."""
+    chunk_bytes: int = 4096
+    asked: dict[int, list[tuple[Digest, int]]] = field(default_factory=dict)
+    """Leaves that the trainer of each slot asked for, all its launches together."""
 
     def __post_init__(self) -> None:
         self.platform = SimulatedPlatform.open_or_create(self.directory)
@@ -183,7 +201,8 @@ class TrainingWorld:
 
     def _publish_data(self, number: int, columns: dict[str, Any]) -> DatasetTerms:
         key = SecretKey.generate()
-        sealed = seal_object(encode_columns(columns), key, ObjectKind.DATASET, chunk_bytes=4096)
+        payload = b"".join(encode_pieces(columns, UNIT_CHUNKS * self.chunk_bytes))
+        sealed = seal_object(payload, key, ObjectKind.DATASET, chunk_bytes=self.chunk_bytes)
         owner = self.owner_keys[number % self.owners].party
         manifest = DatasetManifest(owner=owner, parts=(self.store.add(sealed),), policy=sha256(b"policy"))
         name = DatasetId.of(sha256(manifest.encode()))
@@ -310,7 +329,7 @@ class TrainingWorld:
     def start_trainer(self, slot: int) -> None:
         """A launch of a trainer, on a thread of its own."""
         start = StartTrainer(job_id=self.job_id, slot=slot, order=self.order)
-        door = self.trainer_doors[slot] = WorldDoor(self)
+        door = self.trainer_doors[slot] = WorldDoor(self, slot)
         run = self.running[slot] = TrainerRun(
             door, self, start, confine=lambda: None, starts=self.starts(slot), end_process=lambda: None
         )
@@ -339,8 +358,8 @@ class TrainingWorld:
 class WorldDoor:
     """An enclave's end of a door whose relay is this process. `killed`: nothing goes through any more."""
 
-    def __init__(self, world: TrainingWorld) -> None:
-        self._world, self.killed = world, False
+    def __init__(self, world: TrainingWorld, slot: int = -1) -> None:
+        self._world, self._slot, self.killed = world, slot, False
 
     def call(self, name: str, body: bytes, *, seconds: float = 60.0) -> bytes:  # noqa: ARG002 - nothing here waits
         """Broker and store."""
@@ -348,6 +367,9 @@ class WorldDoor:
             raise PeerClosedError("killed")
         if name == "broker.ask":
             return self._world.ask(body)
+        if name == "object.read":
+            place = Digest.of(body[:32]), int.from_bytes(body[32:36], "big")
+            self._world.asked.setdefault(self._slot, []).append(place)
         return self._world.store.handle(name, body)
 
     def notify(self, name: str, body: bytes) -> None:

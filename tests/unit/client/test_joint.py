@@ -78,6 +78,7 @@ def _endpoints() -> Endpoints:
 @pytest.fixture
 def owners(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Owners:
     monkeypatch.setattr(ordering, "fetch_publication", lambda *_: PUBLICATION)
+    monkeypatch.setattr(ordering, "fetch_sizes", lambda *_: [3])
     return Owners(tmp_path)
 
 

@@ -2,10 +2,13 @@
 
 import pytest
 
-from client.scheduling import LARGEST_FRAME, SMALLEST_FRAME, ScheduleWishes, host_view, plan_schedule
+from client.scheduling import LARGEST_FRAME, MOST_READS, SMALLEST_FRAME, ScheduleWishes, host_view, plan_schedule
+from common.data_shares import WINDOW_UNITS, share_of
+from common.dataset_units import UNIT_CHUNKS
 from common.exchange.frames import FrameKind
 from common.exchange.schedule import round_deadline_seconds, ticks_to_send
 from common.leakage import attempt_bits
+from common.sealed_object import CHUNK_BYTES
 
 
 @pytest.mark.parametrize("state_class", [1, 1000, 40_000, 5_000_000])
@@ -40,6 +43,41 @@ def test_the_end_of_an_attempt_tells_little_by_default(state_class: int) -> None
     assert 2 ** (view.schedule_bits - 1) <= schedule.total_ticks < 2**view.schedule_bits
     assert view.schedule_bits <= 10
     assert view.attempt_bits == attempt_bits(schedule)
+
+
+MIB = 1
+GIB = 1024
+
+
+@pytest.mark.parametrize("chunks", [1, 10 * MIB, 200 * MIB, 5 * GIB, 500 * GIB])
+@pytest.mark.parametrize("trainers", [1, 2, 16])
+@pytest.mark.parametrize("wishes", [ScheduleWishes(), ScheduleWishes(rounds=2000, steps=100), ScheduleWishes(rounds=1)])
+def test_reads_keep_pace_with_training(chunks: int, trainers: int, wishes: ScheduleWishes) -> None:
+    share = share_of([chunks], 0, trainers)
+    schedule = plan_schedule(wishes, 40_000, share=share)
+    a_second = schedule.reads_per_tick * 1000 / schedule.tick_milliseconds
+    assert schedule.reads_per_tick >= 1
+    assert a_second <= max(MOST_READS, 1000 / schedule.tick_milliseconds)
+    before = schedule.reads_per_tick * (schedule.warmup_ticks - schedule.warmup_ticks // 4)
+    if share.kept:
+        assert before >= min(share.chunks, 0.7 * MOST_READS * schedule.warmup_ticks * schedule.tick_seconds * 0.75)
+        return
+    assert before >= WINDOW_UNITS * UNIT_CHUNKS, "the first window is there when the first round is due"
+    a_round = schedule.reads_per_tick * schedule.ticks_per_round
+    rows = schedule.steps_per_round * schedule.batch_rows * share.step * 4096 / CHUNK_BYTES
+    assert a_round >= rows or a_second > 0.9 * MOST_READS
+    assert a_round * schedule.rounds >= share.chunks or a_second > 0.9 * MOST_READS
+
+
+def test_small_data_are_read_a_chunk_a_tick_and_who_knows_better_says_so() -> None:
+    small, large = share_of([10], 0, 2), share_of([5 * GIB], 0, 2)
+    assert plan_schedule(ScheduleWishes(), 1000, share=small).reads_per_tick == 1
+    assert plan_schedule(ScheduleWishes(reads_per_tick=9), 1000, share=small).reads_per_tick == 9
+    slow = plan_schedule(ScheduleWishes(rounds=5000, steps=2000), 1000, share=large)
+    fast = plan_schedule(ScheduleWishes(rounds=20), 1000, share=large)
+    assert slow.reads_per_tick < fast.reads_per_tick <= 6
+    slow_ticks = plan_schedule(ScheduleWishes(rounds=1, tick_milliseconds=60_000), 1000, share=large)
+    assert slow_ticks.reads_per_tick <= 1024
 
 
 def test_the_hosts_view_counts_every_members_frames() -> None:

@@ -6,7 +6,7 @@ import pytest
 from common.errors import Refusal
 from common.exchange.steering import MAX_DESIGN_BYTES
 from common.job_design import design_bounds
-from common.job_profile import MAX_CLASSES, describe, profile_of_job
+from common.job_profile import MAX_CLASSES, JobRows, describe, profile_of_job
 from common.messages.order import TrainingOrder
 from tests.fakes.in_memory_job import InMemoryJob, make_schedule
 from tests.fakes.plain_designs import FEATURES, MAX_PARAMETERS, designing_bundle
@@ -21,6 +21,10 @@ def order() -> TrainingOrder:
 
 def columns(rows: int = 50) -> dict[str, np.ndarray]:
     return {"x": DRAW.normal(3, 2, (rows, FEATURES)).astype(np.float32), "y": np.zeros(rows, np.float32)}
+
+
+def rows_of(table: dict[str, np.ndarray]) -> JobRows:
+    return JobRows((table,), len(table["y"]))
 
 
 @pytest.mark.parametrize(
@@ -47,6 +51,15 @@ def test_no_order_of_adding_changes_a_bit() -> None:
     assert describe(values) == describe(values[::-1].copy()) == describe(np.sort(values))
 
 
+def test_no_cut_into_tables_changes_a_bit() -> None:
+    values = DRAW.normal(5, 3, 60_000).astype(np.float32)
+    assert describe(values) == describe(values[:7], values[7:50_000], values[50_000:])
+    table, bundle = columns(), designing_bundle().manifest
+    cut = JobRows(tuple({name: one[part] for name, one in table.items()} for part in (slice(9), slice(9, 50))), 50)
+    told = [profile_of_job(rows, bundle, order().schedule, 2) for rows in (rows_of(table), cut)]
+    assert told[0] == told[1]
+
+
 def test_what_is_not_finite_is_left_out() -> None:
     values = np.array([1.0, np.nan, 3.0, np.inf, -np.inf], np.float32)
     assert describe(values) == (1.0, 3.0, 2.0, 1.0)
@@ -55,7 +68,7 @@ def test_what_is_not_finite_is_left_out() -> None:
 
 def test_a_profile_tells_data_and_order() -> None:
     table = columns()
-    profile = profile_of_job(table, designing_bundle().manifest, order().schedule, order().trainers)
+    profile = profile_of_job(rows_of(table), designing_bundle().manifest, order().schedule, order().trainers)
     assert (profile.rows, profile.trainers, profile.rounds) == (50, 2, SCHEDULE.rounds)
     assert (profile.steps_per_round, profile.batch_rows) == (SCHEDULE.steps_per_round, SCHEDULE.batch_rows)
     assert (profile.max_parameters, profile.answer) == (MAX_PARAMETERS, ())
@@ -73,7 +86,9 @@ def test_classes_are_counted() -> None:
         ([0, 2, 2, 1], (1, 1, 2)), ([5, 5], (0, 0, 0, 0, 0, 2)), ([-1, 0], ()), ([0, MAX_CLASSES], ()),
     ):  # fmt: skip
         table = {"x": columns(len(labels))["x"], "y": np.array(labels, np.int64)}
-        assert profile_of_job(table, bundle, order().schedule, order().trainers).label.counts == counts
+        halves = JobRows(({n: one[:1] for n, one in table.items()}, {n: one[1:] for n, one in table.items()}), 2)
+        for rows in (rows_of(table), halves):
+            assert profile_of_job(rows, bundle, order().schedule, order().trainers).label.counts == counts
 
 
 @pytest.mark.parametrize(
@@ -82,9 +97,9 @@ def test_classes_are_counted() -> None:
 )
 def test_data_that_do_not_fit_the_bundle_are_refused(changes: dict[str, np.ndarray]) -> None:
     with pytest.raises(Refusal, match=r"provider\.input"):
-        profile_of_job(columns() | changes, designing_bundle().manifest, order().schedule, order().trainers)
+        profile_of_job(rows_of(columns() | changes), designing_bundle().manifest, order().schedule, order().trainers)
     with pytest.raises(Refusal, match=r"provider\.input"):
-        profile_of_job({"y": columns()["y"]}, designing_bundle().manifest, order().schedule, order().trainers)
+        profile_of_job(rows_of({"y": columns()["y"]}), designing_bundle().manifest, order().schedule, order().trainers)
 
 
 def test_bounds_follow_from_bundle_and_schedule() -> None:

@@ -22,14 +22,14 @@ def order(**changes: Any) -> TrainingOrder:
 def test_without_shards_every_slot_trains_on_all() -> None:
     plain = order()
     assert plain.all_shards == (DATASETS,) * 4
-    assert [plain.share(slot) for slot in range(4)] == [(0, 4), (1, 4), (2, 4), (3, 4)]
+    assert [plain.place(slot) for slot in range(4)] == [(0, 4), (1, 4), (2, 4), (3, 4)]
 
 
 def test_slots_with_the_same_data_share_them() -> None:
     dealt = order(shards=((0,), (1, 2), (0,), (1, 2)))
     assert dealt.all_shards == ((FIRST,), (SECOND, THIRD), (FIRST,), (SECOND, THIRD))
-    assert [dealt.share(slot) for slot in range(4)] == [(0, 2), (0, 2), (1, 2), (1, 2)]
-    assert order(shards=((0,), (1,), (2,), (0, 1, 2))).share(3) == (0, 1)
+    assert [dealt.place(slot) for slot in range(4)] == [(0, 2), (0, 2), (1, 2), (1, 2)]
+    assert order(shards=((0,), (1,), (2,), (0, 1, 2))).place(3) == (0, 1)
 
 
 @pytest.mark.parametrize(

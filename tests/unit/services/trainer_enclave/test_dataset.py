@@ -1,5 +1,6 @@
 """Sharding and the rows of a round."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from common.crypto.keys import SecretKey
 from common.errors import ConfinementError, FormatError
 from common.messages.order import TrainingOrder
-from services.trainer_enclave.dataset import Columns, RoundRows, join_columns, restrict_columns, shard_rows
+from services.trainer_enclave.dataset import Columns, RoundRows, require_alike, restrict_columns, shard_rows
 from services.trainer_enclave.running import require_sound
 from tests.fakes.in_memory_job import make_schedule
 from tests.fakes.training_world import TrainingWorld
@@ -20,7 +21,7 @@ SEED = SecretKey(bytes(range(32)))
 
 def rows_of(count: int, slot: int = 0, trainers: int = 2, rows_per_round: int = 6) -> RoundRows:
     columns: Columns = {"x": np.arange(count * 3, dtype=np.float32).reshape(count, 3), "y": np.arange(count)}
-    return RoundRows(columns, SEED, slot, trainers, rows_per_round)
+    return RoundRows([columns], SEED, slot, trainers, rows_per_round)
 
 
 @given(st.integers(1, 200), st.integers(1, 9))
@@ -50,22 +51,40 @@ def test_rows_depend_on_seed_slot_and_round_alone() -> None:
         assert (late.of_round(8)[name] == told[8][name]).all()
     assert told[0]["x"].shape == (6, 3)
     assert (told[0]["x"][:, 0] == told[0]["y"] * 3).all()
-    other = RoundRows(forward.columns, SecretKey.generate(), 0, 2, 20)
+    other = RoundRows(forward.tables, SecretKey.generate(), 0, 2, 20)
     assert other.indices(0).tolist() != rows_of(40, rows_per_round=20).indices(0).tolist()
 
 
-def test_tables_join_only_with_equal_columns() -> None:
+@given(st.lists(st.integers(1, 39), max_size=4), st.integers(0, 3))
+def test_how_rows_lie_in_tables_changes_nothing(cuts: list[int], number: int) -> None:
+    whole = rows_of(40)
+    edges = [0, *sorted(set(cuts)), 40]
+    tables = [{name: one[a:b] for name, one in whole.tables[0].items()} for a, b in itertools.pairwise(edges)]
+    told = RoundRows(tables, SEED, 0, 2, 6).of_round(number)
+    for name, column in whole.of_round(number).items():
+        assert told[name].tobytes() == column.tobytes()
+        assert told[name].dtype == column.dtype
+
+
+def test_what_was_dealt_to_a_slot_is_its_own() -> None:
+    rows = RoundRows(rows_of(10).tables, SEED, 3, 1, 10)
+    assert sorted(rows.indices(0)) == list(range(10))
+    assert rows.indices(0).tolist() != RoundRows(rows.tables, SEED, 2, 1, 10).indices(0).tolist()
+
+
+def test_tables_follow_one_another_only_with_equal_columns() -> None:
     first, second = {"x": np.zeros((2, 3), np.float32)}, {"x": np.ones((1, 3), np.float32)}
-    assert join_columns([first, second])["x"].sum() == 3
+    require_alike(first, second)
     for wrong in ({"x": np.zeros((2, 4), np.float32)}, {"x": np.zeros((2, 3))}, {"z": np.zeros((2, 3), np.float32)}):
         with pytest.raises(FormatError):
-            join_columns([first, wrong])
+            require_alike(first, wrong)
 
 
 def test_ragged_or_empty_tables_are_refused() -> None:
-    for columns in ({"x": np.zeros(2), "y": np.zeros(3)}, {"x": np.zeros(0)}, {}):
+    ragged: list[list[Columns]] = [[{"x": np.zeros(2), "y": np.zeros(3)}], [{"x": np.zeros(0)}], [{}], []]
+    for tables in ragged:
         with pytest.raises(FormatError):
-            RoundRows(columns, SEED, 0, 1, 4)
+            RoundRows(tables, SEED, 0, 1, 4)
 
 
 def test_unsound_pairs_are_refused(tmp_path: Path) -> None:
