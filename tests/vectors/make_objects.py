@@ -128,12 +128,13 @@ def dataset_file() -> VectorFile:
     shown = {name: {"dtype": str(one.dtype), "shape": list(one.shape), "values": one.ravel().tolist()}
              for name, one in columns.items()}  # fmt: skip
     file.add("good", payload=good, columns=shown)
+    twice = _arrow([pa.record_batch([pa.array([1])], ["x"])] * 2)
+    file.add("two record batches", payload=twice, columns={"x": {"dtype": "int64", "shape": [2], "values": [1, 1]}})
     refused = {
         "truncated": good[:-8],
         "another magic at the end": changed(good, -1),
         "trailing byte": good + b"\0",
         "stream instead of file": _arrow([pa.record_batch([pa.array([1])], ["x"])], stream=True),
-        "two record batches": _arrow([pa.record_batch([pa.array([1])], ["x"])] * 2),
         "no rows": _arrow([pa.record_batch([pa.array([], pa.int64())], ["x"])]),
         "a missing value": _arrow([pa.record_batch([pa.array([1, None])], ["x"])]),
         "text": _arrow([pa.record_batch([pa.array(["a"])], ["x"])]),
