@@ -15,6 +15,7 @@ from common.messages.service import (
     EnrolIdentity,
     IdentityView,
     JobList,
+    JobProgress,
     JobReports,
     JobView,
     OrderReceipt,
@@ -100,6 +101,10 @@ class IngestService:
     def job(self, job_id: JobId) -> JobView:
         """One job."""
         return JobView.decode(self._http.get(f"/v1/jobs/{job_id}"))
+
+    def progress(self, job_id: JobId) -> JobProgress:
+        """A job beside its schedule: of one's own, or of one's own bundle."""
+        return JobProgress.decode(self._http.get(f"/v1/jobs/{job_id}/progress"))
 
     def cancel_job(self, job_id: JobId) -> JobView:
         """Cancel a job."""

@@ -11,6 +11,7 @@ from client.commands.options import Surroundings, party_command
 from client.commands.pin import pin_command
 from client.commands.policy import terms_of
 from client.commands.types import BUNDLE, DATASET, DIGEST, DIRECTORY, FILE, JOB, MODEL, PARTY_KEY
+from client.commands.watch import watch
 from client.ledger import read_ledger
 from client.policy_terms import PolicyTerms
 from client.scheduling import ScheduleWishes
@@ -23,6 +24,7 @@ def owner() -> None:
 
 
 owner.add_command(pin_command("owner"))
+owner.add_command(watch)
 
 
 @owner.command()
@@ -129,18 +131,14 @@ def policy(
     type=click.IntRange(min=0, max=600),
     help="Seconds before the first round: enclaves start, design code compiles (default: by the bundle's size).",
 )
+@click.option("--dry-run", is_flag=True, help="Only forecast: time, bytes, what each protection costs. Signs nothing.")
 @party_command("owner")
-def train(here: Surroundings, dataset_id: DatasetId, bundle_id: BundleId, trainers: int, **wishes: Any) -> None:
+def train(
+    here: Surroundings, dataset_id: DatasetId, bundle_id: BundleId, trainers: int, *, dry_run: bool, **wishes: Any
+) -> None:
     """Sign a training order and submit it. Shows what the host will see of the job."""
-    here.run(ordering.train(here.party, ordering.Training(dataset_id, bundle_id, trainers, ScheduleWishes(**wishes))))
-
-
-@owner.command()
-@click.argument("job_id", metavar="JOB", type=JOB)
-@party_command("owner")
-def watch(here: Surroundings, job_id: JobId) -> None:
-    """Follow a job to its end, with the metrics that its enclaves seal to this owner."""
-    here.run(ordering.watch(here.party, job_id))
+    training = ordering.Training(dataset_id, bundle_id, trainers, ScheduleWishes(**wishes))
+    here.run((ordering.forecast_training if dry_run else ordering.train)(here.party, training))
 
 
 @owner.command()

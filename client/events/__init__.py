@@ -7,7 +7,16 @@ progress without knowing the operation. Events may speak of the party's own cont
 from client.events.answers import Answered, GrantSigned
 from client.events.base import Ended, Event, Explained, Noted, outcome
 from client.events.identities import IdentityKnown, IdentityMade, IdentityReplaced
-from client.events.jobs import JobSeen, ModelSealed, OrderAccepted, OrderPreview, ProviderReportRead, ReportOpened
+from client.events.jobs import (
+    JobForecast,
+    JobSeen,
+    ModelSealed,
+    OrderAccepted,
+    OrderPreview,
+    ProtectionCost,
+    ProviderReportRead,
+    ReportOpened,
+)
 from client.events.logs import LogEntryTold, LogSaved, LogVerified
 from client.events.objects import (
     BundleRegistered,
@@ -56,6 +65,7 @@ __all__ = [
     "IdentityReplaced",
     "InventoryInForce",
     "InventoryShown",
+    "JobForecast",
     "JobSeen",
     "LogEntryTold",
     "LogSaved",
@@ -67,6 +77,7 @@ __all__ = [
     "Pinned",
     "PlainTwinTrained",
     "PolicySigned",
+    "ProtectionCost",
     "ProviderReportRead",
     "QuoteVerified",
     "ReleaseShown",

@@ -4,7 +4,8 @@ from typing import Literal
 
 from client.events.base import Event
 from common.identifiers import BundleId, Digest, JobId, ModelId
-from common.messages.base import Count, Seconds
+from common.messages.base import Count, Message, Seconds
+from common.messages.order import Schedule
 from common.messages.policy import JobOutcome, JobReport
 from common.messages.provider_report import ToldToProvider
 
@@ -42,6 +43,31 @@ class OrderPreview(Event):
     attempt_bits: Count
     report_bits: Count
     open_channels: tuple[str, ...]
+
+
+class ProtectionCost(Message):
+    """What one protection takes of a job: seconds of its schedule, bytes that the host carries."""
+
+    protection: str
+    seconds: float
+    bytes: Count
+    words: str
+
+
+class JobForecast(Event):
+    """What a job will take, by its schedule alone. Nothing was signed or sent for it.
+
+    `work_seconds` of the `seconds` are for the provider's code; `costs` says what becomes of the rest.
+    """
+
+    type: Literal["job-forecast"] = "job-forecast"
+    schedule: Schedule
+    trainers: Count
+    seconds: float
+    work_seconds: float
+    traffic_bytes: Count
+    read_bytes: Count
+    costs: tuple[ProtectionCost, ...]
 
 
 class OrderAccepted(Event):

@@ -4,8 +4,9 @@ The only place of the command line that knows how an event looks. One file for t
 `client.events`, as lines: a mark, a text, a style. `terminal` prints them, and what is more than lines.
 """
 
+from client.rendering.live import live_view
 from client.rendering.show import JsonLines, Show
 from client.rendering.terminal import Terminal
 from client.rendering.words import trust_words
 
-__all__ = ["JsonLines", "Show", "Terminal", "trust_words"]
+__all__ = ["JsonLines", "Show", "Terminal", "live_view", "trust_words"]

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from client import events as e
 from client.rendering.words import Line, told_words, trust_line
 
-JobTold = e.OrderPreview | e.OrderAccepted | e.JobSeen | e.ModelSealed | e.ProviderReportRead
+JobTold = e.OrderPreview | e.JobForecast | e.OrderAccepted | e.JobSeen | e.ModelSealed | e.ProviderReportRead
 
 
 def job_lines(event: JobTold) -> Iterator[Line]:
@@ -20,6 +20,8 @@ def job_lines(event: JobTold) -> Iterator[Line]:
             yield "", f"a trainer's launch can tell {bits}; not bounded: {', '.join(event.open_channels)}", ""
             if event.report_bits:
                 yield "", f"the provider can be told {event.report_bits} bits at the job's end, by your policy", ""
+        case e.JobForecast():
+            yield from _forecast_lines(event)
         case e.OrderAccepted():
             yield "order", f"{event.job_id}, {event.trainers} trainers", ""
         case e.JobSeen():
@@ -41,3 +43,17 @@ def job_lines(event: JobTold) -> Iterator[Line]:
                 yield "", told_words(event.told), ""
             elif event.outcome is not None:
                 yield "", "the owners' policies do not let a provider know more", "dim"
+
+
+def _forecast_lines(event: e.JobForecast) -> Iterator[Line]:
+    schedule = event.schedule
+    rounds = f"{schedule.rounds} rounds of {schedule.steps_per_round} steps of {schedule.batch_rows} rows"
+    yield "forecast", f"{rounds}, {event.trainers} trainers, a state of at most {schedule.state_class:,} values", "bold"
+    ticks = f"{schedule.total_ticks} ticks of {schedule.tick_milliseconds} ms"
+    parts = f"{schedule.warmup_ticks} to start, {schedule.ticks_per_round} a round, slack {schedule.slack_percent} %"
+    yield "", f"{ticks}: {parts}", ""
+    work = f"{event.work_seconds:.0f} s ({event.work_seconds / event.seconds:.0%}) for the provider's code"
+    yield "time", f"{event.seconds:.0f} s, of which {work}", ""
+    yield "bytes", f"{event.traffic_bytes:,} of frames, {event.read_bytes:,} of data read", ""
+    for cost in event.costs:
+        yield "costs", f"{cost.protection:<20} {cost.seconds:>7.1f} s {cost.bytes:>15,} bytes  {cost.words}", ""

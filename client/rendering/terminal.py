@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import singledispatchmethod
+from typing import Final
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
@@ -21,7 +22,11 @@ from client.rendering.objects import ObjectTold, object_lines
 from client.rendering.releases import FilesTold, InventoryTold, ReleaseTold, files_lines, inventory_lines, release_lines
 from client.rendering.trust import TrustTold, trust_lines
 from client.rendering.words import Line, told_words, trust_words
+from client.watching.events import JobProgressed
+from client.watching.rendering import WatchTold, clock_words, watch_lines
 from common.errors import CloisterError, Refusal
+
+CLOCK_LINES: Final = 10
 
 
 class Terminal:
@@ -32,6 +37,7 @@ class Terminal:
         self._progress: Progress | None = None
         self._tasks: dict[str, TaskID] = {}
         self._ready: set[str] | None = None
+        self._clock: tuple[str, int] | None = None
 
     def refused(self, error: CloisterError) -> None:
         """What was refused, who can mend it and how, and what was expected and seen."""
@@ -162,6 +168,18 @@ class Terminal:
         if isinstance(event, e.ModelSealed):
             self.close()
         self._lines(job_lines(event))
+
+    @show.register
+    def _(self, event: WatchTold) -> None:
+        self._lines(watch_lines(event))
+
+    @show.register
+    def _(self, event: JobProgressed) -> None:
+        """A line for each state and each tenth of the clock."""
+        here = (event.state, CLOCK_LINES * event.ticks // max(1, event.total_ticks))
+        if here != self._clock:
+            self._clock = here
+            self._line("clock", f"{event.state}: {clock_words(event)}")
 
     @show.register
     def _(self, event: e.ReportOpened) -> None:

@@ -77,7 +77,7 @@ def build(settings: IngestSettings, *, broker: BrokerRoute | None = None) -> Ing
         intake=intake,
         publishing=Publishing(registry, Enrolments(database), publications, intake, broker),
         submission=submission,
-        jobs=JobDesk(board),
+        jobs=JobDesk(board, publications),
         open_quota_bytes=settings.default_quota_bytes if settings.open_enrolment else None,
     )
     readiness = Readiness(

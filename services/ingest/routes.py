@@ -18,6 +18,7 @@ from common.messages.service import (
     IdentityView,
     JobEvents,
     JobList,
+    JobProgress,
     JobReports,
     JobView,
     OrderReceipt,
@@ -112,6 +113,10 @@ def _jobs(desks: Desks, gate: RequestGate) -> APIRouter:
     @router.get("/jobs/{job_id}", openapi_extra=describe(gives=JobView))
     def job(job_id: JobId, request: Admitted) -> Response:
         return as_json(jobs.job(request.party, job_id))
+
+    @router.get("/jobs/{job_id}/progress", openapi_extra=describe(gives=JobProgress))
+    def progress(job_id: JobId, request: Admitted) -> Response:
+        return as_json(jobs.progress(request.party, job_id))
 
     @router.get("/jobs/{job_id}/events", openapi_extra=describe(gives=JobEvents))
     def events(job_id: JobId, request: Admitted, after: Number = 0) -> Response:
