@@ -13,9 +13,10 @@ from common.messages.service import JobState
 
 
 class JobProgressed(Event):
-    """A job beside its schedule, by the host's clock. `ticks` have passed at most since the first slot was taken.
+    """A job beside its schedule. `seconds` by the host's clock: since the first slot was taken, to now or to the end.
 
-    `seconds` from then to now, or to the job's end.
+    `ticks` that have passed: as the newest report says, where the owner reads it; else those that `seconds` have, at
+    most, since enclaves need some time before the first one.
     """
 
     type: Literal["job-progressed"] = "job-progressed"
@@ -47,7 +48,7 @@ class MembersListed(Event):
 
 
 class RateMeasured(Event):
-    """What happened between two reports. Rows count each live member's; frames are the parameter server's."""
+    """What happened in the last few reports. Rows count each live member's; frames are the parameter server's."""
 
     type: Literal["rate-measured"] = "rate-measured"
     job_id: JobId

@@ -46,6 +46,7 @@ def live(party: Party, job_id: JobId, *, pause: Pause = time.sleep) -> Iterator[
             yield rates.held(look.progress())
         yield event
         if isinstance(event, ReportOpened):
+            look.reported = event.report.tick
             rate = rates.take(event.report)
             if rate is not None:
                 yield rate
@@ -72,6 +73,7 @@ class _Look:
         self._party, self._job_id, self._pause = party, job_id, pause
         self._ingest = IngestService.of(party)
         self._polls, self._told = 0, dict[type[Event], Event]()
+        self.reported: int | None = None
 
     def progress(self) -> JobProgress:
         """By the host's word, which is asked again while it is away."""
@@ -86,7 +88,7 @@ class _Look:
 
     def events(self, progress: JobProgress) -> Iterator[Event]:
         """What is new."""
-        new: list[Event] = [progressed(progress)]
+        new: list[Event] = [progressed(progress, self.reported)]
         if progress.begun_at is not None and (self._polls % LOOKS_BETWEEN_LISTS == 0 or progress.state in FINAL_STATES):
             new += self._members()
         self._polls += 1
@@ -111,8 +113,8 @@ class _Look:
         ]
 
 
-def progressed(progress: JobProgress) -> JobProgressed:
-    """The clock of a job as an event."""
+def progressed(progress: JobProgress, reported: int | None = None) -> JobProgressed:
+    """The clock of a job as an event. `reported`: the tick of the newest report, if one was opened."""
     schedule, seconds = progress.schedule, 0.0
     if progress.begun_at is not None:
         seconds = max(0.0, (progress.ended_at or progress.now) - progress.begun_at)
@@ -120,7 +122,7 @@ def progressed(progress: JobProgress) -> JobProgressed:
         job_id=progress.job_id,
         state=progress.state,
         trainers=progress.trainers,
-        ticks=min(schedule.total_ticks, int(seconds / schedule.tick_seconds)),
+        ticks=min(schedule.total_ticks, int(seconds / schedule.tick_seconds)) if reported is None else reported,
         total_ticks=schedule.total_ticks,
         seconds=round(seconds, 1),
         total_seconds=schedule.total_ticks * schedule.tick_seconds,

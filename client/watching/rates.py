@@ -1,10 +1,15 @@
 """Rates from reports, and forecast beside fact (side: owner)."""
 
+from typing import Final
+
 from client.forecasting import forecast
 from client.watching.events import ForecastHeld, Held, RateMeasured
 from common.messages.order import TrainingOrder
 from common.messages.policy import JobReport
 from common.messages.service import JobProgress
+
+WINDOW: Final = 5
+"""Reports over which a rate is taken: a round ends between two of them, now and then."""
 
 
 class Rates:
@@ -15,8 +20,8 @@ class Rates:
         self._reports: list[JobReport] = []
 
     def take(self, report: JobReport) -> RateMeasured | None:
-        """What happened since the report before; None where that was another launch's, or at the same tick."""
-        before = self._reports[-1] if self._reports else None
+        """What happened in the last `WINDOW` reports; None for the first, and where a later launch counts anew."""
+        before = self._reports[-min(WINDOW, len(self._reports))] if self._reports else None
         self._reports.append(report)
         if before is None:
             return None

@@ -3,7 +3,7 @@
 import pytest
 
 from client.forecasting import forecast
-from client.watching.rates import Rates
+from client.watching.rates import WINDOW, Rates
 from common.messages.order import TrainingOrder
 from common.messages.service import JobProgress
 from common.messages.signed import sign
@@ -30,6 +30,16 @@ def test_rows_and_frames_are_counted_between_reports() -> None:
     assert measured.rows_per_second == pytest.approx(SCHEDULE.steps_per_round * SCHEDULE.batch_rows * 2 / seconds)
     assert measured.frames_per_second == pytest.approx(10 / seconds)
     assert measured.real_share == pytest.approx(0.4)
+
+
+def test_a_rate_is_taken_over_some_reports() -> None:
+    """A round that ends between two of five reports is no peak."""
+    rates, rounds = Rates(ORDER), (0, 0, 1, 1, 1, 1, 1, 1)
+    measured = [rates.take(report(SIGNED, number, round=done)) for number, done in enumerate(rounds, start=1)]
+    rows = [one.rows_per_second for one in measured if one is not None]
+    assert rows[1] > rows[2] > rows[3] > 0
+    assert rows[-1] == 0
+    assert WINDOW == 5
 
 
 @pytest.mark.parametrize("later", [{"real_frames": 0}, {"round": 0}, {"tick": 5}])
