@@ -5,12 +5,13 @@ The order is single-use and names everything that its job may touch: data sets, 
 
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Final
 
 from client import events as e
 from client.broker import BrokerLink
+from client.calibrating import calibrated
 from client.context import Party
 from client.forecasting import forecast_event
 from client.revoking import end
@@ -47,12 +48,17 @@ ORDER_SECONDS: Final = 86_400
 
 @dataclass(frozen=True)
 class Training:
-    """What to train: whose data with whose code, on how many trainers, how long."""
+    """What to train: whose data with whose code, on how many trainers, how long.
+
+    `calibrate`: the schedule is chosen by public figures (client/calibrating), but for the wishes that `keep` names.
+    """
 
     dataset_id: DatasetId
     bundle_id: BundleId
     trainers: int = 2
     wishes: ScheduleWishes = field(default_factory=ScheduleWishes)
+    calibrate: bool = False
+    keep: frozenset[str] = frozenset()
 
 
 def fetch_publication(party: Party, bundle_id: BundleId) -> BundlePublication:
@@ -101,7 +107,7 @@ def train(party: Party, training: Training) -> Iterator[e.Event]:
     its signed refusal tells this owner what was expected.
     """
     publication = fetch_publication(party, training.bundle_id)
-    schedule = schedule_for(training.wishes, publication)
+    schedule = yield from _sized(party, training, publication)
     link = BrokerLink(party)
     yield link.verify()
     yield (preview := _preview(schedule, training.trainers, _report_bits(party, training.dataset_id)))
@@ -117,12 +123,21 @@ def train(party: Party, training: Training) -> Iterator[e.Event]:
 def forecast_training(party: Party, training: Training) -> Iterator[e.Event]:
     """What the job would take and what the host would see of it. Nothing is signed, and the broker isn't asked.
 
-    `OrderPreview`, then `JobForecast`.
+    `Calibrated` if that was wished, `OrderPreview`, `JobForecast`.
     """
     publication = fetch_publication(party, training.bundle_id)
-    schedule = schedule_for(training.wishes, publication)
+    schedule = yield from _sized(party, training, publication)
     yield _preview(schedule, training.trainers, _report_bits(party, training.dataset_id))
     yield forecast_event(schedule, training.trainers, publication.sandbox)
+
+
+def _sized(party: Party, training: Training, publication: BundlePublication) -> Generator[e.Event, None, Schedule]:
+    wishes = training.wishes
+    if training.calibrate:
+        wishes = yield from calibrated(
+            party, training.dataset_id, publication, training.trainers, wishes, training.keep
+        )
+    return schedule_for(wishes, publication)
 
 
 def _report_bits(party: Party, dataset_id: DatasetId) -> int:

@@ -52,6 +52,7 @@ class ScheduleWishes:
     slack_percent: int = 150
     step_milliseconds: int = STEP_MILLISECONDS
     warmup_seconds: int | None = None
+    reads_per_tick: int = 1
 
 
 def schedule_for(wishes: ScheduleWishes, publication: BundlePublication) -> Schedule:
@@ -80,7 +81,7 @@ def plan_schedule(wishes: ScheduleWishes, state_class: int, design_chunks: int =
         warmup_ticks=-(-warmup * 1000 // wishes.tick_milliseconds),
         frames_per_tick=max(1, -(-4 * state_class // (8 * frame_bytes))),
         frame_bytes=frame_bytes,
-        reads_per_tick=1,
+        reads_per_tick=wishes.reads_per_tick,
         state_class=state_class,
     )
     work = -(-wishes.steps * wishes.step_milliseconds // wishes.tick_milliseconds)

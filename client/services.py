@@ -18,6 +18,7 @@ from common.messages.service import (
     JobProgress,
     JobReports,
     JobView,
+    Machines,
     OrderReceipt,
     ProviderReportView,
     ReportView,
@@ -86,6 +87,10 @@ class IngestService:
         """A bundle's signed publication."""
         return Signed.decode(self._http.get(f"/v1/bundles/{bundle_id}"))
 
+    def dataset(self, dataset_id: DatasetId) -> Signed:
+        """A data set of one's own: its signed manifest."""
+        return Signed.decode(self._http.get(f"/v1/datasets/{dataset_id}"))
+
     def delete_dataset(self, dataset_id: DatasetId) -> Deleted:
         """Ask the operator to delete the ciphertext."""
         return Deleted.decode(self._http.delete(f"/v1/datasets/{dataset_id}"))
@@ -93,6 +98,10 @@ class IngestService:
     def submit_order(self, order: Signed) -> JobId:
         """Submit a signed order; the same order again names the same job."""
         return OrderReceipt.decode(self._http.post("/v1/orders", order.encode())).job_id
+
+    def machines(self) -> Machines:
+        """The trainers' machines, by the operator's word."""
+        return Machines.decode(self._http.get("/v1/machines"))
 
     def jobs(self) -> tuple[JobView, ...]:
         """This party's jobs."""

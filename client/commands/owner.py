@@ -131,13 +131,26 @@ def policy(
     type=click.IntRange(min=0, max=600),
     help="Seconds before the first round: enclaves start, design code compiles (default: by the bundle's size).",
 )
+@click.option(
+    "--reads", "reads_per_tick", type=click.IntRange(1, 1024), default=1, help="Chunks of data read at a tick."
+)
+@click.option("--calibrate", is_flag=True, help="Choose the schedule by public figures; options that are given stay.")
 @click.option("--dry-run", is_flag=True, help="Only forecast: time, bytes, what each protection costs. Signs nothing.")
 @party_command("owner")
 def train(
-    here: Surroundings, dataset_id: DatasetId, bundle_id: BundleId, trainers: int, *, dry_run: bool, **wishes: Any
+    here: Surroundings,
+    dataset_id: DatasetId,
+    bundle_id: BundleId,
+    trainers: int,
+    *,
+    calibrate: bool,
+    dry_run: bool,
+    **wishes: Any,
 ) -> None:
     """Sign a training order and submit it. Shows what the host will see of the job."""
-    training = ordering.Training(dataset_id, bundle_id, trainers, ScheduleWishes(**wishes))
+    source = click.get_current_context().get_parameter_source
+    given = frozenset(name for name in wishes if source(name) is not click.core.ParameterSource.DEFAULT)
+    training = ordering.Training(dataset_id, bundle_id, trainers, ScheduleWishes(**wishes), calibrate, given)
     here.run((ordering.forecast_training if dry_run else ordering.train)(here.party, training))
 
 

@@ -8,6 +8,7 @@ from client.events.answers import Answered, GrantSigned
 from client.events.base import Ended, Event, Explained, Noted, outcome
 from client.events.identities import IdentityKnown, IdentityMade, IdentityReplaced
 from client.events.jobs import (
+    Calibrated,
     JobForecast,
     JobSeen,
     ModelSealed,
@@ -50,6 +51,7 @@ from client.events.trust import (
 __all__ = [
     "Answered",
     "BundleRegistered",
+    "Calibrated",
     "CollateralSeen",
     "CounterReady",
     "DatasetRegistered",

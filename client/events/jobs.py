@@ -45,6 +45,24 @@ class OrderPreview(Event):
     open_channels: tuple[str, ...]
 
 
+class Calibrated(Event):
+    """What a schedule was chosen by, and what was chosen. `slowness`: 1.0 is a standard machine (client/calibrating).
+
+    `source`: the bundle's publication says what a step costs, or a stand-in of its size class was assumed.
+    """
+
+    type: Literal["calibrated"] = "calibrated"
+    source: Literal["publication", "stand-in"]
+    machines: Count
+    slowness: float
+    step_milliseconds: Count
+    tick_milliseconds: Count
+    ticks_per_round: Count
+    reads_per_tick: Count
+    warmup_seconds: float
+    slack_percent: Count
+
+
 class ProtectionCost(Message):
     """What one protection takes of a job: seconds of its schedule, bytes that the host carries."""
 

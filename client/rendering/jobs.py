@@ -6,7 +6,9 @@ from datetime import UTC, datetime
 from client import events as e
 from client.rendering.words import Line, told_words, trust_line
 
-JobTold = e.OrderPreview | e.JobForecast | e.OrderAccepted | e.JobSeen | e.ModelSealed | e.ProviderReportRead
+JobTold = (
+    e.OrderPreview | e.Calibrated | e.JobForecast | e.OrderAccepted | e.JobSeen | e.ModelSealed | e.ProviderReportRead
+)
 
 
 def job_lines(event: JobTold) -> Iterator[Line]:
@@ -20,6 +22,13 @@ def job_lines(event: JobTold) -> Iterator[Line]:
             yield "", f"a trainer's launch can tell {bits}; not bounded: {', '.join(event.open_channels)}", ""
             if event.report_bits:
                 yield "", f"the provider can be told {event.report_bits} bits at the job's end, by your policy", ""
+        case e.Calibrated():
+            by = "its publication" if event.source == "publication" else "a stand-in of its size"
+            machines = f"{event.machines} trainer machines, {event.slowness:.2f} times a standard step"
+            yield "step", f"{event.step_milliseconds} ms, by {by}; {machines}", ""
+            ticks = f"{event.tick_milliseconds} ms, {event.ticks_per_round} a round"
+            rest = f"warm-up {event.warmup_seconds:.0f} s, slack {event.slack_percent} %"
+            yield "ticks", f"{ticks}; {event.reads_per_tick} chunks read at each; {rest}", ""
         case e.JobForecast():
             yield from _forecast_lines(event)
         case e.OrderAccepted():

@@ -203,6 +203,25 @@ class JobProgress(Message):
     now: Moment
 
 
+class TrainerMachine(Message):
+    """A live trainer worker, as it says itself: how many trainers it can hold, on how many cores, how fast a core is.
+
+    `reference_microseconds`: the least time of a reference step (common/reference_step).
+    """
+
+    slots: Count
+    cores: Annotated[int, Field(ge=1, le=1 << 16)]
+    reference_microseconds: Annotated[int, Field(ge=1, le=1 << 40)]
+
+
+class Machines(Message):
+    """The live trainer workers whose speed is known. For sizing orders: a false word costs time, and nothing else."""
+
+    type: Literal["machines"] = "machines"
+    version: Literal[1] = 1
+    trainers: Annotated[tuple[TrainerMachine, ...], Field(max_length=1024)]
+
+
 class JobEvent(Message):
     """One public event of a job; also what the exchange `cloister.events` carries. Numbers grow, with gaps."""
 

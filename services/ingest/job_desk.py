@@ -7,17 +7,25 @@ from common.errors import NotFoundError
 from common.identifiers import JobId, ModelId, PartyKey
 from common.messages.order import TrainingOrder
 from common.messages.service import JobEvent, JobProgress, JobView, ProviderReportView, ReportView
+from common.messages.service import Machines as MachineList
 from common.messages.signed import Signed
 from common.untrusted.job_board import EventRecord, JobBoard, JobRecord
 from common.untrusted.job_records import ENDED_STATES
+from common.untrusted.machines import Machines
 from common.untrusted.publications import Publications
 
 
 class JobDesk:
     """Reads the board for one party at a time. Another party's job or model is unknown (not_found.*)."""
 
-    def __init__(self, board: JobBoard, publications: Publications, *, now: Callable[[], float] = time.time) -> None:
-        self._board, self._publications, self._now = board, publications, now
+    def __init__(
+        self, board: JobBoard, publications: Publications, machines: Machines, *, now: Callable[[], float] = time.time
+    ) -> None:
+        self._board, self._publications, self._machines, self._now = board, publications, machines, now
+
+    def machines(self) -> MachineList:
+        """The trainers' machines, for whoever sizes an order."""
+        return MachineList(trainers=tuple(self._machines.live()))
 
     def jobs(self, party: PartyKey) -> list[JobView]:
         """The party's jobs."""

@@ -21,6 +21,7 @@ from common.messages.service import (
     JobProgress,
     JobReports,
     JobView,
+    Machines,
     OrderReceipt,
     ProviderReportView,
 )
@@ -105,6 +106,10 @@ def _jobs(desks: Desks, gate: RequestGate) -> APIRouter:
     @router.post("/orders", openapi_extra=describe(takes=Signed, gives=OrderReceipt))
     def submit(request: Admitted) -> Response:
         return as_json(OrderReceipt(job_id=desks.submission.submit(request.body, request.party)))
+
+    @router.get("/machines", openapi_extra=describe(gives=Machines))
+    def machines(_request: Admitted) -> Response:
+        return as_json(jobs.machines())
 
     @router.get("/jobs", openapi_extra=describe(gives=JobList))
     def listing(request: Admitted) -> Response:

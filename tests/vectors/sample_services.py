@@ -69,6 +69,7 @@ def service_messages() -> list[Message]:
             ended_at=None,
             now=4.0,
         ),
+        s.Machines(trainers=(s.TrainerMachine(slots=2, cores=8, reference_microseconds=1140),)),
         event,
         s.JobEvents(events=(event,)),
         s.ProviderReportView(sealed=b"wrapped"),
