@@ -51,6 +51,7 @@ class Training:
     """What to train: whose data with whose code, on how many trainers, how long.
 
     `calibrate`: the schedule is chosen by public figures (client/calibrating), but for the wishes that `keep` names.
+    The outer optimiser's figures travel wrapped to the broker: the host does not know them.
     """
 
     dataset_id: DatasetId
@@ -59,6 +60,8 @@ class Training:
     wishes: ScheduleWishes = field(default_factory=ScheduleWishes)
     calibrate: bool = False
     keep: frozenset[str] = frozenset()
+    outer_learning_rate: float = 1.0
+    outer_momentum: float = 0.0
 
 
 def fetch_publication(party: Party, bundle_id: BundleId) -> BundlePublication:
@@ -81,7 +84,11 @@ def make_order(party: Party, training: Training, schedule: Schedule, sandbox: Sa
     """
     trust, own = party.trust, party.identity.signing_key
     nonce = secrets.token_bytes(16)
-    secret = OrderSecret(learning_seed=secrets.token_bytes(32))
+    secret = OrderSecret(
+        learning_seed=secrets.token_bytes(32),
+        outer_learning_rate=training.outer_learning_rate,
+        outer_momentum=training.outer_momentum,
+    )
     order = TrainingOrder(
         nonce=nonce,
         owners=(own.party,),

@@ -134,6 +134,8 @@ def policy(
 @click.option(
     "--reads", "reads_per_tick", type=click.IntRange(1, 1024), default=1, help="Chunks of data read at a tick."
 )
+@click.option("--outer-rate", type=float, default=1.0, show_default=True, help="The parameter server's learning rate.")
+@click.option("--outer-momentum", type=float, default=0.0, show_default=True, help="Its momentum (Nesterov).")
 @click.option("--calibrate", is_flag=True, help="Choose the schedule by public figures; options that are given stay.")
 @click.option("--dry-run", is_flag=True, help="Only forecast: time, bytes, what each protection costs. Signs nothing.")
 @party_command("owner")
@@ -143,6 +145,8 @@ def train(
     bundle_id: BundleId,
     trainers: int,
     *,
+    outer_rate: float,
+    outer_momentum: float,
     calibrate: bool,
     dry_run: bool,
     **wishes: Any,
@@ -150,7 +154,16 @@ def train(
     """Sign a training order and submit it. Shows what the host will see of the job."""
     source = click.get_current_context().get_parameter_source
     given = frozenset(name for name in wishes if source(name) is not click.core.ParameterSource.DEFAULT)
-    training = ordering.Training(dataset_id, bundle_id, trainers, ScheduleWishes(**wishes), calibrate, given)
+    training = ordering.Training(
+        dataset_id,
+        bundle_id,
+        trainers,
+        ScheduleWishes(**wishes),
+        calibrate=calibrate,
+        keep=given,
+        outer_learning_rate=outer_rate,
+        outer_momentum=outer_momentum,
+    )
     here.run((ordering.forecast_training if dry_run else ordering.train)(here.party, training))
 
 
