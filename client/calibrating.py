@@ -35,8 +35,8 @@ TICKS_MILLISECONDS: Final = (50, 100, 200, 500, 1000)
 WAITING_SHARE: Final = 1 / 3
 """Ticks of transfer and latency, in parts of a round's work."""
 
-MEASURED_SLACK: Final = 130
-"""A cost is rounded up already, by 44 % on average."""
+MEASURED_SLACK: Final = 150
+"""Costs are rounded up, but other work on two shared cores (load 5) made rounds 1.7 times as long as planned."""
 GUESSED_SLACK: Final = 200
 
 OVERHEAD_MICROSECONDS: Final = 1000

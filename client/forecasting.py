@@ -84,10 +84,10 @@ def _costs(known: Forecast, schedule: Schedule) -> list[e.ProtectionCost]:
     dummies = known.frames - known.needed_frames
     return [
         e.ProtectionCost(
-            protection="attested start",
+            protection="start",
             seconds=known.start_seconds,
             bytes=0,
-            words="enclaves start, prove themselves and get keys; sandboxes start; data are read",
+            words="warm-up: sandboxes start, data are read; enclaves prove themselves before the first tick",
         ),
         e.ProtectionCost(
             protection="exchange on a clock",

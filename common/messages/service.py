@@ -193,7 +193,6 @@ class JobProgress(Message):
     version: Literal[1] = 1
     job_id: JobId
     state: JobState
-    code: Code | None
     trainers: Count
     trust_level: TrustLevelName
     schedule: Schedule

@@ -98,7 +98,6 @@ def progress_of(record: JobRecord, order: TrainingOrder, events: list[EventRecor
         {
             "job_id": record.job_id,
             "state": record.state,
-            "code": record.code,
             "trainers": record.trainers,
             "trust_level": record.trust_level,
             "schedule": order.schedule,

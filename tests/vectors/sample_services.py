@@ -60,7 +60,6 @@ def service_messages() -> list[Message]:
         s.JobProgress(
             job_id=JOB,
             state="running",
-            code=None,
             trainers=2,
             trust_level="simulation",
             schedule=ORDER.schedule,

@@ -57,7 +57,7 @@ class Desk:
             self.looks += 1
         over, begun = self.state in {"failed", "finished"}, self.state != "accepted"
         return JobProgress.model_validate({
-            "job_id": job_id, "state": self.state, "code": None, "trainers": 2, "trust_level": "simulation",
+            "job_id": job_id, "state": self.state, "trainers": 2, "trust_level": "simulation",
             "schedule": TrainingOrder.decode(self.order.payload).schedule, "accepted_at": BEGUN,
             "begun_at": BEGUN if begun else None, "ended_at": BEGUN + 3 if over else None, "now": BEGUN + self.looks,
         })  # fmt: skip

@@ -16,7 +16,7 @@ SCHEDULE = ORDER.schedule
 
 def progress(begun: float | None = 10.0, ended: float | None = 25.0) -> JobProgress:
     return JobProgress(
-        job_id=report(SIGNED, 1).job_id, state="finished", code=None, trainers=2, trust_level="simulation",
+        job_id=report(SIGNED, 1).job_id, state="finished", trainers=2, trust_level="simulation",
         schedule=SCHEDULE, accepted_at=9.0, begun_at=begun, ended_at=ended, now=30.0,
     )  # fmt: skip
 
