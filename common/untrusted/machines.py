@@ -1,6 +1,7 @@
 """How fast the trainers' machines are, for whoever sizes an order (side: host; public, and only the operator's word).
 
-A worker measures when it starts (common/reference_step). Beside the workers' table, so that a registry of an earlier
+A worker measures once, when it starts (common/reference_step): a figure that followed the load would tell everybody
+what the jobs on that machine do. Beside the workers' table, so that a registry of an earlier
 build goes on.
 """
 

@@ -27,7 +27,12 @@ DATASET, BUNDLE = DatasetId.of(Digest("1" * 64)), BundleId.of(Digest("2" * 64))
 def ordered_by(*options: str, monkeypatch: pytest.MonkeyPatch) -> Training:
     """The training that a command line asks for."""
     seen: list[Training] = []
-    monkeypatch.setattr(ordering, "forecast_training", lambda _party, training: seen.append(training) or ())
+
+    def forecast(_party: Party, training: Training) -> tuple[e.Event, ...]:
+        seen.append(training)
+        return ()
+
+    monkeypatch.setattr(ordering, "forecast_training", forecast)
     result = CliRunner().invoke(main, ["owner", "train", DATASET, BUNDLE, "--dry-run", *options])
     assert result.exit_code == 0, result.output
     return seen[0]
