@@ -15,6 +15,7 @@ _MODULES: Final = {
     "provider": "provider",
     "owner": "owner",
     "user": "user",
+    "watch": "watch",
     "verify": "verify",
     "audit": "audit",
     "attestation": "attestation",

@@ -7,6 +7,7 @@
     collateral.json        how new the collateral of that broker's quotes has been
     audit.json             newest one whose whole log this party has verified
     keys/ROOT.key          the key of one sealed object, wrapped to this party's own report key
+    costs/ROOT.json        what a step of a bundle took when it was measured
     bundles/ID.json        name and version of each bundle that was published from here
     documents/KIND/NAME    signed documents that this party made or was given: orders, grants, publications; a
                            data set's newest policy, and all `versions` by digest; cards of recovery
@@ -34,6 +35,7 @@ from common.messages.attestation import Genesis, LogHead
 from common.messages.base import Message
 from common.messages.collateral import SeenCollateral
 from common.messages.evidence import Collateral
+from common.messages.objects import StepCost
 from common.messages.release import Release
 from common.messages.signed import Signed
 
@@ -247,6 +249,15 @@ class Party:
         """What a published bundle is called, if it was published from this directory."""
         raw = self._read(f"bundles/{bundle_id}.json")
         return None if raw is None else BundleLabel.decode(raw)
+
+    def keep_step_cost(self, root: Digest, cost: StepCost) -> None:
+        """Store what a step of a bundle costs: what is signed again shall say the same."""
+        self._write(f"costs/{root}.json", cost.encode())
+
+    def step_cost(self, root: Digest) -> StepCost | None:
+        """What was stored, if it was measured."""
+        raw = self._read(f"costs/{root}.json")
+        return None if raw is None else StepCost.decode(raw)
 
     def document_files(self) -> list[Path]:
         """The files of all stored documents."""

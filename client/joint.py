@@ -15,8 +15,6 @@ from client import joint_events as j
 from client import ordering
 from client.context import Party
 from client.policy_changes import joined
-from client.scheduling import schedule_for
-from common.data_shares import share_of
 from common.errors import ConflictError, FreshnessError, NotFoundError, PolicyError
 from common.identifiers import DatasetId, GrantId, JobId, PartyKey
 from common.messages.objects import ModelManifest
@@ -46,8 +44,7 @@ def draft(
     publication = ordering.fetch_publication(party, training.bundle_id)
     owners = {party.identity.signing_key.party, *(one.owner for one in partners)}
     own_slots = -(-training.trainers // len(owners))
-    share = share_of(ordering.fetch_sizes(party, training.dataset_id), slot=0, trainers=own_slots)
-    schedule = schedule_for(training.wishes, publication, share)
+    schedule = yield from ordering.sized(party, training, publication, own_slots)
     named = [
         (training.dataset_id, party.identity.signing_key.party),
         *((one.dataset_id, one.owner) for one in partners),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from client import events as e
 from client.broker import BrokerLink
+from client.checking.costs import measure_step
 from client.context import BundleLabel, Party
 from client.identity import make_known
 from client.objects import leaf_path, require_intact
@@ -42,19 +43,23 @@ def pack(party: Party, source: Path, directory: Path) -> Iterator[e.Event]:
     yield from seal_to_directory(party, contents.encode(), ObjectKind.BUNDLE, directory)
 
 
-def publish(party: Party, directory: Path, terms: ProviderTerms) -> Iterator[e.Event]:
+def publish(party: Party, directory: Path, terms: ProviderTerms, *, measure: bool = False) -> Iterator[e.Event]:
     """Upload a packed bundle and register it with the broker. Ends with `BundleRegistered`.
 
+    `measure`: what a training step costs is measured here, once, and published as a coarse class (`StepCost`).
     May be repeated after an interruption: the same terms for the same packed object are signed once. Other terms, or a
     newly pinned release, make another publication of it.
     """
     reference = require_intact(directory)
+    contents = _own_contents(party, directory, reference)
+    if measure and party.step_cost(reference.root) is None:
+        party.keep_step_cost(reference.root, (yield from measure_step(contents)))
     sent = 0
     for event in upload_object(IngestService.of(party), directory, reference):
         sent = event.bytes_sent
         yield event
     agreed = signed_terms(party, reference, terms, party.trust.release.digest)
-    manifest = _own_contents(party, directory, reference).manifest
+    manifest = contents.manifest
     publication = _publication(party, manifest, reference, agreed)
     link = BrokerLink(party, IngestService.of(party).register_bundle)
     yield link.verify()
@@ -134,6 +139,7 @@ def _publication(party: Party, manifest: BundleManifest, reference: ObjectRef, t
             terms=terms.digest,
             state_class=padded_chunk_count(manifest.state_count),
             sandbox=manifest.kind,
+            step_cost=party.step_cost(reference.root),
         ),
         key,
     )

@@ -46,6 +46,9 @@ CHECKPOINT_BYTES_PER_SECOND: Final = 8 << 20
 ROW_BYTES: Final = 4 << 10
 """Assumed size of a row, which nobody may see: an image of CIFAR-10 has 3 KiB."""
 
+READING_SHARE: Final = 0.75
+"""Of the warm-up: enclaves start before they read."""
+
 MOST_READS: Final = 64
 """Chunks a second and trainer at most: what a quarter of a core fetches and opens."""
 
@@ -74,8 +77,8 @@ class ScheduleWishes:
     reads_per_tick: int | None = None
 
 
-def schedule_for(wishes: ScheduleWishes, publication: BundlePublication, share: Share) -> Schedule:
-    """The schedule of a job that trains this bundle, each trainer on a share like this one."""
+def schedule_for(wishes: ScheduleWishes, publication: BundlePublication, share: Share | None = None) -> Schedule:
+    """The schedule of a job that trains this bundle, each trainer on a share like this one; None: one chunk a tick."""
     chunks = publication.object.chunk_count if publication.sandbox == "wasm" else 0
     return plan_schedule(wishes, publication.state_class, chunks, share)
 
@@ -114,14 +117,19 @@ def plan_schedule(
     return draft if reads is None else draft.model_copy(update={"reads_per_tick": reads})
 
 
+def first_chunks(share: Share) -> int:
+    """What is to be read before the first round: all of a share that is kept, or the first window of a larger one."""
+    return share.chunks if share.kept else WINDOW_UNITS * UNIT_CHUNKS
+
+
 def _reads(share: Share, draft: Schedule) -> int:
     """Chunks a tick, by public sizes alone: `MOST_READS` a second at most, one at least.
 
     In three quarters of the warm-up: all of a share that is kept, or the first window of a larger one. Of that, in the
     time of a round: the rows that a round trains on; and in the time of all rounds: all of it.
     """
-    filling = max(1, draft.warmup_ticks - draft.warmup_ticks // 4)
-    wanted = [-(-(share.chunks if share.kept else WINDOW_UNITS * UNIT_CHUNKS) // filling)]
+    filling = max(1, int(READING_SHARE * draft.warmup_ticks))
+    wanted = [-(-first_chunks(share) // filling)]
     if not share.kept:
         rows = draft.steps_per_round * draft.batch_rows * share.step
         wanted += [-(-rows * ROW_BYTES // (CHUNK_BYTES * draft.ticks_per_round))]

@@ -15,8 +15,10 @@ from common.messages.service import (
     EnrolIdentity,
     IdentityView,
     JobList,
+    JobProgress,
     JobReports,
     JobView,
+    Machines,
     OrderReceipt,
     ProviderReportView,
     ReportView,
@@ -85,8 +87,8 @@ class IngestService:
         """A bundle's signed publication."""
         return Signed.decode(self._http.get(f"/v1/bundles/{bundle_id}"))
 
-    def manifest(self, dataset_id: DatasetId) -> Signed:
-        """The signed manifest of one's own data set."""
+    def dataset(self, dataset_id: DatasetId) -> Signed:
+        """A data set of one's own: its signed manifest."""
         return Signed.decode(self._http.get(f"/v1/datasets/{dataset_id}"))
 
     def delete_dataset(self, dataset_id: DatasetId) -> Deleted:
@@ -97,6 +99,10 @@ class IngestService:
         """Submit a signed order; the same order again names the same job."""
         return OrderReceipt.decode(self._http.post("/v1/orders", order.encode())).job_id
 
+    def machines(self) -> Machines:
+        """The trainers' machines, by the operator's word."""
+        return Machines.decode(self._http.get("/v1/machines"))
+
     def jobs(self) -> tuple[JobView, ...]:
         """This party's jobs."""
         return JobList.decode(self._http.get("/v1/jobs")).jobs
@@ -104,6 +110,10 @@ class IngestService:
     def job(self, job_id: JobId) -> JobView:
         """One job."""
         return JobView.decode(self._http.get(f"/v1/jobs/{job_id}"))
+
+    def progress(self, job_id: JobId) -> JobProgress:
+        """A job beside its schedule: of one's own, or of one's own bundle."""
+        return JobProgress.decode(self._http.get(f"/v1/jobs/{job_id}/progress"))
 
     def cancel_job(self, job_id: JobId) -> JobView:
         """Cancel a job."""

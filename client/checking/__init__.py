@@ -9,6 +9,7 @@ Runs on the provider's machine.  Reads: a provider's directory.  Holds: nothing 
     watched     a sandbox with a child that says what happens in it
     telling     what the child tells, and how: one window that no sandbox of a job has
     child       (side: sandbox) the child's main functions, put into the tree for a check alone
+    costs       what a step takes, for a publication; nothing of it is watched
     advice      what to do instead of what the sandbox refuses
 
 No enclave imports any of this, so none of it is in an enclave's measured files, and a job's sandbox has neither the

@@ -4,6 +4,7 @@ from typing import Literal
 
 from client.events import Event
 from common.messages.base import Count
+from common.messages.objects import StepCost
 
 Step = Literal["packs", "designs", "steers", "imports", "trains", "repeats", "answers"]
 
@@ -83,6 +84,16 @@ class CheckProfiled(Event):
     step_milliseconds: float
     query_rows: Count
     query_milliseconds: float | None
+
+
+class StepMeasured(Event):
+    """What a step of `rows` rows took here at least, and what the publication will say of it."""
+
+    type: Literal["step-measured"] = "step-measured"
+    rows: Count
+    step_milliseconds: float
+    reference_microseconds: Count
+    published: StepCost
 
 
 class CheckFinished(Event):

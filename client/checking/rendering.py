@@ -6,7 +6,7 @@ from client.checking import events as c
 
 CheckTold = (
     c.TemplateWritten | c.StepChecked | c.CodeRaised | c.CallRefused | c.CodePrinted | c.CodeExported
-    | c.CheckProfiled | c.CheckFinished
+    | c.CheckProfiled | c.CheckFinished | c.StepMeasured
 )  # fmt: skip
 Line = tuple[str, str, str]
 
@@ -45,11 +45,8 @@ def check_lines(event: CheckTold) -> Iterator[Line]:
         case c.CodeExported():
             yield "served", "by this code, in a new process for each query: it exports to no graph", ""
             yield "", event.text, ""
-        case c.CheckProfiled():
-            yield "memory", f"{event.peak_bytes >> 20:,} MiB at most, of {event.limit_bytes >> 20:,} MiB", ""
-            yield "step", f"{event.step_milliseconds:.1f} ms for {event.batch} rows", ""
-            if event.query_milliseconds is not None:
-                yield "query", f"{event.query_milliseconds:.0f} ms for {event.query_rows} rows", ""
+        case c.CheckProfiled() | c.StepMeasured():
+            yield from _figures(event)
         case c.CheckFinished():
             yield "checked", "it would run in a job" if event.passed else "it would not run in a job", "bold"
 
@@ -57,3 +54,21 @@ def check_lines(event: CheckTold) -> Iterator[Line]:
 def _advice(words: str | None) -> Iterator[Line]:
     if words is not None:
         yield "", words, ""
+
+
+def _figures(event: c.CheckProfiled | c.StepMeasured) -> Iterator[Line]:
+    match event:
+        case c.CheckProfiled():
+            yield "memory", f"{event.peak_bytes >> 20:,} MiB at most, of {event.limit_bytes >> 20:,} MiB", ""
+            yield "step", f"{event.step_milliseconds:.1f} ms for {event.batch} rows", ""
+            if event.query_milliseconds is not None:
+                yield "query", f"{event.query_milliseconds:.0f} ms for {event.query_rows} rows", ""
+        case c.StepMeasured():
+            speed = f"a machine that takes {event.reference_microseconds / 1000:.2f} ms for a reference step"
+            yield "step", f"{event.step_milliseconds:.2f} ms for {event.rows} rows, on {speed}", ""
+            fixed, row = event.published.fixed_microseconds, event.published.row_nanoseconds
+            yield (
+                "public",
+                f"at most {fixed:,} us and {row:,} ns a row, on one that takes 1 ms: 11 bits of this code",
+                "",
+            )

@@ -61,10 +61,14 @@ class Surroundings:
             raise NotFoundError("not_found.endpoints", expected=self.endpoints_file or self.state / ENDPOINTS_FILE)
         return known
 
-    def run(self, events: Iterable[Event]) -> None:
-        """Carry out an operation and show what it tells. A refusal ends the command with status 1."""
+    def run(self, events: Iterable[Event], tap: Callable[[Event], None] = lambda _: None) -> None:
+        """Carry out an operation and show what it tells. A refusal ends the command with status 1.
+
+        `tap` sees each event first.
+        """
         try:
             for event in events:
+                tap(event)
                 self.show.show(event)
         except CloisterError as error:
             self.show.refused(error)

@@ -13,6 +13,7 @@ from client.commands.pin import pin_command
 from client.commands.policy import terms_of
 from client.commands.schedule_options import schedule_options
 from client.commands.types import BUNDLE, DATASET, DIGEST, DIRECTORY, FILE, FILE_OR_DIRECTORY, JOB, MODEL, PARTY_KEY
+from client.commands.watch import watch
 from client.ledger import read_ledger
 from client.policy_terms import PolicyTerms
 from client.scheduling import ScheduleWishes
@@ -27,6 +28,7 @@ def owner() -> None:
 
 owner.add_command(pin_command("owner"))
 owner.add_command(joint_group)
+owner.add_command(watch)
 
 
 @owner.command()
@@ -109,6 +111,10 @@ def policy(
 @click.argument("dataset_id", metavar="DATASET", type=DATASET)
 @click.argument("bundle_id", metavar="BUNDLE", type=BUNDLE)
 @schedule_options
+@click.option("--outer-rate", type=float, default=1.0, show_default=True, help="The parameter server's learning rate.")
+@click.option("--outer-momentum", type=float, default=0.0, show_default=True, help="Its momentum (Nesterov).")
+@click.option("--calibrate", is_flag=True, help="Choose the schedule by public figures; options that are given stay.")
+@click.option("--dry-run", is_flag=True, help="Only forecast: time, bytes, what each protection costs. Signs nothing.")
 @party_command("owner")
 def train(
     here: Surroundings,
@@ -116,19 +122,28 @@ def train(
     bundle_id: BundleId,
     trainers: int,
     toolchain: ToolchainWish,
+    *,
+    outer_rate: float,
+    outer_momentum: float,
+    calibrate: bool,
+    dry_run: bool,
     **wishes: Any,
 ) -> None:
     """Sign a training order and submit it. Shows what the host will see of the job."""
-    training = ordering.Training(dataset_id, bundle_id, trainers, ScheduleWishes(**wishes), toolchain=toolchain)
-    here.run(ordering.train(here.party, training))
-
-
-@owner.command()
-@click.argument("job_id", metavar="JOB", type=JOB)
-@party_command("owner")
-def watch(here: Surroundings, job_id: JobId) -> None:
-    """Follow a job to its end, with the metrics that its enclaves seal to this owner."""
-    here.run(ordering.watch(here.party, job_id))
+    source = click.get_current_context().get_parameter_source
+    given = frozenset(name for name in wishes if source(name) is not click.core.ParameterSource.DEFAULT)
+    training = ordering.Training(
+        dataset_id,
+        bundle_id,
+        trainers,
+        ScheduleWishes(**wishes),
+        toolchain=toolchain,
+        calibrate=calibrate,
+        keep=given,
+        outer_learning_rate=outer_rate,
+        outer_momentum=outer_momentum,
+    )
+    here.run((ordering.forecast_training if dry_run else ordering.train)(here.party, training))
 
 
 @owner.command()

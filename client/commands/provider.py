@@ -82,10 +82,11 @@ def pack(here: Surroundings, source: Path, output: Path | None) -> None:
 @click.option("--answers", "answers_total", type=int, help="Answers that a model of it may give (default: 1,000,000).")
 @click.option("--detail", type=click.Choice(["label", "scores"]), help="The most that an answer tells.")
 @click.option("--days", type=int, help="Life of these terms (default: 365).")
+@click.option("--measure", is_flag=True, help="Also publish what a training step costs, measured here, in 11 bits.")
 @party_command("provider")
-def publish(here: Surroundings, packed: Path, source: Path | None, **options: Any) -> None:
+def publish(here: Surroundings, packed: Path, source: Path | None, *, measure: bool, **options: Any) -> None:
     """Upload a packed bundle and register it with the key broker."""
-    here.run(operations.publish(here.party, packed, terms_of(source, options, ProviderTerms)))
+    here.run(operations.publish(here.party, packed, terms_of(source, options, ProviderTerms), measure=measure))
 
 
 @provider.command()

@@ -1,12 +1,25 @@
 """What the host may know of sealed objects, data sets, bundles and models: roots, sizes, signers (side: library)."""
 
+import math
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from common.identifiers import BundleId, DatasetId, Digest, JobId, ModelId, MrEnclave, PartyKey
 from common.messages.base import Count, Message, Seconds
 from common.messages.order import SandboxName, Schedule, ToolchainName
+
+
+def _require_power_of_two(value: int) -> int:
+    if value & (value - 1):
+        raise ValueError("not a power of two")
+    return value
+
+
+def _power_of_two(value: float, largest: int) -> int:
+    """The least one that is not below `value`, within 2^0 to 2^largest."""
+    return 1 << min(largest, max(0, math.ceil(math.log2(max(value, 1.0)))))
+
 
 ChunkCount = Annotated[int, Field(ge=1, le=1 << 24)]
 
@@ -33,11 +46,37 @@ class DatasetManifest(Message):
     policy: Digest
 
 
+PowerOfTwo = Annotated[int, Field(ge=1, le=1 << 40), AfterValidator(_require_power_of_two)]
+
+
+class StepCost(Message):
+    """What a training step takes at most, where a reference step (common/reference_step) takes 1,000 microseconds.
+
+    Of B rows: fixed_microseconds + B row_nanoseconds / 1000. Powers of two, so that a provider who lets it be measured
+    says at most 11 bits of its code (`StepCost.of`: 31 and 41 values), of synthetic rows and never of anybody's data.
+    """
+
+    fixed_microseconds: PowerOfTwo
+    row_nanoseconds: PowerOfTwo
+
+    @classmethod
+    def of(cls, fixed_microseconds: float, row_nanoseconds: float) -> "StepCost":
+        """These, rounded up."""
+        return cls(
+            fixed_microseconds=_power_of_two(fixed_microseconds, 30), row_nanoseconds=_power_of_two(row_nanoseconds, 40)
+        )
+
+    def milliseconds(self, rows: int) -> float:
+        """Of a step on that machine."""
+        return (self.fixed_microseconds + rows * self.row_nanoseconds / 1000) / 1000
+
+
 class BundlePublication(Message):
     """A provider's sealed code bundle. Signed by the provider; `terms` is the digest of its sealed BundleTerms.
 
     `state_class` is the padded number of float32 values of the trained state: public, because frames carry it.
     `sandbox` is where the bundle's code runs, which an order must name: public, because owners' policies ask for it.
+    `step_cost` is there if the provider let it be measured; owners size their orders by it, and nothing is checked.
     """
 
     type: Literal["bundle-publication"] = "bundle-publication"
@@ -47,6 +86,7 @@ class BundlePublication(Message):
     terms: Digest
     state_class: Annotated[int, Field(ge=1, le=1 << 32)]
     sandbox: SandboxName = "native"
+    step_cost: StepCost | None = None
 
 
 class SlotRecord(Message):

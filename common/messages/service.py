@@ -12,6 +12,7 @@ from common.errors import Refusal
 from common.identifiers import BundleId, DatasetId, Digest, JobId, ModelId, PartyKey, UploadId
 from common.messages.base import Count, Message
 from common.messages.objects import ChunkCount
+from common.messages.order import Schedule
 from common.messages.policy import TrustLevelName
 
 Code = Annotated[str, Field(pattern=r"^[a-z_]{1,32}\.[a-z_]{1,32}$")]
@@ -180,6 +181,44 @@ class JobList(Message):
     type: Literal["job-list"] = "job-list"
     version: Literal[1] = 1
     jobs: tuple[JobView, ...]
+
+
+class JobProgress(Message):
+    """What anybody who takes part may know of a job: its public state beside its public schedule. All by the host.
+
+    `begun_at`: a worker took the first slot; its enclaves' clock starts later. `now`: the same clock, at the answer.
+    """
+
+    type: Literal["job-progress"] = "job-progress"
+    version: Literal[1] = 1
+    job_id: JobId
+    state: JobState
+    trainers: Count
+    trust_level: TrustLevelName
+    schedule: Schedule
+    accepted_at: Moment
+    begun_at: Moment | None
+    ended_at: Moment | None
+    now: Moment
+
+
+class TrainerMachine(Message):
+    """A live trainer worker, as it says itself: how many trainers it can hold, on how many cores, how fast a core is.
+
+    `reference_microseconds`: the least time of a reference step (common/reference_step).
+    """
+
+    slots: Count
+    cores: Annotated[int, Field(ge=1, le=1 << 16)]
+    reference_microseconds: Annotated[int, Field(ge=1, le=1 << 40)]
+
+
+class Machines(Message):
+    """The live trainer workers whose speed is known. For sizing orders: a false word costs time, and nothing else."""
+
+    type: Literal["machines"] = "machines"
+    version: Literal[1] = 1
+    trainers: Annotated[tuple[TrainerMachine, ...], Field(max_length=1024)]
 
 
 class JobEvent(Message):

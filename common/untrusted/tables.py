@@ -75,6 +75,14 @@ workers = Table(
     Column("seen_at", Float, nullable=False),
 )
 
+machines = Table(
+    "machines",
+    METADATA,
+    Column("worker", _Name, primary_key=True),
+    Column("cores", Integer, nullable=False),
+    Column("reference_microseconds", _Number, nullable=False),
+)
+
 reports = Table(
     "reports",
     METADATA,

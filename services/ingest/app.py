@@ -22,6 +22,7 @@ from common.untrusted.http_health import count_bodies, health_router
 from common.untrusted.http_identity import RequestGate
 from common.untrusted.http_server import serve
 from common.untrusted.job_board import JobBoard
+from common.untrusted.machines import Machines
 from common.untrusted.publications import Publications
 from common.untrusted.registry import Registry
 from common.untrusted.task_queue import CeleryTaskSender, make_task_queue
@@ -77,7 +78,7 @@ def build(settings: IngestSettings, *, broker: BrokerRoute | None = None) -> Ing
         intake=intake,
         publishing=Publishing(registry, Enrolments(database), publications, intake, broker),
         submission=submission,
-        jobs=JobDesk(board),
+        jobs=JobDesk(board, publications, Machines(database)),
         open_quota_bytes=settings.default_quota_bytes if settings.open_enrolment else None,
     )
     readiness = Readiness(

@@ -1,15 +1,31 @@
 """What a party may know of its jobs: public states and events, reports sealed to it, manifests (side: host)."""
 
+import time
+from collections.abc import Callable
+
+from common.errors import NotFoundError
 from common.identifiers import JobId, ModelId, PartyKey
-from common.messages.service import JobEvent, JobView, ProviderReportView, ReportView
+from common.messages.order import TrainingOrder
+from common.messages.service import JobEvent, JobProgress, JobView, ProviderReportView, ReportView
+from common.messages.service import Machines as MachineList
+from common.messages.signed import Signed
 from common.untrusted.job_board import EventRecord, JobBoard, JobRecord
+from common.untrusted.job_records import ENDED_STATES
+from common.untrusted.machines import Machines
+from common.untrusted.publications import Publications
 
 
 class JobDesk:
     """Reads the board for one party at a time. Another party's job or model is unknown (not_found.*)."""
 
-    def __init__(self, board: JobBoard) -> None:
-        self._board = board
+    def __init__(
+        self, board: JobBoard, publications: Publications, machines: Machines, *, now: Callable[[], float] = time.time
+    ) -> None:
+        self._board, self._publications, self._machines, self._now = board, publications, machines, now
+
+    def machines(self) -> MachineList:
+        """The trainers' machines, for whoever sizes an order."""
+        return MachineList(trainers=tuple(self._machines.live()))
 
     def jobs(self, party: PartyKey) -> list[JobView]:
         """The party's jobs."""
@@ -18,6 +34,19 @@ class JobDesk:
     def job(self, party: PartyKey, job_id: JobId) -> JobView:
         """One job."""
         return view_of(self._board.job(job_id, party=party))
+
+    def progress(self, party: PartyKey, job_id: JobId) -> JobProgress:
+        """One job beside its schedule, for its owners and for the provider of its bundle. Raises `NotFoundError`."""
+        order = TrainingOrder.decode(Signed.decode(self._board.order(job_id)).payload)
+        if not self._is_provider(party, order):
+            self._board.job(job_id, party=party)
+        return progress_of(self._board.job(job_id), order, self._board.events(job_id), self._now())
+
+    def _is_provider(self, party: PartyKey, order: TrainingOrder) -> bool:
+        try:
+            return self._publications.bundle(order.bundle).party == party
+        except NotFoundError:
+            return False
 
     def events(self, party: PartyKey, job_id: JobId, after: int) -> list[JobEvent]:
         """Public events with a number above `after`."""
@@ -58,6 +87,24 @@ def view_of(record: JobRecord) -> JobView:
             "trust_level": record.trust_level,
             "accepted_at": record.accepted_at,
             "model_id": record.model_id,
+        }
+    )
+
+
+def progress_of(record: JobRecord, order: TrainingOrder, events: list[EventRecord], now: float) -> JobProgress:
+    """A board record, the order's schedule, and the times of the events between."""
+    times = {one.kind: one.time for one in events}
+    return JobProgress.model_validate(
+        {
+            "job_id": record.job_id,
+            "state": record.state,
+            "trainers": record.trainers,
+            "trust_level": record.trust_level,
+            "schedule": order.schedule,
+            "accepted_at": record.accepted_at,
+            "begun_at": times.get("running"),
+            "ended_at": times.get(record.state) if record.state in ENDED_STATES else None,
+            "now": now,
         }
     )
 

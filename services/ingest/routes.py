@@ -18,8 +18,10 @@ from common.messages.service import (
     IdentityView,
     JobEvents,
     JobList,
+    JobProgress,
     JobReports,
     JobView,
+    Machines,
     OrderReceipt,
     ProviderReportView,
 )
@@ -105,6 +107,10 @@ def _jobs(desks: Desks, gate: RequestGate) -> APIRouter:
     def submit(request: Admitted) -> Response:
         return as_json(OrderReceipt(job_id=desks.submission.submit(request.body, request.party)))
 
+    @router.get("/machines", openapi_extra=describe(gives=Machines))
+    def machines(_request: Admitted) -> Response:
+        return as_json(jobs.machines())
+
     @router.get("/jobs", openapi_extra=describe(gives=JobList))
     def listing(request: Admitted) -> Response:
         return as_json(JobList(jobs=tuple(jobs.jobs(request.party))))
@@ -112,6 +118,10 @@ def _jobs(desks: Desks, gate: RequestGate) -> APIRouter:
     @router.get("/jobs/{job_id}", openapi_extra=describe(gives=JobView))
     def job(job_id: JobId, request: Admitted) -> Response:
         return as_json(jobs.job(request.party, job_id))
+
+    @router.get("/jobs/{job_id}/progress", openapi_extra=describe(gives=JobProgress))
+    def progress(job_id: JobId, request: Admitted) -> Response:
+        return as_json(jobs.progress(request.party, job_id))
 
     @router.get("/jobs/{job_id}/events", openapi_extra=describe(gives=JobEvents))
     def events(job_id: JobId, request: Admitted, after: Number = 0) -> Response:

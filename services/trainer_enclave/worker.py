@@ -22,6 +22,7 @@ from common.untrusted.database import Database
 from common.untrusted.enclave_probe import EnclaveProbe
 from common.untrusted.health import HealthServer, Readiness
 from common.untrusted.job_board import JobBoard
+from common.untrusted.machines import Machines, measure_machine
 from common.untrusted.slot_board import TRAINER, Slot
 from common.untrusted.slot_keeper import SlotKeeper
 from common.untrusted.task_queue import TRAINER_LAUNCH, TRAINER_QUEUE, make_task_queue, serve_tasks
@@ -93,6 +94,7 @@ def main() -> None:
               "slots": lambda: keeper.alive}  # fmt: skip
     health = HealthServer(settings.listen_port, Readiness(checks))
     keeper.start()
+    measure_machine(Machines(database), settings.worker_name)
     EnclaveProbe("trainer", settings.launcher).start()  # measurement and bytecode are there when the first job comes
     try:
         serve_tasks(app, TRAINER_QUEUE, settings.worker_name)

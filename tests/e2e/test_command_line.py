@@ -60,6 +60,32 @@ def retire(run: Shell, bundle: Told, new_order: Sequence[object]) -> None:
     assert run("provider", "versions")[-1]["state"] == "retired"
 
 
+def forecast(run: Shell, *words: object) -> None:
+    """What a job would take by this machine's speed; nothing is ordered."""
+    *_, calibrated, preview, forecast = run(*words)
+    assert (calibrated["source"], calibrated["machines"], calibrated["slack_percent"]) == ("stand-in", 1, 300)
+    assert calibrated["slowness"] > 0
+    assert preview["total_ticks"] == forecast["schedule"]["warmup_ticks"] + 3 * 2 * calibrated["ticks_per_round"]
+    assert run("owner", "jobs") == []
+
+
+def watch(run: Shell, job: str, curves: Path) -> str:
+    """A job while it runs, by its owner; afterwards, by its provider. Its model."""
+    told = run("watch", job, "--plot", curves)
+    types = [event["type"] for event in told]
+    assert {"report-opened", "rate-measured", "members-listed"} <= set(types)
+    assert types[-3:] == ["forecast-held", "model-sealed", "curves-written"]
+    assert {"running", "finished"} <= {event["state"] for event in told if event["type"] == "job-progressed"}
+    facts = {figure["what"]: figure for figure in told[-3]["figures"]}
+    assert facts["ticks"]["fact"] == facts["ticks"]["forecast"]
+    assert "</svg>" in curves.read_text()
+    public = run("watch", job, "--as", "provider")
+    assert {event["type"] for event in public} == {"job-progressed", "members-listed"}
+    assert run.refused("watch", job, "--as", "user")["code"] == "not_found.job"
+    model: str = told[-2]["model_id"]
+    return model
+
+
 def test_the_readmes_commands_in_their_order(stack: RunningStack, digits: DigitsFiles, tmp_path: Path) -> None:
     run = Shell(stack, tmp_path)
     keys = {
@@ -79,10 +105,9 @@ def test_the_readmes_commands_in_their_order(stack: RunningStack, digits: Digits
     assert run.refused("owner", "train", dataset, bundle["bundle_id"])["code"].startswith("policy.")
     run("owner", "policy", dataset, "--provider", keys["provider"], "--bundle", bundle["root"], "--answers", 100)
     tiny = ("--rounds", 2, "--steps", 4, "--batch", 16, "--slack", 300)
+    forecast(run, "owner", "train", dataset, bundle["bundle_id"], "--calibrate", "--dry-run", *tiny)
     ordered = run("owner", "train", dataset, bundle["bundle_id"], "--trainers", 2, *tiny)[-1]
-    told = run("owner", "watch", ordered["job_id"])
-    assert any(event["type"] == "report-opened" for event in told)
-    model = told[-1]["model_id"]
+    model = watch(run, ordered["job_id"], tmp_path / "curves.svg")
     assert [event["state"] for event in run("owner", "jobs")] == ["finished"]
 
     retire(run, bundle, ("owner", "train", dataset, bundle["bundle_id"], *tiny))

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from client.context import Party
-from client.ordering import _Reports
 from client.services import IngestService
+from client.watching.reports import Reports
 from common.crypto.wrapping import wrap
 from common.errors import FreshnessError
 from common.identifiers import JobId
@@ -39,7 +39,7 @@ def test_a_report_that_was_read_does_not_come_again(
         return tuple(sealed_report(party, order, number) for number in next(pages))
 
     monkeypatch.setattr(IngestService, "reports", serve)
-    reports, read = _Reports(party, order, lambda _: None), []
+    reports, read = Reports(party, order, lambda _: None), []
     with pytest.raises(FreshnessError, match="freshness.report"):
         read += [event.report.sequence for event in reports.read()]
     assert reports.newest is not None

@@ -25,7 +25,7 @@ from common.messages.evidence import AllowedRoot, Collateral, DcapQuote, SgxDcap
 from common.messages.identity import IdentityCard, RecoveryStatement
 from common.messages.ledger import Ledger, LedgerRequest
 from common.messages.measured_files import MeasuredFiles, MeasuredRole
-from common.messages.objects import BundlePublication, DatasetManifest, ModelManifest, ObjectRef, SlotRecord
+from common.messages.objects import BundlePublication, DatasetManifest, ModelManifest, ObjectRef, SlotRecord, StepCost
 from common.messages.order import OrderSecret, Schedule, TrainingOrder
 from common.messages.platform_inventory import PlatformInventory
 from common.messages.policy import BundleRetirement, BundleTerms, DataPolicy, JobReport, QueryGrant, Revocation
@@ -54,7 +54,10 @@ SCHEDULE: Final = Schedule(
     warmup_ticks=7, frames_per_tick=2, frame_bytes=4096, reads_per_tick=1, state_class=1024, checkpoint_ticks=10,
 )  # fmt: skip
 MANIFEST: Final = DatasetManifest(owner=PARTY, parts=(OBJECT,), policy=B)
-PUBLICATION: Final = BundlePublication(provider=PROVIDER, object=OBJECT, terms=C, state_class=1024)
+PUBLICATION: Final = BundlePublication(
+    provider=PROVIDER, object=OBJECT, terms=C, state_class=1024,
+    step_cost=StepCost(fixed_microseconds=512, row_nanoseconds=8192),
+)  # fmt: skip
 ORDER: Final = TrainingOrder(
     nonce=NONCE, owners=(PARTY,), broker=USER, release=B, datasets=(DATASET,), bundle=BUNDLE, trainers=2,
     schedule=SCHEDULE, not_after=TIME, secret=b"wrapped \xff\xfe",

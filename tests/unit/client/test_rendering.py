@@ -7,8 +7,8 @@ import pytest
 from rich.console import Console
 
 from client import events as e
-from client import ordering
 from client.rendering import JsonLines, Terminal, trust_words
+from client.watching.following import seen
 from common.errors import PolicyError
 from common.identifiers import JobId, ModelId, PartyKey
 from common.messages.policy import JobReport
@@ -83,7 +83,7 @@ def test_a_job_that_failed_in_public_names_the_command_that_helps(code: str, com
     view = JobView(
         job_id=JOB, state="failed", code=code, trainers=2, trust_level="simulation", accepted_at=0.0, model_id=None
     )
-    text = shown(ordering._seen(view))
+    text = shown(seen(view))
     assert code in text
     assert command in text
 
@@ -93,7 +93,7 @@ def test_a_job_that_its_owner_cancelled_needs_no_mending() -> None:
         job_id=JOB, state="cancelled", code="policy.revoked", trainers=2, trust_level="simulation", accepted_at=0.0,
         model_id=None,
     )  # fmt: skip
-    assert "can mend it" not in shown(ordering._seen(view))
+    assert "can mend it" not in shown(seen(view))
 
 
 def test_the_trust_level_is_not_overlooked() -> None:

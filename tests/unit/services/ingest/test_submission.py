@@ -9,9 +9,11 @@ import pytest
 from common.crypto.digests import sha256
 from common.errors import UnavailableError
 from common.identifiers import BundleId, Digest, JobId, ModelId
+from common.messages.order import TrainingOrder
 from common.messages.service import (
     JobEvents,
     JobList,
+    JobProgress,
     JobReports,
     JobView,
     OrderReceipt,
@@ -160,6 +162,32 @@ def test_a_report_to_the_provider_is_for_the_provider_alone(case: Case) -> None:
         assert (stranger.get(path).status_code, code(stranger.get(path))) == (404, "not_found.report")
     assert code(provider.get(f"/v1/jobs/job_{'0' * 32}/provider-report")) == "not_found.report"
     assert code(provider.get(f"/v1/jobs/{job_id}")) == "not_found.job"  # it learns no more of it
+
+
+def test_a_jobs_clock_is_for_its_owners_and_its_bundles_provider(case: Case) -> None:
+    job_id, slots, world = case.submitted(), case.world.ingest.board.slots, case.world
+    path = f"/v1/jobs/{job_id}/progress"
+    provider = world.client(world.broker.provider)
+    before = JobProgress.decode(case.client.get(path).content)
+    assert (before.state, before.begun_at, before.ended_at) == ("accepted", None, None)
+    assert before.schedule == TrainingOrder.decode(case.order().payload).schedule
+    slots.heartbeat("t", TRAINER, 2)
+    slots.heartbeat("p", "paramserver", 1)
+    slots.reserve()
+    assert slots.claim(Slot(job_id, TRAINER, 0), "t")
+    running = JobProgress.decode(provider.get(path).content)
+    assert running.state == "running"
+    assert running.begun_at is not None
+    assert before.accepted_at <= running.begun_at <= running.now
+    case.world.ingest.board.finish(job_id, "failed", code="unavailable.rounds")
+    over = JobProgress.decode(provider.get(path).content)
+    assert (over.state, over.begun_at) == ("failed", running.begun_at)
+    assert over.ended_at is not None
+    stranger = world.client()
+    assert (stranger.get(path).status_code, code(stranger.get(path))) == (404, "not_found.job")
+    assert code(provider.get(f"/v1/jobs/job_{'0' * 32}/progress")) == "not_found.job"
+    for rest in ("", "/events", "/reports"):
+        assert code(provider.get(f"/v1/jobs/{job_id}{rest}")) == "not_found.job"  # it learns no more of it
 
 
 @pytest.mark.parametrize("with_revocation", [True, False])

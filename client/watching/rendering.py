@@ -1,0 +1,50 @@
+"""Events of a watched job as lines for a person: a mark, a text, a style (side: owner)."""
+
+from collections.abc import Iterator
+
+from client.watching import events as w
+
+WatchTold = w.MembersListed | w.RateMeasured | w.ForecastHeld | w.CurvesWritten
+Line = tuple[str, str, str]
+
+
+def watch_lines(event: WatchTold) -> Iterator[Line]:
+    """The lines of one event."""
+    match event:
+        case w.MembersListed():
+            yield "members", members_words(event), ""
+        case w.RateMeasured():
+            yield "rate", rate_words(event), ""
+        case w.ForecastHeld():
+            yield "", f"{'':<36}{'forecast':>18}{'fact':>18}", "bold"
+            for figure in event.figures:
+                fact = "-" if figure.fact is None else number_words(figure.fact, figure.unit)
+                yield "", f"{figure.what:<36}{number_words(figure.forecast, figure.unit):>18}{fact:>18}", ""
+        case w.CurvesWritten():
+            yield "written", f"{event.path}: {event.reports} points of each curve", ""
+
+
+def members_words(event: w.MembersListed) -> str:
+    """Role, slot and attempt of each."""
+    if not event.members:
+        return "none was admitted yet"
+    return ", ".join(
+        f"{one.role} {one.slot}" + ("" if one.attempt == 1 else f" (attempt {one.attempt})") for one in event.members
+    )
+
+
+def rate_words(event: w.RateMeasured) -> str:
+    """Throughput since the report before."""
+    frames = f"{event.frames_per_second:,.1f} frames a second, {event.real_share:.0%} of them real"
+    return f"{event.rows_per_second:,.0f} rows a second; {frames}"
+
+
+def number_words(value: float, unit: str) -> str:
+    """Whole where it is whole, else with one place."""
+    words = f"{value:,.0f}" if value == int(value) else f"{value:,.1f}"
+    return f"{words} {unit}" if unit else words
+
+
+def clock_words(event: w.JobProgressed) -> str:
+    """The order's clock."""
+    return f"{event.ticks:,} of {event.total_ticks:,} ticks, {event.seconds:.0f} of {event.total_seconds:.0f} s"
