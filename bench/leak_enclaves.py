@@ -25,6 +25,7 @@ from common.bundle import BundleContents
 from common.crypto.signing import SigningKey
 from common.enclave.simulated_platform import SimulatedPlatform
 from common.enclave.trust_settings import TrustSettings
+from common.exchange import clock
 from common.messages.order import Schedule
 from common.sandbox.native import NativeTrainingSandbox
 from common.sandbox.probe import require_confinement
@@ -58,12 +59,15 @@ class _Recorded:
 
 @dataclass(frozen=True)
 class EnclaveSettings:
-    """What the forking process needs. `graphs`: what each side's export writes."""
+    """What the forking process needs. `graphs`: what each side's export writes; `release_seconds`: in place of the
+    constant of common/exchange/clock.
+    """
 
     directory: Path
     sides: tuple[Side, Side]
     schedule: Schedule
     graphs: tuple[bytes | None, bytes | None]
+    release_seconds: float
 
     @property
     def rows_per_round(self) -> int:
@@ -89,6 +93,7 @@ class EnclaveForks:
     def serve(self) -> None:
         """Say `ready` on each, then fork at each request: {"role", "side", "plant"} with the door's two descriptors."""
         require_confinement()
+        setattr(clock, "RELEASE_SECONDS", self._settings.release_seconds)  # noqa: B010 - a constant, but for a meter
         self._pools = self._fill()
         gc.freeze()
         for control in self._controls:

@@ -5,10 +5,10 @@ the size and the time of all that it carries. Then, in this order; each can end 
 
   (1) sizes and counts are what the public schedule says, and the same to the byte in all jobs;
   (2) gaps, durations and counts do not depend on the side (bench/leak_statistics: one p-value for all of them);
-  (3) held-out classifiers can't tell the sides: the upper end of their advantage (95 %) is within `BOUNDS`;
+  (3) held-out classifiers can't tell the sides: the upper end of their advantage is within `BOUNDS`;
   (4) builds that leak on purpose are caught by (1) or (2), with the very same code.
 
-CPU time, memory and page faults are open channels: their advantage is told, and is no verdict. `--quick` leaves (3) out.
+CPU time, memory and page faults are open channels: their advantage is told, and no verdict. `--quick` leaves (3) out.
 
 Keys of the JSON file: `leak_jobs` and `leak_windows` that were held out; `leak_advantage_jobs` and
 `leak_advantage_windows`, the upper ends that are judged (of both classifiers the larger); `leak_advantages`, by
@@ -31,7 +31,7 @@ import numpy as np
 from bench.leak_drawing import Pair as Drawn
 from bench.leak_drawing import draw_svg, draw_text
 from bench.leak_plants import PLANTS
-from bench.leak_play import QUICK_SCHEDULE, SCHEDULE, Meeting, Pair, exported
+from bench.leak_play import QUICK_RELEASE_SECONDS, QUICK_SCHEDULE, SCHEDULE, Meeting, Pair, exported
 from bench.leak_record import JobRecord, unscheduled
 from bench.leak_secrets import SECRETS, Secret, pair_of
 from bench.leak_statistics import (
@@ -46,6 +46,7 @@ from bench.leak_statistics import (
     differences,
     smallest_effects,
 )
+from common.exchange.clock import RELEASE_SECONDS
 from common.messages.order import Schedule
 
 BOUNDS: Final = {"leak_advantage_jobs": 0.12, "leak_advantage_windows": 0.05}
@@ -55,8 +56,8 @@ LEAST_P: Final = 0.01
 """Of (2), for all its statistics together: one run in a hundred is called a leak that is none."""
 
 QUICK_PAIRS: Final = 4
-TIMED_PAIRS: Final = 13
-"""Of a plant that shows in times: 26 statistics are as large as swaps can make them in 52 of 8192 ways, at most."""
+TIMED_PAIRS: Final = 14
+"""Of a plant that shows in times: of ten gaps any is as large as a swap can make it in 20 of 16,384 ways, at most."""
 
 PLANT_STRIDE: Final = 100_000
 """Between the numbers of the pairs of one plant and of the next."""
@@ -144,7 +145,8 @@ class Wanted:
         apart = self.plants and self.differ != SECRETS
         pairs = [Pair(number) for number in range(self.jobs // 2)]
         planted = pairs_of(CLOSED) if self.plants else []
-        records = Meeting(sides, self.schedule, graphs, self.workers).play(
+        release = QUICK_RELEASE_SECONDS if self.quick else RELEASE_SECONDS
+        records = Meeting(sides, self.schedule, graphs, self.workers, release).play(
             pairs if apart else [*pairs, *planted],
             lambda done: say(f"{2 * done} jobs, {time.monotonic() - began:.0f} s"),
         )
@@ -156,7 +158,7 @@ class Wanted:
             "leak_graphs": [one is not None for one in graphs],
         }  # fmt: skip
         if apart:
-            records = Meeting(pair_of(SECRETS), self.schedule, workers=self.workers).play(planted)
+            records = Meeting(pair_of(SECRETS), self.schedule, graphs, self.workers, release).play(planted)
         if self.plants:
             figures |= planted_figures(caught(CLOSED, records, self.schedule))
         arrays = Jobs.of(plain)

@@ -19,8 +19,8 @@ from services.trainer_enclave import exchange, job, reading, running, training
 LARGE_LOSS: Final = 6.0
 """Quiet losses begin at log(10) = 2.3."""
 
-SLOW_SECONDS: Final = 0.003
-"""Less than a third of the shortest tick."""
+SLOW_SECONDS: Final = 0.004
+"""Less than half of the shortest tick."""
 
 _telling = threading.Event()
 """In an enclave with a plant: what is to be told is the case."""

@@ -5,30 +5,30 @@ on the machine falls on both sides alike.
 """
 
 import contextlib
+import os
 import queue
 import random
-import socket
+import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Final
 
-from bench.leak_enclaves import EnclaveSettings, serve_enclaves
-from bench.leak_host import serve_jobs
+from bench.leak_enclaves import EnclaveSettings
 from bench.leak_record import JobRecord
 from bench.leak_secrets import Side
-from bench.leak_world import serve_broker
 from common.enclave.simulated_platform import SimulatedPlatform
+from common.exchange.clock import RELEASE_SECONDS
 from common.messages.order import Schedule
 from common.sandbox.exporting import GraphExport
 
 EXPORT_SECONDS: Final = 60.0
 _END_SECONDS: Final = 10.0
-_PRELOADED: Final = ("bench.leak_enclaves", "bench.leak_host", "bench.leak_world")
 
 SCHEDULE: Final = Schedule(
     rounds=10, steps_per_round=2, batch_rows=16, tick_milliseconds=10, ticks_per_round=12, slack_percent=200,
@@ -37,9 +37,11 @@ SCHEDULE: Final = Schedule(
 """288 ticks in 2.9 s: the shortest tick that an order may have, so that a window of 32 ticks is soon over."""
 
 QUICK_SCHEDULE: Final = Schedule.model_validate(
-    SCHEDULE.model_dump() | {"rounds": 2, "warmup_ticks": 24, "reads_per_tick": 2}
+    SCHEDULE.model_dump() | {"rounds": 3, "warmup_ticks": 8, "reads_per_tick": 2}
 )
-"""72 ticks."""
+"""80 ticks."""
+
+QUICK_RELEASE_SECONDS: Final = 0.1
 
 
 @dataclass(frozen=True)
@@ -63,48 +65,40 @@ class Meeting:
     schedule: Schedule = SCHEDULE
     graphs: tuple[bytes | None, bytes | None] = (None, None)
     workers: int = 1
+    release_seconds: float = RELEASE_SECONDS
     seed: int = 2026
 
     def play(self, pairs: Sequence[Pair], on_pair: Callable[[int], None] = lambda _: None) -> list[JobRecord]:
         """All pairs; `on_pair` hears how many are done. Raises `RuntimeError` with what went wrong."""
         with tempfile.TemporaryDirectory(prefix="cloister-leak-") as directory:
             SimulatedPlatform.open_or_create(Path(directory) / "platform")
-            settings = EnclaveSettings(Path(directory), self.sides, self.schedule, self.graphs)
+            settings = EnclaveSettings(Path(directory), self.sides, self.schedule, self.graphs, self.release_seconds)
             with _processes(settings, self.workers, self.seed) as workers:
                 return _Played(self.seed, pairs, on_pair).by(workers)
 
 
 @contextlib.contextmanager
 def _processes(settings: EnclaveSettings, count: int, seed: int) -> Iterator[list[Connection]]:
-    """The ends of `count` workers that will say `ready`; each has a broker's process, all have one of enclaves."""
-    context = get_context("forkserver")
-    context.set_forkserver_preload(list(_PRELOADED))
-    controls = [socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(count)]
-    enclaves = context.Process(target=serve_enclaves, args=(settings, [theirs for _, theirs in controls]), daemon=True)
-    enclaves.start()
-    started, ends = [enclaves], []
-    for ours, theirs in controls:
-        theirs.close()
-        asks, asked = context.Pipe()
-        end, work = context.Pipe()
-        served = (asked, settings.directory, settings.sides, settings.schedule, seed)
-        broker = context.Process(target=serve_broker, args=served, daemon=True)
-        broker.start()
-        worked = (work, settings.schedule, asks, ours, enclaves.pid)
-        worker = context.Process(target=serve_jobs, args=worked, daemon=True)
-        worker.start()
-        for mine in (asks, asked, work, ours):
-            mine.close()
-        started += [broker, worker]
-        ends.append(end)
+    """The ends of `count` workers that will say `ready`."""
+    pipes = [Pipe() for _ in range(1 + count)]
+    theirs = [other.fileno() for _, other in pipes]
+    command = [sys.executable, "-P", "-m", "bench.leak_root", *map(str, theirs)]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    root = subprocess.Popen(command, pass_fds=theirs, env=environment)
+    for _, other in pipes:
+        other.close()
+    (wire, _), *workers = pipes
     try:
-        yield ends
+        wire.send((settings, seed))
+        yield [ours for ours, _ in workers]
     finally:
-        for one in ends:
-            one.close()
-        for process in started:
-            process.join(_END_SECONDS)
-            process.kill()
+        for ours, _ in pipes:
+            ours.close()
+        try:
+            root.wait(_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            root.kill()
+            root.wait()
 
 
 class _Played:

@@ -234,23 +234,26 @@ def _series(raw: Raw, up: Frames, down: Frames, chunks: list[tuple[int, int]]) -
         for tick, some in seen.items():
             for name, one in zip((way, f"{way} second"), some, strict=False):
                 put(name, tick, one[0])
-    for tick, (at, _) in zip(sorted(up), chunks[:: max(1, raw.schedule.reads_per_tick)], strict=False):
+    tick_ns = int(raw.schedule.tick_seconds * 1e9)
+    for tick, at in _after([at for at, _ in chunks], up, tick_ns):
         put("chunk", tick, at)
     for name, wanted in (("question", "broker.ask"), ("report", "report")):
         times = [one.at for one in raw.server if one.name == wanted]
-        for tick, at in _after(times, down):
+        for tick, at in _after(times, down, tick_ns):
             put(name, tick, at)
     return series
 
 
-def _after(times: Sequence[int], frames: Frames) -> list[tuple[int, int]]:
-    """Each time with the tick whose first frame came last before it; the first of a tick."""
+def _after(times: Sequence[int], frames: Frames, tick: int) -> list[tuple[int, int]]:
+    """Each time with the tick whose first frame came last before it; the first of a tick. What follows the last tick is
+    not of the clock.
+    """
     ticks = sorted(frames)
     begins = np.array([frames[tick][0][0] for tick in ticks])
     found: dict[int, int] = {}
     for at in times:
         place = int(np.searchsorted(begins, at)) - 1
-        if place >= 0:
+        if place >= 0 and at < begins[-1] + tick:
             found.setdefault(ticks[place], at)
     return list(found.items())
 
@@ -262,16 +265,25 @@ def _durations(raw: Raw, up: Frames, down: Frames) -> dict[str, float]:
     def last(heard: Sequence[Heard], name: str) -> int | None:
         return next((one.at for one in reversed(heard) if one.name == name), None)
 
-    last_up, last_down = last(raw.trainer, "frame"), last(raw.server, "frame")
+    def after(heard: Sequence[Heard], at: int | None) -> int | None:
+        return next((one.at for one in heard if one.name == "broker.ask" and at is not None and one.at > at), None)
+
+    trainer, server = raw.trainer, raw.server
+    last_up, last_down = last(trainer, "frame"), last(server, "frame")
+    model, last_word, ended = first(server, "object.write"), last(server, "job_ended"), last(trainer, "ended")
     pairs = {
-        "start to the server's first frame": (raw.began, first(raw.server, "frame")),
-        "start to the trainer's first frame": (raw.began, first(raw.trainer, "frame")),
-        "the server's frames": (first(raw.server, "frame"), last_down),
-        "the trainer's frames": (first(raw.trainer, "frame"), last_up),
-        "last frame to the model": (last_down, first(raw.server, "object.write")),
-        "model to the last word": (first(raw.server, "object.write"), last(raw.server, "job_ended")),
-        "last frame to the server's last word": (last_down, last(raw.server, "job_ended")),
-        "server's to trainer's last word": (last(raw.server, "job_ended"), last(raw.trainer, "ended")),
+        "start to the server's first frame": (raw.began, first(server, "frame")),
+        "start to the trainer's first frame": (raw.began, first(trainer, "frame")),
+        "the server's frames": (first(server, "frame"), last_down),
+        "the trainer's frames": (first(trainer, "frame"), last_up),
+        "the server's last frame to its next question": (last_down, after(server, last_down)),
+        "the trainer's last frame to its next question": (last_up, after(trainer, last_up)),
+        "the server's last frame to the model": (last_down, model),
+        "model to the last report": (model, last(server, "report")),
+        "model to the server's last word": (model, last_word),
+        "the server's last frame to its last word": (last_down, last_word),
+        "the server's to the trainer's last word": (last_word, ended),
+        "the trainer's last question to its last word": (last(trainer, "broker.ask"), ended),
     }
     durations = {
         name: (until - since) / 1e6 if since is not None and until is not None else np.nan

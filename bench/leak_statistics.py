@@ -4,8 +4,9 @@ J jobs, P pairs, S series of gaps, T ticks, G points of a grid, C channels, F fe
 
 *Dependence*: Kolmogorov-Smirnov distances of gaps between the two sides, and rank differences of durations and counts.
 Gaps of one job are not independent of each other, so no table of the statistic would be right: the sides are swapped
-within pairs instead (all 2^P ways, or many of them), which holds whatever a job is like inside. One p-value for the
-whole family: how often a swap makes any statistic as rare as the rarest that was seen (Westfall and Young, 1993).
+within pairs instead (all 2^P ways, or many of them), which holds whatever a job is like inside. One p-value for each
+family (gaps; durations and counts): how often a swap makes any of them as rare as the rarest that was seen (Westfall
+and Young, 1993). The smaller one counts, twice.
 
 *Advantage*: 2 x accuracy - 1 of a classifier on jobs that it was not trained with; pairs stay together in one of
 `FOLDS` folds, so classes are balanced, and each job is held out once. Its interval is a bootstrap over jobs; where
@@ -27,7 +28,7 @@ from bench.leak_record import SERIES, JobRecord
 FOLDS: Final = 5
 BOOTSTRAPS: Final = 2000
 SWAPS: Final = 9999
-EXACT_PAIRS: Final = 13
+EXACT_PAIRS: Final = 14
 GRID: Final = 199
 WINDOW_TICKS: Final = 32
 
@@ -139,7 +140,7 @@ def drift_of(series: Mapping[str, Floats], tick_ms: float) -> Floats:
 
 @dataclass(frozen=True)
 class Dependence:
-    """`p`: of the whole family; `most`: what stood out most; `distances`: of each statistic, with its own p."""
+    """`p`: of all together; `most`: what stood out most; `distances`: of each statistic, with its own p."""
 
     p: float
     most: str
@@ -150,15 +151,20 @@ def dependence(jobs: Jobs, seed: int = 0) -> Dependence:
     """Compare the sides in all gaps, durations and counts."""
     differences = _pair_differences(jobs)
     signs = _swaps(len(jobs.secret_J) // 2, np.random.default_rng(seed))
-    tails, distances = [], {}
+    tails, distances = {}, {}
     for name, difference_PG in differences.items():
         swapped = np.abs(signs @ difference_PG / len(difference_PG)).max(axis=1).round(9)
-        tail = 1 - np.searchsorted(np.sort(swapped), swapped, side="left") / swapped.size
-        distances[name] = (float(swapped[0]), float(tail[0]))
-        tails.append(tail)
-    least = np.min(tails, axis=0)
-    most = min(distances, key=lambda name: distances[name][1])
-    return Dependence(float((least <= least[0]).mean()), most, distances)
+        tails[name] = 1 - np.searchsorted(np.sort(swapped), swapped, side="left") / swapped.size
+        distances[name] = (float(swapped[0]), float(tails[name][0]))
+    families = [[name for name in tails if (name in GAP_NAMES) == gaps] for gaps in (True, False)]
+    found = min((_rarest(tails, names) for names in families if names), key=lambda one: one[0])
+    return Dependence(min(1.0, len(families) * found[0]), found[1], distances)
+
+
+def _rarest(tails: dict[str, Floats], names: list[str]) -> tuple[float, str]:
+    """How often a swap makes any of these as rare as the rarest that was seen, and which that is."""
+    least = np.min([tails[name] for name in names], axis=0)
+    return float((least <= least[0]).mean()), min(names, key=lambda name: float(tails[name][0]))
 
 
 def _pair_differences(jobs: Jobs) -> dict[str, Floats]:
@@ -259,7 +265,7 @@ def by_trees(inputs: Floats, labels: NDArray[np.int64], asked: Floats) -> Floats
     from threadpoolctl import threadpool_limits
 
     model = HistGradientBoostingClassifier(
-        max_iter=60, learning_rate=0.1, max_leaf_nodes=8, min_samples_leaf=10, l2_regularization=1.0, random_state=0
+        max_iter=40, learning_rate=0.1, max_leaf_nodes=8, min_samples_leaf=10, l2_regularization=1.0, random_state=0
     )
     known = np.isfinite(inputs).any(axis=0)
     with threadpool_limits(1):  # several threads wait for each other in loops, which is slow where others work
@@ -314,7 +320,8 @@ def advantages_of_usage(jobs: Jobs) -> dict[str, Advantage]:
 # ------------------------------------------------------------------------------------------------------------ power
 
 LADDER_MS: Final = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 4.0)
-SHARES: Final = {"all ticks": 1.0, "one tick in ten": 0.1}
+SHARES: Final = {"half of the ticks": 0.5, "one tick in ten": 0.1}
+"""Not all of them: when a trainer begins to hear is no secret, and moves all its ticks."""
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from common.bundle import BundleContents, BundleManifest
 from common.door_objects import Caller, DoorObjects
 from common.errors import AppraisalError, FormatError, FreshnessError, Refusal, UnavailableError, refusal_of
 from common.event_log import Value
-from common.exchange.clock import Now, TickClock, run_clock
+from common.exchange.clock import Now, Release, TickClock, run_clock
 from common.exchange.frames import Endpoint
 from common.exchange.member_poll import MemberPoll
 from common.exchange.schedule import POLL_MILLISECONDS, is_report_tick
@@ -162,7 +162,6 @@ class JobRun:
         )  # fmt: skip
         readers = ReportReaders.of(self._opened.order.digest, launch.terms.datasets)
         poll = MemberPoll(self._list, self._take_members)
-        ending = JobEnding(launch, self._channel, DoorObjects(self._door), Patience(self._now, self._over.wait))
         with ThreadPoolExecutor(1, thread_name_prefix="aggregation") as executor:
             self._job = job = ParameterServerJob(context, launch.keys["job"], executor)
             poll.start()
@@ -173,6 +172,10 @@ class JobRun:
             finally:
                 poll.stop()
         job.collect(self._schedule.total_ticks)
+        release = Release(clock.end, self._now, self._over.wait)
+        release()
+        patience = Patience(self._now, self._over.wait)
+        ending = JobEnding(launch, self._channel, DoorObjects(self._door), patience, release)
         end = self._finish(ending, job, layout)  # (5)
         learned = job.outcome()
         report = provider_report(launch, end.outcome, learned, job.refused_calls)
