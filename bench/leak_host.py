@@ -295,12 +295,15 @@ def serve_jobs(
 ) -> None:
     """Entry of a worker: (pair, secret, plant) comes in, a `JobRecord` or an error's text goes out."""
     sys.setswitchinterval(0.0005)
-    try:
+    with contextlib.suppress(EOFError):
         stage = Stage.enter(schedule, broker, enclaves, enclaves_pid)
         work.send("ready")
         while (asked := work.recv()) is not None:
-            work.send(stage.play(*asked))
-    except EOFError:
-        return
+            work.send(_played(stage, *asked))
+
+
+def _played(stage: Stage, pair: int, secret: int, plant: str | None) -> JobRecord | str:
+    try:
+        return stage.play(pair, secret, plant)
     except Exception as error:
-        work.send(f"{type(error).__name__}: {error}")
+        return f"{type(error).__name__}: {error}"
