@@ -114,7 +114,10 @@ class EnclaveForks:
         control.send(json.dumps(self._fork(json.loads(message), fds)).encode())
 
     def _fill(self) -> list[SandboxPool]:
-        pools = [SandboxPool(contents, self._settings.rows_per_round) for contents in self._contents]
+        pools = [
+            SandboxPool(contents, self._settings.rows_per_round, f"side-{number}")
+            for number, contents in enumerate(self._contents)
+        ]
         deadline = time.monotonic() + STARTUP_SECONDS
         for pool in pools:
             pool.await_ready(deadline)
@@ -127,7 +130,7 @@ class EnclaveForks:
                     continue
             self._children.discard(pid)
 
-    def _fork(self, asked: dict[str, str | int | None], fds: list[int]) -> dict[str, int]:
+    def _fork(self, asked: dict[str, str | int | None], fds: list[int]) -> dict[str, int | str]:
         side, role = int(asked["side"] or 0), str(asked["role"])
         if role == "trainer" and self._pools[side].used_up:
             for pool in self._pools:
@@ -142,10 +145,10 @@ class EnclaveForks:
         for fd in fds:
             os.close(fd)
         self._children.add(pid)
-        place = self._pools[side].next_place
+        name = self._pools[side].next_name
         if role == "trainer":
             self._pools[side].pass_on()
-        return {"pid": pid, "place": place}
+        return {"pid": pid, "sandbox": name}
 
     def _live(self, role: str, side: int, plant: str | int | None, fds: list[int]) -> None:
         """Be that enclave; never returns."""

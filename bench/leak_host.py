@@ -2,8 +2,7 @@
 (side: host).
 
 Times are taken by the thread that reads a door, before anything is done with what came. The broker's core and the
-enclaves are other processes, so what this one measures is not its own work. CPU time, memory and page faults are read
-from /proc as the machine's owner can read them.
+enclaves are other processes, so what this one measures is not its own work.
 """
 
 import contextlib
@@ -16,10 +15,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import BinaryIO, Final, Self
 
-from bench.leak_record import Asked, Heard, JobRecord, Raw, record_of
+from bench.leak_raw import Asked, Heard, Raw
+from bench.leak_record import JobRecord, record_of
+from bench.leak_usage import UsageWatch, children_of, innermost
 from bench.leak_world import Leaves, OpenedOrder
 from common.door import Door, Handler, Kind
 from common.errors import NotFoundError, PeerClosedError
@@ -28,15 +28,9 @@ from common.messages.order import Schedule
 from common.messages.training_door import OpenJob, StartTrainer, encode_job_frame, parse_job_frame
 from common.untrusted.relay import common_handlers
 
-SAMPLE_SECONDS: Final = 0.05
-"""Between two looks at what processes use."""
-
 _READY_SECONDS: Final = 120.0
 _JOB_SECONDS: Final = 60.0
 """Beyond its schedule; a job that takes longer is a fault of the meter."""
-
-_PROCESS_CLOCK: Final = 2
-"""CPUCLOCK_SCHED (linux/posix-timers.h): nanoseconds that all threads of a process spent on a CPU."""
 
 
 class LeafMemory:
@@ -69,75 +63,6 @@ class _WatchedDoor(Door):
     def _dispatch(self, kind: int, number: int, body: bytes) -> None:
         self.heard.append((time.perf_counter_ns(), kind, body))
         super()._dispatch(kind, number, body)
-
-
-def process_usage(pid: int) -> dict[str, float]:
-    """What a process used so far. Raises `OSError` when it is gone."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    resident = int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
-    return {
-        "cpu_ms": time.clock_gettime_ns((~pid << 3) | _PROCESS_CLOCK) / 1e6,
-        "resident_mb": resident / (1 << 20),
-        "minor_faults": float(fields[7]),
-        "major_faults": float(fields[9]),
-    }
-
-
-def _children(pid: int) -> set[int]:
-    found: set[int] = set()
-    with contextlib.suppress(OSError):
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            found |= {int(one) for one in (task / "children").read_text().split()}
-    return found
-
-
-def _innermost(pid: int) -> set[int]:
-    """Descendants that have no children of their own."""
-    children = _children(pid)
-    return set().union(*map(_innermost, children)) if children else {pid}
-
-
-def _named(zygotes: set[int], name: str) -> int | None:
-    """The child of one of them whose process has this name."""
-    for pid in set().union(*map(_children, zygotes)):
-        with contextlib.suppress(OSError):
-            if Path(f"/proc/{pid}/comm").read_text().strip() == name:
-                return pid
-    return None
-
-
-class UsageWatch:
-    """Looks at processes once in a while; `used` has the last look at each, and the largest memory.
-
-    `zygote` and `place` say which process becomes the sandbox.
-    """
-
-    def __init__(self, pids: dict[str, int], zygotes: set[int], place: str) -> None:
-        self._pids, self._zygotes, self._place = dict(pids), zygotes, place
-        self.used: dict[str, dict[str, float]] = {}
-        self.sandbox_cpu: list[float] = []
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="usage", daemon=True)
-        self._thread.start()
-
-    def look(self, who: str) -> None:
-        """At one of them now."""
-        with contextlib.suppress(OSError, IndexError, KeyError):
-            seen, before = process_usage(self._pids[who]), self.used.get(who, {})
-            seen["resident_mb"] = max(seen["resident_mb"], before.get("resident_mb", 0.0))
-            self.used[who] = seen
-
-    def stop(self) -> None:
-        """Look no more."""
-        self._stopped.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while not self._stopped.wait(SAMPLE_SECONDS):
-            if "sandbox" not in self._pids and (pid := _named(self._zygotes, self._place)) is not None:
-                self._pids["sandbox"] = pid
-            self.look("sandbox")
-            self.sandbox_cpu.append(self.used.get("sandbox", {}).get("cpu_ms", 0.0))
 
 
 @dataclass
@@ -185,15 +110,15 @@ class Stage:
         if not told:
             raise RuntimeError("the enclaves' process ended")
         answer = json.loads(told)
-        return _Forked(answer["pid"], answer["place"], os.fdopen(our_in, "rb"), os.fdopen(our_out, "wb"))
+        return _Forked(answer["pid"], answer["sandbox"], os.fdopen(our_in, "rb"), os.fdopen(our_out, "wb"))
 
 
 @dataclass(frozen=True)
 class _Forked:
-    """Process number, the number of its sandbox's place, and the host's ends of its door."""
+    """Process number, the name of its sandbox's process, and the host's ends of its door."""
 
     pid: int
-    place: int
+    sandbox: str
     reader: BinaryIO
     writer: BinaryIO
 
@@ -205,10 +130,10 @@ class _Job:
         self._stage, self._opened = stage, opened
         self._asked: dict[str, list[Asked]] = {"trainer": [], "server": []}
         self._ended = {"trainer": threading.Event(), "server": threading.Event()}
-        zygotes = set().union(*map(_innermost, _children(stage.enclaves_pid)))
+        zygotes = set().union(*map(innermost, children_of(stage.enclaves_pid)))
         self._forked = {"server": stage.fork("paramserver", side, plant), "trainer": stage.fork("trainer", side, plant)}
         pids = {who: one.pid for who, one in self._forked.items()}
-        self._watch = UsageWatch(pids, zygotes, f"place-{self._forked['trainer'].place}")
+        self._watch = UsageWatch(pids, zygotes, self._forked["trainer"].sandbox)
         self.server = self._door("server", {
             "frame": self._down, "report": lambda _: b"", "job_ended": self._end("server")})  # fmt: skip
         self.trainer = self._door("trainer", {"frame": self._up, "ended": self._end("trainer")})

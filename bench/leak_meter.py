@@ -4,7 +4,7 @@ Pairs of short jobs that differ in secrets alone run in the enclaves' own code, 
 the size and the time of all that it carries. Then, in this order; each can end the command with status 1:
 
   (1) sizes and counts are what the public schedule says, and the same to the byte in all jobs;
-  (2) gaps, durations and counts do not depend on the side (bench/leak_statistics: one p-value for all of them);
+  (2) gaps, durations and counts do not depend on the side (bench/leak_dependence: one p-value for all of them);
   (3) held-out classifiers can't tell the sides: the upper end of their advantage is within `BOUNDS`;
   (4) builds that leak on purpose are caught by (1) or (2), with the very same code.
 
@@ -28,24 +28,17 @@ from typing import Any, Final
 import click
 import numpy as np
 
+from bench.leak_advantage import Advantage, advantage_of_windows, advantages_of_jobs, advantages_of_usage
+from bench.leak_dependence import Dependence, dependence, differences
 from bench.leak_drawing import Pair as Drawn
 from bench.leak_drawing import draw_svg, draw_text
 from bench.leak_plants import PLANTS
 from bench.leak_play import QUICK_RELEASE_SECONDS, QUICK_SCHEDULE, SCHEDULE, Meeting, Pair, exported
-from bench.leak_record import JobRecord, unscheduled
+from bench.leak_power import smallest_effects
+from bench.leak_record import JobRecord
 from bench.leak_secrets import SECRETS, Secret, pair_of
-from bench.leak_statistics import (
-    GAP_NAMES,
-    Advantage,
-    Dependence,
-    Jobs,
-    advantage_of_windows,
-    advantages_of_jobs,
-    advantages_of_usage,
-    dependence,
-    differences,
-    smallest_effects,
-)
+from bench.leak_series import GAP_NAMES, Jobs
+from bench.leak_shape import unscheduled
 from common.exchange.clock import RELEASE_SECONDS
 from common.messages.order import Schedule
 
@@ -58,6 +51,9 @@ LEAST_P: Final = 0.01
 QUICK_PAIRS: Final = 4
 TIMED_PAIRS: Final = 14
 """Of a plant that shows in times: of ten gaps any is as large as a swap can make it in 20 of 16,384 ways, at most."""
+
+SAID_PAIRS: Final = 20
+"""How often a long run says how far it is."""
 
 PLANT_STRIDE: Final = 100_000
 """Between the numbers of the pairs of one plant and of the next."""
@@ -146,9 +142,13 @@ class Wanted:
         pairs = [Pair(number) for number in range(self.jobs // 2)]
         planted = pairs_of(CLOSED) if self.plants else []
         release = QUICK_RELEASE_SECONDS if self.quick else RELEASE_SECONDS
+
+        def on_pair(done: int) -> None:
+            if done % SAID_PAIRS == 0:
+                say(f"{2 * done} jobs, {time.monotonic() - began:.0f} s")
+
         records = Meeting(sides, self.schedule, graphs, self.workers, release).play(
-            pairs if apart else [*pairs, *planted],
-            lambda done: say(f"{2 * done} jobs, {time.monotonic() - began:.0f} s"),
+            pairs if apart else [*pairs, *planted], on_pair
         )
         plain = of_plant(records, 0)
 

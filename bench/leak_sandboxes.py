@@ -27,7 +27,7 @@ signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 os.write({ready}, b'.')
 while one := os.read({launch}, 1):
     if os.fork() == 0:
-        ctypes.CDLL(None).prctl(15, b'place-%d' % one[0])
+        ctypes.CDLL(None).prctl(15, b'{name}-%d' % one[0])
         training_process.CONFIGURATION_FILE = f'/bundle/place-{{one[0]}}.json'
         training_process.main()
 os._exit(0)
@@ -66,10 +66,13 @@ class _PooledPlace(Workplace):
 
 
 class SandboxPool:
-    """A zygote and `count` places. Raises `ConfinementError`. Use it from the thread that made it, or after a fork."""
+    """A zygote and `count` places; `name` begins the names of its children. Raises `ConfinementError`.
 
-    def __init__(self, contents: BundleContents, rows_per_round: int, count: int = MOST_PLACES) -> None:
-        self._contents, self._rows = contents, rows_per_round
+    Use it from the thread that made it, or after a fork.
+    """
+
+    def __init__(self, contents: BundleContents, rows_per_round: int, name: str, count: int = MOST_PLACES) -> None:
+        self._contents, self._rows, self._name = contents, rows_per_round, name
         work = training_work(contents.manifest, rows_per_round)
         self._places = [_PooledPlace(contents, work, SEEDS, DEFAULT_LIMITS) for _ in range(count)]
         self._next = 0
@@ -79,7 +82,7 @@ class SandboxPool:
             dict(contents.files) | documents, self._places[0].configuration(), compile_filter(work.inner_filter),
             randomness=random_device(SEEDS), scratch_bytes=DEFAULT_LIMITS.file_bytes,
         )  # fmt: skip
-        code = _ZYGOTE.format(ready=self._pipes.completion_fd, launch=self._pipes.control_fd)
+        code = _ZYGOTE.format(name=name, ready=self._pipes.completion_fd, launch=self._pipes.control_fd)
         fds = tuple(fd for place in self._places for fd in place.inherited())
         self._zygote = SandboxChild(tree, (*COMMAND, code), self._pipes, window_fds=fds)
         for place in self._places:
@@ -91,9 +94,9 @@ class SandboxPool:
             raise RuntimeError("the zygote of a sandbox did not come up")
 
     @property
-    def next_place(self) -> int:
-        """The name of the next child's process is `place-` and this number, for who looks at processes."""
-        return self._next
+    def next_name(self) -> str:
+        """Of the process that the next child is, for who looks at processes."""
+        return f"{self._name}-{self._next}"
 
     @property
     def used_up(self) -> bool:

@@ -7,21 +7,13 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import pytest
 
+from bench.leak_advantage import advantage, advantage_of_windows, advantages_of_jobs, folds_of
+from bench.leak_dependence import dependence, differences
 from bench.leak_drawing import draw_svg, draw_text, shares_of
-from bench.leak_record import SERIES, JobRecord, unscheduled
-from bench.leak_statistics import (
-    GAP_NAMES,
-    Floats,
-    Jobs,
-    advantage,
-    advantage_of_windows,
-    advantages_of_jobs,
-    dependence,
-    differences,
-    folds_of,
-    smallest_effects,
-    windows_of,
-)
+from bench.leak_power import smallest_effects
+from bench.leak_record import SERIES, JobRecord
+from bench.leak_series import GAP_NAMES, Floats, Jobs, windows_of
+from bench.leak_shape import unscheduled
 from tests.fakes.in_memory_job import make_schedule
 
 TICKS, TICK_MS = 96, 10.0
