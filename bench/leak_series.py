@@ -116,12 +116,12 @@ def drift_of(series: Mapping[str, Floats], tick_ms: float) -> Floats:
 
 
 def windows_of(jobs: Jobs) -> tuple[Floats, NDArray[np.int64]]:
-    """Windows of `WINDOW_TICKS` ticks: gaps, their summaries, and where the window begins; and the job of each."""
+    """Windows of `WINDOW_TICKS` ticks: summaries of gaps, and where the window begins; and the job of each."""
     total = jobs.gaps_JST.shape[2]
     rows, owners = [], []
     for number, gaps_ST in enumerate(jobs.gaps_JST):
         for begin in range(0, total - WINDOW_TICKS + 1, WINDOW_TICKS):
             part = gaps_ST[:, begin : begin + WINDOW_TICKS]
-            rows.append(np.concatenate([part.ravel(), summary_of(part), [begin]]))
+            rows.append(np.append(summary_of(part), begin))
             owners.append(number)
     return np.stack(rows), np.array(owners)
