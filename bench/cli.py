@@ -6,6 +6,7 @@ from bench.attest import attest
 from bench.attest_kill import attest_kill
 from bench.fuzz import fuzz
 from bench.kill import kill
+from bench.leak_meter import leak_meter
 from bench.sandbox import sandbox
 
 
@@ -18,4 +19,5 @@ main.add_command(attest)
 main.add_command(attest_kill)
 main.add_command(fuzz)
 main.add_command(kill)
+main.add_command(leak_meter)
 main.add_command(sandbox)

@@ -2,6 +2,7 @@
 
 Tick n is due at `origin + n x tick_seconds` of a monotonic clock. A loop that wakes late takes the newest due tick and
 leaves out the ones before it: a late tick is sent once, never in a burst, and the schedule ends when it was to end.
+What leaves after it, leaves at a `Release`.
 """
 
 from collections.abc import Callable
@@ -13,6 +14,9 @@ from common.messages.order import Schedule
 _ROUNDING_TICKS: Final = 1e-6
 """A wait that ends exactly when a tick is due must not seem too early by the rounding of floats."""
 
+RELEASE_SECONDS: Final = 0.5
+"""Far above what adding deltas, checking a graph and ending a sandbox take, and little beside a job."""
+
 Now = Callable[[], float]
 """Monotonic seconds."""
 
@@ -23,6 +27,23 @@ class Waiting(Protocol):
     def __call__(self, timeout: float) -> bool:
         """Wait up to `timeout` seconds; whether the wait was ended."""
         ...
+
+
+@dataclass(frozen=True)
+class Release:
+    """Waits for the next multiple of `RELEASE_SECONDS` after `since`: how long the work before took does not show.
+
+    Not closed: work that takes that much longer shows in which multiple it is.
+    """
+
+    since: float
+    now: Now
+    wait: Waiting
+
+    def __call__(self) -> None:
+        """Wait, or return when the wait is ended."""
+        passed = self.now() - self.since
+        self.wait((int(passed / RELEASE_SECONDS) + 1) * RELEASE_SECONDS - passed)
 
 
 @dataclass
@@ -42,6 +63,11 @@ class TickClock:
     def over(self) -> bool:
         """Whether every tick was taken or skipped."""
         return self.next_tick >= self.schedule.total_ticks
+
+    @property
+    def end(self) -> float:
+        """When the tick after the last one would be due."""
+        return self.origin + self.schedule.total_ticks * self.schedule.tick_seconds
 
     def seconds_left(self, now: float) -> float:
         """Until the next tick is due; 0 if it is."""

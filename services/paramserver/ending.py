@@ -3,6 +3,7 @@
 Holds: the launch's keys, the final state.  Reads: the broker's signed answers.  Sends: ciphertext, a signed manifest.
 
 Store and broker may be away at this very moment, after all the work: each step is tried again for `PERSIST_SECONDS`.
+The model leaves at a `Release`: whether it has a graph, which takes time to check, must not show in when.
 """
 
 import time
@@ -15,7 +16,7 @@ import numpy as np
 from common.bundle import BundleManifest
 from common.door_objects import DoorObjects
 from common.errors import UnavailableError
-from common.exchange.clock import Now, Waiting
+from common.exchange.clock import Now, Release, Waiting
 from common.exchange.payloads import StateP
 from common.identifiers import ModelId, PartyKey
 from common.key_retrieval import BrokerChannel, Launch
@@ -69,6 +70,7 @@ class JobEnding:
     channel: BrokerChannel
     objects: DoorObjects
     patience: Patience
+    release: Release
 
     def cancelled(self) -> JobEnd:
         """The broker says that a party ended the job: there is no model."""
@@ -91,6 +93,7 @@ class JobEnding:
         document = job.design if layout.designs else agreed_graph(job.members.graphs(), layout)
         payload, weights = encode_final_state(state_P, layout, document)
         sealed = seal_object(payload, self.launch.keys["model"], ObjectKind.MODEL)
+        self.release()
         reference = self.patience.persist(lambda: self.objects.store(sealed))
         mode, now = job.toolchain.mode.word, int(time.time())
         finished = FinishedJob(self.launch.terms, self.launch.order, job.members.records(), now, mode)

@@ -26,7 +26,7 @@ from common.bundle import BundleContents, BundleManifest
 from common.door_objects import Caller, DoorObjects
 from common.errors import AppraisalError, FormatError, FreshnessError, Refusal, UnavailableError, refusal_of
 from common.event_log import Value
-from common.exchange.clock import Now, TickClock, run_clock
+from common.exchange.clock import Now, Release, TickClock, run_clock
 from common.exchange.frames import Endpoint
 from common.exchange.member_poll import MemberPoll
 from common.exchange.schedule import POLL_MILLISECONDS, is_report_tick
@@ -186,7 +186,6 @@ class JobRun:
         readers = ReportReaders.of(self._opened.order.digest, launch.terms.datasets)
         poll = MemberPoll(self._list, self._take_members)
         patience, objects = Patience(self._now, self._over.wait), DoorObjects(self._door)
-        ending = JobEnding(launch, self._channel, objects, patience)
         store = CheckpointStore(launch, self._channel, objects)
         progress = patience.persist(store.newest)  # (3)
         with ThreadPoolExecutor(1, "aggregation") as executor, ThreadPoolExecutor(1, "checkpoint") as keeper:
@@ -202,6 +201,9 @@ class JobRun:
             finally:
                 poll.stop()
         job.collect(self._schedule.total_ticks)
+        release = Release(clock.end, self._now, self._over.wait)
+        release()
+        ending = JobEnding(launch, self._channel, objects, patience, release)
         end = self._finish(ending, job, layout)  # (6)
         learned = job.outcome()
         report = provider_report(launch, end.outcome, learned, job.refused_calls)

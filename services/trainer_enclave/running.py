@@ -9,7 +9,8 @@ Holds: the launch's keys.  Reads: the broker's signed answers, frames, chunks.  
       is asked once the data that it is told of were read);
   (5) its first authentic frame tells the tick: from there on, this enclave's own monotonic clock;
   (6) run the clock to its end; a later launch of the parameter server means (4) again;
-  (7) stay until the broker says that the job is over, in case the parameter server must begin anew.
+  (7) stay until the broker says that the job is over, in case the parameter server must begin anew; the last word
+      leaves at a `Release` after that.
 
 All the while the lease on the keys is renewed; when it is not, the slot ends, and with it the process that held them.
 Provider code may be at work then, with a deadline of its own that can be long, and a host may keep an answer that the
@@ -27,7 +28,7 @@ from common.crypto.keys import SecretKey
 from common.door_objects import Caller, DoorObjects
 from common.errors import AppraisalError, ConfinementError, Refusal
 from common.event_log import Value
-from common.exchange.clock import Now, TickClock, run_clock
+from common.exchange.clock import Now, Release, TickClock, run_clock
 from common.exchange.frames import Endpoint
 from common.exchange.member_poll import MemberPoll
 from common.exchange.schedule import poll_ticks
@@ -113,6 +114,7 @@ class TrainerRun:
         self._channel = BrokerChannel(lambda raw: door.call("broker.ask", raw), self._order.broker)
         self._poll = MemberPoll(self._list, self._take_members)
         self._over, self._ended = threading.Event(), threading.Event()
+        self._over_since = now()
         self._server: Endpoint | None = None
         self._own_attempt = 0
         self._superseded = False
@@ -154,6 +156,7 @@ class TrainerRun:
         reads = ChunkReads(self._data(launch), objects, launch.keys["seed"], launch.order, self._start.slot)
         self._train(launch, ProviderWork(launch, bundle, reads, self._starts), reads)
         self._poll.stop()
+        Release(self._over_since, self._now, self._ended.wait)()  # a sandbox that is dead already ends sooner
 
     def _admit(self) -> Launch:
         start = self._start
@@ -168,7 +171,7 @@ class TrainerRun:
     def _end_lease(self, code: str) -> None:
         """Nothing of this launch's keys is used any more: its process ends. A job that is over is no lease's end."""
         self._lease_code = None if code == "conflict.job_state" else code
-        self._over.set()
+        self._end()
         if not self._ended.wait(LAST_SECONDS):
             self._end_process()
 
@@ -210,6 +213,12 @@ class TrainerRun:
             elif (member.role, member.slot) == (TRAINER, self._start.slot) and member.attempt > self._own_attempt:
                 self._superseded = True
         if self._superseded or members.state != "running":
+            self._end()
+
+    def _end(self) -> None:
+        """The slot is over; the first time counts."""
+        if not self._over.is_set():
+            self._over_since = self._now()
             self._over.set()
 
     def _await_server(self, job: TrainerJob) -> bool | None:

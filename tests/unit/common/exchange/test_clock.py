@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.exchange.clock import TickClock, run_clock
+from common.exchange.clock import RELEASE_SECONDS, Release, TickClock, run_clock
 from common.exchange.frames import FrameKind
 from common.exchange.schedule import (
     part_count,
@@ -84,3 +84,21 @@ def test_arithmetic_of_a_schedule() -> None:
     fast = SCHEDULE.model_copy(update={"tick_milliseconds": 10, "ticks_per_round": 4})
     assert (question_ticks(fast), rounds_per_answer(fast)) == (10, 3)
     assert patience_ticks(SCHEDULE) == 20
+
+
+@given(st.floats(0, 20))
+def test_what_is_released_leaves_at_a_multiple_whatever_it_took(seconds: float) -> None:
+    time = FakeTime([])
+    release = Release(time.at, time.now, time.wait)
+    time.at += seconds
+    release()
+    multiples = (time.at - 100.0) / RELEASE_SECONDS
+    assert abs(multiples - round(multiples)) < 1e-6
+    assert seconds <= time.at - 100.0 <= seconds + RELEASE_SECONDS + 1e-6
+
+
+def test_what_is_released_on_time_waits_for_the_next_multiple() -> None:
+    """Never nothing: an early one and one on time would differ."""
+    time = FakeTime([])
+    Release(time.at, time.now, time.wait)()
+    assert time.at == 100.0 + RELEASE_SECONDS

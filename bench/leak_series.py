@@ -1,0 +1,127 @@
+"""Records of jobs as arrays: gaps, drifts, summaries, windows (side: owner).
+
+J jobs, S series of gaps, T ticks, C channels, F features. NaN where nothing was seen.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.leak_record import SERIES, JobRecord
+
+Floats = NDArray[np.float64]
+
+WINDOW_TICKS: Final = 32
+
+GAPS: Final[dict[str, tuple[str, str | None]]] = {
+    "between ticks down": ("down", None),
+    "between ticks up": ("up", None),
+    "within a tick down": ("down second", "down"),
+    "within a tick up": ("up second", "up"),
+    "down to up": ("up", "down"),
+    "up to chunk request": ("chunk", "up second"),
+    "down to question": ("question", "down second"),
+    "down to report": ("report", "down second"),
+}
+"""Of each gap the later series and the earlier one; None: the same series a tick before."""
+
+DRIFTS: Final = {"drift down": "down", "drift up": "up"}
+"""How late each tick is against the first `FIRST_TICKS` of its own series, on a clock of the schedule's tick."""
+
+FIRST_TICKS: Final = 16
+GAP_NAMES: Final = (*GAPS, *DRIFTS)
+
+
+def gaps_of(series: Mapping[str, Floats], tick_ms: float) -> Floats:
+    """Milliseconds [S, T], NaN where there is none."""
+    rows = []
+    for later, earlier in GAPS.values():
+        before = np.concatenate([[np.nan], series[later][:-1]]) if earlier is None else series[earlier]
+        rows.append(series[later] - before)
+    for name in DRIFTS.values():
+        late_T = series[name] - tick_ms * np.arange(series[name].size)
+        begun = late_T[np.isfinite(late_T)][:FIRST_TICKS]
+        rows.append(late_T - np.median(begun) if begun.size else late_T)
+    return np.stack(rows)
+
+
+def summary_of(gaps_ST: Floats) -> Floats:
+    """Of each gap series: mean, deviation, quantiles, how many are there, mean of either half."""
+    told = []
+    for gap_T in gaps_ST:
+        known = gap_T[np.isfinite(gap_T)]
+        if known.size < 2:
+            told += [np.nan] * 11
+            continue
+        quantiles = np.quantile(known, [0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0])
+        halves = [float(half.mean()) for half in np.array_split(known, 2)]
+        told += [float(known.mean()), float(known.std()), *quantiles.tolist(), *halves]
+    return np.array(told)
+
+
+@dataclass(frozen=True)
+class Jobs:
+    """Complete pairs of jobs, as arrays. `drift_JCT`: each series less the schedule's own time, for a network."""
+
+    secret_J: NDArray[np.int64]
+    pair_J: NDArray[np.int64]
+    gaps_JST: Floats
+    drift_JCT: Floats
+    durations_JF: Floats
+    duration_names: tuple[str, ...]
+    usage: dict[str, Floats]
+
+    @classmethod
+    def of(cls, records: Sequence[JobRecord]) -> "Jobs":
+        """Records of which both jobs of a pair are there, pair by pair."""
+        by_pair: dict[int, dict[int, JobRecord]] = {}
+        for one in records:
+            by_pair.setdefault(one.pair, {})[one.secret] = one
+        kept = [both[secret] for _, both in sorted(by_pair.items()) if len(both) == 2 for secret in (0, 1)]
+        names = tuple(kept[0].durations)
+        groups = ("trainer", "server", "sandbox")
+        keys = {who: sorted({key for one in kept for key in one.usage if key.startswith(who)}) for who in groups}
+        return cls(
+            np.array([one.secret for one in kept]),
+            np.array([one.pair for one in kept]),
+            np.stack([gaps_of(one.series, one.tick_ms) for one in kept]),
+            np.stack([drift_of(one.series, one.tick_ms) for one in kept]),
+            np.array([[one.durations[name] for name in names] for one in kept]),
+            names,
+            {who: np.array([[one.usage.get(key, np.nan) for key in keys[who]] for one in kept]) for who in groups}
+            | {"sandbox by time": _padded([np.diff(one.sandbox_cpu) for one in kept])},
+        )
+
+    def summaries(self) -> Floats:
+        """What the boosted trees see of each job [J, F]."""
+        return np.hstack([np.stack([summary_of(one) for one in self.gaps_JST]), self.durations_JF])
+
+
+def _padded(rows: Sequence[Floats]) -> Floats:
+    wide = max(len(one) for one in rows)
+    return np.stack([np.pad(one.astype(float), (0, wide - len(one)), constant_values=np.nan) for one in rows])
+
+
+def drift_of(series: Mapping[str, Floats], tick_ms: float) -> Floats:
+    """Milliseconds [C, T] by which frames are off a line of the schedule's slope, and all else off its tick's frame."""
+    rows = []
+    for name in SERIES:
+        clocked = name.startswith(("up", "down"))
+        off_T = series[name] - (tick_ms * np.arange(series[name].size) if clocked else series["down"])
+        rows.append(off_T - np.median(off_T[np.isfinite(off_T)]) if np.isfinite(off_T).any() else off_T)
+    return np.stack(rows)
+
+
+def windows_of(jobs: Jobs) -> tuple[Floats, NDArray[np.int64]]:
+    """Windows of `WINDOW_TICKS` ticks: summaries of gaps, and where the window begins; and the job of each."""
+    total = jobs.gaps_JST.shape[2]
+    rows, owners = [], []
+    for number, gaps_ST in enumerate(jobs.gaps_JST):
+        for begin in range(0, total - WINDOW_TICKS + 1, WINDOW_TICKS):
+            part = gaps_ST[:, begin : begin + WINDOW_TICKS]
+            rows.append(np.append(summary_of(part), begin))
+            owners.append(number)
+    return np.stack(rows), np.array(owners)
