@@ -7,6 +7,7 @@ from bench.attest_kill import attest_kill
 from bench.fuzz import fuzz
 from bench.kill import kill
 from bench.sandbox import sandbox
+from bench.train import train
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
@@ -19,3 +20,4 @@ main.add_command(attest_kill)
 main.add_command(fuzz)
 main.add_command(kill)
 main.add_command(sandbox)
+main.add_command(train)

@@ -22,6 +22,7 @@ class Schedule(Message):
     Training runs in `rounds` of `steps_per_round` local steps on batches of `batch_rows`. Frames of `frame_bytes` leave
     at every tick, `frames_per_tick` from each member, real or dummy; each trainer asks for `reads_per_tick` chunks.
     The job takes `total_ticks` ticks, whatever happens in it. `warmup_ticks` come first: members join, windows fill.
+    With `rounds_ahead` a trainer goes on while a round is exchanged (ARCHITECTURE, decision 33); designs never do.
     """
 
     rounds: Positive
@@ -35,6 +36,7 @@ class Schedule(Message):
     frame_bytes: Annotated[int, Field(ge=1024, le=4 << 20)]
     reads_per_tick: Annotated[int, Field(ge=0, le=1024)]
     state_class: Annotated[int, Field(ge=1, le=1 << 32)]
+    rounds_ahead: Annotated[int, Field(ge=0, le=1)] = 0
 
     @property
     def total_ticks(self) -> int:
