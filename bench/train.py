@@ -11,7 +11,7 @@ the flags by which the toolchain was chosen. Others on the machine move all pace
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import click
 
@@ -48,6 +48,9 @@ def cpu_flags() -> list[str]:
 @click.option("--only", "parts", type=click.Choice(["pace", "scaling", "accuracy"]), multiple=True)
 @click.option("--turns", default=Turns.turns, show_default=True, help="Of each pace; ratios are their medians.")
 @click.option("--rounds", default=Turns.rounds, show_default=True, help="Of each job.")
+@click.option(
+    "--data", type=click.Choice(["cifar10", "digits"]), default=Study.data, show_default=True, help="For accuracy."
+)
 @click.option("--images", default=Study.images, show_default=True, help="Of an epoch, for accuracy.")
 @click.option("--epochs", default=Study.epochs, show_default=True, help="For accuracy.")
 @click.option("--seeds", default=len(Study.seeds), show_default=True, help="For accuracy.")
@@ -57,6 +60,7 @@ def train(
     parts: tuple[str, ...],
     turns: int,
     rounds: int,
+    data: Literal["cifar10", "digits"],
     images: int,
     epochs: int,
     seeds: int,
@@ -66,7 +70,7 @@ def train(
 ) -> None:
     """Measure what protection costs a training. Ends with status 1 where a bar is missed."""
     measured_in = Turns(turns, rounds)
-    study = Study(images, epochs, tuple(range(1, seeds + 1)), rounds_ahead=int(ahead))
+    study = Study(data, images, epochs, tuple(range(1, seeds + 1)), rounds_ahead=int(ahead))
     measures: dict[str, Callable[[], dict[str, Any]]] = {
         "pace": lambda: measure_pace(measured_in),
         "scaling": lambda: measure_scaling(measured_in),

@@ -5,9 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import train_accuracy
 from bench.train import cpu_flags, missed
-from bench.train_accuracy import Member, accuracy, exchanged
+from bench.train_accuracy import Member, Subject, accuracy, exchanged
 from bench.train_scene import EXCHANGE, Pace, _Window
 from bench.train_twins import EXAMPLE, Steps, plain_pace
 from common.errors import UnavailableError
@@ -85,11 +84,11 @@ def test_plain_processes_train_alone_or_together(rows: Path, toolchain: str) -> 
 def test_members_exchange_as_in_a_job(rows: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With one member and nothing but rounding between, the exchange is plain training; two have rows of their own."""
     monkeypatch.syspath_prepend(str(EXAMPLE))
-    monkeypatch.setattr(train_accuracy, "ROUND", Steps(2, 8))
     with np.load(rows) as file:
         columns = dict(file)
-    assert not set(Member(columns, 1, 0, 2)._rows.indices(0)) & set(Member(columns, 1, 1, 2)._rows.indices(0))
-    lockstep, ahead = (exchanged(columns, 2, 1, 1, ahead, bf16=False) for ahead in (0, 1))
+    subject = Subject(EXAMPLE, columns, columns, Steps(2, 8))
+    assert not set(Member(subject, 1, 0, 2)._rows.indices(0)) & set(Member(subject, 1, 1, 2)._rows.indices(0))
+    lockstep, ahead = (exchanged(subject, 2, 1, 1, ahead, bf16=False) for ahead in (0, 1))
     both = [one.classifier.weight.detach().numpy() for one in (lockstep, ahead)]
     assert np.abs(both[0] - both[1]).max() < 0.02 * np.abs(both[0]).max()
-    assert 0 <= accuracy(ahead, (columns["image"], columns["label"])) <= 100
+    assert 0 <= accuracy(ahead, columns) <= 100
