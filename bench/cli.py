@@ -8,6 +8,7 @@ from bench.fuzz import fuzz
 from bench.kill import kill
 from bench.leak_meter import leak_meter
 from bench.sandbox import sandbox
+from bench.train import train
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
@@ -21,3 +22,4 @@ main.add_command(fuzz)
 main.add_command(kill)
 main.add_command(leak_meter)
 main.add_command(sandbox)
+main.add_command(train)

@@ -2,7 +2,8 @@
 
     step     its published cost for the wished rows, times the slowest machine's reference step, times the trainers that
              share a core there
-    tick     so long that the ticks which a round only waits are a quarter of it: fewer ticks are charged as fewer bits
+    tick     in lockstep so long that the ticks which a round only waits are a quarter of it: fewer ticks are charged as
+             fewer bits; else as client/scheduling has it
     reads    as the share's size asks for (client/scheduling)
     warm-up  as such bundles take, times the same slowness; longer if reading takes longer
     slack    little where the step was measured, much where it is guessed
@@ -14,7 +15,7 @@ that uses weights more often (convolutions, recurrence) takes a multiple of it, 
 import math
 from collections.abc import Generator
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 from client import events as e
 from client.context import Party
@@ -98,7 +99,7 @@ def calibrated(
         machines=len(grounds.machines),
         slowness=round(grounds.slowness, 3),
         step_milliseconds=chosen.step_milliseconds,
-        tick_milliseconds=chosen.tick_milliseconds,
+        tick_milliseconds=schedule.tick_milliseconds,
         ticks_per_round=schedule.ticks_per_round,
         reads_per_tick=schedule.reads_per_tick,
         warmup_seconds=schedule.warmup_ticks * schedule.tick_seconds,
@@ -110,21 +111,27 @@ def calibrated(
 def choose(grounds: Grounds, wishes: ScheduleWishes, keep: frozenset[str] = frozenset()) -> ScheduleWishes:
     """The rules above. Pure."""
 
-    def unless_kept(name: str, value: int) -> dict[str, int]:
+    def unless_kept(name: str, value: int) -> dict[str, Any]:
         return {} if name in keep else {name: value}
 
     wishes = replace(wishes, **unless_kept("step_milliseconds", grounds.step_milliseconds(wishes.batch)))
-    work, waiting = wishes.steps * wishes.step_milliseconds, waiting_ticks(wishes, grounds.publication)
-    fitting = [tick for tick in TICKS_MILLISECONDS if waiting * tick <= WAITING_SHARE * work]
-    wishes = replace(wishes, **unless_kept("tick_milliseconds", max(fitting, default=TICKS_MILLISECONDS[0])))
+    if waits_in_rounds(wishes, grounds.publication):
+        work, waiting = wishes.steps * wishes.step_milliseconds, waiting_ticks(wishes, grounds.publication)
+        fitting = [tick for tick in TICKS_MILLISECONDS if waiting * tick <= WAITING_SHARE * work]
+        wishes = replace(wishes, **unless_kept("tick_milliseconds", max(fitting, default=TICKS_MILLISECONDS[0])))
     measured = grounds.publication.step_cost is not None
     wishes = replace(wishes, **unless_kept("slack_percent", MEASURED_SLACK if measured else GUESSED_SLACK))
-    tick, usual = wishes.tick_milliseconds / 1000, schedule_for(wishes, grounds.publication, grounds.share)
-    warmup = usual.warmup_ticks * tick
+    usual = schedule_for(wishes, grounds.publication, grounds.share)
+    warmup = usual.warmup_ticks * usual.tick_seconds
     if wishes.warmup_seconds is None:
         warmup += WARMUP_SECONDS * max(0.0, grounds.slowness - 1)
-    reading = math.ceil(first_chunks(grounds.share) / usual.reads_per_tick) * tick
+    reading = math.ceil(first_chunks(grounds.share) / usual.reads_per_tick) * usual.tick_seconds
     return replace(wishes, **unless_kept("warmup_seconds", math.ceil(max(warmup, reading / READING_SHARE))))
+
+
+def waits_in_rounds(wishes: ScheduleWishes, publication: BundlePublication) -> bool:
+    """Whether trainers wait while a round is exchanged: in lockstep, as designs always are."""
+    return not wishes.rounds_ahead or publication.sandbox == "wasm"
 
 
 def waiting_ticks(wishes: ScheduleWishes, publication: BundlePublication) -> int:
@@ -143,9 +150,10 @@ def _warnings(grounds: Grounds, chosen: ScheduleWishes) -> Generator[e.Event, No
         )
     if not grounds.machines:
         yield e.Noted(warning=True, text="the operator tells no machine of its trainers: a standard one is assumed")
+    schedule = schedule_for(chosen, grounds.publication)
     work = chosen.steps * chosen.step_milliseconds / 1000
-    waiting = waiting_ticks(chosen, grounds.publication) * chosen.tick_milliseconds / 1000
-    if waiting > work:
+    waiting = waiting_ticks(chosen, grounds.publication) * schedule.tick_seconds
+    if waiting > work and waits_in_rounds(chosen, grounds.publication):
         yield e.Noted(
             warning=True,
             text=f"a round works {work:.2f} s and waits {waiting:.2f} s: more --steps in fewer --rounds cost less",

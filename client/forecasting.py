@@ -47,7 +47,8 @@ def forecast(schedule: Schedule, trainers: int, sandbox: SandboxName = "native")
     down = (FrameKind.STATE, *((FrameKind.STEERING,) if sandbox == "wasm" else ()))
     sent = sum(ticks_to_send(kind, schedule) for kind in (*down, FrameKind.DELTA))
     exchange = min(sent + LATENCY_TICKS, schedule.ticks_per_round)
-    slack_ticks = schedule.total_ticks - schedule.warmup_ticks - rounds * schedule.ticks_per_round
+    work, exchanges = schedule.ticks_per_round - exchange, 1 if schedule.rounds_ahead else rounds
+    slack_ticks = schedule.total_ticks - schedule.warmup_ticks - rounds * work - exchanges * exchange
     downs = sum(part_count(kind, schedule) for kind in down)
     document = FrameKind.DESIGN if sandbox == "wasm" else FrameKind.GRAPH
     ups = sum(part_count(kind, schedule) for kind in (FrameKind.STATE, document))
@@ -55,8 +56,8 @@ def forecast(schedule: Schedule, trainers: int, sandbox: SandboxName = "native")
     view = host_view(schedule, trainers)
     return Forecast(
         start_seconds=schedule.warmup_ticks * tick,
-        work_seconds=rounds * (schedule.ticks_per_round - exchange) * tick,
-        exchange_seconds=rounds * exchange * tick,
+        work_seconds=rounds * work * tick,
+        exchange_seconds=exchanges * exchange * tick,
         slack_seconds=slack_ticks * tick,
         frames=view.frames,
         needed_frames=min(view.frames, (rounds + 1) * downs + trainers * ups),
@@ -93,7 +94,8 @@ def _costs(known: Forecast, schedule: Schedule) -> list[e.ProtectionCost]:
             protection="exchange on a clock",
             seconds=known.exchange_seconds,
             bytes=known.frames * FRAME_OVERHEAD,
-            words="a round's state and deltas leave on ticks; each frame is sealed",
+            words="a round's state and deltas leave on ticks; each frame is sealed"
+            + ("; trainers go on meanwhile" if schedule.rounds_ahead else ""),
         ),
         e.ProtectionCost(
             protection="one rate",

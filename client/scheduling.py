@@ -55,6 +55,12 @@ MOST_READS: Final = 64
 _MOST_IN_A_TICK: Final = 1024
 """What a `Schedule` can state."""
 
+SHORTEST_TICK: Final = 100
+LONGEST_TICK: Final = 1000
+WORK_TICKS: Final = 16
+"""A round that trainers work on while the one before is exchanged has time for the exchange, which takes about ten
+ticks. More of them would cost processors and bits, and bring nothing."""
+
 LATENCY_TICKS: Final = 3
 """A state is encoded, sent, and taken up on ticks of three different clocks."""
 
@@ -63,18 +69,20 @@ LATENCY_TICKS: Final = 3
 class ScheduleWishes:
     """What an owner says about a job; everything else follows from it and the bundle's public sizes.
 
-    `warmup_seconds`: before the first round; None: as long as such bundles take. `reads_per_tick`: chunks that each
-    trainer reads; None: as the data's size asks for.
+    `tick_milliseconds`: None: a fraction of a round. `warmup_seconds`: before the first round; None: as long as such
+    bundles take. `reads_per_tick`: chunks that each trainer reads; None: as the data's size asks for. `rounds_ahead`:
+    whether trainers go on while a round is exchanged.
     """
 
     rounds: int = 20
     steps: int = 30
     batch: int = 64
-    tick_milliseconds: int = 100
+    tick_milliseconds: int | None = None
     slack_percent: int = 150
     step_milliseconds: int = STEP_MILLISECONDS
     warmup_seconds: int | None = None
     reads_per_tick: int | None = None
+    rounds_ahead: bool = True
 
 
 def schedule_for(wishes: ScheduleWishes, publication: BundlePublication, share: Share | None = None) -> Schedule:
@@ -95,21 +103,24 @@ def plan_schedule(
         frame_bytes = max(frame_bytes, DESIGN_FRAME)
         warmup += DESIGN_SECONDS + COMPILING_SECONDS * design_chunks
     warmup = warmup if wishes.warmup_seconds is None else wishes.warmup_seconds
+    work_milliseconds, ahead = wishes.steps * wishes.step_milliseconds, wishes.rounds_ahead and not design_chunks
+    tick = wishes.tick_milliseconds or (_tick_milliseconds(work_milliseconds) if ahead else SHORTEST_TICK)
     draft = Schedule(
         rounds=wishes.rounds,
         steps_per_round=wishes.steps,
         batch_rows=wishes.batch,
-        tick_milliseconds=wishes.tick_milliseconds,
+        tick_milliseconds=tick,
         ticks_per_round=1,
         slack_percent=wishes.slack_percent,
-        warmup_ticks=-(-warmup * 1000 // wishes.tick_milliseconds),
+        warmup_ticks=-(-warmup * 1000 // tick),
         frames_per_tick=max(1, -(-4 * state_class // (8 * frame_bytes))),
         frame_bytes=frame_bytes,
         reads_per_tick=1,
         state_class=state_class,
-        checkpoint_ticks=_checkpoint_ticks(state_class, wishes.tick_milliseconds),
+        checkpoint_ticks=_checkpoint_ticks(state_class, tick),
+        rounds_ahead=int(ahead),
     )
-    work = -(-wishes.steps * wishes.step_milliseconds // wishes.tick_milliseconds)
+    work = -(-work_milliseconds // tick)
     kinds = (FrameKind.STATE, FrameKind.DELTA, *([FrameKind.STEERING] if design_chunks else []))
     transfer = sum(ticks_to_send(kind, draft) for kind in kinds)
     draft = draft.model_copy(update={"ticks_per_round": work + transfer + LATENCY_TICKS})
@@ -141,6 +152,10 @@ def _reads(share: Share, draft: Schedule) -> int:
 def _checkpoint_ticks(state_class: int, tick_milliseconds: int) -> int:
     seconds = max(CHECKPOINT_SECONDS, -(-8 * state_class // CHECKPOINT_BYTES_PER_SECOND))
     return -(-seconds * 1000 // tick_milliseconds)
+
+
+def _tick_milliseconds(work_milliseconds: int) -> int:
+    return min(max(SHORTEST_TICK, work_milliseconds // WORK_TICKS), LONGEST_TICK)
 
 
 def _frame_bytes(state_class: int) -> int:

@@ -14,7 +14,16 @@ _OPTIONS: Final = (
     click.option("--rounds", default=ScheduleWishes.rounds, show_default=True),
     click.option("--steps", default=ScheduleWishes.steps, show_default=True, help="Local steps in a round."),
     click.option("--batch", default=ScheduleWishes.batch, show_default=True, help="Rows in a local step."),
-    click.option("--tick-ms", "tick_milliseconds", default=ScheduleWishes.tick_milliseconds, show_default=True),
+    click.option(
+        "--tick-ms", "tick_milliseconds", type=int, help="Between frames (default: by a round's length, 100 to 1000)."
+    ),
+    click.option(
+        "--ahead/--lockstep",
+        "rounds_ahead",
+        default=True,
+        show_default=True,
+        help="Whether trainers go on while a round is exchanged.",
+    ),
     click.option(
         "--step-ms",
         "step_milliseconds",

@@ -15,7 +15,10 @@ POLL_MILLISECONDS: Final = 1000
 """How often a trainer lists the members: soon enough to follow a new parameter server, rare enough to cost nothing."""
 
 QUESTION_MILLISECONDS: Final = 100
-"""How often a parameter server asks the broker. No round closes without an answer, so none should wait for one."""
+"""How often a parameter server asks the broker at most. No round closes without an answer, so none should wait."""
+
+QUESTIONS_PER_ROUND: Final = 8
+"""In long rounds it asks as rarely as this, but not more rarely than trainers list members."""
 
 PATIENCE_MILLISECONDS: Final = 2000
 """Queues lose frames when they restart: what is not confirmed for this long, and for a round's ticks, is sent again."""
@@ -69,7 +72,8 @@ def poll_ticks(schedule: Schedule) -> int:
 
 def question_ticks(schedule: Schedule) -> int:
     """Every so many ticks the parameter server does, whatever its rounds do: a host must not see when they close."""
-    return _ticks(QUESTION_MILLISECONDS, schedule)
+    usual = min(schedule.ticks_per_round // QUESTIONS_PER_ROUND, poll_ticks(schedule))
+    return max(_ticks(QUESTION_MILLISECONDS, schedule), usual)
 
 
 def rounds_per_answer(schedule: Schedule) -> int:

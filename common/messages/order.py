@@ -23,6 +23,7 @@ class Schedule(Message):
     at every tick, `frames_per_tick` from each member, real or dummy; each trainer asks for `reads_per_tick` chunks.
     The job takes `total_ticks` ticks, whatever happens in it. `warmup_ticks` come first: members join, windows fill.
     After every `checkpoint_ticks` the parameter server seals where it stands, for a later launch; 0: it never does.
+    With `rounds_ahead` a trainer goes on while a round is exchanged (ARCHITECTURE, decision 38); designs never do.
     """
 
     rounds: Positive
@@ -37,6 +38,7 @@ class Schedule(Message):
     reads_per_tick: Annotated[int, Field(ge=0, le=1024)]
     state_class: Annotated[int, Field(ge=1, le=1 << 32)]
     checkpoint_ticks: Annotated[int, Field(ge=0, le=1 << 31)] = 0
+    rounds_ahead: Annotated[int, Field(ge=0, le=1)] = 0
 
     @property
     def total_ticks(self) -> int:

@@ -123,6 +123,11 @@ class TrainerExchange:
         self._saying, self._said_tick = saying, -1
         self._outbox.clear()
 
+    @property
+    def has_effect(self) -> bool:
+        """Whether what was said last has had its effect, or came too late for it."""
+        return self._saying is None or not self._is_wanted(self._saying)
+
     def offer(self, graph: bytes) -> None:
         """Say this GRAPH payload too, wherever there is nothing else to say."""
         self._graph = graph

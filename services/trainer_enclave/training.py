@@ -73,6 +73,7 @@ class LocalTraining:
         self._initial: Saying | None = None
         self._state_count = 0
         self._encoder = DeltaEncoder(schedule.state_class)
+        self._change_P: StateP = np.zeros(schedule.state_class, np.float32)
 
     @property
     def waits_for_data(self) -> bool:
@@ -93,9 +94,9 @@ class LocalTraining:
             self._initial = self._guarded(0, self._make_initial)
         return self._initial
 
-    def round(self, state: RoundState, deadline_seconds: float) -> Saying:
-        """Train one round from `state`: its delta, or a note."""
-        return self._guarded(state.round, lambda: self._train(state, deadline_seconds))
+    def round(self, state: RoundState, deadline_seconds: float, *, ahead: bool = False) -> Saying:
+        """Train one round from `state`: its delta, or a note. `ahead`: that round was trained, so the next one."""
+        return self._guarded(state.round + ahead, lambda: self._train(state, deadline_seconds, ahead=ahead))
 
     def note(self, number: int, code: str | None) -> Saying:
         """What is said of a failure."""
@@ -130,26 +131,29 @@ class LocalTraining:
         payload = encode_state(pad_state(outcome.state_P, self._schedule.state_class))
         return Saying(FrameKind.STATE, 0, payload, None if self._parts.design is None else self._parts.design.payload())
 
-    def _train(self, state: RoundState, deadline_seconds: float) -> Saying:
+    def _train(self, state: RoundState, deadline_seconds: float, *, ahead: bool) -> Saying:
+        number = state.round + ahead
         if self._sandbox is None:
-            return self.note(state.round, "unavailable.enclave")
+            return self.note(number, "unavailable.enclave")
         if state.toolchain > self._parts.able:
-            return self.note(state.round, "unavailable.toolchain")
+            return self.note(number, "unavailable.toolchain")
         schedule, deadline = self._schedule, time.monotonic() + deadline_seconds
         heading = self._heading(state, deadline_seconds)
         start_P = decode_state(state.data, schedule.state_class)
+        if ahead:
+            start_P = start_P + self._change_P
         outcome = self._sandbox.run_round(
             start_P[: self._state_count],
-            self._parts.rows_of_round(state.round),
+            self._parts.rows_of_round(number),
             schedule.steps_per_round,
             schedule.batch_rows,
             deadline - time.monotonic(),
             replace(heading.course, bf16=state.toolchain is Toolchain.BF16),
         )
         if outcome.state_P is None or outcome.metrics is None:
-            return self.note(state.round, outcome.code)
+            return self.note(number, outcome.code)
         end_P = start_P if heading.stopped else pad_state(outcome.state_P, schedule.state_class)
-        return self._delta(state.round, start_P, end_P, outcome.metrics, stopped=heading.stopped)
+        return self._delta(number, start_P, end_P, outcome.metrics, stopped=heading.stopped)
 
     def _heading(self, state: RoundState, deadline_seconds: float) -> Heading:
         if self._parts.design is None or state.steering is None:
@@ -158,7 +162,7 @@ class LocalTraining:
 
     def _delta(self, number: int, start_P: StateP, end_P: StateP, metrics: RoundMetrics, *, stopped: bool) -> Saying:
         with np.errstate(over="ignore"):
-            delta_P = end_P - start_P
+            delta_P = self._change_P = end_P - start_P
         rows = self._schedule.steps_per_round * self._schedule.batch_rows
         code = STOPPED if stopped else None
         figures = Figures(metrics.loss_mean, self._schedule.steps_per_round, rows, code, self._refused)

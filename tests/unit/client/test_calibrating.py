@@ -35,6 +35,7 @@ from tests.vectors.sample_documents import PUBLICATION
 STANDARD = TrainerMachine(slots=2, cores=2, reference_microseconds=1000)
 COST = StepCost(fixed_microseconds=1024, row_nanoseconds=65536)
 WISHES = ScheduleWishes(steps=200, batch=64)
+LOCKSTEP = replace(WISHES, rounds_ahead=False)
 
 
 def grounds(*machines: TrainerMachine, cost: StepCost | None = COST, chunks: int = 1, **changes: Any) -> Grounds:
@@ -58,7 +59,8 @@ def test_trainers_that_share_a_core_are_slower() -> None:
 @pytest.mark.parametrize("steps", [1, 30, 1000])
 def test_waiting_is_a_quarter_of_a_round_where_ticks_can_make_it_so(step_us: int, steps: int) -> None:
     ground = grounds(cost=StepCost(fixed_microseconds=step_us, row_nanoseconds=1))
-    chosen = choose(ground, replace(WISHES, steps=steps))
+    chosen = choose(ground, replace(LOCKSTEP, steps=steps))
+    assert chosen.tick_milliseconds is not None
     work, waiting = chosen.steps * chosen.step_milliseconds, waiting_ticks(chosen, ground.publication)
     tick = chosen.tick_milliseconds
     assert tick in TICKS_MILLISECONDS
@@ -121,7 +123,7 @@ def told(
     party: Party, monkeypatch: pytest.MonkeyPatch, publication: BundlePublication, machines: tuple[TrainerMachine, ...]
 ) -> list[e.Event]:
     monkeypatch.setattr(IngestService, "of", lambda _party: Desk(machines))
-    return list(calibrated(party, share_of([7], 0, 2), publication, 2, WISHES))
+    return list(calibrated(party, share_of([7], 0, 2), publication, 2, LOCKSTEP))
 
 
 def test_what_was_chosen_is_told_with_what_it_hangs_on(party: Party, monkeypatch: pytest.MonkeyPatch) -> None:

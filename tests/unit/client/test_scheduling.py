@@ -1,8 +1,18 @@
 """A schedule follows from wishes and the public state class alone, and the host's view follows from the schedule."""
 
+from dataclasses import replace
+
 import pytest
 
-from client.scheduling import LARGEST_FRAME, MOST_READS, SMALLEST_FRAME, ScheduleWishes, host_view, plan_schedule
+from client.scheduling import (
+    LARGEST_FRAME,
+    LATENCY_TICKS,
+    MOST_READS,
+    SMALLEST_FRAME,
+    ScheduleWishes,
+    host_view,
+    plan_schedule,
+)
 from common.data_shares import WINDOW_UNITS, share_of
 from common.dataset_units import UNIT_CHUNKS
 from common.exchange.frames import FrameKind
@@ -86,3 +96,21 @@ def test_the_hosts_view_counts_every_members_frames() -> None:
     assert view.frames == 3 * schedule.total_ticks * schedule.frames_per_tick
     assert view.traffic_bytes == view.frames * schedule.frame_bytes
     assert view.seconds == pytest.approx(schedule.total_ticks * schedule.tick_milliseconds / 1000)
+
+
+@pytest.mark.parametrize(("step_milliseconds", "tick"), [(10, 100), (400, 300), (10_000, 1000)])
+def test_a_tick_is_a_fraction_of_a_round_where_nobody_waits_for_the_exchange(step_milliseconds: int, tick: int) -> None:
+    wishes = ScheduleWishes(steps=12, step_milliseconds=step_milliseconds)
+    ahead = plan_schedule(wishes, 300_000)
+    assert (ahead.tick_milliseconds, ahead.rounds_ahead) == (tick, 1)
+    exchange = ticks_to_send(FrameKind.STATE, ahead) + ticks_to_send(FrameKind.DELTA, ahead) + LATENCY_TICKS
+    assert tick == 100 or exchange * tick <= 12 * step_milliseconds
+    for waiting in (plan_schedule(replace(wishes, rounds_ahead=False), 300_000), plan_schedule(wishes, 300_000, 25)):
+        assert (waiting.tick_milliseconds, waiting.rounds_ahead) == (100, 0)
+    assert plan_schedule(replace(wishes, tick_milliseconds=50), 300_000).tick_milliseconds == 50
+
+
+def test_a_longer_tick_is_charged_fewer_bits() -> None:
+    long_rounds = ScheduleWishes(steps=12, step_milliseconds=400)
+    short_ticks = replace(long_rounds, tick_milliseconds=100)
+    assert attempt_bits(plan_schedule(long_rounds, 1000)) < 0.5 * attempt_bits(plan_schedule(short_ticks, 1000))

@@ -81,6 +81,10 @@ def test_arithmetic_of_a_schedule() -> None:
     assert part_count(FrameKind.NOTE, SCHEDULE) == 1
     assert poll_ticks(SCHEDULE) == 10
     assert question_ticks(SCHEDULE) == rounds_per_answer(SCHEDULE) == 1
+    long_rounds = SCHEDULE.model_copy(update={"ticks_per_round": 40})
+    endless = SCHEDULE.model_copy(update={"ticks_per_round": 4000})
+    assert (question_ticks(long_rounds), rounds_per_answer(long_rounds)) == (5, 1)
+    assert question_ticks(endless) == poll_ticks(endless) == 10
     fast = SCHEDULE.model_copy(update={"tick_milliseconds": 10, "ticks_per_round": 4})
     assert (question_ticks(fast), rounds_per_answer(fast)) == (10, 3)
     assert patience_ticks(SCHEDULE) == 20
