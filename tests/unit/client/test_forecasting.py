@@ -1,6 +1,7 @@
 """A forecast follows from the schedule alone, and accounts for all of its time and frames."""
 
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -30,11 +31,22 @@ def test_work_is_what_the_wishes_asked_for() -> None:
 
 
 def test_more_slack_costs_its_time_and_nothing_else() -> None:
-    tight, loose = (forecast(plan_schedule(ScheduleWishes(slack_percent=slack), 1000), 2) for slack in (100, 300))
+    wishes = ScheduleWishes(rounds_ahead=False)
+    tight, loose = (forecast(plan_schedule(replace(wishes, slack_percent=slack), 1000), 2) for slack in (100, 300))
     assert tight.slack_seconds == 0
     assert loose.slack_seconds > 0
     assert loose.needed_frames == tight.needed_frames
     assert (loose.work_seconds, loose.exchange_seconds) == (tight.work_seconds, tight.exchange_seconds)
+
+
+def test_who_goes_ahead_waits_for_one_exchange_alone() -> None:
+    waits, ahead = (
+        plan_schedule(ScheduleWishes(rounds_ahead=one, tick_milliseconds=100), 1000) for one in (False, True)
+    )
+    assert waits.total_ticks == ahead.total_ticks
+    assert forecast(ahead, 2).work_seconds == forecast(waits, 2).work_seconds
+    assert forecast(waits, 2).exchange_seconds == pytest.approx(waits.rounds * forecast(ahead, 2).exchange_seconds)
+    assert forecast(ahead, 2).seconds == pytest.approx(ahead.total_ticks * ahead.tick_seconds)
 
 
 def test_a_schedule_of_ones_own_is_forecast_too() -> None:

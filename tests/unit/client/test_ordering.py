@@ -42,7 +42,7 @@ def test_options_that_are_given_stay_as_they_are(monkeypatch: pytest.MonkeyPatch
     training = ordered_by("--calibrate", "--tick-ms", "100", "--slack", "150", monkeypatch=monkeypatch)
     assert training.calibrate
     assert training.keep == {"tick_milliseconds", "slack_percent"}  # said, though they are the defaults
-    assert training.wishes == ScheduleWishes()
+    assert training.wishes == ScheduleWishes(tick_milliseconds=100)
 
 
 def test_nothing_is_calibrated_unasked(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -83,8 +83,8 @@ def test_small_data_are_read_a_chunk_a_tick_and_who_knows_better_says_so() -> No
     small, large = share_of([10], 0, 2), share_of([5 * GIB], 0, 2)
     assert plan_schedule(ScheduleWishes(), 1000, share=small).reads_per_tick == 1
     assert plan_schedule(ScheduleWishes(reads_per_tick=9), 1000, share=small).reads_per_tick == 9
-    slow = plan_schedule(ScheduleWishes(rounds=5000, steps=2000), 1000, share=large)
-    fast = plan_schedule(ScheduleWishes(rounds=20), 1000, share=large)
+    slow = plan_schedule(ScheduleWishes(rounds=5000, steps=2000, tick_milliseconds=100), 1000, share=large)
+    fast = plan_schedule(ScheduleWishes(rounds=20, tick_milliseconds=100), 1000, share=large)
     assert slow.reads_per_tick < fast.reads_per_tick <= 6
     slow_ticks = plan_schedule(ScheduleWishes(rounds=1, tick_milliseconds=60_000), 1000, share=large)
     assert slow_ticks.reads_per_tick <= 1024
