@@ -64,7 +64,7 @@ OUTCOME_CODES: Final = (
 
 @dataclass(frozen=True)
 class Figures:
-    """What a round says of itself to the data's owner. `rows` is the weight of its delta.
+    """What a round says of itself to the data's owner. `rows`, of its member's part of the data, weigh its delta.
 
     `code` ends its member, but for `STOPPED`. `refused`: calls that provider code was refused so far; none where the
     owners' policies let nobody know.

@@ -1,7 +1,8 @@
 """The outer optimiser: what a round's deltas do to the state (side: enclave).
 
-P parameters. Each delta is a member's local change from the round's state; their mean, weighted by rows, is the
-negative of DiLoCo's outer gradient (arXiv 2311.08105, algorithm 1). With momentum m and learning rate r:
+P parameters. Each delta is a member's local change from the round's state; their mean, weighted by the rows that each
+member has, is the negative of DiLoCo's outer gradient (arXiv 2311.08105, algorithm 1). With momentum m and learning
+rate r:
 
     velocity = m velocity + mean        state = state + r (mean + m velocity)        (Nesterov, as in torch.optim.SGD)
 

@@ -78,6 +78,11 @@ class RoundRows:
         """N."""
         return int(self._ends[-1])
 
+    @property
+    def weight(self) -> int:
+        """Rows of this slot's shard."""
+        return int(self._shard.size)
+
     def of_round(self, number: int) -> Rows:
         """Copies of the rows that round `number` trains on, in training order."""
         indices = self.indices(number)

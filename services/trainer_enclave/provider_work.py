@@ -117,6 +117,10 @@ class ProviderWork:
         """The rows of a round, of the columns that the bundle reads and the owners allow. Raises `FormatError`."""
         return self._open_rows().of_round(number)
 
+    def weight(self) -> int:
+        """How many rows this slot has: what its deltas count beside those of others. Raises as `rows_of_round`."""
+        return self._open_rows().weight
+
     def _start_export(self) -> tuple[Exporter, BundleManifest]:
         contents = self._open_contents()
         return self._starts.export(contents, self._limits()), contents.manifest

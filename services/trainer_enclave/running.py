@@ -186,7 +186,7 @@ class TrainerRun:
         own = Endpoint(self._start.slot, launch.attempt, launch.signing_key.party)
         digest, steered, able = self._start.order.digest, work.design is not None, self._able()
         self._exchange = TrainerExchange(self._schedule, digest, launch.keys["job"], own, steered=steered, able=able)
-        parts = TrainingParts(work.start_sandbox, work.rows_of_round, work.design, able)
+        parts = TrainingParts(work.start_sandbox, work.rows_of_round, work.design, able, work.weight)
         training = LocalTraining(self._schedule, parts)
         read_clock = ReadClock(reads, self._schedule.reads_per_tick)
         read_clock.start()

@@ -55,13 +55,14 @@ class TrainingParts:
     """What local training needs: functions that start the sandbox and give a round's rows.
 
     `design`: of a job that has one; then the sandbox can be started only when all data were read. `able`: the best
-    toolchain of the processors here.
+    toolchain of the processors here. `weight`: what this member's deltas count; None: as many rows as it trains on.
     """
 
     start_sandbox: Callable[[], TrainingSandbox]
     rows_of_round: Callable[[int], Rows]
     design: JobDesign | None = None
     able: Toolchain = Toolchain.FP32
+    weight: Callable[[], int] | None = None
 
 
 class LocalTraining:
@@ -163,7 +164,8 @@ class LocalTraining:
     def _delta(self, number: int, start_P: StateP, end_P: StateP, metrics: RoundMetrics, *, stopped: bool) -> Saying:
         with np.errstate(over="ignore"):
             delta_P = self._change_P = end_P - start_P
-        rows = self._schedule.steps_per_round * self._schedule.batch_rows
+        schedule, weight = self._schedule, self._parts.weight
+        rows = schedule.steps_per_round * schedule.batch_rows if weight is None else weight()
         code = STOPPED if stopped else None
         figures = Figures(metrics.loss_mean, self._schedule.steps_per_round, rows, code, self._refused)
         return Saying(FrameKind.DELTA, number, self._encoder.encode(delta_P, figures))

@@ -49,6 +49,12 @@ class WindowRows:
         self._slot, self._rows_per_round = slot, rows_per_round
         self._units: dict[int, _UnitRows | None] = {}
 
+    @property
+    def weight(self) -> int:
+        """Rows of this slot's share, as if every unit were full. Raises as `Tables` does."""
+        share = self._reads.share
+        return max(1, sum(self._tables.unit_rows(unit.part) for unit in share.units) // share.step)
+
     def of_round(self, number: int) -> Rows:
         """Copies of the rows that round `number` trains on, in training order.
 

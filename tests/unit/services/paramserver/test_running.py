@@ -9,13 +9,14 @@ import pytest
 from common.crypto.labels import LAUNCH_STATEMENT
 from common.crypto.signing import verify_signature
 from common.door_objects import DoorObjects
+from common.exchange.payloads import Figures, StateP, decode_delta
 from common.messages.objects import ModelManifest
 from common.messages.order import Schedule
 from common.messages.signed import open_signed
 from common.model_file import decode_model
 from common.sealed_object import ObjectKind
 from services.paramserver.reporting import REPORT_BYTES
-from tests.fakes.in_memory_job import LeastSquares, loss_of, make_schedule
+from tests.fakes.in_memory_job import LeastSquares, loss_of, make_schedule, rows_for
 from tests.fakes.training_world import TrainingWorld, WorldDoor
 
 
@@ -236,3 +237,21 @@ def test_a_model_of_one_owner_alone_is_not_had_by_keeping_the_others_trainer_awa
     manifest = ModelManifest.decode(ended.manifest.payload)
     payload = DoorObjects(WorldDoor(world)).load(manifest.object, world.keys["model"], ObjectKind.MODEL)
     assert not decode_model(payload, world.bundle.manifest)[0].any()
+
+
+def test_deltas_count_by_the_rows_that_their_owner_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two owners with a trainer each, one with twice as many rows: as in federated averaging (McMahan et al. 2017)."""
+    weights: set[int] = set()
+
+    def watched(payload: bytes | bytearray | memoryview, state_class: int) -> tuple[StateP, Figures]:
+        delta_P, figures = decode_delta(payload, state_class)
+        weights.add(figures.rows)
+        return delta_P, figures
+
+    monkeypatch.setattr("services.paramserver.aggregation.decode_delta", watched)
+    few, many = rows_for(0)(0), rows_for(0)(1)
+    few = {name: column[:64] for name, column in few.items()}
+    TrainingWorld(tmp_path, quick(rounds=2), owners=2, columns=(few, many)).run()
+    assert weights == {64, 128}
+    TrainingWorld(tmp_path, quick(rounds=2), columns=(few, many)).run()
+    assert weights == {64, 96, 128}, "all slots of one owner share its rows evenly"
