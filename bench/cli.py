@@ -6,6 +6,7 @@ from bench.attest import attest
 from bench.attest_kill import attest_kill
 from bench.fuzz import fuzz
 from bench.kill import kill
+from bench.read_window import reads
 from bench.sandbox import sandbox
 
 
@@ -18,4 +19,5 @@ main.add_command(attest)
 main.add_command(attest_kill)
 main.add_command(fuzz)
 main.add_command(kill)
+main.add_command(reads)
 main.add_command(sandbox)
