@@ -93,7 +93,9 @@ def missed(figures: dict[str, Any]) -> list[str]:
 
 
 @click.command()
-@click.option("--gib", default=5.0, show_default=True, help="Sealed data.")
+@click.option(
+    "--gib", type=click.FloatRange(min=0.6), default=5.0, show_default=True, help="Sealed data: more than is kept."
+)
 @click.option("--rounds", default=30, show_default=True)
 @click.option("--steps", default=8, show_default=True)
 @click.option("--batch", default=32, show_default=True)
