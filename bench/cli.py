@@ -7,6 +7,7 @@ from bench.attest_kill import attest_kill
 from bench.fuzz import fuzz
 from bench.kill import kill
 from bench.leak_meter import leak_meter
+from bench.read_window import reads
 from bench.sandbox import sandbox
 from bench.train import train
 
@@ -21,5 +22,6 @@ main.add_command(attest_kill)
 main.add_command(fuzz)
 main.add_command(kill)
 main.add_command(leak_meter)
+main.add_command(reads)
 main.add_command(sandbox)
 main.add_command(train)

@@ -172,6 +172,8 @@ class InMemoryJob:
     frames: list[tuple[int, bytes]] = field(default_factory=list)
     lists_kept_back: bool = False
     designers: dict[int, list[PlainDesigner]] | None = None
+    ready: Callable[[int | None], bool] = lambda _: True
+    """Whether the data of a round are there, or, for None, those of a design."""
     graphs: dict[int, bytes] = field(default_factory=dict)
     """What the bundle's code exports to at a slot, once the job has begun."""
     able: dict[int, Toolchain] = field(default_factory=dict)
@@ -279,7 +281,7 @@ class InMemoryJob:
                 self._carry(slot, tick, frame, [self.server.receive])
         self.server.process(tick)
         for job in listening.values():
-            job.process(tick, lambda _: True)
+            job.process(tick, self.ready)
 
     def _carry(self, sender: int, tick: int, frame: bytes, to: list[Callable[[bytes], None]]) -> None:
         header = FrameHeader.parse(frame)

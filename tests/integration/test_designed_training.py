@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from common.bundle import BundleContents
+from common.data_shares import SAMPLE_UNITS, share_of
 from common.door_objects import DoorObjects
 from common.job_design import open_design
 from common.messages.objects import ModelManifest
@@ -143,6 +144,26 @@ class Still:
 
     def close(self) -> None:
         """Nothing to end."""
+
+
+@pytest.mark.timeout(120)
+def test_design_code_is_told_of_a_sample_where_data_are_large_and_all_trainers_agree(tmp_path: Path) -> None:
+    """Each trainer reads another part of the rows; a design that hung on that would be another one at each."""
+    large = {name: np.tile(values, (25, *[1] * (values.ndim - 1))) for name, values in TRAIN.items()}
+    rows = len(large["label"])
+    fields = schedule(warmup_ticks=200, reads_per_tick=8, rounds=4, ticks_per_round=20, slack_percent=300)
+    world = TrainingWorld(
+        tmp_path, fields, columns=(large,), bundle=example_bundle(small_component(rows)), chunk_bytes=1024
+    )
+    parts = [one.chunk_count for data in world.datasets for one in data.manifest.parts]
+    assert not any(share_of(parts, slot, 2).kept for slot in range(2))
+    ended = world.run()
+    last = world.read_reports()[-1]
+    assert (ended.outcome, last.outcome, last.codes) == ("finished", "finished", ())
+    assert min(last.rounds_delivered) >= 2, "both train one design"
+    root = world.datasets[0].manifest.parts[0].root
+    first = [[leaf for place, leaf in world.asked[slot] if place == root][: 2 + SAMPLE_UNITS * 8] for slot in range(2)]
+    assert first[0] == first[1]
 
 
 class StillWorld(TrainingWorld):

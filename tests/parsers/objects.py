@@ -13,6 +13,7 @@ from common.crypto.aead import open_blob
 from common.crypto.keys import KeyRing, SecretKey
 from common.crypto.wrapping import WrappingKey
 from common.dataset_payload import encode_columns, read_columns
+from common.dataset_reading import UnitReader
 from common.errors import AuthenticityError, FormatError
 from common.identifiers import Digest
 from common.model_file import decode_document, decode_model, encode_model
@@ -80,6 +81,13 @@ def _dataset(raw: bytes) -> bytes:
     return encode_columns(read_columns(raw))
 
 
+def _unit(raw: bytes) -> None:
+    """The first unit, whose schema says how all are laid out."""
+    reader = UnitReader.begin(raw[:1024], 1024)
+    if reader is not None:
+        reader.read(0, raw)
+
+
 def _model(raw: bytes) -> None:
     decode_model(raw, _LAYOUT)
 
@@ -115,6 +123,7 @@ PARSERS: Final = (
     Parser("wrapped-key", _wrapped, from_hex(_WRAPPED["wrapped"]), (AuthenticityError,)),
     Parser("state-blob", _state_blob, from_hex(*_STATE["chain"]), (AuthenticityError,)),
     Parser("dataset", _dataset, _payloads("dataset/datasets.json", "payload"), canonical=False),
+    Parser("dataset-unit", _unit, from_hex(read_vectors("dataset/units.json")[0]["plain"])),
     Parser("model", _model, _payloads("model/models.json", "payload")),
     Parser("designed-model", _designed_model, (encode_model(np.zeros(200, np.float32), _DESIGNS, b"{}")[0],)),
     Parser("array-file", _array_file, _arrays()),

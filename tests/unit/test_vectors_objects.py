@@ -9,6 +9,8 @@ import torch
 
 from common.bundle import BundleManifest, ColumnSpec, StateTensor, TensorSpec, design_layout
 from common.dataset_payload import read_columns
+from common.dataset_reading import UnitReader
+from common.dataset_units import UnitMarks
 from common.errors import Refusal
 from common.exchange.steering import DESIGN_BYTES
 from common.model_file import decode_document, decode_model
@@ -86,6 +88,21 @@ def test_datasets(vector: dict[str, Any]) -> None:
     else:
         with pytest.raises(Refusal, match=vector["outcome"]):
             read_columns(payload)
+
+
+@each_vector("dataset/units.json")
+def test_units(vector: dict[str, Any]) -> None:
+    reader = UnitReader.begin(bytes.fromhex(vector["first"]), vector["chunk_bytes"])
+    assert reader is not None
+    assert reader.marks == UnitMarks(**vector["marks"])
+    if vector["outcome"] == OPENS:
+        columns = reader.read(vector["number"], bytes.fromhex(vector["plain"]))
+        assert columns.get("label", np.zeros(0)).tolist() == vector["labels"]
+        for label, image in zip(vector["labels"], columns.get("image", ()), strict=True):
+            np.testing.assert_array_equal(image.ravel(), np.arange(label * 600, label * 600 + 600) % 251)
+    else:
+        with pytest.raises(Refusal, match=vector["outcome"]):
+            reader.read(vector["number"], bytes.fromhex(vector["plain"]))
 
 
 @each_vector("model_graph/graphs.json")

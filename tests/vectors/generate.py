@@ -13,7 +13,7 @@ from tests.vectors.make_exchange import exchange_files
 from tests.vectors.make_frames import frames_file
 from tests.vectors.make_graphs import graph_files
 from tests.vectors.make_messages import message_files
-from tests.vectors.make_objects import dataset_file, object_files
+from tests.vectors.make_objects import dataset_file, object_files, units_file
 from tests.vectors.make_protocol import protocol_files
 from tests.vectors.make_quotes import quote_file
 from tests.vectors.make_wrapped import wrapped_file
@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--randomised", action="store_true", help="also those that come out otherwise each time")
     files = dict(deterministic_files())
     if parser.parse_args().randomised:
-        files |= {file.path: file.encode() for file in (wrapped_file(), quote_file(), dataset_file())}
+        files |= {file.path: file.encode() for file in (wrapped_file(), quote_file(), dataset_file(), units_file())}
     for path, content in files.items():
         (VECTORS / path).parent.mkdir(parents=True, exist_ok=True)
         (VECTORS / path).write_bytes(content)

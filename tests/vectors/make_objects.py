@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from common.dataset_payload import encode_columns
+from common.dataset_payload import encode_columns, encode_pieces
 from tests.vectors import independent
 from tests.vectors.make_crypto import SALT
 from tests.vectors.vector_file import VectorFile, changed
@@ -142,8 +142,38 @@ def dataset_file() -> VectorFile:
         "two columns of one name": _arrow([pa.record_batch([pa.array([1]), pa.array([2])], ["x", "x"])]),
         "a name that is no identifier": _arrow([pa.record_batch([pa.array([1])], ["a b"])]),
     }
+    two = _arrow([pa.record_batch([pa.array([1])], ["x"])] * 2)
+    file.add("two record batches", payload=two, columns={"x": {"dtype": "int64", "shape": [2], "values": [1, 1]}})
     for name, payload in refused.items():
         file.add(name, "format.dataset", payload=payload)
+    return file
+
+
+def units_file() -> VectorFile:
+    """A payload in units of 8 chunks of `chunk_bytes`: `first` is the plaintext of chunk 0, `plain` that of a unit."""
+    file = VectorFile("dataset/units.json", "data set in units", 10, _SOURCE)
+    chunk_bytes, rows = 1024, 30
+    columns: dict[str, NDArray[Any]] = {
+        "image": (np.arange(rows * 600) % 251).astype(np.uint8).reshape(rows, 20, 30),
+        "label": np.arange(rows, dtype=np.int16),
+    }
+    unit = 8 * chunk_bytes
+    payload = b"".join(encode_pieces(columns, unit))
+    plain = (len(payload).to_bytes(8, "big") + payload).ljust(4 * unit, b"\0")
+    first = plain[:chunk_bytes]
+    marks = {"unit_bytes": unit, "unit_rows": 12, "rows": rows}
+    for number, labels in enumerate((range(12), range(12, 24), range(24, 30), ())):
+        piece = plain[number * unit : (number + 1) * unit]
+        file.add(f"unit {number}", chunk_bytes=chunk_bytes, marks=marks, first=first, number=number, plain=piece,
+                 labels=list(labels))  # fmt: skip
+    refused = {
+        "another unit": (1, plain[2 * unit : 3 * unit]),
+        "cut": (1, plain[unit : 2 * unit - chunk_bytes]),
+        "zeros": (1, bytes(unit)),
+        "a first unit elsewhere": (1, plain[:unit]),
+    }
+    for name, (number, piece) in refused.items():
+        file.add(name, "format.dataset", chunk_bytes=chunk_bytes, marks=marks, first=first, number=number, plain=piece)
     return file
 
 

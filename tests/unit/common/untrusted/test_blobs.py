@@ -8,7 +8,7 @@ import pytest
 from common.crypto.keys import SecretKey
 from common.errors import AuthenticityError, ConflictError, FormatError, NotFoundError
 from common.identifiers import Digest
-from common.sealed_object import ObjectKind, SealedObject, seal_object
+from common.sealed_object import ObjectKind, SealedObject, require_header, seal_object
 from common.untrusted.blobs import MAX_LEAF_BYTES, BlobStore
 
 
@@ -98,3 +98,16 @@ def test_leaves_are_bounded(store: BlobStore, one: SealedObject) -> None:
     for leaf, data in ((1, bytes(MAX_LEAF_BYTES + 1)), (-1, b""), (1 << 25, b"")):
         with pytest.raises(FormatError):
             store.write_leaf(one.root, leaf, data)
+
+
+def test_the_header_of_a_committed_object_is_proven(store: BlobStore, one: SealedObject, tmp_path: Path) -> None:
+    write_all(store, one)
+    with pytest.raises(NotFoundError):
+        store.header_proof(one.root)
+    store.commit(one.root, one.chunk_count + 1)
+    proof = store.header_proof(one.root)
+    require_header(one.header, one.root, one.chunk_count, proof)
+    for path in (tmp_path / "objects").rglob("header-proof"):  # as an earlier version committed it
+        path.unlink()
+    assert store.header_proof(one.root) == proof
+    assert len(list((tmp_path / "objects").rglob("header-proof"))) == 1
