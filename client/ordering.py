@@ -45,6 +45,14 @@ LAST_REPORT_LOOKS: Final = 10
 
 
 @dataclass(frozen=True)
+class OuterRule:
+    """What is made of the mean of the trainers' changes (services/paramserver/aggregation). No host sees it."""
+
+    learning_rate: float = 1.0
+    momentum: float = 0.0
+
+
+@dataclass(frozen=True)
 class Training:
     """What to train: whose data with whose code, on how many trainers, how long."""
 
@@ -53,6 +61,7 @@ class Training:
     trainers: int = 2
     wishes: ScheduleWishes = field(default_factory=ScheduleWishes)
     toolchain: ToolchainWish = "auto"
+    outer: OuterRule = OuterRule()
 
 
 def fetch_publication(party: Party, bundle_id: BundleId) -> BundlePublication:
@@ -75,7 +84,10 @@ def make_order(party: Party, training: Training, schedule: Schedule, sandbox: Sa
     """
     trust, own = party.trust, party.identity.signing_key
     nonce = secrets.token_bytes(16)
-    secret = OrderSecret(learning_seed=secrets.token_bytes(32))
+    outer = training.outer
+    secret = OrderSecret(
+        learning_seed=secrets.token_bytes(32), outer_learning_rate=outer.learning_rate, outer_momentum=outer.momentum
+    )
     order = TrainingOrder(
         nonce=nonce,
         owners=(own.party,),

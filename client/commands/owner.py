@@ -146,6 +146,14 @@ def policy(
     show_default=True,
     help="What is trained in; auto: bfloat16 where all trainers' processors have AMX, else float32.",
 )
+@click.option("--outer-rate", type=click.FloatRange(0, 10, min_open=True), default=1.0, show_default=True)
+@click.option(
+    "--outer-momentum",
+    type=click.FloatRange(0, 1, max_open=True),
+    default=0.0,
+    show_default=True,
+    help="Nesterov's, of the mean of the trainers' changes; sealed to the job.",
+)
 @party_command("owner")
 def train(
     here: Surroundings,
@@ -153,10 +161,13 @@ def train(
     bundle_id: BundleId,
     trainers: int,
     toolchain: ToolchainWish,
+    outer_rate: float,
+    outer_momentum: float,
     **wishes: Any,
 ) -> None:
     """Sign a training order and submit it. Shows what the host will see of the job."""
-    training = ordering.Training(dataset_id, bundle_id, trainers, ScheduleWishes(**wishes), toolchain)
+    outer = ordering.OuterRule(outer_rate, outer_momentum)
+    training = ordering.Training(dataset_id, bundle_id, trainers, ScheduleWishes(**wishes), toolchain, outer)
     here.run(ordering.train(here.party, training))
 
 
