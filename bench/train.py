@@ -47,6 +47,7 @@ def cpu_flags() -> list[str]:
 @click.command()
 @click.option("--only", "parts", type=click.Choice(["pace", "scaling", "accuracy"]), multiple=True)
 @click.option("--turns", default=Turns.turns, show_default=True, help="Of each pace; ratios are their medians.")
+@click.option("--plain-rounds", default=Turns.plain_rounds, show_default=True, help="Of each plain process.")
 @click.option("--rounds", default=Turns.rounds, show_default=True, help="Of each job.")
 @click.option(
     "--data", type=click.Choice(["cifar10", "digits"]), default=Study.data, show_default=True, help="For accuracy."
@@ -55,22 +56,27 @@ def cpu_flags() -> list[str]:
 @click.option("--epochs", default=Study.epochs, show_default=True, help="For accuracy.")
 @click.option("--seeds", default=len(Study.seeds), show_default=True, help="For accuracy.")
 @click.option("--ahead/--lockstep", default=True, show_default=True, help="As `owner train` has it, for accuracy.")
+@click.option("--outer-momentum", default=0.0, show_default=True, help="As `owner train` has it, for accuracy.")
 @click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures there.")
 def train(
     parts: tuple[str, ...],
     turns: int,
     rounds: int,
+    plain_rounds: int,
     data: Literal["cifar10", "digits"],
     images: int,
     epochs: int,
     seeds: int,
+    outer_momentum: float,
     json_file: Path | None,
     *,
     ahead: bool,
 ) -> None:
     """Measure what protection costs a training. Ends with status 1 where a bar is missed."""
-    measured_in = Turns(turns, rounds)
-    study = Study(data, images, epochs, tuple(range(1, seeds + 1)), rounds_ahead=int(ahead))
+    measured_in = Turns(turns, rounds, plain_rounds)
+    study = Study(
+        data, images, epochs, tuple(range(1, seeds + 1)), rounds_ahead=int(ahead), outer_momentum=outer_momentum
+    )
     measures: dict[str, Callable[[], dict[str, Any]]] = {
         "pace": lambda: measure_pace(measured_in),
         "scaling": lambda: measure_scaling(measured_in),

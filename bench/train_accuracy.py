@@ -70,7 +70,7 @@ def digits() -> Subject:
 class Study:
     """How large it is: all images seen `epochs` times; `images` and `tested` of CIFAR-10.
 
-    `rounds_ahead`: as the order's schedule has it.
+    `rounds_ahead` and `outer_momentum`: as an order has them.
     """
 
     data: Literal["cifar10", "digits"] = "cifar10"
@@ -79,6 +79,7 @@ class Study:
     seeds: tuple[int, ...] = SEEDS
     trainers: tuple[int, ...] = TRAINERS
     rounds_ahead: int = 1
+    outer_momentum: float = 0.0
     tested: int = 10_000
 
 
@@ -119,15 +120,15 @@ class Member:
         return self._encoder.encode(change_P, Figures(None, self._work.steps, self._work.images))
 
 
-def exchanged(subject: Subject, rounds: int, trainers: int, seed: int, ahead: int, *, bf16: bool) -> Any:
+def exchanged(subject: Subject, rounds: int, trainers: int, seed: int, study: Study, *, bf16: bool) -> Any:
     """The module with the state after so many rounds of so many trainers."""
     from common.sandboxed.model_state import load_state
 
     members = [Member(subject, seed, slot, trainers) for slot in range(trainers)]
     state_P = members[0].initial_P
-    outer = OuterOptimiser(state_P.size, learning_rate=1.0, momentum=0.0)
+    outer = OuterOptimiser(state_P.size, learning_rate=1.0, momentum=study.outer_momentum)
     for number in range(rounds):
-        deltas = {slot: one.delta(number, state_P, ahead, bf16=bf16) for slot, one in enumerate(members)}
+        deltas = {slot: one.delta(number, state_P, study.rounds_ahead, bf16=bf16) for slot, one in enumerate(members)}
         result = outer.close_round(state_P, deltas)
         if len(result.contributors) != trainers:
             raise RuntimeError("a delta is not finite")
@@ -176,7 +177,7 @@ def measure_accuracy(study: Study) -> dict[str, Any]:
         plain[seed] = accuracy(plainly(subject, seen, seed, bf16=bf16), subject.test)
         click.echo(f"seed {seed}, plain: {plain[seed]:.2f}")
         for trainers, lost in gaps.items():
-            model = exchanged(subject, seen // trainers, trainers, seed, study.rounds_ahead, bf16=bf16)
+            model = exchanged(subject, seen // trainers, trainers, seed, study, bf16=bf16)
             reached = accuracy(model, subject.test)
             lost.append(round(plain[seed] - reached, 2))
             click.echo(f"seed {seed}, {trainers} trainers: {reached:.2f}")

@@ -62,7 +62,6 @@ class Training:
     wishes: ScheduleWishes = field(default_factory=ScheduleWishes)
     minimal_rounds: int = 1
     toolchain: ToolchainWish = "auto"
-
     calibrate: bool = False
     keep: frozenset[str] = frozenset()
     outer_learning_rate: float = 1.0

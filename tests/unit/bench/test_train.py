@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bench.train import cpu_flags, missed
-from bench.train_accuracy import Member, Subject, accuracy, exchanged
+from bench.train_accuracy import Member, Study, Subject, accuracy, exchanged
 from bench.train_scene import EXCHANGE, Pace, _Window
 from bench.train_twins import EXAMPLE, Steps, plain_pace
 from common.errors import UnavailableError
@@ -88,7 +88,7 @@ def test_members_exchange_as_in_a_job(rows: Path, monkeypatch: pytest.MonkeyPatc
         columns = dict(file)
     subject = Subject(EXAMPLE, columns, columns, Steps(2, 8))
     assert not set(Member(subject, 1, 0, 2)._rows.indices(0)) & set(Member(subject, 1, 1, 2)._rows.indices(0))
-    lockstep, ahead = (exchanged(subject, 2, 1, 1, ahead, bf16=False) for ahead in (0, 1))
+    lockstep, ahead = (exchanged(subject, 2, 1, 1, Study(rounds_ahead=ahead), bf16=False) for ahead in (0, 1))
     both = [one.classifier.weight.detach().numpy() for one in (lockstep, ahead)]
     assert np.abs(both[0] - both[1]).max() < 0.02 * np.abs(both[0]).max()
     assert 0 <= accuracy(ahead, columns) <= 100
