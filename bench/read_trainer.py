@@ -1,4 +1,4 @@
-"""The enclave's half of `cloister bench reads`: a trainer's own code behind a real door (side: enclave).
+"""The enclave's half of `cloister bench reads`: a trainer's own code behind a real door (side: owner).
 
     python -m bench.read_trainer SETTINGS.json
 

@@ -29,6 +29,7 @@ class Walk:
 
     def __init__(self, share: Share, seed: SecretKey, slot: int) -> None:
         self._units, self._pass_chunks = share.units, share.chunks
+        self._chunks = np.array([unit.chunks for unit in share.units], dtype=np.int64)
         self._seed, self._slot = seed, slot.to_bytes(8, "big")
         self._newest = (0, *self._shuffled(0))
 
@@ -59,7 +60,7 @@ class Walk:
         """Units of a pass in their order, and where each of them ends."""
         generator = np.random.default_rng(self._seed.derive_number(SEED_READS, self._slot, number.to_bytes(8, "big")))
         order = generator.permutation(len(self._units))
-        return order, np.cumsum([self._units[index].chunks for index in order])
+        return order, np.cumsum(self._chunks[order])
 
 
 class Windows:
