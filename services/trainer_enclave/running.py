@@ -32,6 +32,7 @@ from common.exchange.clock import Now, Release, TickClock, run_clock
 from common.exchange.frames import Endpoint
 from common.exchange.member_poll import MemberPoll
 from common.exchange.schedule import poll_ticks
+from common.exported_graph import build_checks
 from common.identifiers import RoleName
 from common.key_retrieval import BrokerChannel, EvidenceSource, Launch, attest_and_fetch
 from common.lease import LeaseKeeper
@@ -184,6 +185,8 @@ class TrainerRun:
         digest, steered = self._start.order.digest, work.design is not None
         self._exchange = TrainerExchange(self._schedule, digest, launch.keys["job"], own, steered=steered)
         training = LocalTraining(self._schedule, TrainingParts(work.start_sandbox, work.rows_of_round, work.design))
+        if work.graph is not None:
+            build_checks()
         read_clock = ReadClock(reads, self._schedule.reads_per_tick)
         read_clock.start()
         self._poll.start()
