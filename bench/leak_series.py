@@ -116,12 +116,20 @@ def drift_of(series: Mapping[str, Floats], tick_ms: float) -> Floats:
 
 
 def windows_of(jobs: Jobs) -> tuple[Floats, NDArray[np.int64]]:
-    """Windows of `WINDOW_TICKS` ticks: summaries of gaps, and where the window begins; and the job of each."""
-    total = jobs.gaps_JST.shape[2]
+    """Windows of `WINDOW_TICKS` ticks: summaries of gaps, and where the window begins; and the job of each.
+
+    Gaps are less their median in the window: where the clock of a job stands, in all its windows, is the job's affair,
+    and would make them all one guess.
+    """
     rows, owners = [], []
     for number, gaps_ST in enumerate(jobs.gaps_JST):
-        for begin in range(0, total - WINDOW_TICKS + 1, WINDOW_TICKS):
+        for begin in range(0, gaps_ST.shape[1] - WINDOW_TICKS + 1, WINDOW_TICKS):
             part = gaps_ST[:, begin : begin + WINDOW_TICKS]
-            rows.append(np.append(summary_of(part), begin))
+            rows.append(np.append(summary_of(np.stack([_centred(one) for one in part])), begin))
             owners.append(number)
     return np.stack(rows), np.array(owners)
+
+
+def _centred(gap_T: Floats) -> Floats:
+    known = gap_T[np.isfinite(gap_T)]
+    return gap_T - np.median(known) if known.size else gap_T

@@ -30,6 +30,7 @@ from common.exchange.clock import Now, Release, TickClock, run_clock
 from common.exchange.frames import Endpoint
 from common.exchange.member_poll import MemberPoll
 from common.exchange.schedule import POLL_MILLISECONDS, is_report_tick
+from common.exported_graph import build_checks
 from common.identifiers import Digest
 from common.job_design import open_design
 from common.key_retrieval import BrokerChannel, EvidenceSource, Launch, attest_and_fetch
@@ -176,6 +177,7 @@ class JobRun:
 
     def _conduct_leased(self, launch: Launch) -> JobEnd:
         layout = self._layout(launch)  # (2)
+        build_checks()
         self._sequence = (launch.attempt - 1) << SEQUENCE_BITS
         own = Endpoint(0, launch.attempt, launch.signing_key.party)
         context = JobContext(

@@ -33,6 +33,7 @@ from common.exchange.frames import Endpoint
 from common.exchange.member_poll import MemberPoll
 from common.exchange.schedule import poll_ticks
 from common.exchange.toolchain import Toolchain, own_toolchain
+from common.exported_graph import build_checks
 from common.identifiers import RoleName
 from common.key_retrieval import BrokerChannel, EvidenceSource, Launch, attest_and_fetch
 from common.lease import LeaseKeeper
@@ -188,6 +189,8 @@ class TrainerRun:
         self._exchange = TrainerExchange(self._schedule, digest, launch.keys["job"], own, steered=steered, able=able)
         parts = TrainingParts(work.start_sandbox, work.rows_of_round, work.design, able, work.weight)
         training = LocalTraining(self._schedule, parts)
+        if work.graph is not None:
+            build_checks()
         read_clock = ReadClock(reads, self._schedule.reads_per_tick)
         read_clock.start()
         self._poll.start()
