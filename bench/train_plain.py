@@ -23,13 +23,15 @@ def main() -> None:
     os.sched_setaffinity(0, {int(core)})
     import torch
 
-    from common.sandboxed.local_training import build_model, seed_everything, train_steps
+    from common.sandboxed.local_training import build_model, put_channels_last, seed_everything, train_steps
 
     torch.set_num_threads(1)
     sys.path.insert(0, str(Path(bundle).resolve()))
     model: Any = build_model(entry, seed=1)
     optimizer = model.configure_optimizers()
     seed_everything(2)
+    if toolchain == "bf16":
+        put_channels_last(model)  # before buckets for its gradients are made
     if distributed:
         model = _together(model, *distributed)
     with np.load(rows_file) as file:
