@@ -4,7 +4,7 @@ Key, launches, order and schedule are those of tests/unit/common/exchange/test_f
 """
 
 import struct
-from typing import Final
+from typing import Any, Final
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
@@ -51,6 +51,9 @@ def frames_file() -> VectorFile:
     file = VectorFile("frames/frames.json", "frames", 15)
     note = _inside(NOTE, FP32, 4, (3, 0, 1), b"note")
     state = _inside(STATE, BF16, 1, (0, 0, 2), b"\1\2")
+    up: dict[str, Any]
+    down: dict[str, Any]
+    downlink: dict[str, Any]
     up, down = {"class": "uplink", "slot": 1, "attempt": 2}, {"class": "downlink", "slot": 0, "attempt": 1}
     downlink = {"direction": DOWN, "slot": 0, "attempt": 1, "receiver": None}
     good = _frame(note)
