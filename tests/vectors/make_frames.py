@@ -51,9 +51,11 @@ def frames_file() -> VectorFile:
     file = VectorFile("frames/frames.json", "frames", 15)
     note = _inside(NOTE, FP32, 4, (3, 0, 1), b"note")
     state = _inside(STATE, BF16, 1, (0, 0, 2), b"\1\2")
-    up: dict[str, Any] = {"class": "uplink", "slot": 1, "attempt": 2}
-    down: dict[str, Any] = {"class": "downlink", "slot": 0, "attempt": 1}
-    downlink: dict[str, Any] = {"direction": DOWN, "slot": 0, "attempt": 1, "receiver": None}
+    up: dict[str, Any]
+    down: dict[str, Any]
+    downlink: dict[str, Any]
+    up, down = {"class": "uplink", "slot": 1, "attempt": 2}, {"class": "downlink", "slot": 0, "attempt": 1}
+    downlink = {"direction": DOWN, "slot": 0, "attempt": 1, "receiver": None}
     good = _frame(note)
     file.add("uplink note", kind="NOTE", toolchain="FP32", payload=b"note", frame=good, **up)
     file.add("uplink dummy", kind="DUMMY", toolchain="BF16", payload=b"",
