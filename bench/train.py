@@ -4,8 +4,9 @@ Keys of the JSON file, with their bars in `LEAST` and `MOST`: `protected_ratio` 
 trainer over those of plain torch with the same toolchain), `vs_eager_fp32` (over what a user writes first),
 `scaling_2` (two trainers over one), `vs_ddp` (over torch's DistributedDataParallel with gloo), `memory_overhead` (peak
 resident bytes of a trainer enclave and its sandbox together over a plain process's), `exchange_cpu_fraction` (all
-processors' time but the sandbox's, of all that a job takes), `accuracy_gap_N` (bench/train_accuracy). `cpu_flags` are
-the flags by which the toolchain was chosen. Others on the machine move all paces: run it alone.
+processors' time but the sandbox's, of all that a job takes), `accuracy_gap_N` (bench/train_accuracy), `kills_survived`
+(bench/train_kills; its bar is `kills`). `cpu_flags` are the flags by which the toolchain was chosen. Others on the
+machine move all paces: run it alone.
 """
 
 import json
@@ -16,6 +17,7 @@ from typing import Any, Final, Literal
 import click
 
 from bench.train_accuracy import Study, measure_accuracy
+from bench.train_kills import measure_kills
 from bench.train_pace import Turns, measure_pace, measure_scaling
 from common.exchange.toolchain import BF16_FLAGS, CPU_INFO, Toolchain, own_toolchain
 
@@ -35,6 +37,7 @@ MOST: Final = {
 def missed(figures: Mapping[str, Any], toolchain: Toolchain) -> list[str]:
     """Which bars these figures miss; one that was not measured is not missed."""
     least = LEAST | {"vs_eager_fp32": EAGER[toolchain]}
+    least |= {"kills_survived": figures.get("kills", 0)}
     low = [name for name, bar in least.items() if figures.get(name, bar) < bar]
     return low + [name for name, bar in MOST.items() if figures.get(name, bar) > bar]
 
@@ -45,7 +48,7 @@ def cpu_flags() -> list[str]:
 
 
 @click.command()
-@click.option("--only", "parts", type=click.Choice(["pace", "scaling", "accuracy"]), multiple=True)
+@click.option("--only", "parts", type=click.Choice(["pace", "scaling", "accuracy", "kills"]), multiple=True)
 @click.option("--turns", default=Turns.turns, show_default=True, help="Of each pace; ratios are their medians.")
 @click.option("--plain-rounds", default=Turns.plain_rounds, show_default=True, help="Of each plain process.")
 @click.option("--rounds", default=Turns.rounds, show_default=True, help="Of each job.")
@@ -57,6 +60,7 @@ def cpu_flags() -> list[str]:
 @click.option("--seeds", default=len(Study.seeds), show_default=True, help="For accuracy.")
 @click.option("--ahead/--lockstep", default=True, show_default=True, help="As `owner train` has it, for accuracy.")
 @click.option("--outer-momentum", default=0.0, show_default=True, help="As `owner train` has it, for accuracy.")
+@click.option("--kills", default=50, show_default=True, help="Processes that die in jobs that learn.")
 @click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures there.")
 def train(
     parts: tuple[str, ...],
@@ -68,6 +72,7 @@ def train(
     epochs: int,
     seeds: int,
     outer_momentum: float,
+    kills: int,
     json_file: Path | None,
     *,
     ahead: bool,
@@ -81,6 +86,7 @@ def train(
         "pace": lambda: measure_pace(measured_in),
         "scaling": lambda: measure_scaling(measured_in),
         "accuracy": lambda: measure_accuracy(study),
+        "kills": lambda: measure_kills(kills),
     }
     figures: dict[str, Any] = {"cpu_flags": cpu_flags()}
     for part in parts or measures:

@@ -8,11 +8,14 @@ trainers from the state of the open round. Then its model is asked about held-ou
 """
 
 import random
+import secrets
+import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+import click
 import numpy as np
 
 from bench.kill_scene import allowed_training, enrolled
@@ -114,6 +117,12 @@ class _Play:
         e.outcome(granting.grant(self.parties["owner"], key, model.model_id, terms, file), e.GrantSigned)
         answered = e.outcome(user.query(asker, Signed.decode(file.read_bytes()), images), e.Answered)
         return float(np.mean(np.array(answered.labels) == labels))
+
+
+def measure_kills(kills: int) -> dict[str, Any]:
+    """Play in a directory of its own, with a seed that is told."""
+    with tempfile.TemporaryDirectory(prefix="cloister-kills-") as directory:
+        return asdict(measure(Path(directory), kills, secrets.randbits(32), click.echo))
 
 
 def measure(directory: Path, kills: int, seed: int, tell: Callable[[str], None] = lambda _: None) -> KillFigures:
