@@ -1,5 +1,4 @@
-"""The enclaves of a leak meter: real processes with the real door, forked from one that has imported their code (side:
-enclave; measuring only).
+"""The enclaves of a leak meter: real processes, the real door, forked from one that has their code (side: owner).
 
 A trainer and a parameter server live for one job. What differs from the product: they are forked instead of launched
 and measured (which takes a second), quotes come from the simulated platform without the launcher between, sandboxes

@@ -1,4 +1,4 @@
-"""Builds that leak on purpose, so that a leak meter shows what it would have seen (side: enclave; measuring only).
+"""Builds that leak on purpose, so that a leak meter shows what it would have seen (side: owner).
 
 Each plant changes one thing in the process of an enclave before the enclave begins; no file of the product knows it.
 A plant on a closed channel must be caught. Those on the open ones (CPU time) show how large such a channel is.

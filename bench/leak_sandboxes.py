@@ -1,4 +1,4 @@
-"""Many starts of one bundle's training sandbox for the price of one import of torch (side: enclave; measuring only).
+"""Many starts of one bundle's training sandbox for the price of one import of torch (side: owner).
 
 Importing torch takes three seconds of a core, more than all else that a short job does. So the confined process here is
 a zygote, as the query sandbox's is: it imports torch and forks once for each job; the child goes on as a training

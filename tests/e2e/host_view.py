@@ -116,7 +116,7 @@ class HostPlaces:
 
     def leaf_sizes(self, root: str) -> tuple[int, ...]:
         """Sizes of an object's leaves."""
-        return tuple(path.stat().st_size for path in sorted(self.object_directory(root).iterdir()))
+        return tuple(path.stat().st_size for path in sorted(self.object_directory(root).glob("leaf-*")))
 
     @staticmethod
     def _manifest(connection: Connection, job_id: JobId) -> Signed | None:

@@ -20,7 +20,7 @@ def test_sizes_are_those_of_the_manifest_that_the_data_set_is_named_by(monkeypat
     signed, other = (sign(DatasetManifest(owner=owner.party, parts=some, policy=sha256(b"")), owner)
                      for some in (parts, parts[:1]))  # fmt: skip
     shown = {"manifest": signed}
-    service = SimpleNamespace(manifest=lambda _: shown["manifest"])
+    service = SimpleNamespace(dataset=lambda _: shown["manifest"])
     monkeypatch.setattr(ordering, "IngestService", SimpleNamespace(of=lambda _: service))
     party: Any = None
     assert ordering.fetch_sizes(party, DatasetId.of(signed.digest)) == [5120, 3]
