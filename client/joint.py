@@ -58,9 +58,8 @@ def draft(
 def agree(party: Party, file: Path, destination: Path) -> Iterator[e.Event]:
     """Say what a joint order says, and sign it as one of its owners. Ends with `JointlySigned`.
 
-    In this order, each raises: (1) its drafter signed this very text; (2) it names this owner, and of this owner's data
-    sets only those of this identity directory; (3) it is for the broker and release that are pinned here; (4) its time
-    is not over.
+    In this order, each raises: (1) its drafter signed this very text; (2) it names this owner and at least one data set
+    of this identity directory; (3) it is for the broker and release that are pinned here; (4) its time is not over.
     """
     signed = Signed.decode(file.read_bytes())
     unverified = TrainingOrder.decode(signed.payload)
@@ -122,7 +121,10 @@ def agree_grant(party: Party, file: Path, destination: Path) -> Iterator[e.Event
 
 
 def _told(signed: Signed, party: Party) -> j.JointOrder:
-    """What an order says. Whose a data set is, it says by its place: the broker holds that against the manifests."""
+    """What an order says. Whose a data set is, it says by its place alone, as its drafter placed it.
+
+    The broker checks that every data set is one owner's, that no slot has data of two, and that all of them signed.
+    """
     order = TrainingOrder.decode(signed.payload)
     publication = ordering.fetch_publication(party, order.bundle)
     shards = dict.fromkeys(order.all_shards)
