@@ -14,7 +14,15 @@ from cryptography.x509 import load_pem_x509_certificates
 
 from bench.evidence_mutations import mutations
 from bench.reference_vectors import Vector, all_vectors
-from common.dcap import QuoteClaims, SgxClaims, TdxClaims, appraise, require_report_data, verify_quote
+from common.dcap import (
+    NO_PLATFORM_RULES,
+    QuoteClaims,
+    SgxClaims,
+    TdxClaims,
+    appraise,
+    require_report_data,
+    verify_quote,
+)
 from common.dcap.engine import pck_chain_pem
 from common.messages.evidence import Collateral
 from common.messages.reference_values import ReferenceValue, SgxReferenceValue, TdxReferenceValue
@@ -82,7 +90,7 @@ def _appraisal(vector: Vector) -> Callable[[], object]:
     def full() -> None:
         seen = verify_quote(evidence, roots, at)
         require_report_data(seen, bound)
-        appraise(seen, reference, at)
+        appraise(seen, reference, NO_PLATFORM_RULES, at)
 
     return full
 

@@ -4,11 +4,13 @@ import click
 
 from bench.attest import attest
 from bench.attest_kill import attest_kill
+from bench.engines import engines
 from bench.fuzz import fuzz
 from bench.kill import kill
 from bench.leak_meter import leak_meter
 from bench.read_window import reads
 from bench.sandbox import sandbox
+from bench.serve import serve
 from bench.train import train
 
 
@@ -19,9 +21,11 @@ def main() -> None:
 
 main.add_command(attest)
 main.add_command(attest_kill)
+main.add_command(engines)
 main.add_command(fuzz)
 main.add_command(kill)
 main.add_command(leak_meter)
 main.add_command(reads)
 main.add_command(sandbox)
+main.add_command(serve)
 main.add_command(train)

@@ -1,7 +1,7 @@
 """A stack of its own and the parties that the kill loop needs: provider, owner, user (side: owner)."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -17,6 +17,7 @@ from client.digits import write_digits
 from client.measuring import CODE_ROOT, digest_cache, measure_roles
 from client.pinning import pin
 from client.policy_terms import PolicyTerms, ProviderTerms
+from client.scheduling import ScheduleWishes
 from client.stack_access import endpoints_of, read_trust_settings
 from common.errors import UnavailableError
 from common.messages.signed import Signed
@@ -27,6 +28,9 @@ SOURCE: Final = CODE_ROOT / "examples" / "providers" / "digits_cnn"
 ANSWERS: Final = 1_000_000
 LEARNED: Final = frozenset({"finished", "finished_short"})
 """Outcomes of a job whose model has seen data."""
+
+WARMUPS: Final = (12, 24, 60)
+"""Seconds before the first round of the job whose model is asked, in turn until one learns."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +49,8 @@ def played_on(state: Path, directory: Path, rounds: int) -> Iterator[Scene]:
     try:
         stack.wait_ready()
         parties = enrolled(stack, directory)
-        training = allowed_training(parties, directory, rounds + 1)
-        grant = trained_grant(parties["owner"], parties["user"], training, directory / "grant.json", ANSWERS)
+        training = allowed_training(parties, directory, rounds + len(WARMUPS))
+        grant = _granted_in_time(parties, training, directory / "grant.json")
         rows = np.load(directory / "digits" / "digits-held-out.npz", allow_pickle=False)["image"][:1]
         asker = Asker(lambda: user.open_session(parties["user"], grant), rows)
         asker.start()
@@ -83,11 +87,29 @@ def allowed_training(parties: dict[str, Party], directory: Path, jobs: int, **mo
     return ordering.Training(dataset.dataset_id, bundle.bundle_id, 2, SHORT_JOB)
 
 
+def _granted_in_time(parties: dict[str, Party], training: ordering.Training, destination: Path) -> Signed:
+    """With more time again and again where the machine was too busy. Raises as `trained_grant`."""
+
+    def granted(seconds: int) -> Signed:
+        wishes = replace(PATIENT_JOB, warmup_seconds=seconds)
+        return trained_grant(parties["owner"], parties["user"], training, destination, ANSWERS, wishes)
+
+    for seconds in WARMUPS[:-1]:
+        with suppress(UnavailableError):
+            return granted(seconds)
+    return granted(WARMUPS[-1])
+
+
 def trained_grant(
-    owner_party: Party, asker: Party, training: ordering.Training, destination: Path, answers: int
+    owner_party: Party,
+    asker: Party,
+    training: ordering.Training,
+    destination: Path,
+    answers: int,
+    wishes: ScheduleWishes = PATIENT_JOB,
 ) -> Signed:
     """A grant for a model that is trained now. Raises `UnavailableError` (unavailable.rounds) when it ends without."""
-    order = ordering.train(owner_party, replace(training, wishes=PATIENT_JOB))
+    order = ordering.train(owner_party, replace(training, wishes=wishes))
     job_id = e.outcome(order, e.OrderAccepted).job_id
     *_, last = ordering.watch(owner_party, job_id)
     if not isinstance(last, e.ModelSealed) or last.outcome not in LEARNED:

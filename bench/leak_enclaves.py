@@ -3,10 +3,10 @@
 A trainer and a parameter server live for one job. What differs from the product: they are forked instead of launched
 and measured (which takes a second), quotes come from the simulated platform without the launcher between, sandboxes
 from a zygote (bench/leak_sandboxes), and a bundle's graph was exported before and is handed over as the sandbox would.
+A trainer keeps fewer units than one does, so that it reads small data as it would large ones: until its job ends.
 """
 
 import contextlib
-import gc
 import json
 import os
 import select
@@ -20,6 +20,7 @@ from typing import Final
 from bench.leak_plants import PLANTS
 from bench.leak_sandboxes import SandboxPool
 from bench.leak_secrets import Side
+from common import data_shares
 from common.bundle import BundleContents
 from common.crypto.signing import SigningKey
 from common.enclave.simulated_platform import SimulatedPlatform
@@ -31,12 +32,16 @@ from common.sandbox.probe import require_confinement
 from common.sandbox.protocol import STARTUP_SECONDS, SandboxLimits, SandboxSeeds
 from services.paramserver.enclave import ParameterServerEnclave
 from services.trainer_enclave import enclave as trainer_module
+from services.trainer_enclave import keeping, walking
 from services.trainer_enclave.provider_work import Starts
 from tests.fakes.broker_world import MEASUREMENTS, TestRuntime
 
 ROLES: Final = ("paramserver", "trainer")
 EXPORT_SECONDS: Final = 0.2
 """Until a graph that was exported before is there."""
+
+KEPT_UNITS, WINDOW_UNITS, LEAD_UNITS = 4, 2, 1
+"""In place of 64, 32 and 16 (common/data_shares): the data of a meter's jobs have five."""
 
 _MESSAGE_BYTES: Final = 1024
 
@@ -59,7 +64,7 @@ class _Recorded:
 @dataclass(frozen=True)
 class EnclaveSettings:
     """What the forking process needs. `graphs`: what each side's export writes; `release_seconds`: in place of the
-    constant of common/exchange/clock.
+    constant of common/exchange/clock; `small`: data are as small as they are, and a trainer keeps them.
     """
 
     directory: Path
@@ -67,6 +72,7 @@ class EnclaveSettings:
     schedule: Schedule
     graphs: tuple[bytes | None, bytes | None]
     release_seconds: float
+    small: bool = False
 
     @property
     def rows_per_round(self) -> int:
@@ -93,8 +99,10 @@ class EnclaveForks:
         """Say `ready` on each, then fork at each request: {"role", "side", "plant"} with the door's two descriptors."""
         require_confinement()
         setattr(clock, "RELEASE_SECONDS", self._settings.release_seconds)  # noqa: B010 - a constant, but for a meter
+        if not self._settings.small:
+            _keep_little()
         self._pools = self._fill()
-        gc.freeze()
+        clock.spare_imports()
         for control in self._controls:
             control.send(b"ready")
         while self._controls:
@@ -183,6 +191,13 @@ class EnclaveForks:
         enclave.door.log("enclave_ready", role="trainer")
         enclave.door.serve()
         os._exit(0)
+
+
+def _keep_little() -> None:
+    for module in (data_shares, keeping, walking):
+        for name, units in {"KEPT_UNITS": KEPT_UNITS, "WINDOW_UNITS": WINDOW_UNITS, "LEAD_UNITS": LEAD_UNITS}.items():
+            if hasattr(module, name):
+                setattr(module, name, units)
 
 
 def serve_enclaves(settings: EnclaveSettings, controls: Sequence[socket.socket]) -> None:

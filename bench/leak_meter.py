@@ -9,13 +9,16 @@ the size and the time of all that it carries. Then, in this order; each can end 
   (4) builds that leak on purpose are caught by (1) or (2), with the very same code.
 
 CPU time, memory and page faults are open channels: their advantage is told, and no verdict. `--quick` leaves (3) out.
+`--keep` writes what was recorded to a file, `--again` has (1) to (3) once more from it.
 
-Keys of the JSON file: `leak_jobs` and `leak_windows` that were held out; `leak_advantage_jobs` and
-`leak_advantage_windows`, the upper ends that are judged (of both classifiers the larger); `leak_advantages`, by
+Keys of the JSON file: `leak_jobs` that were played, `leak_held_out` and `leak_windows` that classifiers had not learned
+from (bench/leak_advantage); `leak_advantage_jobs` and
+`leak_advantage_windows`, the upper ends that are judged (of both classifiers of jobs the larger); `leak_advantages`, by
 classifier: estimate, low, high; `leak_shapes`, what (1) found; `leak_dependence_p`, `leak_dependence_most`,
 `leak_dependence`, by statistic: distance and its own p; `leak_smallest_effect_ms`; `leak_open_channels`, as
 `leak_advantages`; `planted_leaks_caught` of `planted_leaks_total`, `planted_leaks` and `open_leaks`, by name what was
-found.
+found. Where a leak sits, as `leak_advantages` and not judged (bench/leak_places): `leak_places_features` with
+`leak_places_chance`, `leak_places_series`, `leak_places_windows`.
 """
 
 import json
@@ -28,25 +31,15 @@ from typing import Any, Final
 import click
 import numpy as np
 
-from bench.leak_advantage import Advantage, advantage_of_windows, advantages_of_jobs, advantages_of_usage
-from bench.leak_dependence import Dependence, dependence, differences
-from bench.leak_drawing import Pair as Drawn
 from bench.leak_drawing import draw_svg, draw_text
+from bench.leak_figures import drawn, judged, leaks, look, planted_figures, seen_in, shown
+from bench.leak_keeping import keep, recall
 from bench.leak_plants import PLANTS
 from bench.leak_play import QUICK_RELEASE_SECONDS, QUICK_SCHEDULE, SCHEDULE, Meeting, Pair, exported
-from bench.leak_power import smallest_effects
 from bench.leak_record import JobRecord
-from bench.leak_secrets import SECRETS, Secret, pair_of
-from bench.leak_series import GAP_NAMES, Jobs
-from bench.leak_shape import unscheduled
+from bench.leak_secrets import SECRETS, Secret, Side, pair_of
 from common.exchange.clock import RELEASE_SECONDS
 from common.messages.order import Schedule
-
-BOUNDS: Final = {"leak_advantage_jobs": 0.12, "leak_advantage_windows": 0.05}
-"""The most that the upper ends may be."""
-
-LEAST_P: Final = 0.01
-"""Of (2), for all its statistics together: one run in a hundred is called a leak that is none."""
 
 QUICK_PAIRS: Final = 4
 TIMED_PAIRS: Final = 14
@@ -59,22 +52,11 @@ PLANT_STRIDE: Final = 100_000
 """Between the numbers of the pairs of one plant and of the next."""
 
 
-def look(records: Sequence[JobRecord], schedule: Schedule) -> tuple[list[str], Dependence]:
-    """(1) and (2)."""
-    found = sorted({what for one in records for what in unscheduled(one.shape, schedule)})
-    return [*found, *differences(records)], dependence(Jobs.of(records))
-
-
-def seen_in(shapes: Sequence[str], told: Dependence) -> list[str]:
-    """What of them is a leak, in words; nothing if nothing is."""
-    gaps = [f"{told.most}: p = {told.p:.4f}"] if told.p <= LEAST_P else []
-    return [*shapes, *gaps]
-
-
 # ----------------------------------------------------------------------------------------------------------- plants
 
 Names = Sequence[str]
 CLOSED: Final = tuple(name for name, plant in PLANTS.items() if plant.closed)
+QUICK: Final = tuple(name for name in CLOSED if not PLANTS[name].long)
 OPEN: Final = tuple(name for name, plant in PLANTS.items() if not plant.closed)
 
 
@@ -120,109 +102,56 @@ def _open_channels(records: Sequence[JobRecord]) -> list[str]:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What one run does. `jobs`: without the planted ones, in pairs; `differ`: the secrets that those differ in."""
+    """What one run does. `jobs`: without the planted ones, in pairs; `differ`: the secrets that those differ in;
+    `kept`: a file for what is recorded of them; `small`: their data are kept by the trainer, and read once.
+    """
 
     jobs: int
     workers: int = 1
     differ: tuple[Secret, ...] = SECRETS
     quick: bool = False
     plants: bool = True
+    kept: Path | None = None
+    small: bool = False
 
     @property
     def schedule(self) -> Schedule:
         """Of all its jobs."""
         return QUICK_SCHEDULE if self.quick else SCHEDULE
 
-    def play(self, say: Callable[[str], None]) -> tuple[dict[str, Any], Jobs]:
-        """All that is asked for; the jobs without a plant as arrays."""
+    def play(self, say: Callable[[str], None]) -> tuple[dict[str, Any], list[JobRecord]]:
+        """All that is asked for; the jobs without a plant. Raises `RuntimeError`, `OSError`."""
         sides = pair_of(self.differ)
         graphs = (None, None) if self.quick else (exported(sides[0]), exported(sides[1]))
         began = time.monotonic()
         apart = self.plants and self.differ != SECRETS
         pairs = [Pair(number) for number in range(self.jobs // 2)]
-        planted = pairs_of(CLOSED) if self.plants else []
+        names = QUICK if self.quick else CLOSED
+        planted = pairs_of(names) if self.plants else []
         release = QUICK_RELEASE_SECONDS if self.quick else RELEASE_SECONDS
 
         def on_pair(done: int) -> None:
             if done % SAID_PAIRS == 0:
                 say(f"{2 * done} jobs, {time.monotonic() - began:.0f} s")
 
-        records = Meeting(sides, self.schedule, graphs, self.workers, release).play(
-            pairs if apart else [*pairs, *planted], on_pair
-        )
+        def meeting(sides: tuple[Side, Side]) -> Meeting:
+            return Meeting(sides, self.schedule, graphs, self.workers, release, small=self.small)
+
+        records = meeting(sides).play(pairs if apart else [*pairs, *planted], on_pair)
         plain = of_plant(records, 0)
+        if self.kept is not None:
+            keep(self.kept, plain, self.schedule)
 
         figures: dict[str, Any] = {
             "leak_seconds": round(time.monotonic() - began, 1), "leak_differ": list(self.differ),
-            "leak_workers": self.workers, "leak_ticks": self.schedule.total_ticks,
+            "leak_small": self.small, "leak_workers": self.workers, "leak_ticks": self.schedule.total_ticks,
             "leak_graphs": [one is not None for one in graphs],
         }  # fmt: skip
         if apart:
-            records = Meeting(pair_of(SECRETS), self.schedule, graphs, self.workers, release).play(planted)
+            records = meeting(pair_of(SECRETS)).play(planted)
         if self.plants:
-            figures |= planted_figures(caught(CLOSED, records, self.schedule))
-        arrays = Jobs.of(plain)
-        figures |= shown(plain, self.schedule)
-        return figures if self.quick else figures | _classified(arrays) | _power(plain), arrays
-
-
-def planted_figures(found: dict[str, list[str]]) -> dict[str, Any]:
-    """How many were caught."""
-    return {
-        "planted_leaks_caught": sum(bool(what) for what in found.values()), "planted_leaks_total": len(found),
-        "planted_leaks": found,
-    }  # fmt: skip
-
-
-def shown(plain: Sequence[JobRecord], schedule: Schedule) -> dict[str, Any]:
-    """(1) and (2) of jobs without a plant."""
-    shapes, told = look(plain, schedule)
-    return {
-        "leak_jobs": len(plain), "leak_shapes": shapes, "leak_dependence_p": round(told.p, 5),
-        "leak_dependence_most": told.most,
-        "leak_dependence": {name: [round(one, 4) for one in both] for name, both in told.distances.items()},
-    }  # fmt: skip
-
-
-def _classified(arrays: Jobs) -> dict[str, Any]:
-    jobs, windows = advantages_of_jobs(arrays), advantage_of_windows(arrays)
-    return {
-        "leak_windows": windows.units,
-        "leak_advantage_jobs": _upper(jobs.values()),
-        "leak_advantage_windows": _upper([windows]),
-        "leak_advantages": {name: one.listed for name, one in (jobs | {"trees on windows": windows}).items()},
-        "leak_open_channels": {name: one.listed for name, one in advantages_of_usage(arrays).items()},
-    }
-
-
-def _upper(found: Any) -> float:
-    several: list[Advantage] = list(found)
-    return round(max(one.high for one in several), 4)
-
-
-def _power(records: Sequence[JobRecord]) -> dict[str, Any]:
-    power = smallest_effects(records, BOUNDS["leak_advantage_jobs"], BOUNDS["leak_advantage_windows"])
-    return {"leak_smallest_effect_ms": {"jobs": power.jobs_ms, "windows": power.windows_ms}}
-
-
-def _drawn(arrays: Jobs) -> dict[str, Drawn]:
-    return {
-        name: (
-            arrays.gaps_JST[arrays.secret_J == 0, number].ravel(),
-            arrays.gaps_JST[arrays.secret_J == 1, number].ravel(),
-        )
-        for number, name in enumerate(GAP_NAMES)
-    }
-
-
-def leaks(figures: dict[str, Any]) -> list[str]:
-    """Why the command ends with status 1."""
-    found = [f"sizes and counts: {one}" for one in figures.get("leak_shapes", ())]
-    if figures.get("leak_dependence_p", 1.0) <= LEAST_P:
-        found.append(f"{figures['leak_dependence_most']}: p = {figures['leak_dependence_p']}")
-    found += [f"{name}: {figures[name]}, above {most}" for name, most in BOUNDS.items() if figures.get(name, 0) > most]
-    missed = figures.get("planted_leaks_total", 0) - figures.get("planted_leaks_caught", 0)
-    return [*found, *([f"{missed} planted leaks were not caught"] if missed else [])]
+            figures |= planted_figures(caught(names, records, self.schedule))
+        return figures | (shown(plain, self.schedule) if self.quick else judged(plain, self.schedule)), plain
 
 
 @click.command("leak-meter")
@@ -232,29 +161,36 @@ def leaks(figures: dict[str, Any]) -> list[str]:
     "--differ", type=click.Choice(SECRETS), multiple=True, help="What pairs differ in; all, if none is named."
 )
 @click.option("--quick", is_flag=True, help="Few and short jobs; no classifier, and no open channel.")
+@click.option("--small", is_flag=True, help="Data that a trainer keeps, and reads once.")
 @click.option("--plants/--no-plants", default=True, show_default=True, help="Also builds that leak on purpose.")
+@click.option("--keep", "kept", type=click.Path(dir_okay=False, path_type=Path), help="Write what was recorded there.")
+@click.option("--again", type=click.Path(exists=True, path_type=Path), help="Play nothing: what was kept in this file.")
 @click.option("--svg", type=click.Path(dir_okay=False, path_type=Path), help="Draw the distributions there.")
 @click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures there.")
 def leak_meter(
-    jobs: int, workers: int, differ: tuple[Secret, ...], *, quick: bool, plants: bool,
-    svg: Path | None, json_file: Path | None,
+    jobs: int, workers: int, differ: tuple[Secret, ...], *, quick: bool, small: bool, plants: bool,
+    kept: Path | None, again: Path | None, svg: Path | None, json_file: Path | None,
 ) -> None:  # fmt: skip
     """Run pairs of jobs that differ in secrets alone, and test whether a host could tell.
 
     Ends with status 1 where sizes or counts differ, times depend on the secret, a classifier's advantage may be above
     its bound, or a leak that was planted is not caught.
     """
-    wanted = Wanted(2 * QUICK_PAIRS if quick else jobs, workers, differ or SECRETS, quick, plants)
-    figures, arrays = wanted.play(lambda text: click.echo(text, err=True))
-    if plants and not quick:
-        figures["open_leaks"] = play_open(workers)
-    drawn = _drawn(arrays)
-    for name, values in drawn.items():
+    wanted = Wanted(2 * QUICK_PAIRS if quick else jobs, workers, differ or SECRETS, quick, plants, kept, small)
+    if again is not None:
+        records, schedule = recall(again)
+        figures = judged(records, schedule)
+    else:
+        figures, records = wanted.play(lambda text: click.echo(text, err=True))
+        if plants and not quick:
+            figures["open_leaks"] = play_open(workers)
+    pairs = drawn(records)
+    for name, values in pairs.items():
         click.echo("\n".join(draw_text(name, values)))
     for name, value in figures.items():
         click.echo(f"{name:>26}  {value}")
     if svg is not None:
-        svg.write_text(draw_svg(drawn))
+        svg.write_text(draw_svg(pairs))
     if json_file is not None:
         json_file.write_text(json.dumps(figures, indent=2) + "\n")
     if found := leaks(figures):

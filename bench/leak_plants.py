@@ -14,6 +14,9 @@ from bench.leak_secrets import SECRETS, Secret
 from common.errors import UnavailableError
 from common.exchange import frames
 from common.exchange.frames import FRAME_HEADER_BYTES, FrameKind
+from services.paramserver import checkpointing
+from services.paramserver import running as server_running
+from services.paramserver.checkpoint import JobProgress
 from services.trainer_enclave import exchange, job, reading, running, training
 
 LARGE_LOSS: Final = 6.0
@@ -31,9 +34,8 @@ def skip_dummies() -> None:
 
     class Skipping(exchange.TrainerExchange):
         def emit(self, tick: int) -> list[bytes]:
-            real = self._outbox.real_frames
-            sealed = super().emit(tick)
-            return sealed[: max(1, self._outbox.real_frames - real)]
+            real = sum(body.kind is not FrameKind.DUMMY for body in self._next_frames.waiting)
+            return super().emit(tick)[: max(1, real)]
 
     _replace(running, "TrainerExchange", Skipping)
 
@@ -79,12 +81,27 @@ def read_late() -> None:
     _watch_losses()
 
     class Late(reading.ChunkReads):
-        def read_tick(self, tick: int) -> None:
+        def ask(self, tick: int) -> list[reading.Asked]:
             if _telling.is_set():
                 time.sleep(SLOW_SECONDS)
-            super().read_tick(tick)
+            return super().ask(tick)
 
     _replace(running, "ChunkReads", Late)
+
+
+def spare_checkpoints() -> None:
+    """No checkpoint is made of what has not changed."""
+
+    class Sparing(checkpointing.Checkpointing):
+        kept: bytes | None = b""
+
+        def begin(self, progress: JobProgress) -> None:
+            state = None if progress.state_P is None else progress.state_P.tobytes()
+            if state != self.kept:
+                self.kept = state
+                super().begin(progress)
+
+    _replace(server_running, "Checkpointing", Sparing)
 
 
 def _watch_losses() -> None:
@@ -105,7 +122,7 @@ def _replace(owner: object, name: str, by: object) -> None:
 @dataclass(frozen=True)
 class Plant:
     """`role`: whose build it is. `differ`: the secrets that its pairs differ in. `channel`: what it should show in;
-    `timed`: by times, which takes several pairs to see.
+    `timed`: by times, which takes several pairs to see; `long`: and jobs of a whole run, not of a quick one.
 
     `install` is None where the plant is in the provider's code (`busy_milliseconds` a batch) or in the product itself.
     """
@@ -113,6 +130,7 @@ class Plant:
     channel: str
     install: Callable[[], None] | None
     timed: bool = False
+    long: bool = False
     differ: tuple[Secret, ...] = SECRETS
     closed: bool = True
     role: str = "trainer"
@@ -125,6 +143,7 @@ PLANTS: Final = {
     "early end": Plant("ticks and the end", end_early),
     "slow tick on large loss": Plant("gaps", tick_slowly, timed=True),
     "late chunk read": Plant("times of chunk requests", read_late, timed=True),
+    "spared checkpoint": Plant("checkpoints", spare_checkpoints, timed=True, long=True, role="paramserver"),
     "idle after early stop": Plant("CPU time", None, timed=True, differ=("stop",), closed=False),
     "busy or idle per batch": Plant(
         "CPU time", None, timed=True, differ=("data",), closed=False, busy_milliseconds=3.0

@@ -1,7 +1,7 @@
 """Plays the pairs of jobs of a leak meter, on one or more workers (side: owner).
 
-Both jobs of a pair run one after the other on one worker, in an order that a coin decides, so that what changes slowly
-on the machine falls on both sides alike.
+Both jobs of a pair run one after the other on one worker, so that what changes slowly on the machine falls on both
+sides alike; each side is first in half of the pairs, and a coin decides in which.
 """
 
 import contextlib
@@ -35,7 +35,7 @@ _END_SECONDS: Final = 10.0
 
 SCHEDULE: Final = Schedule(
     rounds=10, steps_per_round=2, batch_rows=16, tick_milliseconds=10, ticks_per_round=12, slack_percent=200,
-    warmup_ticks=48, frames_per_tick=2, frame_bytes=4096, reads_per_tick=1, state_class=4096,
+    warmup_ticks=48, frames_per_tick=2, frame_bytes=4096, reads_per_tick=1, state_class=4096, checkpoint_ticks=24,
 )  # fmt: skip
 """288 ticks in 2.9 s: the shortest tick that an order may have, so that a window of 32 ticks is soon over."""
 
@@ -62,7 +62,9 @@ def exported(side: Side) -> bytes | None:
 
 @dataclass(frozen=True)
 class Meeting:
-    """What all jobs of one run have in common. `graphs`: what the export of each side writes."""
+    """What all jobs of one run have in common. `graphs`: what the export of each side writes; `small`: a trainer keeps
+    its data, and reads them once.
+    """
 
     sides: tuple[Side, Side]
     schedule: Schedule = SCHEDULE
@@ -70,14 +72,23 @@ class Meeting:
     workers: int = 1
     release_seconds: float = RELEASE_SECONDS
     seed: int = 2026
+    small: bool = False
 
     def play(self, pairs: Sequence[Pair], on_pair: Callable[[int], None] = lambda _: None) -> list[JobRecord]:
         """All pairs; `on_pair` hears how many are done. Raises `RuntimeError` with what went wrong."""
         with tempfile.TemporaryDirectory(prefix="cloister-leak-") as directory:
             SimulatedPlatform.open_or_create(Path(directory) / "platform")
-            settings = EnclaveSettings(Path(directory), self.sides, self.schedule, self.graphs, self.release_seconds)
+            settings = EnclaveSettings(
+                Path(directory), self.sides, self.schedule, self.graphs, self.release_seconds, self.small
+            )
             with _processes(settings, self.workers, self.seed) as workers:
                 return _Played(self.seed, pairs, on_pair).by(workers)
+
+
+def order_of(seed: int, number: int) -> tuple[int, int]:
+    """Which side of a pair is first: of two pairs one and the other, and a coin decides which."""
+    first = random.Random(f"{seed} {number // 2}").randrange(2) ^ number % 2
+    return first, 1 - first
 
 
 @contextlib.contextmanager
@@ -148,7 +159,7 @@ class _Played:
     def _play(self, work: Connection, pair: Pair) -> bool:
         """Whether both jobs came to an end."""
         played = []
-        for secret in random.Random(f"{self._seed} {pair.number}").sample((0, 1), 2):
+        for secret in order_of(self._seed, pair.number):
             work.send((pair.number, secret, pair.plant))
             record = work.recv()
             if not isinstance(record, JobRecord):

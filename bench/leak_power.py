@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from bench.leak_advantage import Advantage, advantage_of_windows, by_trees, held_out
+from bench.leak_advantage import Advantage, advantage_of_windows, of_trees
 from bench.leak_record import JobRecord
 from bench.leak_series import Jobs
 
@@ -43,7 +43,7 @@ def smallest_effects(records: Sequence[JobRecord], bound_jobs: float, bound_wind
         return LADDER_MS[place] if place < len(LADDER_MS) else None
 
     def of_jobs(jobs: Jobs) -> Advantage:
-        return held_out(by_trees, jobs.summaries(), jobs.secret_J, np.arange(jobs.secret_J.size), jobs.pair_J)
+        return of_trees(jobs, jobs.summaries())
 
     return Power(
         {name: first(share, of_jobs, bound_jobs) for name, share in SHARES.items()},

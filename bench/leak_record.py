@@ -18,14 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.leak_raw import Frames, Heard, Raw, frames_of
-from bench.leak_shape import shape_of
+from bench.leak_shape import LIST, checkpoints_of, question, shape_of
 from common.door import Kind
 from common.identifiers import Digest
 from common.messages.training_door import JOB_ID_BYTES
 
-SERIES: Final = ("down", "down second", "up", "up second", "chunk", "question", "report")
+SERIES: Final = ("down", "down second", "up", "up second", "chunk", "question", "report", "checkpoint")
 """First and second frame of a tick from the parameter server and from the trainer; chunk request; the parameter
-server's question to the broker; a report to the owner."""
+server's question who is a member; a report to the owner; a checkpoint's first leaf."""
 
 _BUNDLE_LEAVES: Final = 2
 """A header and a chunk; data sets have more."""
@@ -62,14 +62,15 @@ def record_of(raw: Raw, pair: int, secret: int) -> JobRecord:
 
 
 def _reads(raw: Raw) -> tuple[list[tuple[int, int]], list[int]]:
-    """(nanoseconds, leaf) of chunk requests of the data set; sizes of all else that was read."""
+    """(nanoseconds, leaf) of chunk requests of the data set on the clock; sizes of all else that was read."""
     leaves = Counter(root for root, _ in raw.leaves)
     data_roots = {root for root, count in leaves.items() if count > _BUNDLE_LEAVES}
-    chunks, others = [], []
+    chunks, others, ticking = [], [], False
     for one in raw.trainer:
+        ticking |= one.name == "frame"
         if one.kind is Kind.REQUEST and one.name == "object.read":
             root, leaf = Digest.of(one.body[:32]), int.from_bytes(one.body[32:36], "big")
-            if root in data_roots and leaf:
+            if root in data_roots and leaf and ticking:
                 chunks.append((one.at, leaf))
             else:
                 others.append(len(raw.leaves[root, leaf]))
@@ -90,8 +91,12 @@ def _series(raw: Raw, up: Frames, down: Frames, chunks: list[tuple[int, int]]) -
     tick_ns = int(raw.schedule.tick_seconds * 1e9)
     for tick, at in _after([at for at, _ in chunks], up, tick_ns):
         put("chunk", tick, at)
-    for name, wanted in (("question", "broker.ask"), ("report", "report")):
-        times = [one.at for one in raw.server if one.name == wanted]
+    seen_after = {
+        "question": [one.at for one in raw.server if question(one) == LIST],
+        "report": [one.at for one in raw.server if one.name == "report"],
+        "checkpoint": [some[0].at for some in checkpoints_of(raw)],
+    }
+    for name, times in seen_after.items():
         for tick, at in _after(times, down, tick_ns):
             put(name, tick, at)
     return series
@@ -123,7 +128,8 @@ def _durations(raw: Raw, up: Frames, down: Frames) -> dict[str, float]:
 
     trainer, server = raw.trainer, raw.server
     last_up, last_down = last(trainer, "frame"), last(server, "frame")
-    model, last_word, ended = first(server, "object.write"), last(server, "job_ended"), last(trainer, "ended")
+    model = next((one.at for one in server if one.name == "object.write" and one.at > (last_down or 0)), None)
+    last_word, ended = last(server, "job_ended"), last(trainer, "ended")
     pairs = {
         "start to the server's first frame": (raw.began, first(server, "frame")),
         "start to the trainer's first frame": (raw.began, first(trainer, "frame")),
@@ -144,8 +150,10 @@ def _durations(raw: Raw, up: Frames, down: Frames) -> dict[str, float]:
     }
     for way, seen in (("up", up), ("down", down)):
         durations[f"ticks left out {way}"] = float(max(seen, default=0) + 1 - min(seen, default=0) - len(seen))
-    durations["first tick up"] = float(min(up, default=-1))
+        durations[f"first tick {way}"] = float(min(seen, default=-1))
     durations["chunk requests left out"] = float(raw.schedule.reads_per_tick * len(up) - len(_reads(raw)[0]))
+    due = sum(raw.schedule.has_checkpoint(tick) for tick in down)
+    durations["checkpoints left out"] = float(due - len(checkpoints_of(raw)))
     for who, asked in raw.asked.items():
-        durations[f"questions of the {who}"] = float(len(asked))
+        durations[f"questions of the {who}"] = float(sum(one.kind == LIST for one in asked))
     return durations

@@ -25,6 +25,7 @@ GAPS: Final[dict[str, tuple[str, str | None]]] = {
     "up to chunk request": ("chunk", "up second"),
     "down to question": ("question", "down second"),
     "down to report": ("report", "down second"),
+    "down to checkpoint": ("checkpoint", "down second"),
 }
 """Of each gap the later series and the earlier one; None: the same series a tick before."""
 
@@ -48,15 +49,19 @@ def gaps_of(series: Mapping[str, Floats], tick_ms: float) -> Floats:
     return np.stack(rows)
 
 
+QUANTILES: Final = {"least": 0.0, "5 %": 0.05, "25 %": 0.25, "median": 0.5, "75 %": 0.75, "95 %": 0.95, "most": 1.0}
+SUMMARY_NAMES: Final = ("mean", "deviation", *QUANTILES, "mean of the first half", "mean of the second half")
+
+
 def summary_of(gaps_ST: Floats) -> Floats:
-    """Of each gap series: mean, deviation, quantiles, how many are there, mean of either half."""
-    told = []
+    """Of each gap series, one after the other, what `SUMMARY_NAMES` says."""
+    told: list[float] = []
     for gap_T in gaps_ST:
         known = gap_T[np.isfinite(gap_T)]
         if known.size < 2:
-            told += [np.nan] * 11
+            told += [np.nan] * len(SUMMARY_NAMES)
             continue
-        quantiles = np.quantile(known, [0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0])
+        quantiles = np.quantile(known, list(QUANTILES.values()))
         halves = [float(half.mean()) for half in np.array_split(known, 2)]
         told += [float(known.mean()), float(known.std()), *quantiles.tolist(), *halves]
     return np.array(told)
@@ -94,6 +99,16 @@ class Jobs:
             {who: np.array([[one.usage.get(key, np.nan) for key in keys[who]] for one in kept]) for who in groups}
             | {"sandbox by time": _padded([np.diff(one.sandbox_cpu) for one in kept])},
         )
+
+    @property
+    def numbers(self) -> NDArray[np.int64]:
+        """Of the jobs, from 0."""
+        return np.arange(self.secret_J.size)
+
+    @property
+    def summary_names(self) -> tuple[str, ...]:
+        """Of each feature of `summaries`."""
+        return (*(f"{gap}, {name}" for gap in GAP_NAMES for name in SUMMARY_NAMES), *self.duration_names)
 
     def summaries(self) -> Floats:
         """What the boosted trees see of each job [J, F]."""

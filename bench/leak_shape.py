@@ -1,5 +1,6 @@
 """What must be the same in any two jobs of one schedule: sizes, counts, order of requests, words (side: host)."""
 
+import itertools
 import json
 from typing import Any, Final
 
@@ -7,12 +8,18 @@ from bench.leak_raw import Asked, Frames, Heard, Raw
 from common.door import Kind
 from common.exchange.schedule import is_report_tick
 from common.identifiers import JobId
+from common.messages.attestation import BrokerRequest
+from common.messages.checkpoint import KeepCheckpoint
 from common.messages.order import Schedule
 from common.messages.training_door import JobEnded, SealedReport, TrainerEnded
 
 LIST: Final = "list-members"
+LISTS: Final = (LIST, "await-end")
 """A question that is under way stands for one that comes due, so their number is a matter of time. How long the answer
 is says who is a member: the broker's list."""
+
+KEEP: Final = "keep-checkpoint"
+"""A checkpoint that is due while one before is on its way is left out, so their number is a matter of time, too."""
 
 _NAMELESS: Final = ("time", "pid", "job_id", "seconds")
 """Fields of a log line that differ between any two jobs."""
@@ -30,38 +37,70 @@ def shape_of(
             f"order of frames {way}": order == sorted(order),
             f"last tick {way}": max(seen, default=-1),
         }
-    passes = _is_whole_passes([leaf for _, leaf in chunks])
+    passes = _is_whole_passes([leaf for _, leaf in chunks], raw.schedule.reads_per_tick, up)
     reports = [_report_bytes(one.body) for one in raw.server if one.name == "report"]
+    model = _model_of(raw)
     due = sum(is_report_tick(tick, raw.schedule) for tick in down) + 1
     shape |= {
-        "first tick down": min(down, default=-1),
         "chunk requests beyond those of the ticks": max(0, len(chunks) - raw.schedule.reads_per_tick * len(up)),
         "chunks in whole passes": passes,
         "sizes of other reads": others,
         "report sizes": sorted(set(reports)),
         "reports beyond those of the ticks": len(reports) - due,
-        "leaves of the model": [len(one.body) for one in raw.server if one.name == "object.write"],
-        "commits": sum(one.name == "object.commit" for one in raw.server),
+        "leaves of a checkpoint": sorted({tuple(len(one.body) for one in some) for some in checkpoints_of(raw)}),
+        "words of a checkpoint": sorted({len(one.body) for one in raw.server if one.name == "checkpoint"}),
+        "leaves of the model": [len(one.body) for one in model if one.name == "object.write"],
+        "commits": sum(one.name == "object.commit" for one in model),
         "last words": _last_words(raw),
         "log lines": [_logged(one, raw.job_id) for one in (*raw.trainer, *raw.server) if one.kind is Kind.LOG],
     }
+    kept = {id(one) for some in checkpoints_of(raw) for one in some}
     for who, heard in (("trainer", raw.trainer), ("server", raw.server)):
-        shape[f"requests of the {who}, in order"] = [name for name in map(_request, heard) if name is not None]
+        requests = [_request(one) for one in heard if id(one) not in kept]
+        shape[f"requests of the {who}, in order"] = [name for name in requests if name is not None]
     for who, asked in raw.asked.items():
-        lists = sorted({len(one.request) for one in asked if one.kind == LIST})
+        lists = sorted({len(one.request) for one in asked if one.kind in LISTS})
         shape[f"lists that the {who} asks for"] = lists
-        others_asked = [(one.kind, len(one.request), one.answer_bytes) for one in asked if one.kind != LIST]
+        shape[f"checkpoints that the {who} tells of"] = sorted(
+            {_checkpoint_bytes(one.request) for one in asked if one.kind == KEEP}
+        )
+        clocked = (*LISTS, KEEP)
+        others_asked = [(one.kind, len(one.request), one.answer_bytes) for one in asked if one.kind not in clocked]
         shape[f"other questions of the {who}"] = others_asked
     return shape
+
+
+def _stored(raw: Raw) -> list[list[Heard]]:
+    """What was said to store each object: leaves, and the word that it is whole. In the order in which they began."""
+    found: dict[bytes, list[Heard]] = {}
+    for one in raw.server:
+        if one.name in ("object.write", "object.commit"):
+            found.setdefault(one.body[:32], []).append(one)
+    return list(found.values())
+
+
+def checkpoints_of(raw: Raw) -> list[list[Heard]]:
+    """The same of checkpoints, one of which may be under way when the schedule ends."""
+    return _stored(raw)[:-1]
+
+
+def _model_of(raw: Raw) -> list[Heard]:
+    """The same of the model, which is stored last."""
+    return [one for some in _stored(raw)[-1:] for one in some]
+
+
+def question(one: Heard) -> str | None:
+    """What the broker is asked, if it is."""
+    asks = one.kind is Kind.REQUEST and one.name == "broker.ask"
+    return Asked(one.body, 0).kind if asks else None
 
 
 def _request(one: Heard) -> str | None:
     """What is asked for, but for what comes on the clock."""
     if one.kind is not Kind.REQUEST:
         return None
-    if one.name == "broker.ask":
-        kind = Asked(one.body, 0).kind
-        return None if kind == LIST else kind
+    if (kind := question(one)) is not None:
+        return None if kind in (*LISTS, KEEP) else kind
     if one.name == "object.read" and int.from_bytes(one.body[32:36], "big"):
         return None
     return one.name
@@ -72,10 +111,19 @@ def _report_bytes(body: bytes) -> int:
     return len(body) - len(str(SealedReport.decode(body).sequence))
 
 
-def _is_whole_passes(leaves: list[int]) -> bool:
-    """Whether no chunk comes twice before all were there."""
-    count = len(set(leaves))
-    pieces = [leaves[begin : begin + count] for begin in range(0, len(leaves), count or 1)]
+def _checkpoint_bytes(request: bytes) -> int:
+    """Without the digits of its tick."""
+    body = BrokerRequest.decode(request).body
+    return len(request) - (len(str(body.checkpoint.tick)) if isinstance(body, KeepCheckpoint) else 0)
+
+
+def _is_whole_passes(leaves: list[int], per_tick: int, up: Frames) -> bool:
+    """Whether no chunk comes twice in a pass; passes are counted from tick 0. Not told where a tick was left out."""
+    if not leaves or len(leaves) != per_tick * len(up) or len(up) != max(up) + 1 - min(up):
+        return True
+    count, begun = len(set(leaves)), per_tick * min(up)
+    ends = [0, *range(-begun % count, len(leaves), count), len(leaves)]
+    pieces = [leaves[begin:end] for begin, end in itertools.pairwise(ends)]
     return all(len(set(one)) == len(one) for one in pieces)
 
 
@@ -99,7 +147,6 @@ def unscheduled(shape: dict[str, Any], schedule: Schedule) -> list[str]:
     """What differs from what the public schedule says of every job."""
     last = schedule.total_ticks - 1
     expected: dict[str, Any] = {
-        "first tick down": 0,
         "chunk requests beyond those of the ticks": 0,
         "chunks in whole passes": True,
         "reports beyond those of the ticks": 0,

@@ -5,8 +5,6 @@ thing; the worlds of tests/fakes stand for parties and host. Something genuine i
 then it is shown again, and again after a start of the service where that could matter. It must be refused as old, or
 change nothing where an answer is given again. Each scene ends with the newest of its kind being taken: else refusals
 would show nothing. `tests/security/test_attack_rollback.py` plays the same table, shorter.
-
-There are no sealed checkpoints (a parameter server that is launched again begins its schedule anew), so none is shown.
 """
 
 import tempfile
@@ -15,13 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from bench.rollback_checkpoints import checkpoints
 from bench.rollback_collateral import collateral
-from bench.rollback_documents import inventories, orders, policies, releases, revocations
+from bench.rollback_documents import inventories, orders, policies, releases, revocations, shown_inventories, terms
 from bench.rollback_exchange import fenced, frames
+from bench.rollback_hub import hub_frames
 from bench.rollback_ingest import orders as ingest_orders
-from bench.rollback_ingest import requests
 from bench.rollback_launches import attempts, replies
 from bench.rollback_queries import placements, queries
+from bench.rollback_requests import attestation_requests, ingest_requests, query_requests
 from bench.rollback_states import broker_logs, broker_states
 from bench.rollback_tally import Tally
 
@@ -40,17 +40,23 @@ KINDS: Final = {
     "broker logs": Kind("attestation, witness, auditor", broker_logs, 12),
     "collateral": Kind("attestation", collateral, 9),
     "attempts": Kind("attestation", attempts, 7),
+    "checkpoints": Kind("attestation, parameter server", checkpoints, 8),
     "broker replies": Kind("trainer, parameter server, query enclave", replies, 7),
     "orders": Kind("attestation", orders, 10),
     "releases": Kind("attestation", releases, 6),
     "policies": Kind("attestation", policies, 10),
+    "terms": Kind("attestation", terms, 10),
     "revocations": Kind("attestation", revocations, 8),
     "inventories": Kind("attestation", inventories, 8),
+    "shown inventories": Kind("attestation to party, witness", shown_inventories, 8),
     "frames": Kind("parameter server, trainer", frames, 5),
     "fenced members": Kind("parameter server, trainer", fenced, 5),
     "queries": Kind("query enclave, user", queries, 20),
     "placements": Kind("query enclave, user", placements, 8),
-    "requests": Kind("ingest", requests, 20),
+    "requests": Kind("ingest", ingest_requests, 20),
+    "attestation requests": Kind("attestation", attestation_requests, 20),
+    "query requests": Kind("query front", query_requests, 12),
+    "hub": Kind("parameter server, trainer", hub_frames, 6),
     "ingest orders": Kind("ingest", ingest_orders, 6),
 }
 

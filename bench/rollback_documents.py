@@ -1,19 +1,26 @@
-"""Older documents, genuine and rightly signed, shown to the key broker again (side: owner).
+"""Older documents, genuine and rightly signed, shown to the key broker again, and by it to others (side: owner).
 
-Orders, policies, registrations and grants that were used up, replaced, revoked or are over, also after a start.
+Orders, policies, terms, registrations, grants and inventories that were used up, replaced, revoked or are over, also
+after a start.
 """
 
 from pathlib import Path
 
 from bench.rollback_tally import Tally
+from client import context
+from client.broker_quote import verified_broker
+from client.platforms import rules_shown
 from common.identifiers import GrantId, JobId, PlatformId
 from common.messages.attestation import InventoryTaken, Registered, Revoked, RevokeRelease, TakeInventory
+from common.messages.evidence import TrustLevel
 from common.messages.order import TrainingOrder
 from common.messages.platform_inventory import PlatformInventory
 from common.messages.release import ReleaseRevocation
 from common.messages.signed import Signed, sign
 from services.attestation.records import DatasetRecord, JobRecord
-from tests.fakes.broker_world import QUERY, TRAINER, BrokerWorld, SealedData
+from tests.fakes.broker_world import QUERY, TRAINER, BrokerWorld, MemoryStore, Party, SealedBundle, SealedData
+from tests.fakes.log_keeping import identity_directory
+from tests.fakes.watched_broker import Watched
 
 
 def orders(directory: Path, length: int) -> Tally:
@@ -86,6 +93,34 @@ def policies(directory: Path, length: int) -> Tally:
     return tally
 
 
+def terms(directory: Path, length: int) -> Tally:
+    """Older versions of a bundle's terms, as an update and with the bundle's registration; and jobs that they alone
+    would allow.
+    """
+    world, tally = BrokerWorld(directory), Tally()
+    data, bundle, older = world.register_data(), world.register_bundle(), list[Signed]()
+    newest, nobody = bundle.terms, (Party().party,)
+    for version in range(2, length + 2):
+        older.append(newest)
+        following = world.bundle_terms(
+            bundle.provider, policy_version=version, previous=newest.digest, owners=nobody
+        )  # fmt: skip
+        newest = sign(following, bundle.provider.key)
+        world.channel(bundle.provider).ask(world.terms_update(bundle, newest), Registered)
+    registration = world.bundle_registration(bundle)
+    for starts in range(2):
+        for number, signed in enumerate(older, 1):
+            what, update = f"version {number}, {starts} starts later", world.terms_update(bundle, signed)
+            tally.refuses(what, "freshness.terms", world.channel().ask, update, Registered)
+            tally.unmoved(
+                f"{what}, the bundle", lambda: _terms(world, bundle), world.channel().ask, registration, Registered
+            )
+            tally.refuses(f"{what}, a job that it allowed", "policy.provider_terms", world.start_job, data, bundle)
+        world.restart()
+    world.channel(bundle.provider).ask(world.terms_update(bundle, newest), Registered)
+    return tally
+
+
 def revocations(directory: Path, length: int) -> Tally:
     """Registrations of data sets and bundles that were revoked, and grants that were revoked or are over."""
     world, tally = BrokerWorld(directory), Tally()
@@ -130,6 +165,43 @@ def inventories(directory: Path, length: int) -> Tally:
     return tally
 
 
+def shown_inventories(directory: Path, length: int) -> Tally:
+    """Inventories that a newer one has replaced: shown to a party and to a witness by brokers that were rewound, to the
+    party also as files.
+    """
+    watched, tally, code = Watched(directory), Tally(), "freshness.inventory"
+    world, stores, documents = watched.world, list[MemoryStore](), list[Signed]()
+    party = identity_directory(world, world.owner, directory / "party")
+    watched.witness.round()
+    for number in range(1, length + 1):
+        stores.append(world.store.copy())
+        documents.append(_inventory(world, number, number).inventory)
+        with world.attended(watched.identity.signing_key):
+            world.channel().ask(TakeInventory(inventory=documents[-1]), InventoryTaken)
+        watched.witness.round()
+        _show(watched, party)
+    newest = world.store.copy()
+    for starts in range(2):
+        for number, (store, document) in enumerate(zip(stores, [None, *documents], strict=False)):
+            what = f"inventory {number}, {starts} starts later"
+            world.restart(store)
+            tally.refuses(f"{what}, to a party", code, _show, watched, party)
+            tally.refuses(f"{what}, to a witness", code, watched.again().round)
+            if document is not None:
+                tally.refuses(f"{what}, as a file", code, rules_shown(party, world.trust), document)
+    world.restart(newest)
+    _show(watched, party)
+    watched.again().round()
+    return tally
+
+
+def _show(watched: Watched, party: context.Party) -> None:
+    """The broker's quote, verified as that party verifies it."""
+    world, rules = watched.world, rules_shown(context.Party(party.directory), party.trust.trust_settings)
+    release = party.trust.open_release()
+    verified_broker(watched.service, world.trust, release, rules, world.time, floor=TrustLevel.SIMULATION)
+
+
 def _inventory(world: BrokerWorld, number: int, revoked: int) -> TakeInventory:
     machines = tuple(PlatformId(f"{one:032x}") for one in range(revoked))
     inventory = PlatformInventory(number=number, platforms=(), revoked=machines, created=world.time)
@@ -146,6 +218,10 @@ def _register(world: BrokerWorld, data: SealedData) -> Registered:
 
 def _jobs(world: BrokerWorld) -> object:
     return world.head.size, sorted((job.job_id, job.state) for job in world.context.state.all(JobRecord))
+
+
+def _terms(world: BrokerWorld, bundle: SealedBundle) -> object:
+    return world.context.bundle(bundle.bundle_id).terms_document.digest
 
 
 def _policy(world: BrokerWorld, data: SealedData) -> object:

@@ -9,7 +9,7 @@ from common.exchange.frames import Endpoint
 from common.messages.attestation import Members
 from tests.fakes.in_memory_job import InMemoryJob, make_schedule
 
-_TICKS: Final = 4
+TICKS: Final = 4
 """From one replay to the next."""
 
 ROUNDS: Final = 3
@@ -23,13 +23,13 @@ def frames(_: Path, length: int) -> Tally:
     job, other, undisturbed = (InMemoryJob(schedule) for _ in range(3))
     other.run()
     undisturbed.run()
-    job.run(last=_TICKS)
+    job.run(last=TICKS)
     for number in range(1, length + 1):
-        _flood(tally, job, [frame for _, frame in job.frames], f"frames before tick {number * _TICKS}")
-        job.run(number * _TICKS, (number + 1) * _TICKS)
+        _flood(tally, job, [frame for _, frame in job.frames], f"frames before tick {number * TICKS}")
+        job.run(number * TICKS, (number + 1) * TICKS)
     _flood(tally, job, [frame for _, frame in other.frames], "frames of another job")
-    job.run((length + 1) * _TICKS)
-    _require_same_model(job, undisturbed)
+    job.run((length + 1) * TICKS)
+    require_same_model(job, undisturbed)
     return tally
 
 
@@ -38,19 +38,19 @@ def fenced(_: Path, length: int) -> Tally:
     keys and for ticks that are still to come, and the member lists from before.
     """
     tally, job = Tally(), InMemoryJob(make_schedule(rounds=ROUNDS))
-    job.run(last=_TICKS)
+    job.run(last=TICKS)
     for number in range(1, length + 1):
-        tick, lists = number * _TICKS, job.members()
+        tick, lists = number * TICKS, job.members()
         old_trainer, old_server = job.jobs[1], job.server
         job.start_trainer(1, number + 1)
         job.start_server(number + 1)
-        job.run(tick, tick + _TICKS)
-        late = [frame for one in range(tick, tick + 2 * _TICKS) for frame in old_trainer.emit(one)]
+        job.run(tick, tick + TICKS)
+        late = [frame for one in range(tick, tick + 2 * TICKS) for frame in old_trainer.emit(one)]
         _flood(tally, job, late, f"frames of trainer 1, attempt {number}")
-        late = [frame for one in range(tick, tick + 2 * _TICKS) for frame in old_server.emit(one)]
+        late = [frame for one in range(tick, tick + 2 * TICKS) for frame in old_server.emit(one)]
         _flood(tally, job, late, f"frames of parameter server {number}")
         _list_again(tally, job, lists, f"member list {number}")
-    job.run((length + 1) * _TICKS)
+    job.run((length + 1) * TICKS)
     if job.server.outcome() != "finished":
         raise RuntimeError("the job did not go on")
     return tally
@@ -63,14 +63,15 @@ def _flood(tally: Tally, job: InMemoryJob, old: Iterable[bytes], what: str) -> N
         job.server.receive(frame)
         for trainer in job.jobs.values():
             trainer.exchange.receive(frame)
-    before = _refused(job)
+    before = refused_frames(job)
     job.server.process(0)
     for trainer in job.jobs.values():
         trainer.exchange.listen()
-    tally.counted(what, len(shown) * (1 + len(job.jobs)), _refused(job) - before)
+    tally.counted(what, len(shown) * (1 + len(job.jobs)), refused_frames(job) - before)
 
 
-def _refused(job: InMemoryJob) -> int:
+def refused_frames(job: InMemoryJob) -> int:
+    """How many frames everybody in a job has refused."""
     return job.server.refused_frames + sum(one.exchange.refused_frames for one in job.jobs.values())
 
 
@@ -97,7 +98,8 @@ def _live(job: InMemoryJob) -> dict[int, Endpoint]:
     return {slot: member.endpoint for slot, member in job.server.members.live.items()}
 
 
-def _require_same_model(job: InMemoryJob, undisturbed: InMemoryJob) -> None:
+def require_same_model(job: InMemoryJob, undisturbed: InMemoryJob) -> None:
+    """Nothing that was replayed is in the model. Raises `RuntimeError`."""
     mine, theirs = job.server.state_P, undisturbed.server.state_P
     if mine is None or theirs is None or mine.tobytes() != theirs.tobytes():
         raise RuntimeError("the model is not the one of an honest host")

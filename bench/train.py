@@ -2,11 +2,12 @@
 
 Keys of the JSON file, with their bars in `LEAST` and `MOST`: `protected_ratio` (images a second of one protected
 trainer over those of plain torch with the same toolchain), `vs_eager_fp32` (over what a user writes first),
-`scaling_2` (two trainers over one), `vs_ddp` (over torch's DistributedDataParallel with gloo), `memory_overhead` (peak
-resident bytes of a trainer enclave and its sandbox together over a plain process's), `exchange_cpu_fraction` (all
-processors' time but the sandbox's, of all that a job takes), `accuracy_gap_N` (bench/train_accuracy), `kills_survived`
-(bench/train_kills; its bar is `kills`). `cpu_flags` are the flags by which the toolchain was chosen. Others on the
-machine move all paces: run it alone.
+`scaling_2` (two trainers over one; `plain_scaling_2`: two plain processes that exchange nothing over one), `vs_ddp`
+(over torch's DistributedDataParallel with gloo), `memory_overhead` (peak resident bytes of a trainer enclave and its
+sandbox together over a plain process's), `exchange_cpu_fraction` (all processors' time but the sandbox's, of all that a
+job takes), `accuracy_gap_N` (bench/train_accuracy), `kills_survived` and `partition_survived` (bench/train_kills; the
+bar is `kills`). `cpu_flags` are the flags by which the toolchain was chosen. Others on the machine move all paces: run
+it alone.
 """
 
 import json
@@ -17,6 +18,7 @@ from typing import Any, Final, Literal
 import click
 
 from bench.train_accuracy import Study, measure_accuracy
+from bench.train_drawing import draw_scaling
 from bench.train_kills import measure_kills
 from bench.train_pace import Turns, measure_pace, measure_scaling
 from common.exchange.toolchain import BF16_FLAGS, CPU_INFO, Toolchain, own_toolchain
@@ -37,7 +39,7 @@ MOST: Final = {
 def missed(figures: Mapping[str, Any], toolchain: Toolchain) -> list[str]:
     """Which bars these figures miss; one that was not measured is not missed."""
     least = LEAST | {"vs_eager_fp32": EAGER[toolchain]}
-    least |= {"kills_survived": figures.get("kills", 0)}
+    least |= {"kills_survived": figures.get("kills", 0), "partition_survived": True}
     low = [name for name, bar in least.items() if figures.get(name, bar) < bar]
     return low + [name for name, bar in MOST.items() if figures.get(name, bar) > bar]
 
@@ -59,8 +61,10 @@ def cpu_flags() -> list[str]:
 @click.option("--epochs", default=Study.epochs, show_default=True, help="For accuracy.")
 @click.option("--seeds", default=len(Study.seeds), show_default=True, help="For accuracy.")
 @click.option("--ahead/--lockstep", default=True, show_default=True, help="As `owner train` has it, for accuracy.")
+@click.option("--outer-rate", default=1.0, show_default=True, help="As `owner train` has it, for accuracy.")
 @click.option("--outer-momentum", default=0.0, show_default=True, help="As `owner train` has it, for accuracy.")
 @click.option("--kills", default=50, show_default=True, help="Processes that die in jobs that learn.")
+@click.option("--svg", type=click.Path(dir_okay=False, path_type=Path), help="Draw the scaling there.")
 @click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures there.")
 def train(
     parts: tuple[str, ...],
@@ -71,8 +75,10 @@ def train(
     images: int,
     epochs: int,
     seeds: int,
+    outer_rate: float,
     outer_momentum: float,
     kills: int,
+    svg: Path | None,
     json_file: Path | None,
     *,
     ahead: bool,
@@ -80,7 +86,13 @@ def train(
     """Measure what protection costs a training. Ends with status 1 where a bar is missed."""
     measured_in = Turns(turns, rounds, plain_rounds)
     study = Study(
-        data, images, epochs, tuple(range(1, seeds + 1)), rounds_ahead=int(ahead), outer_momentum=outer_momentum
+        data,
+        images,
+        epochs,
+        tuple(range(1, seeds + 1)),
+        rounds_ahead=int(ahead),
+        outer_rate=outer_rate,
+        outer_momentum=outer_momentum,
     )
     measures: dict[str, Callable[[], dict[str, Any]]] = {
         "pace": lambda: measure_pace(measured_in),
@@ -94,6 +106,8 @@ def train(
         for name, value in told.items():
             click.echo(f"{name:>30}  {value}")
         figures |= told
+    if svg is not None and "scaling_2" in figures:
+        svg.write_text(draw_scaling(figures))
     if json_file is not None:
         json_file.write_text(json.dumps(figures, indent=2) + "\n")
     if names := missed(figures, own_toolchain()):

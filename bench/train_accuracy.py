@@ -1,12 +1,16 @@
 """What exchange in rounds costs in accuracy: N trainers against one plain process (side: owner).
 
 ResNet-20 on CIFAR-10, or the small network of the demo on its digits, which converges within seconds. Every
-configuration sees the same number of images, in rounds of the same number of steps and the same batch: N trainers share
-them, so each makes an N-th of the plain process's steps. This is the exchange's arithmetic, not its processes: members
+configuration sees the same number of images in the same number of rounds, each of the same number of steps: where the
+plain process takes a batch, N trainers take an N-th of one each, as who splits a job over more machines does to change
+nothing else. This is the exchange's arithmetic, not its processes: members
 train one after the other in this process, by the toolchain of sandboxes; their rows are those of their slots
 (RoundRows), deltas cross as DELTA payloads in bfloat16 with error feedback, the outer optimiser applies them, and a
 member that goes ahead starts from its own estimate, as in a job. Frames, sealing and clock change no number. The plain
-process has neither rounds nor deltas, and one optimiser from first to last step.
+process has neither rounds nor deltas, and one optimiser from first to last step. Every optimiser's rate is divided by
+ten after half and after three quarters of the steps (He, Zhang, Ren, Sun, CVPR 2016, section 4.2, which does so after
+32,000 and 48,000 of 64,000): at a steady rate a model's accuracy swings by several points from round to round, and
+no gap of one point could be seen. Provider code does the same by a hook on its optimiser's steps.
 
 Top-1 in percent of rows that nothing was trained on, of the last state, means of the seeds.
 """
@@ -16,6 +20,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -25,8 +30,10 @@ import numpy as np
 from bench import cifar10
 from bench.train_twins import EXAMPLE, Steps
 from client.digits import write_digits
-from common.bundle_packing import read_bundle_directory
+from common.bundle import StateTensor, buffer_slices
+from common.bundle_packing import measure_layout, read_bundle_directory
 from common.crypto.keys import SecretKey
+from common.exchange.going_ahead import next_start
 from common.exchange.payloads import DeltaEncoder, Figures, StateP
 from common.exchange.toolchain import Toolchain, own_toolchain
 from services.paramserver.aggregation import OuterOptimiser
@@ -35,16 +42,22 @@ from services.trainer_enclave.dataset import Columns, RoundRows
 SEEDS: Final = (1, 2, 3)
 TRAINERS: Final = (2, 4, 8)
 TESTED_AT_ONCE: Final = 250
+DECAYS: Final = (0.5, 0.75)
+"""Parts of a training's steps after which its rate is divided by ten."""
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What is trained on what: a provider's directory, rows to train on and rows to ask, and a round."""
+    """What is trained on what: a provider's directory, rows to train on and rows to ask, and a round of them all."""
 
     bundle: Path
     train: Columns
     test: Columns
     work: Steps
+
+    def share(self, trainers: int) -> Steps:
+        """One trainer's part of a round."""
+        return Steps(self.work.steps, self.work.batch // trainers)
 
 
 def _columns(images: cifar10.Images) -> Columns:
@@ -52,25 +65,25 @@ def _columns(images: cifar10.Images) -> Columns:
 
 
 def cifar(images: int, tested: int) -> Subject:
-    """Rounds of 256 images: 39 in an epoch of 10,000."""
+    """Rounds of 1,024 images: 48 in an epoch of 50,000."""
     parts = (cifar10.training_images(images), cifar10.held_out_images(tested))
     train, test = (_columns(one) for one in parts)
-    return Subject(EXAMPLE, train, test, Steps(8, 32))
+    return Subject(EXAMPLE, train, test, Steps(8, 128))
 
 
 def digits() -> Subject:
-    """Rounds of 64 images: 22 in an epoch of 1,438; 359 are asked."""
+    """Rounds of 128 images: 11 in an epoch of 1,438; 359 are asked."""
     with tempfile.TemporaryDirectory() as place:
         files = write_digits(Path(place))
         train, test = (dict(np.load(one, allow_pickle=False)) for one in (files.train, files.held_out))
-    return Subject(EXAMPLE.with_name("digits_cnn"), train, test, Steps(4, 16))
+    return Subject(EXAMPLE.with_name("digits_cnn"), train, test, Steps(4, 32))
 
 
 @dataclass(frozen=True)
 class Study:
     """How large it is: all images seen `epochs` times; `images` and `tested` of CIFAR-10.
 
-    `rounds_ahead` and `outer_momentum`: as an order has them.
+    `rounds_ahead`, `outer_rate` and `outer_momentum`: as an order has them.
     """
 
     data: Literal["cifar10", "digits"] = "cifar10"
@@ -79,6 +92,7 @@ class Study:
     seeds: tuple[int, ...] = SEEDS
     trainers: tuple[int, ...] = TRAINERS
     rounds_ahead: int = 1
+    outer_rate: float = 1.0
     outer_momentum: float = 0.0
     tested: int = 10_000
 
@@ -86,7 +100,7 @@ class Study:
 class Member:
     """One trainer: the provider's module with its optimiser, its rows, the residual of its deltas."""
 
-    def __init__(self, subject: Subject, seed: int, slot: int, trainers: int) -> None:
+    def __init__(self, subject: Subject, seed: int, slot: int, trainers: int, rounds: int) -> None:
         from common.sandboxed.local_training import build_model
         from common.sandboxed.model_state import flatten_state
 
@@ -94,8 +108,9 @@ class Member:
         model: Any = build_model(description.entry, seed)
         self.model, self.initial_P, self._optimizer = model, flatten_state(model), model.configure_optimizers()
         key = SecretKey(seed.to_bytes(32, "big"))
-        self._rows = RoundRows([subject.train], key, slot, trainers, subject.work.images)
-        self._work = subject.work
+        decay(self._optimizer, rounds * subject.work.steps)
+        self._work = subject.share(trainers)
+        self._rows = RoundRows([subject.train], key, slot, trainers, self._work.images)
         self._encoder = DeltaEncoder(self.initial_P.size)
         self._stream = seed * 1000 + slot
         self._ahead_P: StateP | None = None
@@ -109,24 +124,38 @@ class Member:
         train_steps(self.model, self._optimizer, rows, self._work.steps, self._work.batch, bf16=bf16)
 
     def delta(self, number: int, state_P: StateP, ahead: int, *, bf16: bool) -> bytes:
-        """The DELTA payload of a round; with `ahead`, from the round before's state and this member's own change."""
+        """The DELTA payload of a round; with `ahead`, from where a member stands that went on."""
         from common.sandboxed.model_state import flatten_state, load_state
 
         start_P = state_P if self._ahead_P is None else self._ahead_P
         load_state(self.model, start_P)
         self.train(number, bf16=bf16)
         change_P = flatten_state(self.model) - start_P
-        self._ahead_P = state_P + change_P if ahead else None
-        return self._encoder.encode(change_P, Figures(None, self._work.steps, self._work.images))
+        self._ahead_P = next_start(state_P, start_P, change_P) if ahead else None
+        return bytes(self._encoder.encode(change_P, Figures(None, self._work.steps, self._work.images)))
+
+
+def decay(optimizer: Any, steps: int) -> None:
+    """Divide the rate by ten after each part of so many steps."""
+    from torch.optim.lr_scheduler import MultiStepLR
+
+    schedule = MultiStepLR(optimizer, [int(part * steps) for part in DECAYS])
+    optimizer.register_step_post_hook(lambda *_: schedule.step())
+
+
+@cache
+def _layout(bundle: Path) -> tuple[StateTensor, ...]:
+    return measure_layout(bundle)
 
 
 def exchanged(subject: Subject, rounds: int, trainers: int, seed: int, study: Study, *, bf16: bool) -> Any:
     """The module with the state after so many rounds of so many trainers."""
     from common.sandboxed.model_state import load_state
 
-    members = [Member(subject, seed, slot, trainers) for slot in range(trainers)]
+    members = [Member(subject, seed, slot, trainers, rounds) for slot in range(trainers)]
     state_P = members[0].initial_P
-    outer = OuterOptimiser(state_P.size, learning_rate=1.0, momentum=study.outer_momentum)
+    outer = OuterOptimiser(state_P.size, learning_rate=study.outer_rate, momentum=study.outer_momentum)
+    outer.average(buffer_slices(_layout(subject.bundle)))
     for number in range(rounds):
         deltas = {slot: one.delta(number, state_P, study.rounds_ahead, bf16=bf16) for slot, one in enumerate(members)}
         result = outer.close_round(state_P, deltas)
@@ -139,7 +168,7 @@ def exchanged(subject: Subject, rounds: int, trainers: int, seed: int, study: St
 
 def plainly(subject: Subject, rounds: int, seed: int, *, bf16: bool) -> Any:
     """The module after as many steps without any exchange."""
-    alone = Member(subject, seed, 0, 1)
+    alone = Member(subject, seed, 0, 1, rounds)
     for number in range(rounds):
         alone.train(number, bf16=bf16)
     return alone.model
@@ -177,7 +206,7 @@ def measure_accuracy(study: Study) -> dict[str, Any]:
         plain[seed] = accuracy(plainly(subject, seen, seed, bf16=bf16), subject.test)
         click.echo(f"seed {seed}, plain: {plain[seed]:.2f}")
         for trainers, lost in gaps.items():
-            model = exchanged(subject, seen // trainers, trainers, seed, study, bf16=bf16)
+            model = exchanged(subject, seen, trainers, seed, study, bf16=bf16)
             reached = accuracy(model, subject.test)
             lost.append(round(plain[seed] - reached, 2))
             click.echo(f"seed {seed}, {trainers} trainers: {reached:.2f}")
@@ -185,4 +214,8 @@ def measure_accuracy(study: Study) -> dict[str, Any]:
     for trainers, lost in gaps.items():
         told |= {f"accuracy_gap_{trainers}": round(statistics.mean(lost), 2)}
         told |= {f"accuracy_gap_{trainers}_by_seed": lost}
-    return told | {"accuracy_images_seen": seen * subject.work.images, "accuracy_toolchain": "bf16" if bf16 else "fp32"}
+    return told | {
+        "accuracy_images_seen": seen * subject.work.images,
+        "accuracy_batches": {"plain": subject.work.batch} | {str(n): subject.share(n).batch for n in study.trainers},
+        "accuracy_toolchain": "bf16" if bf16 else "fp32",
+    }

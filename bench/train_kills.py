@@ -1,14 +1,17 @@
 """Processes die at random moments of jobs that really learn: does each job finish, and is its model as good? (side:
 owner)
 
-One job is left alone and gives the accuracy that counts. In each further job several processes get SIGKILL at moments
+`ALONE` jobs are left alone and give the accuracy that counts, their mean: seeds are drawn for each job, and models of
+so short a training differ. In each further job several processes get SIGKILL at moments
 that are drawn over its whole life: trainers, parameter server, their relays and workers, the key broker, RabbitMQ and
 Redis. The supervisor, workers and schedulers bring back what died; the job goes on from its newest checkpoint, its
-trainers from the state of the open round. Then its model is asked about held-out rows.
+trainers from the state of the open round. Then its model is asked about held-out rows. In one more job nothing dies,
+and RabbitMQ is silent for a while (bench/train_partition).
 """
 
 import random
 import secrets
+import statistics
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -20,10 +23,12 @@ import numpy as np
 
 from bench.kill_scene import allowed_training, enrolled
 from bench.kill_strike import Strike, draw
+from bench.train_partition import Partition
 from client import events as e
 from client import granting, ordering, user
 from client.context import Party
 from client.scheduling import ScheduleWishes
+from common.identifiers import JobId
 from common.messages.signed import Signed
 from deploy.embedded.stack import EmbeddedStack
 
@@ -32,6 +37,7 @@ LEARNING: Final = ScheduleWishes(
 )
 """The demo's job with three times the ticks that its rounds need: what dies costs time, and is made up for."""
 
+ALONE: Final = 3
 KILLS_PER_JOB: Final = 5
 VICTIMS: Final = (
     "trainer enclave",
@@ -54,8 +60,8 @@ WITHIN: Final = 0.01
 
 @dataclass(frozen=True)
 class KilledJob:
-    """One job. `kills`: who died, and when after the order. `accuracy` None: it made no model that learned. `restarts`:
-    how often its parameter server was launched again.
+    """One job. `kills`: who died while it ran, and when after the order. `accuracy` None: it made no model that
+    learned. `restarts`: how often its parameter server was launched again.
     """
 
     kills: tuple[str, ...]
@@ -67,7 +73,11 @@ class KilledJob:
 
 @dataclass(frozen=True)
 class KillFigures:
-    """`kills_survived` counts the deaths in jobs that finished within `WITHIN` of the accuracy of one left alone."""
+    """`kills_survived` counts the deaths in jobs that finished within `WITHIN` of the accuracy of one left alone.
+
+    `accuracy_left_alone` is the mean of `alone`. `partition_survived`: so did the job whose RabbitMQ was silent for
+    `partition_seconds`.
+    """
 
     seed: int
     kills: int
@@ -76,6 +86,9 @@ class KillFigures:
     accuracy_left_alone: float
     accuracy_worst: float
     rounds_worst: int
+    partition_seconds: float
+    partition_survived: bool
+    alone: tuple[KilledJob, ...]
     played: tuple[KilledJob, ...]
 
 
@@ -90,18 +103,35 @@ class _Play:
 
     def job(self, victims: list[str], seed: str) -> KilledJob:
         """One job in which these die."""
-        owner, training = self.parties["owner"], replace(self.training, wishes=LEARNING)
-        accepted = e.outcome(ordering.train(owner, training), e.OrderAccepted)
+        accepted = self._ordered()
         strikes = [Strike(self.stack, one) for one in draw(victims, accepted.seconds, seed)]
+        return self._watched(accepted.job_id, strikes)
+
+    def parted(self) -> tuple[KilledJob, float]:
+        """One job with a silent RabbitMQ, and for how long it was."""
+        accepted = self._ordered()
+        partition = Partition(self.stack, accepted.seconds)
+        partition.start()
+        try:
+            return self._watched(accepted.job_id, []), partition.held_seconds
+        finally:
+            partition.finish()
+
+    def _ordered(self) -> e.OrderAccepted:
+        training = replace(self.training, wishes=LEARNING)
+        return e.outcome(ordering.train(self.parties["owner"], training), e.OrderAccepted)
+
+    def _watched(self, job_id: JobId, strikes: list[Strike]) -> KilledJob:
         for strike in strikes:
             strike.start()
-        told = list(ordering.watch(owner, accepted.job_id))
+        told = list(ordering.watch(self.parties["owner"], job_id))
+        struck = [str(strike.result) for strike in strikes if strike.result.after_seconds is not None]
         for strike in strikes:
             strike.finish()
         model, report = told[-1], [event.report for event in told if isinstance(event, e.ReportOpened)][-1]
         learned = isinstance(model, e.ModelSealed) and model.outcome in {"finished", "finished_short"}
         return KilledJob(
-            kills=tuple(str(strike.result) for strike in strikes),
+            kills=tuple(struck),
             outcome=str(model.outcome) if isinstance(model, e.ModelSealed) else "no model",
             rounds=report.round,
             accuracy=self._accuracy(model) if learned and isinstance(model, e.ModelSealed) else None,
@@ -127,38 +157,47 @@ def measure_kills(kills: int) -> dict[str, Any]:
 
 def measure(directory: Path, kills: int, seed: int, tell: Callable[[str], None] = lambda _: None) -> KillFigures:
     """Play jobs until so many processes have died. `tell` hears of each job."""
-    jobs = -(-kills // KILLS_PER_JOB)
+    jobs = 2 * -(-kills // KILLS_PER_JOB)  # a moment may be drawn that comes after its job's end
     stack = EmbeddedStack(directory / "state")
     stack.start(tied=True)
     try:
         stack.wait_ready()
         parties = enrolled(stack, directory / "parties")
-        training = allowed_training(parties, directory / "parties", jobs + 1, max_attempts=64)
+        training = allowed_training(parties, directory / "parties", jobs + ALONE + 1, max_attempts=64)
         play = _Play(stack, parties, training, directory / "parties")
-        alone = play.job([], "")
+        alone = [play.job([], "") for _ in range(ALONE)]
         tell(f"left alone: {alone}")
+        parted = play.parted()
+        tell(f"RabbitMQ silent for {parted[1]:.0f} s: {parted[0]}")
         chance, played = random.Random(seed), list[KilledJob]()
-        while (left := kills - sum(len(one.kills) for one in played)) > 0:
+        while len(played) < jobs and (left := kills - sum(len(one.kills) for one in played)) > 0:
             victims = [chance.choice(VICTIMS) for _ in range(min(KILLS_PER_JOB, left))]
             played.append(play.job(victims, f"{seed}: {len(played)}"))
             tell(str(played[-1]))
     finally:
         stack.stop()
-    return _figures(seed, alone, played)
+    return _figures(seed, alone, parted, played)
 
 
-def _figures(seed: int, alone: KilledJob, played: list[KilledJob]) -> KillFigures:
-    if alone.accuracy is None:
-        raise RuntimeError("the job that was left alone learned nothing: this machine is too busy for its schedule")
-    least = alone.accuracy - WITHIN
-    survived = [one for one in played if one.accuracy is not None and one.accuracy >= least]
+def _figures(
+    seed: int, alone: list[KilledJob], parted: tuple[KilledJob, float], played: list[KilledJob]
+) -> KillFigures:
+    reached = [one.accuracy for one in alone if one.accuracy is not None]
+    if len(reached) < len(alone):
+        raise RuntimeError("a job that was left alone learned nothing: this machine is too busy for its schedule")
+    mean = statistics.mean(reached)
+    least = mean - WITHIN
+    survived = [one for one in (parted[0], *played) if one.accuracy is not None and one.accuracy >= least]
     return KillFigures(
         seed=seed,
         kills=sum(len(one.kills) for one in played),
         kills_survived=sum(len(one.kills) for one in survived),
         jobs=len(played),
-        accuracy_left_alone=alone.accuracy,
-        accuracy_worst=min((one.accuracy or 0.0 for one in played), default=alone.accuracy),
-        rounds_worst=min((one.rounds for one in played), default=alone.rounds),
+        accuracy_left_alone=mean,
+        accuracy_worst=min((one.accuracy or 0.0 for one in played), default=mean),
+        rounds_worst=min(one.rounds for one in played or alone),
+        partition_seconds=parted[1],
+        partition_survived=parted[0] in survived and parted[1] > 0,
+        alone=tuple(alone),
         played=tuple(played),
     )

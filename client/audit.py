@@ -14,13 +14,15 @@ from typing import Final
 
 from client.broker import BrokerLink
 from client.context import Party
-from client.events import Event, LogEntryTold, LogSaved, LogVerified
+from client.ending_proof import EndingProof, verify_ending
+from client.events import Ended, Event, LogEntryTold, LogSaved, LogVerified
 from client.http_client import ServiceClient
 from client.witnessing import WitnessMemory
 from common.errors import AuthenticityError, FormatError
 from common.identifiers import DatasetId, JobId, ModelId
 from common.json_text import read_json
 from common.messages.attestation import HeadSigned, LogHead, SignHead
+from common.messages.base import MAX_MESSAGE_BYTES
 from common.messages.decision_log import MAX_BUNDLE_BYTES, AuditBundle, LogEntry, LogItem, LogPage
 from common.transparency import VerifiedLog, open_tree_head, verify_log
 
@@ -70,11 +72,16 @@ def fetch(party: Party, output: Path) -> Iterator[Event]:
 
 
 def verify(party: Party, source: Path, others: Sequence[Path] = ()) -> Iterator[Event]:
-    """Verify a stored log, offline. `others`: a witness's memory, or logs that were fetched before or by others.
+    """Verify a stored log, offline, or a proof that something was ended (`ending_proof`).
+
+    `others`: a witness's memory, or logs that were fetched before or by others.
 
     Raises `AuthenticityError`, `FormatError`, or `FreshnessError` (freshness.state) for a log that was rewound, forked,
     or is older than what this party has seen.
     """
+    if source.stat().st_size <= MAX_MESSAGE_BYTES and _type_of(source.read_bytes()) == "ending-proof":
+        yield _ended(party, source, others)
+        return
     seen = [*_seen(party), *(_head_in(party, path) for path in others)]
     yield _verified(party, _read(source), seen)[1]
 
@@ -91,6 +98,20 @@ def read_log(party: Party, source: Path | None = None) -> tuple[VerifiedLog, Log
     """A stored log, or one that is fetched now, verified; raises as `verify` does."""
     seen = _seen(party)
     return _verified(party, _fetched(party) if source is None else _read(source), seen)
+
+
+def _ended(party: Party, source: Path, others: Sequence[Path]) -> Ended:
+    if others:
+        raise FormatError("format.message", expected="a fetched log to hold heads against", seen="ending-proof")
+    proof = EndingProof.decode(source.read_bytes())
+    proven = verify_ending(proof, party.trust.broker.signing_public)
+    return Ended(
+        identifier=proven.identifier,
+        state="revoked" if proven.decided == "revoke" else "retired",
+        leases_end=proven.leases_end,
+        log_entry=proven.log_entry,
+        proof=str(source),
+    )
 
 
 def _fetched(party: Party) -> AuditBundle:

@@ -5,11 +5,13 @@ from typing import Final
 
 import click
 
+from client.commands.state_directory import CONTEXT
 from common import __version__
 
 _MODULES: Final = {
     "demo": "demo",
     **dict.fromkeys(("up", "status", "down", "clean"), "stack"),
+    "compose": "compose",
     **dict.fromkeys(("keygen", "measure", "explain"), "keys"),
     "policy": "policy",
     "provider": "provider",
@@ -43,7 +45,13 @@ class _Commands(click.Group):
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 @click.version_option(__version__, prog_name="cloister")
-def main() -> None:
+@click.option(
+    CONTEXT,
+    metavar="NAME",
+    envvar="CLOISTER_CONTEXT",
+    help="The stack whose directory is .cloister-NAME, and not the embedded one: `compose` for docker-compose.yml.",
+)
+def main(context: str | None) -> None:
     """Confidential machine learning: secret code trains on secret data, and neither meets the other."""
 
 

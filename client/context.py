@@ -5,6 +5,8 @@
     trust.json             PinnedTrust: release document, trust settings, broker genesis, addresses of the services
     head.json              newest log head of that broker that this party has seen
     collateral.json        how new the collateral of that broker's quotes has been
+    inventory.json         newest signed inventory of machines that this party has seen
+    tcb.json               TCB terms of its own over machines of brokers and query enclaves, if it has pinned any
     audit.json             newest one whose whole log this party has verified
     keys/ROOT.key          the key of one sealed object, wrapped to this party's own report key
     costs/ROOT.json        what a step of a bundle took when it was measured
@@ -12,10 +14,12 @@
     documents/KIND/NAME    signed documents that this party made or was given: orders, grants, publications; a
                            data set's newest policy, and all `versions` by digest; cards of recovery
                            `holders`; `statements` by which this identity replaced others (by their key)
+    proofs/ID.json         that the broker has ended something (client/ending_proof)
 
 Directories have mode 0700, files 0600. Written by replacement, so a crash leaves the old file or the new one.
 """
 
+from collections.abc import Collection
 from functools import cached_property
 from pathlib import Path
 from typing import Final, Literal
@@ -33,11 +37,12 @@ from common.errors import NotFoundError
 from common.identifiers import BundleId, Digest, PartyKey
 from common.messages.attestation import Genesis, LogHead
 from common.messages.base import Message
-from common.messages.collateral import SeenCollateral
+from common.messages.collateral import CollateralMark, SeenCollateral
 from common.messages.evidence import Collateral
 from common.messages.objects import StepCost
 from common.messages.release import Release
 from common.messages.signed import Signed
+from common.messages.tcb_terms import TcbTerms
 
 OBJECT_KEY: Final = "object"
 """Name of the one key in a stored ring."""
@@ -197,9 +202,34 @@ class Party:
 
     def remember_collateral(self, verified: Collateral) -> None:
         """Store how new verified collateral is. Raises `FreshnessError` (freshness.collateral) if older than seen."""
+        self.remember_marks(marks_of(verified))
+
+    def remember_marks(self, marks: Collection[CollateralMark]) -> None:
+        """Store marks of verified documents. Raises likewise."""
         memory = self.collateral_memory
-        if memory.remember(marks_of(verified)):
+        if memory.remember(marks):
             self._write("collateral.json", SeenCollateral(marks=memory.marks).encode())
+
+    @property
+    def inventory(self) -> Signed | None:
+        """The newest signed inventory of machines that this party has seen (client/platforms)."""
+        raw = self._read("inventory.json")
+        return None if raw is None else Signed.decode(raw)
+
+    def keep_inventory(self, inventory: Signed) -> None:
+        """Store an inventory that was checked to be newer."""
+        if inventory != self.inventory:
+            self._write("inventory.json", inventory.encode())
+
+    @property
+    def tcb_terms(self) -> TcbTerms | None:
+        """Terms of its own over machines of brokers and query enclaves."""
+        raw = self._read("tcb.json")
+        return None if raw is None else TcbTerms.decode(raw)
+
+    def keep_tcb_terms(self, terms: TcbTerms) -> None:
+        """Hold these from now on, instead of those before."""
+        self._write("tcb.json", terms.encode())
 
     @property
     def audited_head(self) -> LogHead | None:
@@ -240,6 +270,12 @@ class Party:
         """Names of the stored documents of a kind, oldest first."""
         directory = self.directory / "documents" / kind
         return [path.name for path in sorted(directory.iterdir(), key=_written_at)] if directory.is_dir() else []
+
+    def keep_proof(self, identifier: str, proof: Message) -> Path:
+        """Store what proves that something is over; where it lies."""
+        name = f"proofs/{identifier}.json"
+        self._write(name, proof.encode())
+        return self.directory / name
 
     def keep_label(self, label: BundleLabel) -> None:
         """Store what a published bundle is called."""

@@ -25,6 +25,7 @@ from client.policy_terms import PolicyTerms, ProviderTerms
 from client.scheduling import ScheduleWishes
 from common.enclave.trust_settings import TrustSettings
 from common.errors import refusal_of
+from common.identifiers import Digest
 from common.messages.signed import Signed
 
 PROVIDER_SOURCE: Final = CODE_ROOT / "examples" / "providers" / "digits_cnn"
@@ -46,12 +47,16 @@ E = TypeVar("E", bound=e.Event)
 
 @dataclass(frozen=True)
 class DemoPlaces:
-    """Where the demo works and what it is pointed at. `cache` remembers digests of third-party files."""
+    """Where the demo works and what it is pointed at. `cache` remembers digests of third-party files.
+
+    `environment`: of enclaves that run among other such files than ours, their digest, as that stack says it.
+    """
 
     directory: Path
     cache: Path
     endpoints: Endpoints
     trust_settings: TrustSettings
+    environment: Digest | None = None
 
     def party(self, name: str) -> Party:
         """One of the three parties."""
@@ -103,7 +108,7 @@ def calibrated(plain: e.PlainTwinTrained) -> ScheduleWishes:
 
 
 def _meet(places: DemoPlaces) -> Stage:
-    measured = tuple(measure_roles(places.trust_settings, places.cache))
+    measured = tuple(measure_roles(places.trust_settings, places.cache, environment=places.environment))
     for name in PARTIES:
         directory = places.party(name).directory
         yield from identity.make(directory, name, directory.with_suffix(".recovery"), unsafe_simulation=True)

@@ -9,21 +9,23 @@ from typing import Final
 
 from client import events as e
 from client.scheduling import LATENCY_TICKS, host_view
+from common.data_shares import Share
 from common.exchange.frames import FRAME_OVERHEAD, FrameKind
-from common.exchange.schedule import is_report_tick, part_count, ticks_to_send
+from common.exchange.schedule import is_report_tick, part_count, report_bytes, ticks_to_send
 from common.messages.order import SandboxName, Schedule
 from common.sealed_object import CHUNK_BYTES
 
 SANDBOX_SHARE: Final = 0.03
 """BENCHMARKS.md, `native_overhead`: its bar, over the same code without a sandbox."""
 
-REPORT_BYTES: Final = 2048
-"""services/paramserver/reporting: a report before it is wrapped, whatever it says."""
-
 
 @dataclass(frozen=True)
 class Forecast:
-    """Where time and frames of a schedule go. `needed_frames`: those that are filled if nothing is sent twice."""
+    """Where time and frames of a schedule go.
+
+    `work_seconds`: of rounds; where trainers go on meanwhile, an exchange's if that takes longer. `needed_frames`:
+    those that are filled if nothing is sent twice.
+    """
 
     start_seconds: float
     work_seconds: float
@@ -41,14 +43,21 @@ class Forecast:
         return self.start_seconds + self.work_seconds + self.exchange_seconds + self.slack_seconds
 
 
-def forecast(schedule: Schedule, trainers: int, sandbox: SandboxName = "native") -> Forecast:
-    """Of a job with so many trainers; `sandbox` says whether its states go out behind a design's losses."""
+def forecast(
+    schedule: Schedule, trainers: int, sandbox: SandboxName = "native", share: Share | None = None
+) -> Forecast:
+    """Of a job with so many trainers, each on a `share` like this; None: on one that is read until the job ends.
+
+    `sandbox` says whether its states go out behind a design's losses.
+    """
     tick, rounds = schedule.tick_seconds, schedule.rounds
     down = (FrameKind.STATE, *((FrameKind.STEERING,) if sandbox == "wasm" else ()))
     sent = sum(ticks_to_send(kind, schedule) for kind in (*down, FrameKind.DELTA))
     exchange = min(sent + LATENCY_TICKS, schedule.ticks_per_round)
-    work, exchanges = schedule.ticks_per_round - exchange, 1 if schedule.rounds_ahead else rounds
-    slack_ticks = schedule.total_ticks - schedule.warmup_ticks - rounds * work - exchanges * exchange
+    waiting, exchanges = (LATENCY_TICKS, 1) if schedule.rounds_ahead else (exchange, rounds)
+    work = max(0, schedule.ticks_per_round - waiting)
+    left = schedule.total_ticks - schedule.warmup_ticks - rounds * work
+    exchanging = min(exchanges * exchange, left)
     downs = sum(part_count(kind, schedule) for kind in down)
     document = FrameKind.DESIGN if sandbox == "wasm" else FrameKind.GRAPH
     ups = sum(part_count(kind, schedule) for kind in (FrameKind.STATE, document))
@@ -57,19 +66,27 @@ def forecast(schedule: Schedule, trainers: int, sandbox: SandboxName = "native")
     return Forecast(
         start_seconds=schedule.warmup_ticks * tick,
         work_seconds=rounds * work * tick,
-        exchange_seconds=exchanges * exchange * tick,
-        slack_seconds=slack_ticks * tick,
+        exchange_seconds=exchanging * tick,
+        slack_seconds=(left - exchanging) * tick,
         frames=view.frames,
         needed_frames=min(view.frames, (rounds + 1) * downs + trainers * ups),
         traffic_bytes=view.traffic_bytes,
-        read_bytes=trainers * schedule.total_ticks * schedule.reads_per_tick * CHUNK_BYTES,
+        read_bytes=trainers * _chunks_read(schedule, share) * CHUNK_BYTES,
         reports=sum(is_report_tick(one, schedule) for one in range(schedule.total_ticks)) + 1,
     )
 
 
-def forecast_event(schedule: Schedule, trainers: int, sandbox: SandboxName = "native") -> e.JobForecast:
+def _chunks_read(schedule: Schedule, share: Share | None) -> int:
+    """Of one trainer that is launched once."""
+    by_the_clock = schedule.total_ticks * schedule.reads_per_tick
+    return by_the_clock if share is None or not share.kept else min(share.chunks, by_the_clock)
+
+
+def forecast_event(
+    schedule: Schedule, trainers: int, sandbox: SandboxName = "native", share: Share | None = None
+) -> e.JobForecast:
     """The forecast with what each protection costs."""
-    known = forecast(schedule, trainers, sandbox)
+    known = forecast(schedule, trainers, sandbox, share)
     return e.JobForecast(
         schedule=schedule,
         trainers=trainers,
@@ -77,11 +94,11 @@ def forecast_event(schedule: Schedule, trainers: int, sandbox: SandboxName = "na
         work_seconds=known.work_seconds,
         traffic_bytes=known.traffic_bytes,
         read_bytes=known.read_bytes,
-        costs=tuple(_costs(known, schedule)),
+        costs=tuple(_costs(known, schedule, trainers, kept=share is not None and share.kept)),
     )
 
 
-def _costs(known: Forecast, schedule: Schedule) -> list[e.ProtectionCost]:
+def _costs(known: Forecast, schedule: Schedule, trainers: int, *, kept: bool) -> list[e.ProtectionCost]:
     dummies = known.frames - known.needed_frames
     return [
         e.ProtectionCost(
@@ -113,7 +130,8 @@ def _costs(known: Forecast, schedule: Schedule) -> list[e.ProtectionCost]:
             protection="reads on a clock",
             seconds=0.0,
             bytes=known.read_bytes,
-            words=f"{schedule.reads_per_tick} chunks of data at each tick of each trainer, also when all are there",
+            words=f"{schedule.reads_per_tick} chunks of data at each tick of each trainer"
+            + (", until all of them were read" if kept else ", also when all are there"),
         ),
         e.ProtectionCost(
             protection="sandbox",
@@ -124,7 +142,7 @@ def _costs(known: Forecast, schedule: Schedule) -> list[e.ProtectionCost]:
         e.ProtectionCost(
             protection="sealed reports",
             seconds=0.0,
-            bytes=known.reports * REPORT_BYTES,
+            bytes=known.reports * report_bytes(trainers),
             words=f"{known.reports} reports of one size to each owner",
         ),
     ]

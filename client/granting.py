@@ -18,6 +18,7 @@ from client.policy_terms import SECONDS_PER_DAY
 from client.revoking import end
 from common.errors import ConflictError, NotFoundError, PolicyError, refusal_of
 from common.identifiers import GrantId, ModelId, PartyKey
+from common.messages.answer_bounds import NO_ANSWER_BOUNDS, AnswerBounds
 from common.messages.attestation import ListMembers, Members
 from common.messages.objects import ModelManifest
 from common.messages.policy import QueryGrant
@@ -26,11 +27,12 @@ from common.messages.signed import Signed, sign
 
 @dataclass(frozen=True)
 class GrantTerms:
-    """How much a user may ask: one answer for each row. `detail`: the label alone, or all scores."""
+    """How much a user may ask: one answer for each row. `detail`: the label alone, or scores within `bounds`."""
 
     answers: int
     days: int = 30
     detail: Literal["label", "scores"] = "scores"
+    bounds: AnswerBounds = NO_ANSWER_BOUNDS
 
 
 def grant(party: Party, user: PartyKey, model_id: ModelId, terms: GrantTerms, destination: Path) -> Iterator[Event]:
@@ -56,6 +58,7 @@ def grant(party: Party, user: PartyKey, model_id: ModelId, terms: GrantTerms, de
             release=trust.release.digest,
             answers=terms.answers,
             detail=terms.detail,
+            answer_bounds=terms.bounds,
             not_after=int(time.time()) + terms.days * SECONDS_PER_DAY,
         ),
         party.identity.signing_key,
@@ -78,11 +81,11 @@ def _require_kept(party: Party, manifest: Signed) -> None:
 def revoke(party: Party, grant_id: GrantId) -> Iterator[Event]:
     """End a grant: the broker hands out no more answers under it. Ends with `Ended`.
 
-    What a query enclave has drawn before can still be asked. Raises `NotFoundError` (not_found.grant) for a grant that
-    was not signed from this identity directory.
+    What a query enclave has drawn before can be asked until the broker's `leases_end`. Raises `NotFoundError`
+    (not_found.grant) for a grant that was not signed from this identity directory.
     """
     if party.document("grants", grant_id) is None:
         raise refusal_of("not_found.grant", expected="a grant of this identity directory", seen=grant_id)
     link = BrokerLink(party)
-    yield link.verify()
+    yield link.verify_to_end()
     yield end(party, link, "grant", grant_id).proven(grant_id, "revoked")

@@ -13,8 +13,11 @@ from pathlib import Path
 from client import events as e
 from client import joint_events as j
 from client import ordering
+from client.broker import BrokerLink
 from client.context import Party
+from client.platforms import terms_over
 from client.policy_changes import joined
+from client.policy_words import answer_words
 from common.errors import ConflictError, FreshnessError, NotFoundError, PolicyError
 from common.identifiers import DatasetId, GrantId, JobId, PartyKey
 from common.messages.objects import ModelManifest
@@ -25,10 +28,11 @@ from common.messages.signed import Signed, countersign, open_signed
 
 @dataclass(frozen=True)
 class Partner:
-    """Another owner, and one of its data sets."""
+    """Another owner, and one of its data sets. `minimal_rounds`: which its trainers must have part in; None: as all."""
 
     dataset_id: DatasetId
     owner: PartyKey
+    minimal_rounds: int | None = None
 
 
 def draft(
@@ -36,21 +40,24 @@ def draft(
 ) -> Iterator[e.Event]:
     """Sign a joint order as the first of its owners, and write it to a new file. Ends with `JointlySigned`.
 
-    Raises `ConflictError` (conflict.order_file) where there is a file, `FormatError` (format.message) for fewer
-    trainers than owners. Chunks are read as this owner's data ask for; nobody sees how large another's are.
+    The broker, to which the order's secret is wrapped, is verified as for one's own order. Raises what that raises,
+    `ConflictError` (conflict.order_file) where there is a file, `FormatError` (format.message) for fewer trainers than
+    owners. Chunks are read as this owner's data ask for; nobody sees how large another's are.
     """
     if destination.exists():
         raise ConflictError("conflict.order_file", expected="a new file", seen=destination)
     publication = ordering.fetch_publication(party, training.bundle_id)
     owners = {party.identity.signing_key.party, *(one.owner for one in partners)}
     own_slots = -(-training.trainers // len(owners))
-    schedule = yield from ordering.sized(party, training, publication, own_slots)
+    schedule, _ = yield from ordering.sized(party, training, publication, own_slots)
     named = [
         (training.dataset_id, party.identity.signing_key.party),
         *((one.dataset_id, one.owner) for one in partners),
     ]
+    least = {one.owner: one.minimal_rounds for one in partners if one.minimal_rounds is not None}
+    yield BrokerLink(party).verify(*terms_over(party, training.dataset_id))
     yield ordering.preview(party, training, schedule)
-    signed = ordering.make_order(party, training, schedule, publication.sandbox, named)
+    signed = ordering.make_order(party, training, schedule, publication.sandbox, named, least)
     yield _told(signed, party)
     yield _written(party, signed, destination)
 
@@ -59,7 +66,8 @@ def agree(party: Party, file: Path, destination: Path) -> Iterator[e.Event]:
     """Say what a joint order says, and sign it as one of its owners. Ends with `JointlySigned`.
 
     In this order, each raises: (1) its drafter signed this very text; (2) it names this owner and at least one data set
-    of this identity directory; (3) it is for the broker and release that are pinned here; (4) its time is not over.
+    of this identity directory; (3) it is for the broker and release that are pinned here; (4) its time is not over;
+    (5) it has one shard for each owner, and places no data set of this identity directory as another's.
     """
     signed = Signed.decode(file.read_bytes())
     unverified = TrainingOrder.decode(signed.payload)
@@ -113,6 +121,7 @@ def agree_grant(party: Party, file: Path, destination: Path) -> Iterator[e.Event
         model_id=grant.model_id,
         answers=grant.answers,
         detail=grant.detail,
+        tells=answer_words(grant.detail, grant.answer_bounds),
         not_after=grant.not_after,
     )
     both = countersign(signed, party.identity.signing_key)
@@ -124,23 +133,33 @@ def _told(signed: Signed, party: Party) -> j.JointOrder:
     """What an order says. Whose a data set is, it says by its place alone, as its drafter placed it.
 
     The broker checks that every data set is one owner's, that no slot has data of two, and that all of them signed.
+    Raises `PolicyError` (policy.shards) unless each owner has one shard, and no data set that is known here stands with
+    another owner.
     """
     order = TrainingOrder.decode(signed.payload)
     publication = ordering.fetch_publication(party, order.bundle)
     shards = dict.fromkeys(order.all_shards)
+    if len(shards) != len(order.owners):
+        raise PolicyError("policy.shards", expected=f"{len(order.owners)} shards, one of each owner", seen=len(shards))
     parts = tuple(
         j.JointPart(
             owner=owner,
             datasets=shard,
             slots=tuple(slot for slot, of_slot in enumerate(order.all_shards) if of_slot == shard),
+            minimal_rounds=least,
         )
-        for owner, shard in zip(order.owners, shards, strict=False)
+        for owner, shard, least in zip(order.owners, shards, order.rounds_of_owners, strict=True)
     )
+    own = party.identity.signing_key.party
+    for part in parts:
+        for dataset_id in part.datasets:
+            if part.owner != own and party.document("policies", dataset_id) is not None:
+                raise PolicyError("policy.shards", expected=f"{dataset_id} in slots of {own}", seen=part.owner)
     return j.JointOrder(
         job_id=JobId.of(signed.digest),
         bundle_id=order.bundle,
         provider=publication.provider,
-        minimal_rounds=order.minimal_rounds,
+        minimal_trainers=order.minimal_trainers,
         parts=parts,
     )
 

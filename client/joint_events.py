@@ -8,22 +8,26 @@ from common.messages.base import Count
 
 
 class JointPart(Event):
-    """What one owner brings to a joint order: data sets, and the trainers' slots that work on them."""
+    """What one owner brings to a joint order: data sets, and the trainers' slots that work on them.
+
+    No model is made unless one of these has part in `minimal_rounds`.
+    """
 
     type: Literal["joint-part"] = "joint-part"
     owner: PartyKey
     datasets: tuple[DatasetId, ...]
     slots: tuple[Count, ...]
+    minimal_rounds: Count
 
 
 class JointOrder(Event):
-    """What a joint order says, before it is signed."""
+    """What a joint order says, before it is signed. A round counts with the deltas of `minimal_trainers` at least."""
 
     type: Literal["joint-order"] = "joint-order"
     job_id: JobId
     bundle_id: BundleId
     provider: PartyKey
-    minimal_rounds: Count
+    minimal_trainers: Count
     parts: tuple[JointPart, ...]
 
 
@@ -36,6 +40,7 @@ class JointGrant(Event):
     model_id: ModelId
     answers: Count
     detail: str
+    tells: str
     not_after: Count
 
 

@@ -15,14 +15,15 @@ def joint_lines(event: JointTold) -> Iterator[Line]:
         case j.JointPart():
             slots = ", ".join(map(str, event.slots))
             yield "owner", f"{event.owner}: {', '.join(event.datasets)} in slot {slots}", ""
+            yield "", f"no model unless that owner's trainers had part in {event.minimal_rounds} rounds", "dim"
         case j.JointOrder():
             yield "order", f"{event.job_id}: {event.bundle_id} of provider {event.provider}", "bold"
             for part in event.parts:
                 yield from joint_lines(part)
-            yield "", f"no model unless each owner's trainers had part in {event.minimal_rounds} rounds", "dim"
+            yield "", f"a round counts with the deltas of at least {event.minimal_trainers} of the trainers", "dim"
         case j.JointGrant():
             until = time.strftime("%Y-%m-%d", time.gmtime(event.not_after))
-            yield "grant", f"{event.grant_id}: {event.answers} answers of {event.model_id} ({event.detail})", "bold"
+            yield "grant", f"{event.grant_id}: {event.answers} answers of {event.model_id} ({event.tells})", "bold"
             yield "user", f"{event.user}, until {until}", ""
         case j.JointlySigned():
             yield "signed", f"{event.path}, by {len(event.signers)}", "bold green"

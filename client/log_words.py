@@ -1,9 +1,10 @@
-"""An entry of the decision log in words (side: owner)."""
+"""An entry of the decision log in words, and why it was refused (side: owner)."""
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
 from common.messages.decision_log import LogEntry, LogSubjects
+from common.messages.reasons import RefusalReason
 from common.refusals import REFUSALS
 
 _SHOWN = 16
@@ -12,9 +13,8 @@ _SHOWN = 16
 
 def entry_summary(entry: LogEntry) -> str:
     """When, what, how it ended, and about which things."""
-    at = datetime.fromtimestamp(entry.time, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
     outcome = entry.outcome if entry.code is None else f"{entry.outcome} {entry.code}"
-    return "  ".join([at, entry.decision, outcome, *_things(entry.subjects)])
+    return "  ".join([_time(entry.time), entry.decision, outcome, *_things(entry.subjects)])
 
 
 def entry_details(entry: LogEntry) -> Iterator[str]:
@@ -33,9 +33,35 @@ def entry_details(entry: LogEntry) -> Iterator[str]:
         ("came from broker", subjects.predecessor),
     ):
         yield from _named(name, [value] if value else [])
-    if entry.code in REFUSALS:
-        mender, mend = REFUSALS[entry.code]
+    yield from _mended(entry.code)
+
+
+def reason_summary(reason: RefusalReason) -> str:
+    """When, what was refused with which public code, and about which things."""
+    named = LogSubjects(job=reason.job, grant=reason.grant, role=reason.role, slot=reason.slot, attempt=reason.attempt)
+    return "  ".join([_time(reason.time), reason.decision, f"refused {reason.code}", *_things(named)])
+
+
+def reason_details(reason: RefusalReason) -> Iterator[str]:
+    """What the reader's own terms expected and what was seen instead, if they refused."""
+    detail = reason.detail
+    if (detail.code, detail.expected, detail.seen) == (None, None, None):
+        yield "your terms refuse nothing: another party's do"
+        return
+    if detail.code is not None:
+        yield f"your terms: {detail.code}"
+    yield from (f"{name}: {text}" for name, text in (("expected", detail.expected), ("seen", detail.seen)) if text)
+    yield from _mended(detail.code or reason.code)
+
+
+def _mended(code: str | None) -> Iterator[str]:
+    if code in REFUSALS:
+        mender, mend = REFUSALS[code]
         yield f"{mender} can mend it: {mend}"
+
+
+def _time(at: int) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
 def _things(subjects: LogSubjects) -> Iterator[str]:

@@ -5,7 +5,7 @@ The order is single-use and names everything that its job may touch: data sets, 
 
 import secrets
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Final
 
@@ -14,12 +14,13 @@ from client.broker import BrokerLink
 from client.calibrating import calibrated
 from client.context import Party
 from client.forecasting import forecast_event
+from client.platforms import terms_over
 from client.revoking import end
 from client.scheduling import ScheduleWishes, host_view, schedule_for
 from client.services import IngestService
 from client.watching.following import FINAL_STATES, seen, watch
 from common.crypto.wrapping import wrap
-from common.data_shares import share_of
+from common.data_shares import Share, share_of
 from common.errors import AuthenticityError, FormatError
 from common.identifiers import BundleId, DatasetId, JobId, PartyKey
 from common.key_binding import order_secret_info
@@ -51,7 +52,8 @@ ORDER_SECONDS: Final = 86_400
 class Training:
     """What to train: whose data with whose code, on how many trainers, how long.
 
-    `minimal_rounds`: no model unless each owner's trainers had part in so many.
+    `minimal_trainers`: a round counts with the deltas of so many at least. `minimal_rounds`: no model unless each
+    owner's trainers had part in so many; a joint order may say another number of one of them.
     `calibrate`: the schedule is chosen by public figures (client/calibrating), but for the wishes that `keep` names.
     The outer optimiser's figures travel wrapped to the broker: the host does not know them.
     """
@@ -60,6 +62,7 @@ class Training:
     bundle_id: BundleId
     trainers: int = 2
     wishes: ScheduleWishes = field(default_factory=ScheduleWishes)
+    minimal_trainers: int = 1
     minimal_rounds: int = 1
     toolchain: ToolchainWish = "auto"
     calibrate: bool = False
@@ -111,15 +114,26 @@ def deal_shards(shares: Sequence[Owned], trainers: int) -> tuple[tuple[int, ...]
 
 
 def make_order(
-    party: Party, training: Training, schedule: Schedule, sandbox: SandboxName = "native", shares: Sequence[Owned] = ()
+    party: Party,
+    training: Training,
+    schedule: Schedule,
+    sandbox: SandboxName = "native",
+    shares: Sequence[Owned] = (),
+    least: Mapping[PartyKey, int] | None = None,
 ) -> Signed:
     """The order with this owner's signature. Its seed is fresh and travels wrapped to the broker that is pinned.
 
-    `sandbox`: what the bundle's publication says. `shares`: data sets of several owners, this one's first.
+    `sandbox`: what the bundle's publication says. `shares`: data sets of several owners, this one's first. `least`:
+    owners whose trainers must have part in another number of rounds than the rest. Raises `FormatError`
+    (format.message) for more trainers or rounds at least than there are.
     """
     trust, own = party.trust, party.identity.signing_key
     nonce = secrets.token_bytes(16)
     shares = shares or ((training.dataset_id, own.party),)
+    owners = tuple(dict.fromkeys(owner for _, owner in shares))
+    minimal_rounds = tuple((least or {}).get(owner, training.minimal_rounds) for owner in owners)
+    _require_at_most("trainers", training.minimal_trainers, training.trainers)
+    _require_at_most("rounds", max(minimal_rounds), schedule.rounds)
     secret = OrderSecret(
         learning_seed=secrets.token_bytes(32),
         outer_learning_rate=training.outer_learning_rate,
@@ -127,7 +141,7 @@ def make_order(
     )
     order = TrainingOrder(
         nonce=nonce,
-        owners=tuple(dict.fromkeys(owner for _, owner in shares)),
+        owners=owners,
         broker=trust.broker.signing_public,
         release=trust.release.digest,
         datasets=tuple(dataset_id for dataset_id, _ in shares),
@@ -135,7 +149,8 @@ def make_order(
         sandbox=sandbox,
         trainers=training.trainers,
         shards=deal_shards(shares, training.trainers),
-        minimal_rounds=training.minimal_rounds,
+        minimal_trainers=training.minimal_trainers,
+        minimal_rounds=minimal_rounds,
         schedule=schedule,
         toolchain=training.toolchain,
         not_after=int(time.time()) + ORDER_SECONDS,
@@ -146,16 +161,22 @@ def make_order(
     return sign(order, own)
 
 
+def _require_at_most(what: str, least: int, ordered: int) -> None:
+    if least > ordered:
+        raise FormatError("format.message", expected=f"1 to {ordered} {what} at least", seen=least)
+
+
 def train(party: Party, training: Training) -> Iterator[e.Event]:
     """Verify the broker, tell what the host will see, sign an order, submit it. Ends with `OrderAccepted`.
 
-    Nothing is signed for whoever stops at the `OrderPreview`. The broker judges the order before the operator gets it:
+    The broker's machine must meet the TCB terms of the data set's policy, since it has the key, too. Nothing is signed
+    for whoever stops at the `OrderPreview`. The broker judges the order before the operator gets it:
     its signed refusal tells this owner what was expected.
     """
     publication = fetch_publication(party, training.bundle_id)
-    schedule = yield from sized(party, training, publication, training.trainers)
+    schedule, _ = yield from sized(party, training, publication, training.trainers)
     link = BrokerLink(party)
-    yield link.verify()
+    yield link.verify(*terms_over(party, training.dataset_id))
     yield preview(party, training, schedule)
     order = make_order(party, training, schedule, publication.sandbox)
     yield _submitted(party, link, order)
@@ -164,7 +185,7 @@ def train(party: Party, training: Training) -> Iterator[e.Event]:
 def submit(party: Party, order: Signed) -> Iterator[e.Event]:
     """Verify the broker, and submit an order that all its owners have signed. Ends with `OrderAccepted`."""
     link = BrokerLink(party)
-    yield link.verify()
+    yield link.verify(*terms_over(party, *TrainingOrder.decode(order.payload).datasets))
     yield _submitted(party, link, order)
 
 
@@ -195,19 +216,22 @@ def forecast_training(party: Party, training: Training) -> Iterator[e.Event]:
     `Calibrated` if that was wished, `OrderPreview`, `JobForecast`.
     """
     publication = fetch_publication(party, training.bundle_id)
-    schedule = yield from sized(party, training, publication, training.trainers)
+    schedule, share = yield from sized(party, training, publication, training.trainers)
     yield preview(party, training, schedule)
-    yield forecast_event(schedule, training.trainers, publication.sandbox)
+    yield forecast_event(schedule, training.trainers, publication.sandbox, share)
 
 
 def sized(
     party: Party, training: Training, publication: BundlePublication, trainers: int
-) -> Generator[e.Event, None, Schedule]:
-    """The schedule, for so many `trainers` of this owner's data. `Calibrated` on the way, if that was wished."""
+) -> Generator[e.Event, None, tuple[Schedule, Share]]:
+    """The schedule, for so many `trainers` of this owner's data, and what each of them reads of it.
+
+    `Calibrated` on the way, if that was wished.
+    """
     wishes, share = training.wishes, share_of(fetch_sizes(party, training.dataset_id), slot=0, trainers=trainers)
     if training.calibrate:
         wishes = yield from calibrated(party, share, publication, training.trainers, wishes, training.keep)
-    return schedule_for(wishes, publication, share)
+    return schedule_for(wishes, publication, share), share
 
 
 def _report_bits(party: Party, dataset_id: DatasetId) -> int:

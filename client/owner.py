@@ -19,6 +19,7 @@ from client.context import Party
 from client.identity import make_known
 from client.objects import require_intact
 from client.plain_arrays import UNREADABLE
+from client.platforms import terms_over
 from client.policy_changes import next_policy, send_policy
 from client.policy_terms import NOBODY, PolicyTerms, keep_policy, sign_policy, wrap_policy
 from client.revoking import end
@@ -88,7 +89,7 @@ def upload(party: Party, directory: Path, quorum: Quorum = NO_QUORUM) -> Iterato
     policy = _first_policy(party, reference, quorum)
     manifest = _manifest(party, reference, policy)
     link = BrokerLink(party, IngestService.of(party).register_dataset)
-    yield link.verify()
+    yield link.verify(*terms_over(party, DatasetId.of(manifest.digest)))
     make_known(party)
     ring = KeyRing({DATA_KEY: party.object_key(reference.root)})
     broker, own = party.trust.broker, party.identity.signing_key.party
@@ -137,7 +138,7 @@ def delete(party: Party, dataset_id: DatasetId) -> Iterator[e.Event]:
     Ends with `Ended`. What was trained on it stays.
     """
     link = BrokerLink(party)
-    yield link.verify()
+    yield link.verify_to_end()
     ending = end(party, link, "dataset", dataset_id)
     IngestService.of(party).delete_dataset(dataset_id)
     yield ending.proven(dataset_id, "deleted")

@@ -1,7 +1,7 @@
 """Looking at policies before they are signed: check, explain, compare (side: owner).
 
-A policy is named by its file, or by a data set of this identity: then it is the newest version that was signed here.
-Nothing leaves this machine.
+A policy is named by its file, or by a data set or bundle of this identity: then it is the newest version that was
+signed here. Nothing leaves this machine.
 """
 
 import re
@@ -15,11 +15,9 @@ from client.context import Party
 from client.events import Event
 from client.policy_difference import compare
 from client.policy_file import PolicyFileError, read_policy_file
-from client.policy_terms import PolicyTerms, ProviderTerms, minimal_trust_level
+from client.policy_terms import PolicyTerms, ProviderTerms, chosen_terms, minimal_trust_level, newest_policy
 from client.policy_words import Assumed, bits_of, sentences
-from common.errors import NotFoundError
-from common.identifiers import DatasetId
-from common.messages.policy import DataPolicy
+from common.identifiers import BundleId, DatasetId
 
 
 def check(path: Path) -> Iterator[Event]:
@@ -71,13 +69,12 @@ def difference(party: Party, old: str, new: str) -> Iterator[Event]:
 
 
 def find_terms(party: Party, source: str) -> PolicyTerms | ProviderTerms:
-    """The terms of a file or data set. Raises `PolicyFileError` or `NotFoundError` (not_found.dataset)."""
-    if Path(source).exists() or not re.fullmatch(DatasetId.pattern, source):
+    """The terms of a file, data set or bundle. Raises `PolicyFileError`, or `NotFoundError` as `newest_policy`."""
+    things: tuple[type[DatasetId | BundleId], ...] = (DatasetId, BundleId)
+    named = next((kind(source) for kind in things if re.fullmatch(kind.pattern, source)), None)
+    if named is None or Path(source).exists():
         return read_policy_file(Path(source))
-    newest = party.document("policies", source)
-    if newest is None:
-        raise NotFoundError("not_found.dataset", expected="a data set that was uploaded from this identity directory")
-    return PolicyTerms.of(DataPolicy.decode(newest.payload))
+    return chosen_terms(newest_policy(party, named))
 
 
 def _as_signed(party: Party, terms: PolicyTerms | ProviderTerms) -> PolicyTerms | ProviderTerms:
@@ -99,7 +96,7 @@ def _hints(terms: PolicyTerms | ProviderTerms, at: int) -> Iterator[str]:
             yield "answering: a provider is among the users, and `provider_too` is not set"
         if terms.answers_total and bits_of(terms, Assumed(classes=1)).most == 0:
             yield "at_most: there are answers and no bits for them"
-        if terms.approvers and not terms.approvals_needed:
-            yield "changing: there are approvers, and no approval is needed"
+    if terms.approvers and not terms.approvals_needed:
+        yield "changing: there are approvers, and no approval is needed"
     if terms.users and not terms.answers_total:
         yield "answering: there are users and no answers"

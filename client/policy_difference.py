@@ -10,8 +10,8 @@ from typing import Any, Final
 from client.policy_terms import PolicyTerms, ProviderTerms, RecoveryWishes
 from client.policy_words import day_words
 from common.errors import FormatError
+from common.messages.bounds import BoundsT
 from common.messages.evidence import TrustLevel
-from common.messages.sandbox_bounds import SandboxBounds
 from common.messages.tcb_terms import TcbTerms, TcbTolerance
 
 Terms = PolicyTerms | ProviderTerms
@@ -147,8 +147,8 @@ def _tcb(name: str, old: TcbTerms, new: TcbTerms) -> Iterator[Change]:
         yield from kind(f"{name}.{field}", getattr(old, field), getattr(new, field))
 
 
-def _bounds(name: str, old: SandboxBounds, new: SandboxBounds) -> Iterator[Change]:
-    for field in SandboxBounds.model_fields:
+def _bounds(name: str, old: BoundsT, new: BoundsT) -> Iterator[Change]:
+    for field in type(old).model_fields:
         yield from _most(f"{name}.{field}", getattr(old, field), getattr(new, field))
 
 
@@ -189,6 +189,7 @@ KINDS: Final[dict[str, Kind]] = {
     "users": _any_if_empty,
     "answers_total": _most,
     "detail": _detail,
+    "answer_bounds": _bounds,
     "grants_to_provider": _allowed,
     "refusal_report": _report,
     "approvers": _otherwise,

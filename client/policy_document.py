@@ -15,9 +15,10 @@ from client.policy_terms import PolicyTerms, ProviderTerms, RecoveryWishes
 from client.tcb_document import Day, Tcb
 from common.bundle import ColumnName
 from common.crypto.secret_sharing import MAX_SHARES
-from common.identifiers import Digest, PartyKey
+from common.identifiers import CodeMeasurement, Digest, PartyKey
+from common.messages.answer_bounds import MOST_DECIMALS, MOST_TOP, AnswerBounds
 from common.messages.base import Count, Message
-from common.messages.policy import MAX_APPROVERS, AnswerDetail, CodeMeasurement, RefusalReport, TrustLevelName
+from common.messages.policy import MAX_APPROVERS, AnswerDetail, RefusalReport, TrustLevelName
 from common.messages.recovery_terms import require_sound_holders
 from common.messages.sandbox_bounds import LEAST_MEMORY_BYTES, LEAST_THREADS, SandboxBounds
 
@@ -100,6 +101,20 @@ class Answering(Message):
     users: Annotated[tuple[PartyKey, ...], Many] = ()
     answers: Count = 0
     detail: AnswerDetail = "scores"
+    top: Annotated[int, Field(ge=1, le=MOST_TOP)] | None = None
+    decimals: Annotated[int, Field(ge=0, le=MOST_DECIMALS)] | None = None
+    queries_per_minute: Annotated[int, Field(ge=1, le=60_000)] | None = None
+
+    @property
+    def bounds(self) -> AnswerBounds:
+        """The last three."""
+        return AnswerBounds(top=self.top, decimals=self.decimals, queries_per_minute=self.queries_per_minute)
+
+    @model_validator(mode="after")
+    def _of_scores(self) -> Self:
+        if self.detail == "label" and (self.top, self.decimals) != (None, None):
+            raise ValueError("top and decimals are for detail: scores")
+        return self
 
 
 class OwnersAnswering(Answering):
@@ -110,7 +125,7 @@ class OwnersAnswering(Answering):
 
 
 class Changing(Message):
-    """Who must agree to the next version, beside the owner."""
+    """Who must agree to the next version, beside the party whose terms they are."""
 
     approvers: Annotated[tuple[PartyKey, ...], Field(max_length=MAX_APPROVERS)] = ()
     approvals: Annotated[int, Field(ge=0, le=MAX_APPROVERS)] = 0
@@ -190,6 +205,7 @@ class DataPolicyDocument(Message):
             users=self.answering.users,
             answers_total=self.answering.answers,
             detail=self.answering.detail,
+            answer_bounds=self.answering.bounds,
             grants_to_provider=self.answering.provider_too,
             refusal_report=self.answering.refusal_report,
             approvers=self.changing.approvers,
@@ -206,6 +222,7 @@ class BundleTermsDocument(Message):
     where: Where = Where()
     until: Day
     answering: Answering
+    changing: Changing = Changing()
 
     @property
     def terms(self) -> ProviderTerms:
@@ -220,6 +237,9 @@ class BundleTermsDocument(Message):
             users=self.answering.users,
             answers_total=self.answering.answers,
             detail=self.answering.detail,
+            answer_bounds=self.answering.bounds,
+            approvers=self.changing.approvers,
+            approvals_needed=self.changing.approvals,
         )
 
 

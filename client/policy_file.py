@@ -80,7 +80,7 @@ def parse_policy(text: str) -> PolicyTerms | ProviderTerms:
         return kind.model_validate(marked.value, strict=False).terms
     except ValidationError as cause:
         details = cause.errors(include_url=False)
-        raise PolicyFileError([_problem(one, marked, kind) for one in details]) from cause
+        raise PolicyFileError([_problem(one, marked, kind) for one in details if not _is_echo(one)]) from cause
 
 
 def _kind_of(marked: Marked) -> type[DataPolicyDocument] | type[BundleTermsDocument]:
@@ -103,8 +103,22 @@ def _problem(error: ErrorDetails, marked: Marked, document: type[Message]) -> Pr
     return Problem(marked.nearest(path), _dotted(path), _expected(error), _seen(error["input"]))
 
 
+def _is_echo(error: ErrorDetails) -> bool:
+    """pydantic does not count entries that are wrong themselves, and calls a list of such too short, besides."""
+    if error["type"] != "too_short":
+        return False
+    least: int = error["ctx"]["min_length"]
+    return len(error["input"]) >= least
+
+
 def _expected(error: ErrorDetails) -> str:
     kind, context = error["type"], error.get("ctx", {})
+    if kind in {"too_short", "too_long"}:
+        return (
+            f"{context['min_length']} or more items"
+            if kind == "too_short"
+            else f"at most {context['max_length']} items"
+        )
     if kind == "string_pattern_mismatch":
         return _PATTERNS.get(context["pattern"], f"a text matching {context['pattern']}")
     if kind in {"literal_error", "enum"}:

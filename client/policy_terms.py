@@ -1,12 +1,12 @@
-"""What an owner allows, in an owner's words, and the signed policy versions that say it (side: owner).
+"""What an owner or provider allows, in its own words, and the signed versions that say it (side: owner).
 
 Version 1 of a data policy is signed before the upload, because the data key is wrapped under its digest. It allows
 nobody anything. What is allowed comes in version 2 and later, each chained to the one before: refusal is the default,
-and a forgotten option never opens anything.
+and a forgotten option never opens anything. Version 1 of a bundle's terms is what it is published under.
 """
 
 import time
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field
 
@@ -14,10 +14,12 @@ from client.context import Party
 from common.bundle import ColumnName
 from common.crypto.wrapping import wrap
 from common.errors import NotFoundError
-from common.identifiers import DatasetId, Digest, PartyKey
+from common.identifiers import BundleId, CodeMeasurement, DatasetId, Digest, PartyKey
 from common.key_binding import policy_info
+from common.messages.answer_bounds import NO_ANSWER_BOUNDS, AnswerBounds
 from common.messages.base import Count, Message, Seconds
-from common.messages.policy import AnswerDetail, BundleTerms, CodeMeasurement, DataPolicy, RefusalReport, TrustLevelName
+from common.messages.objects import BundlePublication
+from common.messages.policy import AnswerDetail, BundleTerms, DataPolicy, RefusalReport, TrustLevelName
 from common.messages.recovery_terms import HolderCard, RecoveryHolder, RecoveryTerms
 from common.messages.sandbox_bounds import SandboxBounds
 from common.messages.signed import Signed, open_signed, sign
@@ -30,9 +32,14 @@ TERMS_CLASS_BYTES = 16_384
 """Wrapped terms are padded to multiples of this, so that their length does not tell how many they allow."""
 
 
+Thing = DatasetId | BundleId
+"""What policies and terms are over."""
+
+
 class PartyTerms(Message):
     """What owners and providers both choose. `releases` empty: the pinned one. `minimal_trust_level` None: real
-    hardware, unless the identity was made for simulation. `not_after` None: `days` from now.
+    hardware, unless the identity was made for simulation. `not_after` None: `days` from now. The next version wants
+    the signatures of `approvals_needed` of `approvers`.
     """
 
     releases: tuple[Digest, ...] = ()
@@ -41,7 +48,14 @@ class PartyTerms(Message):
     tcb: TcbTerms = TcbTerms()
     users: tuple[PartyKey, ...] = ()
     detail: AnswerDetail = "scores"
+    answer_bounds: AnswerBounds = NO_ANSWER_BOUNDS
     not_after: Seconds | None = None
+    approvers: tuple[PartyKey, ...] = ()
+    approvals_needed: Count = 0
+
+    def under(self, release: Digest) -> Self:
+        """These terms; they allow `release` where they name none."""
+        return self.model_copy(update={"releases": self.releases or (release,)})
 
     def end(self, days: int) -> int:
         """When the terms end."""
@@ -80,8 +94,6 @@ class PolicyTerms(PartyTerms):
     grants_to_provider: bool = False
     refusal_report: RefusalReport = "none"
     max_bits: Count | None = None
-    approvers: tuple[PartyKey, ...] = ()
-    approvals_needed: Count = 0
     recovery: RecoveryWishes | None = None
     days: Annotated[int, Field(ge=1, le=3650)] = 30
 
@@ -98,6 +110,11 @@ class ProviderTerms(PartyTerms):
     owners: tuple[PartyKey, ...] = ()
     answers_total: Count = 1_000_000
     days: Annotated[int, Field(ge=1, le=3650)] = 365
+
+    @classmethod
+    def of(cls, terms: BundleTerms) -> Self:
+        """The choices that signed terms state."""
+        return cls(**{name: getattr(terms, name) for name in cls.model_fields if name != "days"})
 
 
 NOBODY = PolicyTerms(max_jobs=0)
@@ -119,24 +136,77 @@ def policy_of(party: Party, terms: PolicyTerms, previous: Signed | None = None) 
     the name of its first owner.
     """
     before = None if previous is None else open_signed(previous, DataPolicy, party.own_keys)
-    chosen = {name: getattr(terms, name) for name in type(terms).model_fields}
     return DataPolicy(
-        **{name: value for name, value in chosen.items() if name not in _SIGNED_OTHERWISE},
-        policy_version=1 if before is None else before.policy_version + 1,
-        previous=None if previous is None else previous.digest,
+        **_signed_fields(party, terms, before, previous),
         owner=party.identity.signing_key.party if before is None else before.owner,
-        report_key=party.identity.report_key.public,
-        unsafe_simulation=party.identity.unsafe_simulation,
-        minimal_trust_level=terms.minimal_trust_level or minimal_trust_level(party),
-        not_after=terms.end(terms.days),
         recovery=None if terms.recovery is None else _with_cards(party, terms.recovery),
     )
 
 
-def keep_policy(party: Party, dataset_id: DatasetId, policy: Signed) -> None:
-    """Store a version that is in force: as the data set's newest, and under its digest, as the log names it."""
+def sign_terms(party: Party, terms: ProviderTerms, previous: Signed | None = None) -> Signed:
+    """The next version of a bundle's terms, chained to `previous`; version 1 when there is none."""
+    return sign(terms_of_bundle(party, terms, previous), party.identity.signing_key)
+
+
+def terms_of_bundle(party: Party, terms: ProviderTerms, previous: Signed | None = None) -> BundleTerms:
+    """What `sign_terms` signs. Like a data set, a bundle keeps the name of its first provider."""
+    before = None if previous is None else open_signed(previous, BundleTerms, party.own_keys)
+    provider = party.identity.signing_key.party if before is None else before.provider
+    return BundleTerms(**_signed_fields(party, terms, before, previous), provider=provider)
+
+
+def _signed_fields(
+    party: Party, terms: PolicyTerms | ProviderTerms, before: DataPolicy | BundleTerms | None, previous: Signed | None
+) -> dict[str, Any]:
+    """What both kinds of documents say of the choices, their place in the chain, and the party's identity."""
+    chosen = {name: getattr(terms, name) for name in type(terms).model_fields if name not in _SIGNED_OTHERWISE}
+    return chosen | {
+        "policy_version": 1 if before is None else before.policy_version + 1,
+        "previous": None if previous is None else previous.digest,
+        "report_key": party.identity.report_key.public,
+        "unsafe_simulation": party.identity.unsafe_simulation,
+        "minimal_trust_level": terms.minimal_trust_level or minimal_trust_level(party),
+        "not_after": terms.end(terms.days),
+    }
+
+
+def keep_policy(party: Party, thing: Thing, policy: Signed) -> None:
+    """Store a version that is in force: as the thing's newest, and under its digest, as the log names it."""
     party.keep_document("versions", policy.digest, policy)
-    party.keep_document("policies", dataset_id, policy)
+    party.keep_document("policies", thing, policy)
+
+
+def newest_policy(party: Party, thing: Thing) -> Signed:
+    """The newest version that was put in force from this directory. Raises `NotFoundError`."""
+    newest = party.document("policies", thing)
+    if newest is None and isinstance(thing, BundleId):
+        newest = _first_terms(party, thing)
+    if newest is not None:
+        return newest
+    if isinstance(thing, BundleId):
+        raise NotFoundError("not_found.bundle", expected="a bundle that was published from this identity directory")
+    raise NotFoundError("not_found.dataset", expected="a data set that was uploaded from this identity directory")
+
+
+def _first_terms(party: Party, bundle_id: BundleId) -> Signed | None:
+    """Version 1 of a bundle that an earlier `cloister` published, which kept it under the object's root alone."""
+    document = party.document("publications", bundle_id)
+    if document is None:
+        return None
+    publication = BundlePublication.decode(document.payload)
+    first = party.document("policies", publication.object.root)
+    return first if first is not None and first.digest == publication.terms else None
+
+
+def read_terms(signed: Signed) -> DataPolicy | BundleTerms:
+    """An owner's policy or a provider's terms; whether its signatures are right is the caller's to find out."""
+    return (DataPolicy if signed.payload_type == "data-policy" else BundleTerms).decode(signed.payload)
+
+
+def chosen_terms(signed: Signed) -> PolicyTerms | ProviderTerms:
+    """The choices that it states."""
+    terms = read_terms(signed)
+    return PolicyTerms.of(terms) if isinstance(terms, DataPolicy) else ProviderTerms.of(terms)
 
 
 def _with_cards(party: Party, wishes: RecoveryWishes) -> RecoveryTerms:
@@ -154,15 +224,8 @@ def _holder(party: Party, key: PartyKey) -> RecoveryHolder:
 
 
 def policy_version(policy: Signed) -> int:
-    """Version number of a policy that this party signed."""
-    return DataPolicy.decode(policy.payload).policy_version
-
-
-def _named_party(terms: Signed) -> PartyKey:
-    """Whose terms they are: the name that they are wrapped under."""
-    if terms.payload_type == "data-policy":
-        return DataPolicy.decode(terms.payload).owner
-    return BundleTerms.decode(terms.payload).provider
+    """Version number of a policy, or terms, that this party signed."""
+    return read_terms(policy).policy_version
 
 
 def wrap_policy(party: Party, policy: Signed) -> bytes:
@@ -171,6 +234,6 @@ def wrap_policy(party: Party, policy: Signed) -> bytes:
     The padding is spaces, which JSON ignores.
     """
     broker, plain = party.trust.broker, policy.encode()
-    info = policy_info(_named_party(policy), policy.digest, broker.digest)
+    info = policy_info(read_terms(policy).party, policy.digest, broker.digest)
     classes = -(-len(plain) // TERMS_CLASS_BYTES)
     return wrap(plain.ljust(classes * TERMS_CLASS_BYTES), party.broker_key, info)

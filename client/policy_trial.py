@@ -12,9 +12,8 @@ from client.audit import read_log
 from client.context import Party
 from client.events import Event
 from client.policies import find_terms
-from client.policy_terms import PolicyTerms, ProviderTerms, policy_of
-from client.provider import terms_of_bundle
-from client.trial import Thing, Trial
+from client.policy_terms import PolicyTerms, ProviderTerms, Thing, policy_of, terms_of_bundle
+from client.trial import Trial
 from client.trial_rules import SignedTerms
 from common.errors import NotFoundError
 from common.messages.decision_log import LogEntry
@@ -24,7 +23,7 @@ from common.messages.policy import DataPolicy
 def try_policy(party: Party, source: str, log_file: Path | None = None, thing: Thing | None = None) -> Iterator[Event]:
     """One `DecisionTried` for each decision that is not the same. Ends with `PolicyTried`.
 
-    `source`: a file or data set, as for `policies.explain`; `log_file`: a fetched log, or the newest is fetched;
+    `source`: as for `policies.explain`; `log_file`: a fetched log, or the newest is fetched;
     `thing`: the data set or bundle, which need not be named where the log tells of one alone. Raises what reading the
     log raises, and `NotFoundError` (not_found.dataset, not_found.bundle).
     """
@@ -55,10 +54,8 @@ def try_policy(party: Party, source: str, log_file: Path | None = None, thing: T
 
 def _as_signed(party: Party, terms: PolicyTerms | ProviderTerms) -> SignedTerms:
     """With what this identity would sign for the things that terms leave to it."""
-    release = party.trust.release.digest
-    if isinstance(terms, ProviderTerms):
-        return terms_of_bundle(party, terms, release)
-    return policy_of(party, terms.model_copy(update={"releases": terms.releases or (release,)}))
+    chosen = terms.under(party.trust.release.digest)
+    return terms_of_bundle(party, chosen) if isinstance(chosen, ProviderTerms) else policy_of(party, chosen)
 
 
 def _require_thing(terms: SignedTerms, entries: Sequence[LogEntry], named: Thing | None) -> Thing:

@@ -7,6 +7,8 @@ from typing import Final
 
 from client.policy_terms import PartyTerms, PolicyTerms, ProviderTerms, RecoveryWishes
 from common.leakage import BITS_PER_TICK, AnswerSize, answer_bits, launch_bits, report_bits
+from common.messages.answer_bounds import AnswerBounds
+from common.messages.policy import AnswerDetail
 from common.messages.tcb_terms import TcbTerms
 
 MAX_CLASSES: Final = 1 << 32
@@ -45,7 +47,11 @@ class Bits:
 def bits_of(terms: PolicyTerms | ProviderTerms, assumed: Assumed) -> Bits:
     """How many bits these terms let out (common/leakage). Labels have a bound without assumptions, scores have none."""
     classes = assumed.classes or (MAX_CLASSES if terms.detail == "label" else None)
-    each = None if classes is None else answer_bits(AnswerSize(classes, SCORE_BYTES * classes), terms.detail)
+    each = (
+        None
+        if classes is None
+        else answer_bits(AnswerSize(classes, SCORE_BYTES * classes), terms.detail, terms.answer_bounds)
+    )
     answers = None if each is None else each * terms.answers_total
     if terms.answers_total == 0:
         answers = 0
@@ -65,8 +71,8 @@ def sentences(terms: PolicyTerms | ProviderTerms, assumed: Assumed) -> Iterator[
     if isinstance(terms, PolicyTerms):
         yield _told_to_provider(terms)
     yield from _bits(bits_of(terms, assumed))
+    yield _changes(terms)
     if isinstance(terms, PolicyTerms):
-        yield _changes(terms)
         yield _recovery(terms.recovery)
 
 
@@ -80,8 +86,8 @@ def _who(terms: PolicyTerms) -> Iterator[str]:
     size = "of any size" if terms.max_state_class is None else f"of at most {terms.max_state_class:,} float32 values"
     yield f"It reads {columns}, and makes models {size}."
     yield (
-        f"At most {terms.max_jobs} jobs, of {terms.min_trainers} to {terms.max_trainers} trainers, "
-        f"each started at most {terms.max_attempts} times in a job. Confined by: {_list(terms.sandboxes)}."
+        f"At most {_count(terms.max_jobs, 'job')}, of {terms.min_trainers} to {_count(terms.max_trainers, 'trainer')}, "
+        f"each started at most {_count(terms.max_attempts, 'time')} in a job. Confined by: {_list(terms.sandboxes)}."
     )
     if bounds := terms.sandbox_bounds.model_dump(exclude_none=True):
         yield f"Provider code may use at most {_list(f'{most:,} {name}' for name, most in bounds.items())}."
@@ -122,11 +128,22 @@ def _answers(terms: PolicyTerms | ProviderTerms) -> Iterator[str]:
         yield "Nobody may ask a model that comes of it."
         return
     users = _list(terms.users) if terms.users else "Whoever every owner of the data grants it to"
-    tells = "the label alone" if terms.detail == "label" else "all scores"
-    over = "over all models of this data" if isinstance(terms, PolicyTerms) else "for each model"
+    tells = answer_words(terms.detail, terms.answer_bounds)
+    over = f"over all models of this {'data' if isinstance(terms, PolicyTerms) else 'bundle'}"
     yield f"{users} may ask: at most {terms.answers_total:,} answers {over}, each tells {tells}."
     if isinstance(terms, PolicyTerms):
         yield f"A model's own provider may {'ask too' if terms.grants_to_provider else 'not ask it'}."
+
+
+def answer_words(detail: AnswerDetail, bounds: AnswerBounds) -> str:
+    """What an answer tells, and how often one may ask."""
+    words = "all scores" if bounds.top is None else f"the label and the {bounds.top} largest scores"
+    if bounds.decimals is not None:
+        words += f", as confidences rounded to {bounds.decimals} decimals"
+    if detail == "label":
+        words = "the label alone"
+    most = bounds.queries_per_minute
+    return words if most is None else f"{words}; at most {most:,} queries a minute of one user"
 
 
 def _told_to_provider(terms: PolicyTerms) -> str:
@@ -156,10 +173,12 @@ def _bits(bits: Bits) -> Iterator[str]:
         yield f"Counted so, at most {bits.most:,} bits leave."
 
 
-def _changes(terms: PolicyTerms) -> str:
+def _changes(terms: PolicyTerms | ProviderTerms) -> str:
+    whose, them = ("Its owner", "it") if isinstance(terms, PolicyTerms) else ("The bundle's provider", "them")
     if not terms.approvals_needed:
-        return "Its owner alone may change it."
-    return f"To change it takes its owner and {terms.approvals_needed} of {_list(terms.approvers)}."
+        return f"{whose} alone may change {them}."
+    least = f"{terms.approvals_needed} of {_list(terms.approvers)}"
+    return f"To change {them} takes {whose[0].lower()}{whose[1:]} and {least}."
 
 
 def _recovery(wishes: RecoveryWishes | None) -> str:
@@ -174,6 +193,10 @@ def _recovery(wishes: RecoveryWishes | None) -> str:
 
 def _list(values: Iterable[object]) -> str:
     return ", ".join(map(str, values))
+
+
+def _count(number: int, one: str) -> str:
+    return f"{number:,} {one}{'' if number == 1 else 's'}"
 
 
 def day_words(at: int) -> str:

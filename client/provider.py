@@ -13,7 +13,8 @@ from client.checking.costs import measure_step
 from client.context import BundleLabel, Party
 from client.identity import make_known
 from client.objects import leaf_path, require_intact
-from client.policy_terms import SECONDS_PER_DAY, ProviderTerms, minimal_trust_level, wrap_policy
+from client.policy_changes import next_policy, send_policy
+from client.policy_terms import SECONDS_PER_DAY, ProviderTerms, keep_policy, sign_terms, terms_of_bundle, wrap_policy
 from client.sealing import seal_to_directory
 from client.services import IngestService
 from client.uploading import upload_object
@@ -48,7 +49,7 @@ def publish(party: Party, directory: Path, terms: ProviderTerms, *, measure: boo
 
     `measure`: what a training step costs is measured here, once, and published as a coarse class (`StepCost`).
     May be repeated after an interruption: the same terms for the same packed object are signed once. Other terms, or a
-    newly pinned release, make another publication of it.
+    newly pinned release, make another publication of it; `set_terms` changes those of one that is there.
     """
     reference = require_intact(directory)
     contents = _own_contents(party, directory, reference)
@@ -62,11 +63,11 @@ def publish(party: Party, directory: Path, terms: ProviderTerms, *, measure: boo
     manifest = contents.manifest
     publication = _publication(party, manifest, reference, agreed)
     link = BrokerLink(party, IngestService.of(party).register_bundle)
-    yield link.verify()
+    newest = party.document("policies", BundleId.of(publication.digest))
+    yield link.verify(terms.tcb, *(() if newest is None else (BundleTerms.decode(newest.payload).tcb,)))
     make_known(party)
     link.ask(_registration(party, reference, agreed, publication), Registered)
-    bundle_id = BundleId.of(publication.digest)
-    party.keep_document("publications", bundle_id, publication)
+    bundle_id = keep_publication(party, publication, agreed)
     party.keep_label(
         BundleLabel(
             bundle_id=bundle_id, root=reference.root, name=manifest.name, bundle_version=manifest.bundle_version
@@ -82,6 +83,15 @@ def publish(party: Party, directory: Path, terms: ProviderTerms, *, measure: boo
     )
 
 
+def keep_publication(party: Party, publication: Signed, terms: Signed) -> BundleId:
+    """Store a bundle that is registered, under version 1 of its terms; where it was before, later ones stay."""
+    bundle_id = BundleId.of(publication.digest)
+    party.keep_document("publications", bundle_id, publication)
+    if party.document("policies", bundle_id) is None:
+        keep_policy(party, bundle_id, terms)
+    return bundle_id
+
+
 def _registration(party: Party, reference: ObjectRef, terms: Signed, publication: Signed) -> RegisterBundle:
     broker, own = party.trust.broker, party.identity.signing_key.party
     ring = KeyRing({BUNDLE_KEY: party.object_key(reference.root)})
@@ -95,39 +105,30 @@ def _registration(party: Party, reference: ObjectRef, terms: Signed, publication
 
 
 def signed_terms(party: Party, reference: ObjectRef, terms: ProviderTerms, release: Digest) -> Signed:
-    """These terms, signed; the stored ones if they say the same, so that what was interrupted can be repeated."""
-    wanted = terms_of_bundle(party, terms, release)
+    """These terms as version 1, signed; the stored ones if they say the same, so that what was interrupted can be
+    repeated.
+    """
+    wanted = terms.under(release)
     stored = party.document("policies", reference.root)
-    if stored is not None and _says_the_same(BundleTerms.decode(stored.payload), wanted):
+    if stored is not None and _says_the_same(BundleTerms.decode(stored.payload), terms_of_bundle(party, wanted)):
         return stored
-    signed = sign(wanted, party.identity.signing_key)
+    signed = sign_terms(party, wanted)
     party.keep_document("policies", reference.root, signed)
     return signed
-
-
-def terms_of_bundle(party: Party, terms: ProviderTerms, release: Digest) -> BundleTerms:
-    """What `signed_terms` signs."""
-    own = party.identity
-    return BundleTerms(
-        provider=own.signing_key.party,
-        report_key=own.report_key.public,
-        unsafe_simulation=own.unsafe_simulation,
-        owners=terms.owners,
-        users=terms.users,
-        releases=terms.releases or (release,),
-        measurements=terms.measurements,
-        minimal_trust_level=terms.minimal_trust_level or minimal_trust_level(party),
-        tcb=terms.tcb,
-        answers_total=terms.answers_total,
-        detail=terms.detail,
-        not_after=terms.end(terms.days),
-    )
 
 
 def _says_the_same(stored: BundleTerms, wanted: BundleTerms) -> bool:
     """Whether only the time of signing differs, by less than a day."""
     same_end = abs(stored.not_after - wanted.not_after) < SECONDS_PER_DAY
     return same_end and stored == wanted.model_copy(update={"not_after": stored.not_after})
+
+
+def set_terms(party: Party, bundle_id: BundleId, terms: ProviderTerms) -> Iterator[e.Event]:
+    """Sign the next version of a bundle's terms and bring it to the broker. Ends with `PolicySigned`.
+
+    `releases` empty means the pinned one. Raises `NotFoundError` for a bundle of another directory.
+    """
+    yield from send_policy(party, bundle_id, next_policy(party, bundle_id, terms))
 
 
 def _publication(party: Party, manifest: BundleManifest, reference: ObjectRef, terms: Signed) -> Signed:

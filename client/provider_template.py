@@ -21,7 +21,7 @@ _DESCRIPTION: Final = """\
 name = "{name}"
 bundle_version = "0.1"           # yours to count; every publication has a name of its own anyway
 {entry}
-query_rows = 8                   # rows of one query: fewer are filled up with zeros, so that size tells nothing
+query_rows = 8                   # rows of one query: fewer are filled up, so that size and time tell nothing
 
 [input]                          # the column that the model reads: name, shape of one row and type as in the data set
 column = "features"

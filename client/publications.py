@@ -39,7 +39,7 @@ def retire(party: Party, bundle_id: BundleId) -> Iterator[Event]:
     Ends with `Ended`. Raises the broker's refusal, `AuthenticityError` where its log does not say so.
     """
     link = BrokerLink(party)
-    yield link.verify()
+    yield link.verify_to_end()
     yield retire_at_broker(party, link, bundle_id).proven(bundle_id, "retired")
 
 

@@ -4,7 +4,8 @@ A holder's share is opened here and nowhere else in the clear but in the new bro
 again, in this order, each raises:
 
   (1) the package is signed by the broker that this holder has pinned, and names this holder;
-  (2) the new broker's quote is genuine and its code that of the pinned release (`client/broker`);
+  (2) the new broker's quote is genuine, its code that of the pinned release, its machine one that this holder accepts
+      (`client/broker`, `client/platforms`), its collateral no older than any that this holder has seen;
   (3) it is another broker than the old one;
   (4) the share opens under everything that the package says of it, and is the one that was made for this holder.
 
@@ -20,6 +21,7 @@ from client.broker import describe_broker, trust_floor
 from client.context import Endpoints, Party
 from client.events import Event, QuoteVerified
 from client.http_client import ServiceClient
+from client.platforms import rules_shown
 from client.witnessing import Witness
 from common.broker_verification import VerifiedBroker
 from common.crypto.secret_sharing import SecretShare
@@ -76,12 +78,14 @@ def give_share(party: Party, document: Signed, destination: Path) -> Iterator[Ev
     """Verify the broker that answers now, and wrap this holder's share to it. Ends with `ShareGiven`.
 
     Checks (1) to (4). Raises `AuthenticityError` (1, 2, 4), `AppraisalError` (1, 2, 3), `PolicyError` (1:
-    policy.recovery) and what verifying a quote raises.
+    policy.recovery), `FreshnessError` (2: freshness.collateral for an older one than was seen) and what verifying a
+    quote raises.
     """
     trust = party.trust
     package, held = _held(party, document)  # (1)
-    release = trust.open_release()
-    verified = describe_broker(party.endpoints, trust.trust_settings, release, trust_floor(party))  # (2)
+    release, rules = trust.open_release(), rules_shown(party, trust.trust_settings)
+    verified = describe_broker(party.endpoints, trust.trust_settings, release, rules, trust_floor(party))  # (2)
+    party.remember_collateral(verified.collateral)  # (2)
     yield QuoteVerified(role="broker", measurement=verified.claims.measurement, trust_level=verified.claims.trust_level)
     given = _wrapped(party, _opened(party, package, held), document, verified)  # (3), (4)
     destination.write_bytes(sign(given, party.identity.signing_key).encode())

@@ -7,11 +7,11 @@ measures so*. In this order, before a signature is added, each raises:
   (2) the signer is one of the release keys that the trust settings name;
   (3) a release states what the signer's own build measures, by role and platform, and nothing else.
 
-The TCB terms of a release are its drafter's choice: they are shown and signed, not measured.
+Terms over the TCB and the TDX module, and which RTMRs may differ, are the drafter's choice: signed, not measured.
 """
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,26 +28,27 @@ from client.events import (
     RoleReleased,
     SignaturesCounted,
 )
-from client.measuring import References, list_own_files, own_references
+from client.measuring import OwnFiles, References, list_own_files, own_references, states
 from client.release_documents import ReleaseDocument, draft_of
 from common.crypto.signing import SigningKey
 from common.enclave.file_lists import files_beside
 from common.enclave.trust_settings import TrustSettings, require_release_revocation
 from common.errors import AppraisalError, FormatError, PolicyError
-from common.identifiers import MrEnclave
+from common.identifiers import CodeMeasurement
 from common.messages.attestation import Revoked, RevokeRelease
 from common.messages.platform_inventory import PlatformInventory
+from common.messages.reference_values import TdxReferenceValue
 from common.messages.release import Release, ReleaseRevocation
 from common.messages.tcb_terms import TcbTerms
 
 
 @dataclass(frozen=True)
 class ReleaseWishes:
-    """What a drafter chooses. `sigs`: the `.sig` file of each role that is released for SGX; `tcb` is for SGX, too."""
+    """What a drafter chooses; `tcb` is for SGX and TDX."""
 
     name: str
     tag: str
-    sigs: Mapping[str, Path] = field(default_factory=dict)
+    own: OwnFiles = field(default_factory=OwnFiles)
     tcb: TcbTerms = field(default_factory=TcbTerms)
 
 
@@ -57,7 +58,7 @@ def draft(trust: TrustSettings, cache: Path, wishes: ReleaseWishes, destination:
     Raises what measuring raises, and `ConflictError` (conflict.release_file).
     """
     files = list_own_files(trust, cache)
-    references = own_references(files, wishes.sigs, wishes.tcb)
+    references = own_references(files, wishes.own, wishes.tcb)
     release = Release(name=wishes.name, tag=wishes.tag, created=int(time.time()), measurements=references)
     draft_of(release).draft_to(destination)
     files_beside(destination).write_bytes(files.encode())
@@ -65,7 +66,7 @@ def draft(trust: TrustSettings, cache: Path, wishes: ReleaseWishes, destination:
 
 
 def sign(
-    key: SigningKey, trust: TrustSettings, file: Path, cache: Path, sigs: Mapping[str, Path], *, measured: bool = True
+    key: SigningKey, trust: TrustSettings, file: Path, cache: Path, files: OwnFiles, *, measured: bool = True
 ) -> Iterator[Event]:
     """Checks (1) to (3), then one more signature in the same file. Without `measured`, (3) is left to faith.
 
@@ -75,9 +76,9 @@ def sign(
     if key.party not in trust.release_keys:  # (2)
         raise PolicyError("policy.release_key", expected=f"one of {trust.release_keys}", seen=key.party)
     if isinstance(document.message, Release) and measured:  # (3)
-        own = own_references(list_own_files(trust, cache), sigs)
+        own = own_references(list_own_files(trust, cache), files)
         yield from (
-            RoleMeasured(role=role, mr_enclave=MrEnclave(reference.code), platform=platform)
+            RoleMeasured(role=role, mr_enclave=CodeMeasurement(reference.code), platform=platform)
             for role, platforms in own.items()
             for platform, reference in platforms.items()
         )
@@ -93,7 +94,10 @@ def show(file: Path, trust: TrustSettings) -> Iterator[Event]:
     if isinstance(message, Release):
         for role, platforms in sorted(message.measurements.items()):
             for platform, reference in sorted(platforms.items()):
-                yield RoleReleased(role=role, platform=platform, kind=reference.type, code=reference.code)
+                registers = reference.rtmrs if isinstance(reference, TdxReferenceValue) else ()
+                yield RoleReleased(
+                    role=role, platform=platform, kind=reference.type, code=reference.code, registers=registers
+                )
         yield ReleaseShown(
             file=file.name, digest=document.digest, name=message.name, tag=message.tag, created=message.created
         )
@@ -141,7 +145,7 @@ def revoke(party: Party, file: Path) -> Iterator[Event]:
     signed = ReleaseDocument.read(file).signed
     release = require_release_revocation(signed, party.trust.trust_settings).release
     link = BrokerLink(party)
-    yield link.verify()
+    yield link.verify_to_end()
     revoked = link.ask(RevokeRelease(revocation=signed), Revoked)
     until = time.strftime("%H:%M:%S", time.localtime(revoked.leases_end))
     yield Noted(text=f"No enclave holds keys under this release after {until}, however its host behaves.")
@@ -156,14 +160,14 @@ def _release_in(file: Path) -> ReleaseDocument:
 
 
 def _require_same(release: Release, own: References) -> None:
-    """Everything but the TCB terms is what one's own build gives."""
+    """Everything that is measured is what one's own build gives."""
     stated = {
-        (role, platform): reference.model_copy(update={"tcb": TcbTerms()})
+        (role, platform): reference
         for role, platforms in release.measurements.items()
         for platform, reference in platforms.items()
     }
     measured = {(role, platform): one for role, platforms in own.items() for platform, one in platforms.items()}
-    wrong = sorted(key for key in stated.keys() | measured.keys() if stated.get(key) != measured.get(key))
+    wrong = sorted(key for key in stated.keys() | measured.keys() if not states(stated.get(key), measured.get(key)))
     if wrong:
         raise AppraisalError(
             "appraisal.own_build",

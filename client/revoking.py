@@ -4,6 +4,9 @@ The broker's reply is signed in its enclave, over the log's head. Then, in this 
 
   (1) the host shows the entry of this very document, as the leaf in its place commits to it (common/transparency);
   (2) that leaf is in the log under the head of the reply (RFC 9162 section 2.1.3).
+
+Document, reply, entry and path are kept in the identity directory, so that the party can show them later
+(`ending_proof`).
 """
 
 import secrets
@@ -13,6 +16,7 @@ from typing import Literal, Protocol
 
 from client.broker import BrokerLink
 from client.context import Party
+from client.ending_proof import Decided, EndingProof, is_about
 from client.events import Ended
 from client.http_client import ServiceClient
 from common.crypto.merkle import leaf_hash
@@ -23,9 +27,7 @@ from common.messages.attestation import BundleRetired, LogHead, RetireBundle, Re
 from common.messages.decision_log import InclusionProof, LogItem, LogPage
 from common.messages.policy import BundleRetirement, Revocation
 from common.messages.signed import Signed, sign
-from common.transparency import open_entry
 
-Decided = Literal["revoke", "retire-bundle"]
 Target = Literal["dataset", "bundle", "grant", "job"]
 
 
@@ -41,17 +43,25 @@ class Ending:
     """What the broker said of a revocation or retirement. It holds, whether its host shows the log or not."""
 
     party: Party
+    sent: Signed
     document: Digest
     first: int
+    reply: Signed
     head: LogHead
     leases_end: int | None
     decided: Decided = "revoke"
 
     def proven(self, identifier: str, state: str) -> Ended:
         """The last event of an operation that ended something. Raises `AuthenticityError` (1, 2: authenticity.log)."""
-        service = ServiceClient(self.party.endpoints.attestation, self.party.identity.signing_key)
-        number = logged_entry(service, self.document, self.first, self.head, self.decided)
-        return Ended(identifier=identifier, state=state, leases_end=self.leases_end, log_entry=number)
+        proof = self.proof(ServiceClient(self.party.endpoints.attestation, self.party.identity.signing_key))
+        kept = self.party.keep_proof(identifier, proof)
+        number = proof.inclusion.number
+        return Ended(identifier=identifier, state=state, leases_end=self.leases_end, log_entry=number, proof=str(kept))
+
+    def proof(self, service: LogService) -> EndingProof:
+        """What shows it to others. Raises as `proven` does."""
+        item, inclusion = logged_entry(service, self.document, self.first, self.head, self.decided)
+        return EndingProof(document=self.sent, reply=self.reply, item=item, inclusion=inclusion)
 
 
 def end(party: Party, link: BrokerLink, target: Target, identifier: Identifier) -> Ending:
@@ -64,7 +74,7 @@ def end(party: Party, link: BrokerLink, target: Target, identifier: Identifier) 
     first, document = (0, kept) if kept is not None else (_log_size(party), revocation_of(party, target, identifier))
     party.keep_document("revocations", identifier, document)
     revoked = link.ask(Revoke(revocation=document), Revoked)
-    return Ending(party, document.digest, first, _newest_head(party), revoked.leases_end)
+    return Ending(party, document, document.digest, first, link.signed_reply, _newest_head(party), revoked.leases_end)
 
 
 def _kept_revocation(party: Party, identifier: Identifier) -> Signed | None:
@@ -89,7 +99,7 @@ def retire(party: Party, link: BrokerLink, bundle_id: BundleId) -> Ending:
     first, document = _log_size(party), sign(retirement, key)
     counts = link.ask(RetireBundle(retirement=document), BundleRetired).document
     first = first if counts == document.digest else 0
-    return Ending(party, counts, first, _newest_head(party), None, "retire-bundle")
+    return Ending(party, document, counts, first, link.signed_reply, _newest_head(party), None, "retire-bundle")
 
 
 def _log_size(party: Party) -> int:
@@ -118,8 +128,10 @@ def revocation_of(party: Party, target: Target, identifier: Identifier) -> Signe
     )
 
 
-def logged_entry(service: LogService, document: Digest, first: int, head: LogHead, decided: Decided = "revoke") -> int:
-    """The number of the entry that revokes (or retires) by this document, from entry `first` on: checks (1) and (2).
+def logged_entry(
+    service: LogService, document: Digest, first: int, head: LogHead, decided: Decided = "revoke"
+) -> tuple[LogItem, InclusionProof]:
+    """The entry that revokes (or retires) by this document, from entry `first` on, in its place: checks (1) and (2).
 
     Raises `AuthenticityError` (authenticity.log).
     """
@@ -129,17 +141,10 @@ def logged_entry(service: LogService, document: Digest, first: int, head: LogHea
         if page.first != number or not page.items:
             break
         for item in page.items:
-            if _is_about(item, number, document, decided):  # (1)
+            if is_about(item, number, document, decided):  # (1)
                 asked = f"/v1/log/inclusion?number={number}&size={head.size}"
                 path = InclusionProof.decode(service.get(asked)).path
                 verify_inclusion(leaf_hash(item.leaf), number, head.size, head.root, path)  # (2)
-                return number
+                return item, InclusionProof(number=number, size=head.size, path=path)
             number += 1
     raise AuthenticityError("authenticity.log", expected=f"an entry about {document}", seen=f"{head.size} others")
-
-
-def _is_about(item: LogItem, number: int, document: Digest, decided: Decided) -> bool:
-    if item.entry is None:
-        return False
-    entry = open_entry(item.entry, item.leaf, number)
-    return entry.decision == decided and entry.outcome != "refused" and entry.subjects.document == document

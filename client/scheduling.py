@@ -64,6 +64,19 @@ ticks. More of them would cost processors and bits, and bring nothing."""
 LATENCY_TICKS: Final = 3
 """A state is encoded, sent, and taken up on ticks of three different clocks."""
 
+STATE_TICKS: Final = 2
+"""That a small state takes, and each in lockstep, where trainers wait for it; a delta takes half of them."""
+
+AHEAD_STATE_TICKS: Final = 5
+"""That a large one takes while trainers go on: smaller frames cost less, and all of them are sent, full or not. An
+exchange then takes two thirds of a round that is planned right, and all of one that is planned half too long."""
+
+MOST_STATE_TICKS: Final = 8
+"""That one takes which does not fit so many of the largest frames."""
+
+CHEAP_FRAME: Final = 64 << 10
+"""What costs little more than an empty one."""
+
 
 @dataclass(frozen=True)
 class ScheduleWishes:
@@ -98,13 +111,14 @@ def plan_schedule(
 
     `design_chunks`: of the sealed bundle, where that is design code. `share`: of a trainer; None: of one chunk a tick.
     """
-    frame_bytes, warmup = _frame_bytes(state_class), WARMUP_SECONDS
+    work_milliseconds, ahead = wishes.steps * wishes.step_milliseconds, wishes.rounds_ahead and not design_chunks
+    tick = wishes.tick_milliseconds or (_tick_milliseconds(work_milliseconds) if ahead else SHORTEST_TICK)
+    work = -(-work_milliseconds // tick)
+    frame_bytes, warmup = _frame_bytes(state_class, ahead=ahead), WARMUP_SECONDS
     if design_chunks:
         frame_bytes = max(frame_bytes, DESIGN_FRAME)
         warmup += DESIGN_SECONDS + COMPILING_SECONDS * design_chunks
     warmup = warmup if wishes.warmup_seconds is None else wishes.warmup_seconds
-    work_milliseconds, ahead = wishes.steps * wishes.step_milliseconds, wishes.rounds_ahead and not design_chunks
-    tick = wishes.tick_milliseconds or (_tick_milliseconds(work_milliseconds) if ahead else SHORTEST_TICK)
     draft = Schedule(
         rounds=wishes.rounds,
         steps_per_round=wishes.steps,
@@ -113,17 +127,17 @@ def plan_schedule(
         ticks_per_round=1,
         slack_percent=wishes.slack_percent,
         warmup_ticks=-(-warmup * 1000 // tick),
-        frames_per_tick=max(1, -(-4 * state_class // (8 * frame_bytes))),
+        frames_per_tick=max(1, -(-4 * state_class // (MOST_STATE_TICKS * frame_bytes))),
         frame_bytes=frame_bytes,
         reads_per_tick=1,
         state_class=state_class,
         checkpoint_ticks=_checkpoint_ticks(state_class, tick),
         rounds_ahead=int(ahead),
     )
-    work = -(-work_milliseconds // tick)
     kinds = (FrameKind.STATE, FrameKind.DELTA, *([FrameKind.STEERING] if design_chunks else []))
-    transfer = sum(ticks_to_send(kind, draft) for kind in kinds)
-    draft = draft.model_copy(update={"ticks_per_round": work + transfer + LATENCY_TICKS})
+    exchange = sum(ticks_to_send(kind, draft) for kind in kinds) + LATENCY_TICKS
+    ticks = max(work, exchange) + LATENCY_TICKS if ahead else work + exchange
+    draft = draft.model_copy(update={"ticks_per_round": ticks})
     reads = wishes.reads_per_tick if share is None or wishes.reads_per_tick is not None else _reads(share, draft)
     return draft if reads is None else draft.model_copy(update={"reads_per_tick": reads})
 
@@ -158,9 +172,12 @@ def _tick_milliseconds(work_milliseconds: int) -> int:
     return min(max(SHORTEST_TICK, work_milliseconds // WORK_TICKS), LONGEST_TICK)
 
 
-def _frame_bytes(state_class: int) -> int:
-    """Half a state in whole `SMALLEST_FRAME`s: a state then takes two frames, a delta one."""
-    needed = 2 * state_class + 2 * FRAME_OVERHEAD + FIGURES_BYTES
+def _frame_bytes(state_class: int, *, ahead: bool) -> int:
+    """In whole `SMALLEST_FRAME`s."""
+    whole, rest = 4 * state_class, 2 * FRAME_OVERHEAD + FIGURES_BYTES
+    needed = -(-whole // STATE_TICKS) + rest
+    if ahead and needed > CHEAP_FRAME:
+        needed = max(CHEAP_FRAME, -(-whole // AHEAD_STATE_TICKS) + rest)
     return min(-(-needed // SMALLEST_FRAME) * SMALLEST_FRAME, LARGEST_FRAME)
 
 

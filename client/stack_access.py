@@ -1,4 +1,4 @@
-"""The embedded stack as a party meets it: starting it, its addresses and public documents (side: owner).
+"""A stack as a party meets it: starting the embedded one, addresses and public documents of any (side: owner).
 
 The stack is the operator's. Nothing that it says is trusted here: addresses lead to services whose quotes, signatures
 and ciphertext are checked.
@@ -16,12 +16,15 @@ from client.http_client import ServiceClient
 from common.enclave.development import read_development_release
 from common.enclave.trust_settings import TrustSettings
 from common.errors import NotFoundError
+from common.identifiers import Digest
+from common.messages.measured_files import MeasuredFiles
 from deploy.embedded.stack import EmbeddedStack
 from deploy.embedded.state import write_private
 from deploy.embedded.status import StackStatus
 
 ENDPOINTS_FILE: Final = "endpoints.json"
 TRUST_SETTINGS_FILE: Final = Path("release", "trust_settings.json")
+MEASURED_FILES_FILE: Final = Path("release", "release.files.json")
 _CARRIERS: Final = ("attestation", "ingest", "paramserver", "query")
 """The processes that count what goes through them and through store and brokers."""
 
@@ -87,6 +90,11 @@ def read_carried(state: Path) -> dict[str, int]:
     for name in _CARRIERS:
         carried.update(json.loads(ServiceClient(f"http://127.0.0.1:{ports[name]}").get("/carried")))
     return dict(carried)
+
+
+def stated_environment(state: Path) -> Digest:
+    """The digest of the third-party files among which a stack's enclaves run, as its release's list of files says."""
+    return MeasuredFiles.decode((state / MEASURED_FILES_FILE).read_bytes()).environment
 
 
 def read_trust_settings(state: Path) -> TrustSettings:

@@ -19,13 +19,12 @@ from client import policy_events as p
 from client.context import Party
 from client.past_facts import Facts, PastFacts, held_terms
 from client.policy_difference import KINDS
+from client.policy_terms import Thing
 from client.trial_counts import COUNTED, Counts
 from client.trial_rules import Judgement, SignedTerms, judge, rules_of
-from common.identifiers import BundleId, DatasetId, Digest
+from common.identifiers import Digest
 from common.messages.decision_log import LogEntry
 from common.messages.policy import BundleTerms, DataPolicy
-
-Thing = DatasetId | BundleId
 
 _FORCE: Final = "the version that was in force"
 
@@ -36,8 +35,7 @@ class Trial:
     def __init__(self, party: Party, terms: SignedTerms, entries: Sequence[LogEntry], thing: Thing) -> None:
         self._party, self._terms, self._thing = party, terms, thing
         self._past = PastFacts(party, entries)
-        by_model = isinstance(terms, BundleTerms)
-        self._were, self._would_be = Counts(by_model=by_model), Counts(by_model=by_model)
+        self._were, self._would_be = Counts(), Counts()
         self._gone = dict[str | None, int]()
         """Jobs, launches and models that would not have been, and the entries that say why."""
 

@@ -5,12 +5,10 @@ carried, and of what was refused it can't say what would have followed: such cou
 """
 
 import math
-from collections import defaultdict
 from typing import Any, Final
 
 from client.past_facts import Counted, Facts, NotHeld
 from client.trial_rules import SignedTerms
-from common.identifiers import ModelId
 from common.leakage import report_bits
 from common.messages.decision_log import LogEntry
 from common.messages.policy import BundleTerms
@@ -26,11 +24,10 @@ _FOLLOWED: Final = "what would have followed a decision that would have been all
 
 
 class Counts:
-    """Of one data set, whose answers count together, or of one bundle, whose answers count by model."""
+    """Of one data set, or of one bundle: over all models of it."""
 
-    def __init__(self, *, by_model: bool) -> None:
-        self._by_model, self._jobs, self._bits = by_model, _NO_JOBS, _NO_BITS
-        self._answers = defaultdict[ModelId | None, Counted](lambda: _NO_ANSWERS)
+    def __init__(self) -> None:
+        self._jobs, self._bits, self._answers = _NO_JOBS, _NO_BITS, _NO_ANSWERS
         self._unknown = 0.0
 
     @property
@@ -40,17 +37,18 @@ class Counts:
 
     def facts(self, entry: LogEntry, known: Facts, terms: SignedTerms | None) -> Facts:
         """The counters before this entry, and what it asks for under these terms."""
+        answers = 1 if entry.subjects.answers is None else entry.subjects.answers
         asked = {
             "accept-order": _more(known["order_bits"], report_charge(entry, terms)),
             "admit-launch": known["attempt_bits"],
-            "draw-budget": Counted("how many bits an answer carries", 0, math.inf),
+            "draw-budget": Counted("how many bits an answer carries", 0, math.inf if answers else 0),
         }
         return {
             "jobs_before": self._jobs,
             "bits_spent": self._bits,
             "bits_asked": asked.get(entry.decision, 0),
-            "answers_given": _opened(self._answers[self._model(entry)], self._unknown),
-            "answers_asked": entry.subjects.answers or 1,
+            "answers_given": _opened(self._answers, self._unknown),
+            "answers_asked": answers,
         }
 
     def charge(
@@ -70,23 +68,18 @@ class Counts:
             self._bits = _grown(self._bits, certain * least, most)
         elif entry.decision == "draw-budget" and answers:
             self._bits = _grown(self._bits, 0, math.inf)
-            model = self._model(entry)
-            self._answers[model] = _grown(self._answers[model], certain * answers, answers)
+            self._answers = _grown(self._answers, certain * answers, answers)
 
     def begin_elsewhere(self) -> None:
         """It came here with what another broker had charged, which this log does not tell."""
         unknown = Counted("what was charged at the key broker that it came from", 0, math.inf)
-        self._jobs = self._bits = unknown
-        self._answers = defaultdict(lambda: unknown)
+        self._jobs = self._bits = self._answers = unknown
 
     def leave_open(self, entry: LogEntry) -> None:
         """A decision would have been allowed, and nobody knows what would have followed."""
         if entry.decision == "accept-order":
             self._jobs = _opened(self._jobs, 1)
         self._bits, self._unknown = _opened(self._bits, math.inf), math.inf
-
-    def _model(self, entry: LogEntry) -> ModelId | None:
-        return entry.subjects.model if self._by_model else None
 
 
 def report_charge(entry: LogEntry, terms: SignedTerms | None) -> Counted:

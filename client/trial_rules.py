@@ -10,7 +10,9 @@ from typing import Any, Final
 
 from client.past_facts import Counted, Facts, NotHeldError
 from common.dcap import PlatformClaims, require_tcb
+from common.dcap.tcb_appraisal import TCB_REFUSALS
 from common.errors import PolicyError, Refusal
+from common.messages.platform_inventory import NO_INVENTORY
 from common.messages.policy import BundleTerms, DataPolicy
 from common.policy_rules import (
     OWNER_ORDER_RULES,
@@ -32,25 +34,18 @@ SignedTerms = DataPolicy | BundleTerms
 
 
 def _require_machine(terms: SignedTerms, machine: PlatformClaims, at: int) -> None:
-    require_tcb(machine, terms.tcb, at)
+    require_tcb(machine, terms.tcb, NO_INVENTORY, at)  # a log tells neither machine nor inventory
 
 
 def _require_answers(terms: SignedTerms, given: int, wanted: int) -> None:
-    left = max(0, terms.answers_total - given)
+    left = terms.answers_total - given
     if left < wanted:
-        raise PolicyError("policy.budget", expected=f"{wanted} answers left", seen=left)
+        raise PolicyError("policy.budget", expected=f"{wanted} answers left", seen=max(0, left))
 
 
-_TCB_CODES: Final = (
-    "appraisal.tcb_evaluation",
-    "appraisal.platform",
-    "appraisal.platform_configuration",
-    "appraisal.tcb_status",
-    "appraisal.advisory",
-)
 _LEVEL: Final = Rule("minimal_trust_level", ("policy.trust_level",), ("trust_level",), require_level)
 _TERMS_LEVEL: Final = Rule("minimal_trust_level", ("policy.provider_terms",), ("trust_level",), require_level)
-_MACHINE: Final = Rule("tcb", _TCB_CODES, ("machine", "at"), _require_machine)
+_MACHINE: Final = Rule("tcb", TCB_REFUSALS, ("machine", "at"), _require_machine)
 _ANSWERS: Final = Rule("answers_total", ("policy.budget",), ("answers_given", "answers_asked"), _require_answers)
 _ATTEMPT: Final = Rule("max_attempts", ("policy.attempts",), ("attempt",), require_attempt_left)
 _JOBS: Final = Rule("max_jobs", ("policy.jobs",), ("jobs_before",), require_job_left)

@@ -1,23 +1,32 @@
 """What a user does: verify the query enclave, ask sealed questions, open sealed answers (side: owner: user's machine).
 
 Quote, placement and manifest are verified here before anything is sealed (client/query_verification has the checks).
-The owner's grant says which model, under which broker and release; this user's pins say whom to believe.
+The owner's grant says which model, under which broker and release; this user's pins say whom to believe, and the newest
+inventory of machines, which the broker is asked for, that no machine is believed which was revoked.
 """
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from client.broker import trust_floor
+from client.broker import BrokerLink, trust_floor
+from client.broker_quote import newest_collateral
 from client.context import Party
-from client.events import Answered, Event, QuoteVerified
+from client.events import Answered, AnswersAdvanced, Event, QuoteVerified, ReceiptKept
 from client.http_client import ServiceClient
-from client.plain_arrays import UNREADABLE
+from client.platforms import platform_rules, rules_shown
+from client.query_exchange import joined
+from client.query_rows import ReadRows
 from client.query_session import QueryPins, QuerySession, QueryUser
-from common.errors import AppraisalError, FormatError
+from client.receipts import require_new
+from common.dcap import PlatformRules
+from common.dcap.completion import CompleteEvidence, complete_evidence
+from common.errors import AppraisalError, NotFoundError, UnavailableError
+from common.messages.attestation import BrokerDescription, DescribeBroker
+from common.messages.evidence import DcapQuote, Evidence
 from common.messages.policy import QueryGrant
 from common.messages.signed import Signed, open_signed
 
@@ -26,29 +35,71 @@ def open_session(party: Party, grant: Signed) -> QuerySession:
     """Verify the query enclave and open a session with it.
 
     Raises `AppraisalError` when the grant is for another broker than the pinned one, `AuthenticityError` when none of
-    the model's grant authorities signed it, and what `client.query_verification` raises.
+    the model's grant authorities signed it, `FreshnessError` for a broker that is older than what this user has seen
+    (its log: freshness.state, its inventory: freshness.inventory) or collateral that is (freshness.collateral), and
+    what `client.query_verification` raises.
     """
     trust, terms = party.trust, QueryGrant.decode(grant.payload)
     if terms.broker != trust.broker.signing_public:
         raise AppraisalError("appraisal.pin", expected=trust.broker.signing_public, seen=terms.broker)
     key = party.identity.signing_key
-    pins = QueryPins(trust.release, trust.trust_settings, trust_floor(party))
-    session = QuerySession.open(ServiceClient(party.endpoints.query, key), QueryUser(key, grant, pins))
+    pins = QueryPins(trust.release, trust.trust_settings, trust_floor(party), _rules(party))
+    asking = QueryUser(key, grant, pins, partial(_complete, party), party.remember_collateral)
+    session = QuerySession.open(ServiceClient(party.endpoints.query, key), asking)
     open_signed(grant, QueryGrant, session.enclave.placement.grant_authorities)
     return session
 
 
-def query(party: Party, grant: Signed, rows: NDArray[Any]) -> Iterator[Event]:
+def _complete(party: Party, evidence: Evidence) -> CompleteEvidence:
+    """With the collateral that the attestation service has now, for a proof is as old as the enclave's placement.
+
+    Where it has none, with what the quote carries. Raises `FormatError` (format.collateral) where that has none either.
+    """
+    try:
+        newest = newest_collateral(evidence, ServiceClient(party.endpoints.attestation, party.identity.signing_key))
+    except (NotFoundError, UnavailableError):
+        return complete_evidence(evidence)
+    return complete_evidence(DcapQuote(quote=evidence.quote), newest)
+
+
+def _rules(party: Party) -> PlatformRules:
+    """After the pinned broker has shown its inventory. A broker that is away shows none: then what is known counts."""
+    settings = party.trust.trust_settings
+    try:
+        shown = BrokerLink(party).ask(DescribeBroker(), BrokerDescription).inventory
+    except UnavailableError:
+        return platform_rules(party, settings)
+    return rules_shown(party, settings)(shown)
+
+
+def query(party: Party, grant: Signed, rows: NDArray[Any] | ReadRows, receipt: Path | None = None) -> Iterator[Event]:
     """Ask the granted model about rows of its input's shape and type. Ends with `Answered`.
 
-    Raises what `open_session` raises, and the refusals that the enclave sealed for this user.
+    With `receipt`, a new file, receipts of the answers are kept there (client/receipts), also where a later query
+    fails. Raises `ConflictError` (conflict.receipt_file) where there is one, what `open_session` raises, the refusals
+    that the enclave sealed for this user, and `FormatError` (format.query) for rows that were read and do not fit the
+    model.
     """
+    if receipt is not None:
+        require_new(receipt)
     session = open_session(party, grant)
     yield QuoteVerified(role="query", measurement=session.enclave.measurement, trust_level=session.enclave.trust_level)
-    answer = session.ask_all(rows)
-    queries = -(-len(rows) // session.profile.max_rows)
+    asked = rows.fitted(session.profile) if isinstance(rows, ReadRows) else rows
+    book = None if receipt is None else session.receipt_book()
+    answers, done = [], 0
+    try:
+        for one in session.ask_each(asked, book):
+            answers.append(one)
+            done += len(one.labels)
+            yield AnswersAdvanced(rows=done, of=len(asked))
+    finally:
+        if receipt is not None and book is not None and book.receipts:
+            book.write(receipt)
+            yield ReceiptKept(path=str(receipt), receipts=len(book.receipts))
+    answer = joined(answers)
+    queries = -(-len(asked) // session.profile.max_rows)
     yield Answered(
-        rows=len(rows),
+        rows=len(asked),
         labels=tuple(int(label) for label in answer.labels),
         answers_left=answer.answers_left,
         queries=queries,
@@ -58,22 +109,3 @@ def query(party: Party, grant: Signed, rows: NDArray[Any]) -> Iterator[Event]:
         trust_level=session.enclave.trust_level,
         witnessed=session.enclave.placement.witnessed,
     )
-
-
-def read_rows(source: Path, column: str | None = None) -> NDArray[Any]:
-    """The rows to ask about: an NPY array, or a column of an NPZ file (its only one, unless named).
-
-    Raises `FormatError` (format.query).
-    """
-    try:
-        loaded = np.load(source, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return loaded
-        with loaded:
-            names = loaded.files if column is None else [column]
-            if len(names) != 1:
-                raise FormatError("format.query", expected="`--column` with one of the file's columns", seen=names)
-            rows: NDArray[Any] = loaded[names[0]]
-            return rows
-    except (*UNREADABLE, KeyError) as cause:
-        raise FormatError("format.query", expected="an NPY or NPZ file of plain arrays", seen=source.name) from cause

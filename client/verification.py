@@ -11,6 +11,7 @@ from client.broker import BrokerLink, trust_floor
 from client.context import Party
 from client.events import Event, QuoteVerified, Verified
 from client.objects import leaf_path, require_intact
+from client.platforms import platform_rules
 from common.dcap import appraise, require_trust_level, verify_quote
 from common.dcap.completion import complete_evidence
 from common.errors import FormatError, NotFoundError
@@ -19,6 +20,7 @@ from common.messages.attestation import ListMembers, Members
 from common.messages.evidence import Evidence
 from common.messages.objects import ModelManifest
 from common.messages.signed import open_signed
+from common.platform_inventory import kept_inventory
 from common.sealed_object import ObjectReader
 
 _EVIDENCE: Final[TypeAdapter[Evidence]] = TypeAdapter(Evidence)
@@ -28,7 +30,8 @@ def verify_evidence(party: Party, source: Path, role: str, at: int | None = None
     """Verify a quote with its collateral (an Evidence document) as an enclave of `role` of the pinned release.
 
     `at`: one time for all checks, in Unix seconds (default: now). What was verified at some time gives the same answer
-    at that time whenever it is asked. Not checked: what its report_data binds; whoever asked for the quote knows that.
+    at that time whenever it is asked, unless its machine was revoked since or this party's own terms are others. Not
+    checked: what its report_data binds; whoever asked for the quote knows that.
     Raises what verification raises.
     """
     trust = party.trust
@@ -39,7 +42,8 @@ def verify_evidence(party: Party, source: Path, role: str, at: int | None = None
     at = int(time.time()) if at is None else at
     claims = verify_quote(complete_evidence(evidence), trust.trust_settings.allowed_roots, at)
     require_trust_level(claims.trust_level, trust_floor(party))
-    appraise(claims, trust.open_release().reference(role, claims.trust_level), at)
+    rules = platform_rules(party, trust.trust_settings)
+    appraise(claims, trust.open_release().reference(role, claims.trust_level), rules, at)
     yield QuoteVerified(role=role, measurement=claims.measurement, trust_level=claims.trust_level)
     yield Verified(
         subject=source.name,
@@ -47,6 +51,7 @@ def verify_evidence(party: Party, source: Path, role: str, at: int | None = None
             "the chain ends in a pinned root, and every certificate is in its role",
             f"collateral is signed, and current at {at}; TCB status {claims.machine.tcb_status}",
             f"measurement is the pinned release's for the role {role}",
+            f"its machine is not revoked by inventory {rules.inventory.number}",
             f"report_data {claims.report_data.hex()} (what it binds is for its reader to check)",
         ),
     )
@@ -60,12 +65,14 @@ def verify_broker(party: Party, destination: Path | None = None) -> Iterator[Eve
     broker = BrokerLink(party).verified()
     if destination is not None:
         destination.write_bytes(complete_evidence(broker.description.evidence, broker.collateral).encode())
+    known = kept_inventory(party.inventory, party.trust.trust_settings)
     yield QuoteVerified(role="broker", measurement=broker.claims.measurement, trust_level=broker.claims.trust_level)
     yield Verified(
         subject=f"broker {party.trust.broker.digest}",
         checks=(
             "fresh quote of the pinned release's broker, bound to its keys and our nonce",
             "the reply is signed by the quoted key and its log head is not older than one we have seen",
+            f"neither its machine nor one that it was handed over from is revoked by inventory {known.number}",
         ),
     )
 

@@ -2,7 +2,8 @@
 
 It polls the attestation service, and in each round, in this order:
 
-  (1) verifies the broker's fresh quote against the installation's release (common/broker_verification);
+  (1) verifies the broker's fresh quote against the installation's release (common/broker_verification), and its machine
+      against the newest inventory that it was shown, which it remembers: it confirms nothing of a revoked machine;
   (2) requires the broker that it met first, and its own key among that broker's witnesses;
   (3) requires a head that is not older than the newest it has seen, nor another one of the same size;
   (4) before it takes a new head, has the host prove that the log under it begins with the one that it remembers;
@@ -28,15 +29,17 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, Literal, Protocol
+from typing import Final, Literal
 
+from client.broker_quote import BROKER_PATH, Service, verified_broker
 from client.durable_file import replace_durably
 from common.broker_channel import NONCE_BYTES, open_reply, require_not_older
 from common.broker_statements import head_seen_parts
-from common.broker_verification import VerifiedBroker, verify_broker
+from common.broker_verification import VerifiedBroker
 from common.crypto.key_file import Identity
 from common.crypto.labels import LOG_HEAD_SEEN
 from common.crypto.merkle_proofs import verify_consistency
+from common.dcap import PlatformRules
 from common.enclave.trust_settings import TrustSettings, require_release
 from common.errors import (
     AppraisalError,
@@ -55,7 +58,6 @@ from common.messages.attestation import (
     BrokerRequest,
     Confirmed,
     ConfirmHead,
-    DescribeBroker,
     LogHead,
     Refused,
     RequestBody,
@@ -65,9 +67,9 @@ from common.messages.decision_log import ConsistencyProof, NextHead
 from common.messages.evidence import TrustLevel
 from common.messages.recovery_package import Retirement
 from common.messages.signed import Signed, sign
+from common.platform_inventory import kept_inventory, shown_inventory
 
 _log = logging.getLogger("witness")
-_BROKER_PATH: Final = "/v1/broker"
 _CONSISTENCY_PATH: Final = "/v1/log/consistency"
 _NEXT_HEAD_PATH: Final = "/v1/log/next"
 
@@ -76,23 +78,17 @@ QUIET_SECONDS: Final = 0.1
 
 
 class WitnessMemory(Message):
-    """The broker that it guards, and the newest head that it has seen; `successor` once that broker is over."""
+    """The broker that it guards, and the newest head that it has seen; `successor` once that broker is over.
+
+    `inventory` is the newest signed inventory of machines that it was shown.
+    """
 
     type: Literal["witness-memory"] = "witness-memory"
     version: Literal[1] = 1
     broker: Digest
     head: LogHead
     successor: Digest | None = None
-
-
-class Service(Protocol):
-    """The attestation service over HTTP."""
-
-    def get(self, path: str) -> bytes:
-        """The body of a successful answer."""
-
-    def post(self, path: str, body: bytes) -> bytes:
-        """The body of a successful answer."""
+    inventory: Signed | None = None
 
 
 class Witness:
@@ -195,7 +191,8 @@ class Witness:
     def _take_alone(
         self, verified: VerifiedBroker, head: LogHead, proof: ConsistencyProof | None, *, frozen: bool
     ) -> None:
-        memory = WitnessMemory(broker=verified.genesis.digest, head=head)
+        shown = verified.description.inventory if self._memory is None else self._memory.inventory
+        memory = WitnessMemory(broker=verified.genesis.digest, head=head, inventory=shown)
         if self._memory is not None:
             self._require_extends(verified, head, self._memory.head, proof)  # (3), (4)
         if memory != self._memory:
@@ -209,10 +206,19 @@ class Witness:
 
     def _verified_broker(self, service: Service) -> VerifiedBroker:
         release = require_release(Signed.decode(service.get("/v1/release")), self._trust)
-        request = _request(DescribeBroker())
         floor = TrustLevel.SIMULATION if self._identity.unsafe_simulation else TrustLevel.SGX
-        raw = service.post(_BROKER_PATH, request)
-        return verify_broker(raw, request, self._trust, release, int(self._now()), floor=floor)
+        return verified_broker(service, self._trust, release, self._rules, int(self._now()), floor=floor)
+
+    def _rules(self, shown: Signed | None) -> PlatformRules:
+        """What machines are held against. It is remembered before the quote is judged: it may be about that machine."""
+        with self._alone():
+            memory = self._memory = self._read()
+            known = kept_inventory(None if memory is None else memory.inventory, self._trust)
+            newest = shown_inventory(shown, known, self._trust)
+            if memory is not None and newest != known:
+                self._memory = memory.model_copy(update={"inventory": shown})
+                replace_durably(self._file, self._memory.encode())
+        return PlatformRules(newest)
 
     def _require_mine(self, verified: VerifiedBroker) -> None:
         if self._memory is not None and self._memory.broker != verified.genesis.digest:
@@ -256,7 +262,7 @@ class Witness:
     def _ask(self, verified: VerifiedBroker, body: RequestBody) -> BrokerReply:
         """The verified broker's own answer. Raises what it refuses."""
         request = _request(body)
-        return _opened(self._service.post(_BROKER_PATH, request), request, verified)
+        return _opened(self._service.post(BROKER_PATH, request), request, verified)
 
 
 def _opened(raw: bytes, request: bytes, verified: VerifiedBroker) -> BrokerReply:

@@ -23,6 +23,7 @@ from common.errors import AuthenticityError, FormatError, FreshnessError, Refusa
 from common.identifiers import Digest, PartyKey
 from common.messages.attestation import BrokerReply, BrokerRequest, LogHead, Refused, RequestBody
 from common.messages.base import Message
+from common.messages.refusal_detail import RefusalDetail
 from common.messages.signed import Signed, open_signed
 
 NONCE_BYTES: Final = 32
@@ -105,4 +106,5 @@ class BrokerChannel:
                 with contextlib.suppress(AuthenticityError):  # another party is entitled to it
                     detail = open_refusal_detail(sealed, request, *self._own)
                     return refusal_of(detail.code or refused.code, expected=detail.expected, seen=detail.seen)
-        return refusal_of(refused.code)
+        shown = refused.shown or RefusalDetail(expected=None, seen=None)
+        return refusal_of(refused.code, expected=shown.expected, seen=shown.seen)

@@ -1,26 +1,16 @@
 """What is said to and by the key broker outside of signed documents (side: library).
 
 A statement is an Ed25519 signature over transcript(label, parts...): these functions give the parts, in the order that
-both ends use. A `RefusalDetail` is the part of a refusal that only the entitled party reads.
+both ends use. Below, how the detail of a refusal is wrapped for the one party that may read it.
 """
 
-from typing import Annotated, Final, Literal, Self
-
-from pydantic import Field
-
 from common.crypto.wrapping import WrappingKey, wrap
-from common.errors import Refusal
 from common.identifiers import Digest, JobId, ModelId, PartyKey
 from common.key_binding import refusal_detail_info
 from common.leakage import AnswerSize
 from common.messages.attestation import LogHead
-from common.messages.base import Message
 from common.messages.checkpoint import Checkpoint
-
-_DETAIL_BYTES: Final = 2048
-"""Plain size of every wrapped detail: its length says nothing."""
-
-_TEXT_CHARS: Final = 800
+from common.messages.refusal_detail import RefusalDetail
 
 
 def head_seen_parts(broker: Digest, boot_nonce: bytes, head: LogHead) -> tuple[bytes, ...]:
@@ -53,31 +43,9 @@ def draw_budget_parts(
     return b"draw-budget", model_id.encode(), grant.raw(), *numbers, nonce
 
 
-class RefusalDetail(Message):
-    """Expected and seen of a refusal, for the party entitled to them; `code` where its own is not the public one.
-
-    All three are None for a party whose own terms refuse nothing.
-    """
-
-    type: Literal["refusal-detail"] = "refusal-detail"
-    version: Literal[1] = 1
-    expected: Annotated[str, Field(max_length=_TEXT_CHARS)] | None
-    seen: Annotated[str, Field(max_length=_TEXT_CHARS)] | None
-    code: Annotated[str, Field(max_length=64)] | None = None
-
-    @classmethod
-    def of(cls, refusal: Refusal, public: str) -> Self:
-        """The detail of a refusal beside the public code, cut to what fits."""
-        expected, seen = (None if text is None else text[:_TEXT_CHARS] for text in (refusal.expected, refusal.seen))
-        return cls(expected=expected, seen=seen, code=None if refusal.code == public else refusal.code)
-
-
 def wrap_refusal_detail(detail: RefusalDetail, request: Digest, party: PartyKey, report_key: bytes) -> bytes:
     """The detail, padded to one size with spaces, for the holder of `report_key` alone."""
-    plain = detail.encode()
-    if len(plain) > _DETAIL_BYTES:  # escapes made it longer
-        plain = RefusalDetail(expected="(too long to state)", seen=None, code=detail.code).encode()
-    return wrap(plain.ljust(_DETAIL_BYTES), report_key, refusal_detail_info(request, party))
+    return wrap(detail.padded(), report_key, refusal_detail_info(request, party))
 
 
 def open_refusal_detail(detail: bytes, request: Digest, party: PartyKey, report_key: WrappingKey) -> RefusalDetail:

@@ -14,9 +14,11 @@ manifest is bounded here, because a trainer enclave allocates by what a provider
 Not checked: what the code does. That is the sandbox's business, and nobody else imports it.
 """
 
+import itertools
 import json
 import math
 import re
+from collections.abc import Sequence
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
@@ -100,10 +102,11 @@ class ColumnSpec(TensorSpec):
 
 
 class StateTensor(Message):
-    """One float tensor of the state."""
+    """One float tensor of the state. `buffer`: it is no parameter that is trained, but, say, a running statistic."""
 
     name: Annotated[str, Field(min_length=1, max_length=256)]
     shape: Annotated[tuple[Annotated[int, Field(ge=0, le=MAX_STATE_COUNT)], ...], Field(max_length=8)]
+    buffer: bool = False
 
     @property
     def count(self) -> int:
@@ -170,6 +173,11 @@ class BundleManifest(BundleDescription):
         return sum(tensor.count for tensor in self.layout)
 
     @property
+    def buffers(self) -> tuple[slice, ...]:
+        """Where in the state its buffers are."""
+        return buffer_slices(self.layout)
+
+    @property
     def layout_digest(self) -> Digest:
         """SHA-256 over the layout's canonical JSON: what a model must have been trained with to be served."""
         rows = [[tensor.name, list(tensor.shape)] for tensor in self.layout]
@@ -207,6 +215,12 @@ class BundleContents(Message):
     def parse(cls, raw: bytes) -> Self:
         """Decode an opened bundle. Raises `FormatError`; the texts never quote its content."""
         return cls.decode(raw, limit=MAX_BUNDLE_BYTES)
+
+
+def buffer_slices(layout: Sequence[StateTensor]) -> tuple[slice, ...]:
+    """Where in a state of this layout its buffers are."""
+    ends = itertools.accumulate(tensor.count for tensor in layout)
+    return tuple(slice(end - tensor.count, end) for tensor, end in zip(layout, ends, strict=True) if tensor.buffer)
 
 
 def design_layout(max_parameters: int) -> tuple[StateTensor, ...]:

@@ -105,7 +105,7 @@ def measure_layout(directory: Path) -> tuple[StateTensor, ...]:
         raise FormatError("format.bundle", expected=f"a model built within {PACKING_SECONDS} seconds") from cause
     if not rows:
         raise NotBuiltError(done.stderr.decode(errors="replace")[-MOST_WORDS:])
-    return tuple(StateTensor(name=row["name"], shape=tuple(row["shape"])) for row in rows)
+    return tuple(StateTensor(name=row["name"], shape=tuple(row["shape"]), buffer=row["buffer"]) for row in rows)
 
 
 def pack_bundle(directory: Path, *, started: bool = True) -> BundleContents:

@@ -30,8 +30,7 @@ def require_design(contents: BundleContents, bounds: GraphBounds = STANDARD_BOUN
     design, facts = parse_design(raw, bounds)
     if design.encode() != raw:
         raise FormatError("format.design", expected="the encoding of `cloister provider pack`", seen="another")
-    if contents.manifest.layout != layout_of(design.graph):
-        raise FormatError("format.design", expected="a layout of the graph's parameters in their order", seen="another")
+    require_layout(contents, design.graph)
     manifest = contents.manifest
     require_rows(design, facts, _rows_of(manifest.input), _rows_of(manifest.label), _rows_of(manifest.answer))
     return design, facts
@@ -54,7 +53,18 @@ def bundle_of_design(description: BundleDescription, design: Design, text: bytes
 
 def layout_of(graph: ModelGraph) -> tuple[StateTensor, ...]:
     """The state of a graph: its parameters in the document's order."""
-    return tuple(StateTensor(name=one.name, shape=one.shape) for one in graph.parameters)
+    return tuple(StateTensor(name=one.name, shape=one.shape, buffer=not one.trained) for one in graph.parameters)
+
+
+def require_layout(contents: BundleContents, graph: ModelGraph) -> None:
+    """The manifest's layout has the graph's parameters, by name and shape, in their order.
+
+    Which of them are buffers is not compared: bundles that were packed before there was a mark have none. Raises
+    `FormatError` (format.design).
+    """
+    own = [(one.name, one.shape) for one in graph.parameters]
+    if own != [(one.name, one.shape) for one in contents.manifest.layout]:
+        raise FormatError("format.design", expected="a layout of the graph's parameters in their order", seen="another")
 
 
 def _rows_of(spec: TensorSpec) -> GraphInput:

@@ -3,9 +3,11 @@
 Nothing that comes back is believed: chunks are authenticated by the object's key (common/sealed_object).
 """
 
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from common.crypto.keys import SecretKey
+from common.door import Answer
 from common.identifiers import Digest
 from common.messages.objects import ObjectRef
 from common.sealed_object import ObjectKind, ObjectReader, SealedObject, require_header
@@ -15,12 +17,18 @@ PROOF: Final = "object.proof"
 WRITE: Final = "object.write"
 COMMIT: Final = "object.commit"
 
+READ_SECONDS: Final = 60.0
+
 
 class Caller(Protocol):
     """The enclave's end of its door, as far as objects need it."""
 
     def call(self, name: str, body: bytes, *, seconds: float = 60.0) -> bytes:
         """Ask the relay. Raises its refusal, `PeerClosedError` or `TimeoutError`."""
+        ...
+
+    def begin(self, name: str, body: bytes) -> Answer:
+        """Ask it now, and wait later. Raises `PeerClosedError`."""
         ...
 
 
@@ -37,6 +45,11 @@ class DoorObjects:
     def read_leaf(self, root: Digest, leaf: int) -> bytes:
         """One leaf of a committed object."""
         return self._door.call(READ, _place(root, leaf))
+
+    def begin_leaf(self, root: Digest, leaf: int) -> Callable[[], bytes]:
+        """Ask for one leaf now; what is returned waits for it. Raises `PeerClosedError`."""
+        answer = self._door.begin(READ, _place(root, leaf))
+        return lambda: answer(READ_SECONDS)
 
     def read_header(self, reference: ObjectRef) -> bytes:
         """The header of a committed object, proven to be its leaf 0: every chunk that opens under it is the object's.

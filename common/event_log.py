@@ -52,10 +52,14 @@ ALLOWED_FIELDS: Final = frozenset(
         "waiting_for",
         "queue",
         "reason",
+        "shown",
         "kind",
     }
 )
-"""Fields that may leave a process in a log. Adding one is a review: could its value depend on anybody's secret?"""
+"""Fields that may leave a process in a log. Adding one is a review: could its value depend on anybody's secret?
+
+`shown` is what the key broker's reply says in the clear of a machine that it refused.
+"""
 
 _OWN: Final = "cloister_event"
 """Marks a record as made by `log_event`: a library's text may look like an event."""

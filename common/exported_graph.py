@@ -1,7 +1,8 @@
 """The graph of native code on its way from export to answer: what each enclave checks of it (side: library).
 
-An export sandbox writes a document that nobody believes. Trainer, parameter server and query enclave each read it with
-`open_exported`, and none takes another's word for it. In this order; each refusal is `format.design`:
+An export sandbox writes a document that nobody believes. The trainer says it unread; parameter server and query enclave
+each read it with `open_exported`, and neither takes another's word for it. In this order; each refusal is
+`format.design`:
   (1) it is a valid graph within what one query may cost (common/model_graph): stateless, and row by row;
   (2) its input and output are those of the bundle's queries and answers, in float32;
   (3) each parameter is a tensor of the bundle's layout, by name (common/sandboxed/graph_names.py) and shape; tensors
@@ -17,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.bundle import DESCRIPTION_FILE, GRAPH_ENTRY, GRAPH_FILE, BundleContents, BundleManifest
-from common.design_bundle import layout_of
+from common.design_bundle import layout_of, require_layout
 from common.errors import FormatError
 from common.exchange.steering import MAX_DESIGN_BYTES
 from common.job_design import BATCH_BYTES, FLOPS_PER_SECOND
@@ -43,7 +44,7 @@ def answer_bounds(bundle: BundleManifest) -> GraphBounds:
 def build_checks() -> None:
     """Build now what the first graph would build: 25 ms of Python, in which no other thread of an enclave keeps time.
 
-    Enclaves do so before their clocks begin, in every job: whether there is a graph must not show in a late tick.
+    A parameter server does so before its clock begins, in every job: others run on while one that is over is checked.
     """
     with contextlib.suppress(FormatError):
         parse_graph(b"{}")
@@ -97,8 +98,7 @@ def open_exported(document: bytes, bundle: BundleManifest) -> ExportedGraph:
 def require_graph(contents: BundleContents) -> None:
     """The graph of what `contents` makes is checked once more. Raises `FormatError` (format.design)."""
     opened = open_exported(contents.files[GRAPH_FILE], contents.manifest)
-    if contents.manifest.layout != layout_of(opened.graph):
-        raise FormatError("format.design", expected="a layout of the graph's parameters in their order", seen="another")
+    require_layout(contents, opened.graph)
 
 
 def _places(graph: ModelGraph, bundle: BundleManifest) -> tuple[slice, ...]:

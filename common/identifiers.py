@@ -89,7 +89,14 @@ class PartyKey(HexBytes32):
     __slots__ = ()
 
 
-class MrEnclave(HexBytes32):
+class CodeMeasurement(Identifier):
+    """What a TEE measures of code at its start, in lower-case hexadecimal: MRENCLAVE (32 bytes) or MRTD (48)."""
+
+    __slots__ = ()
+    pattern = r"(?:[0-9a-f]{64}|[0-9a-f]{96})"
+
+
+class MrEnclave(HexBytes32, CodeMeasurement):
     """The measurement of an enclave (Intel SDM vol. 3D: MRENCLAVE, SHA-256)."""
 
     __slots__ = ()

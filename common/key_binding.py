@@ -16,6 +16,7 @@ from common.crypto.labels import (
     WRAP_ORDER_SECRET,
     WRAP_POLICY,
     WRAP_PROVIDER_REPORT,
+    WRAP_REASONS,
     WRAP_REFUSAL_DETAIL,
     WRAP_REPORT,
 )
@@ -70,6 +71,11 @@ def refusal_detail_info(request: Digest, party: PartyKey) -> bytes:
 def ledger_info(request: Digest, party: PartyKey) -> bytes:
     """A data set's ledger: digest of the signed request for it, its owner."""
     return transcript(WRAP_LEDGER, request.raw(), party.raw())
+
+
+def reasons_info(request: Digest, party: PartyKey) -> bytes:
+    """Why requests of others were refused: digest of the signed request for it, the party that signed."""
+    return transcript(WRAP_REASONS, request.raw(), party.raw())
 
 
 def held_share_info(

@@ -154,7 +154,7 @@ def _require_order(terms: LaunchTerms, binding: LaunchBinding, channel: BrokerCh
     order = open_signed(terms.order, TrainingOrder, unverified.owners, threshold=len(set(unverified.owners)))
     _require((JobId.of(terms.order.digest), order.broker), (terms.job_id, channel.broker), "appraisal.binding")  # (3)
     named = (tuple(data.dataset_id for data in terms.datasets), terms.bundle_id, terms.bundle.state_class)
-    datasets = order.all_shards[binding.slot] if binding.role == TRAINER else order.datasets
+    datasets = order.shard_of(binding.slot) if binding.role == TRAINER else order.datasets
     _require(named, (datasets, order.bundle, order.schedule.state_class), "appraisal.binding")  # (4)
     foreign = {data.manifest.owner for data in terms.datasets if not set(data.owner_keys) & set(order.owners)}
     _require(foreign, set(), "appraisal.binding")

@@ -7,21 +7,27 @@ on purpose, and on what a model gives away by itself.
 
     label      one of C classes, or one of F refusals instead, at one of Q ticks:  ceil(log2(C + F)) + ceil(log2(Q))
     scores     R bytes of output, or a refusal, at one of Q ticks:                 8 R + 1 + ceil(log2(Q))
+    top        k of C scores of B bytes each, instead of the 8 R bits:             ceil(log2(C over k)) + 8 B k
+    rounded    the label, and C confidences with one of V = 10^decimals + 1 values:
+                                                                                   ceil(log2(C)) + C ceil(log2(V))
+    both       which k of C, the label among them, and k confidences; or as rounded, if that is less:
+                                                            ceil(log2(C over k)) + ceil(log2(k)) + k ceil(log2(V))
     schedule   a launch falls silent after one of its T ticks, or not before the end:         ceil(log2(T + 1))
     attempt    a launch of a trainer, which shows provider code the data:         schedule, and `BITS_PER_TICK` a tick
     report     what a job's provider reads at its end, one of W numbers of refused calls
                with one of 3 words of how it went, where the policies let it:           ceil(log2(3 W))
 
-Nothing that provider code may do ends a launch (tests/security/sandbox/test_ryoan_rules); its end is charged as though
-it could, since a machine that it loads may. The part for each tick is a convention, not a bound: frames say nothing,
-but the host sees what `OPEN_CHANNELS` names (docs/threat-model.md has what was measured), and a busy or idle tick is
-the coarsest sign that it can read there.
+Scores are never charged less than a label. Nothing that provider code may do ends a launch
+(tests/security/sandbox/test_ryoan_rules); its end is charged as though it could, since a machine that it loads may. The
+part for each tick is a convention, not a bound: frames say nothing, but the host sees what `OPEN_CHANNELS` names
+(docs/threat-model.md has what was measured), and a busy or idle tick is the coarsest sign that it can read there.
 """
 
 import math
 from dataclasses import dataclass
 from typing import Final
 
+from common.messages.answer_bounds import NO_ANSWER_BOUNDS, AnswerBounds
 from common.messages.order import Schedule
 from common.messages.policy import AnswerDetail, RefusalReport
 from common.messages.provider_report import LEARNED
@@ -47,11 +53,23 @@ class AnswerSize:
     row_bytes: int
 
 
-def answer_bits(size: AnswerSize, detail: AnswerDetail) -> int:
+def answer_bits(size: AnswerSize, detail: AnswerDetail, bounds: AnswerBounds = NO_ANSWER_BOUNDS) -> int:
     """Most bits that one answer carries, its time of leaving included."""
-    if detail == "scores":
-        return 8 * size.row_bytes + 1 + _bits(RELEASE_TICKS)  # 2^(8 R) + F < 2^(8 R + 1)
-    return _bits(size.classes + FAILURES) + _bits(RELEASE_TICKS)
+    label = _bits(size.classes + FAILURES)
+    if detail == "label":
+        return label + _bits(RELEASE_TICKS)
+    return max(label, _score_bits(size, bounds) + 1) + _bits(RELEASE_TICKS)  # 2^b + F <= 2^(b + 1), or F + 8 <= 2^label
+
+
+def _score_bits(size: AnswerSize, bounds: AnswerBounds) -> int:
+    """Of the scores that are told, and, where they are rounded, of the label beside them."""
+    count = size.classes
+    told = min(bounds.top or count, count)
+    which = _bits(math.comb(count, told)) if told < count else 0
+    if bounds.decimals is None:
+        return which + told * 8 * -(-size.row_bytes // count) if told < count else 8 * size.row_bytes
+    each = _bits(10**bounds.decimals + 1)
+    return min(which + _bits(told) + told * each, _bits(count) + count * each)
 
 
 def schedule_bits(total_ticks: int) -> int:

@@ -131,7 +131,7 @@ def require_job_left(policy: DataPolicy, jobs_before: int) -> None:
 
 def require_bits_left(policy: DataPolicy, spent: int, bits: int) -> None:
     """The policy covers `bits` beyond those that were charged already."""
-    if policy.max_bits is not None and bits > max(0, policy.max_bits - spent):
+    if policy.max_bits is not None and spent + bits > policy.max_bits:
         expected = f"at most {max(0, policy.max_bits - spent)} of {policy.max_bits} bits"
         raise PolicyError("policy.bits", expected=expected, seen=bits)
 

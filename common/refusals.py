@@ -13,6 +13,7 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     "format.message": ("sender", "send a message of the documented type and version (docs/formats.md)"),
     "format.too_large": ("sender", "send at most the documented number of bytes (docs/formats.md)"),
     "format.media_type": ("sender", "send the body as application/octet-stream or application/json"),
+    "format.receipt": ("user", "show the receipt and openings as `cloister user query --receipt` wrote them"),
     "format.policy": ("sender", "mend the policy file (`cloister policy check FILE`; docs/policy.md)"),
     "format.identifier": ("sender", "use an identifier as the service returned it"),
     "format.sealed_object": ("sender", "seal the data anew with `cloister owner seal` or `cloister provider pack`"),
@@ -44,6 +45,7 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     "authenticity.collateral": ("operator", "fetch collateral from Intel or a PCCS: this is not signed as it says"),
     "authenticity.frame": ("operator", "check the network: a frame was changed or is foreign to this job"),
     "authenticity.query": ("operator", "check the route to the query enclave: a query or answer was changed"),
+    "authenticity.receipt": ("user", "show the receipt as the enclave signed it: this one was altered or forged"),
     "authenticity.sealed_state": (
         "operator",
         "run the build that sealed the key broker's state, on its platform, or let it hand over (docs/runbook.md)",
@@ -68,6 +70,7 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     "freshness.grant": ("owner", "issue a new grant with `cloister owner grant`"),
     "freshness.identity": ("sender", "nothing: this identity was revoked or replaced already, and that is final"),
     "freshness.policy": ("owner", "sign the newest policy version with `cloister owner policy`"),
+    "freshness.terms": ("provider", "sign the newest version of the terms with `cloister provider terms`"),
     "freshness.attempt": ("operator", "nothing: a newer attempt holds this slot"),
     "freshness.checkpoint": ("operator", "nothing: the job has a later checkpoint, or its schedule none at this tick"),
     "freshness.lease": ("operator", "let the enclave reach the attestation service: its lease was not renewed"),
@@ -76,7 +79,7 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     "freshness.collateral": ("operator", "fetch current collateral: it is expired, from the future or older than seen"),
     "freshness.inventory": (
         "sender",
-        "sign an inventory with a higher number that revokes all that the newest one revokes",
+        "sign one with a higher number that revokes all that was revoked; bring the newest to a broker that shows less",
     ),
     "freshness.state": ("operator", "restore the newest sealed state: the witnesses have seen a later one"),
     "freshness.recovery": (
@@ -89,7 +92,7 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     # -- appraisal
     "appraisal.measurement": ("operator", "run the enclave code that the release names (`cloister measure`)"),
     "appraisal.attributes": ("operator", "launch the enclave with the attributes that the release states"),
-    "appraisal.td_attributes": ("operator", "launch the trust domain with SEPT_VE_DISABLE set"),
+    "appraisal.td_attributes": ("operator", "launch the domain with SEPT_VE_DISABLE, neither profiled nor migratable"),
     "appraisal.service_td": ("operator", "launch the trust domain without a service TD"),
     "appraisal.tcb_status": ("operator", "update the platform: its TCB status is not accepted"),
     "appraisal.tcb_evaluation": ("operator", "fetch collateral of Intel's newest TCB evaluation"),
@@ -103,6 +106,7 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     "appraisal.placement": ("operator", "place the model that the grant names in this query enclave"),
     "appraisal.release": ("operator", "publish a release signed by enough pinned release keys"),
     "appraisal.downgrade": ("operator", "hand over to a build whose security version (ISVSVN) is not lower"),
+    "appraisal.receipt": ("user", "show the receipt of this query, answer, model and user: it is one of others"),
     "appraisal.manifest": ("operator", "return the manifest of the model that this order's job has sealed"),
     "appraisal.pin": ("sender", "compare fingerprints with the party that gave you the expected one, then pin anew"),
     "appraisal.own_build": ("operator", "publish a release of the code that the owner has checked out"),
@@ -127,13 +131,17 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     "policy.dataset": ("owner", "order only data sets that this policy covers"),
     "policy.sandbox": ("owner", "allow this sandbox kind in the policy, or run on a platform where it is sound"),
     "policy.trust_level": ("owner", "allow this trust level in the policy, or use a stronger platform"),
-    "policy.shards": ("owner", "order trainers for each owner: no slot trains on the data of two"),
+    "policy.shards": ("owner", "order trainers for each owner's data, of a bundle that is no design code"),
     "policy.slots": ("owner", "order a number of trainers within the policy"),
     "policy.size": ("owner", "allow models of this size class in the policy (`at_most: state_values`)"),
     "policy.user": ("owner", "name the user in the policy (`answering: users`)"),
     "policy.approvals": (
         "owner",
         "let enough approvers of the present policy sign the new one (`cloister policy approve`)",
+    ),
+    "policy.terms_approvals": (
+        "provider",
+        "let enough approvers of the present terms sign the new ones (`cloister policy approve`)",
     ),
     "policy.recovery": (
         "operator",
@@ -160,7 +168,7 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     "policy.budget": ("owner", "grant more answers with `cloister owner grant`"),
     "policy.provider_terms": (
         "provider",
-        "publish the bundle under terms that allow it (`cloister provider publish`), or use a stronger platform",
+        "sign terms that allow it (`cloister provider terms`), or use a stronger platform",
     ),
     # -- quota, existence, conflicts
     "quota.bytes": ("operator", "raise this identity's quota, or delete objects that are no longer needed"),
@@ -176,6 +184,7 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     "not_found.report": ("sender", "ask again when the job is over; one that the operator ended alone has none"),
     "not_found.dataset": ("owner", "upload and register the data set first"),
     "not_found.bundle": ("provider", "publish the bundle first"),
+    "not_found.answer": ("user", "submit the query again: answers are kept for two minutes"),
     "not_found.model": ("owner", "wait until the job has sealed its model"),
     "not_found.upload": ("sender", "begin the upload again"),
     "not_found.object": ("sender", "upload the object first"),
@@ -215,6 +224,7 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     ),
     "conflict.order_file": ("sender", "name another file (`-o`): a signed order is never overwritten"),
     "conflict.grant_file": ("sender", "name another file (`-o`): a grant that was signed is never overwritten"),
+    "conflict.receipt_file": ("user", "name another file (`--receipt`): a receipt is never overwritten"),
     "conflict.registered": ("sender", "nothing: it is registered already under other terms"),
     "conflict.successor": (
         "operator",
@@ -257,6 +267,7 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
         "serve the job's last report, without which nobody knows what its model has learned; else order it again",
     ),
     "unavailable.full": ("sender", "try again later: the queue is full"),
+    "unavailable.rate": ("user", "wait a minute: the parties' terms allow no more queries in it"),
     "unavailable.enclave": ("operator", "start the enclave and look at the service's /readyz"),
     "unavailable.launcher": ("operator", "make the enclave launcher work on this host (see the service log)"),
     "unavailable.tpm": (

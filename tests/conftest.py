@@ -21,7 +21,7 @@ from deploy.embedded.stack import EmbeddedStack
 pytest_plugins = ["tests.budgets", "tests.side_by_side"]
 
 _TESTS = Path(__file__).parent
-_SUITES = ("unit", "security", "integration", "e2e")
+_SUITES = ("unit", "security", "integration", "deploy", "e2e")
 _END_SECONDS = 5.0
 
 
@@ -32,7 +32,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(parts[0])
         for name in (name for name, nested in NESTED.items() if parts[:2] == nested):
             item.add_marker(name)
-    items.sort(key=lambda item: item.get_closest_marker("kills") is not None)  # the stack is not the same after them
 
 
 @pytest.fixture(scope="session", autouse=True)

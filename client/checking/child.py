@@ -133,10 +133,10 @@ class _WatchedAnswering(query_process.Answering):
         with self._watch.unit(Operation.INITIAL_STATE):
             return super().build(own)
 
-    def forward(self, model: Any, windows: Windows) -> NDArray[Any]:
+    def forward(self, model: Any, windows: Windows, count: int) -> NDArray[Any]:
         with self._watch.unit(Operation.QUERY):
-            answer_NA = super().forward(model, windows)
-        declared = (windows.configuration.rows, *windows.configuration.answer_shape)
+            answer_NA = super().forward(model, windows, count)
+        declared = (count, *windows.configuration.answer_shape)
         if answer_NA.shape != declared:
             self._watch.telling.tell("answer", expected=declared, seen=answer_NA.shape)
         elif not bool(np.isfinite(answer_NA).all()):

@@ -46,7 +46,7 @@ class WatchedPlace(Workplace):
 
     def _read(self) -> None:
         if not self._telling.closed:
-            self._lines = told(self._telling.copy(TOLD_BYTES))
+            self._lines = told(bytes(self._telling.copy(TOLD_BYTES)))
 
     def _program(self) -> tuple[str, ...]:
         return (*COMMAND, _PROGRAM.format(_MAIN[self._work.program]))

@@ -1,14 +1,12 @@
 """`cloister attestation collateral import|export|show` (side: host: the operator of the attestation service)."""
 
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import click
 
 from client.collateral import export_collateral, import_collateral, show_collateral
-from client.commands.options import PATH, Surroundings, party_command
+from client.commands.options import PATH, CommandT, Surroundings, party_command, with_options
 from client.commands.types import FILE
 from common.untrusted.collateral_cache import COLLATERAL_FOLDER, CollateralCache
 
@@ -23,16 +21,13 @@ def collateral() -> None:
     """Intel's collateral, with which quotes are verified that carry none."""
 
 
-def _cache_options(function: Callable[..., None]) -> Callable[..., None]:
+def _cache_options(command: CommandT) -> CommandT:
     """Where the cache is, and whom to believe about what enters it."""
     options = (
         click.option("--cache", type=PATH, help="Directory of the cache; by default that of the stack in the state."),
         click.option("--trust-settings", type=FILE, help="Roots to believe; by default the stack's."),
     )
-    decorated: Callable[..., Any] = function
-    for option in reversed(options):
-        decorated = option(decorated)
-    return decorated
+    return with_options(command, options)
 
 
 def _cache(here: Surroundings, cache: Path | None, trust_settings: Path | None) -> CollateralCache:

@@ -6,17 +6,18 @@ import secrets
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
-from client.commands.options import STATE_DIRECTORY
+from client.commands.state_directory import EMBEDDED, context_name, state_directory
 from client.demo import DemoPlaces, run_demo
 from client.events import DemoFinished, Event, Noted
 from client.measuring import digest_cache
 from client.rendering import Terminal
-from client.stack_access import read_carried, read_endpoints, read_trust_settings, start_stack
+from client.stack_access import read_carried, read_endpoints, read_trust_settings, start_stack, stated_environment
 from common.errors import CloisterError
 from deploy.embedded.stack import EmbeddedStack
 
@@ -27,8 +28,8 @@ from deploy.embedded.stack import EmbeddedStack
 @click.option(
     "--state",
     type=click.Path(path_type=Path),
-    default=STATE_DIRECTORY,
-    show_default=True,
+    default=state_directory,
+    show_default=str(EMBEDDED),
     envvar="CLOISTER_STATE",
     help="State directory for the stack; deleted afterwards if the demo made it.",
 )
@@ -37,8 +38,9 @@ def demo(json_file: Path | None, state: Path, *, keep: bool) -> None:
     show = Terminal()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with _stack(state, show, keep=keep) as begun:
-            for event in _walk(state, begun):
+        elsewhere = context_name() is not None  # whoever runs that stack has started it
+        with nullcontext(time.monotonic()) if elsewhere else _stack(state, show, keep=keep) as begun:
+            for event in _walk(state, begun, elsewhere=elsewhere):
                 show.show(event)
                 if isinstance(event, DemoFinished) and json_file is not None:
                     json_file.write_text(json.dumps(event.model_dump(mode="json", exclude={"type"}), indent=2) + "\n")
@@ -77,10 +79,17 @@ def _stack(state: Path, show: Terminal, *, keep: bool) -> Iterator[float]:
                 stack.clean()
 
 
-def _walk(state: Path, begun: float) -> Iterator[Event]:
-    directory = state / "demo" / secrets.token_hex(4)
+def _walk(state: Path, begun: float, *, elsewhere: bool) -> Iterator[Event]:
+    endpoints, trust_settings = read_endpoints(state), read_trust_settings(state)
+    directory = state.absolute() / "demo" / secrets.token_hex(4)  # a twin works in another directory
     directory.mkdir(mode=0o700, parents=True)
     yield Noted(text=f"the parties' own directories: {directory}")
-    places = DemoPlaces(directory, digest_cache(), read_endpoints(state), read_trust_settings(state))
-    carried = functools.partial(read_carried, state)
-    yield from run_demo(places, begun, carried)
+    places = DemoPlaces(directory, digest_cache(), endpoints, trust_settings)
+    if elsewhere:
+        places = replace(places, environment=stated_environment(state))
+        yield Noted(
+            text=f"of its enclaves, our code is measured here; their other files, environment {places.environment}, "
+            "are what the stack says of itself (docs/deploy-compose.md)",
+            warning=True,
+        )
+    yield from run_demo(places, begun, dict if elsewhere else functools.partial(read_carried, state))

@@ -22,9 +22,8 @@ def joint_group() -> None:
 @joint_group.command()
 @click.argument("dataset_id", metavar="DATASET", type=DATASET)
 @click.argument("bundle_id", metavar="BUNDLE", type=BUNDLE)
-@click.option("--partner", "partners", multiple=True, required=True, type=PARTNER, metavar="DATASET:OWNER")
-@click.option("--minimal-rounds", type=click.IntRange(min=1), default=1, show_default=True,
-              help="No model unless each owner's trainers had part in so many rounds.")  # fmt: skip
+@click.option("--partner", "partners", multiple=True, required=True, type=PARTNER, metavar="DATASET:OWNER[:ROUNDS]",
+              help="Another owner's data, and how many rounds its trainers must have part in.")  # fmt: skip
 @click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("order.json"), show_default=True)
 @schedule_options
 @party_command("owner")
@@ -35,12 +34,15 @@ def draft(
     partners: tuple[joint.Partner, ...],
     output: Path,
     trainers: int,
+    minimal_trainers: int,
     minimal_rounds: int,
     toolchain: ToolchainWish,
     **wishes: Any,
 ) -> None:
     """Sign a joint training order as its first owner, and write it for the others."""
-    training = ordering.Training(dataset_id, bundle_id, trainers, ScheduleWishes(**wishes), minimal_rounds, toolchain)
+    training = ordering.Training(
+        dataset_id, bundle_id, trainers, ScheduleWishes(**wishes), minimal_trainers, minimal_rounds, toolchain
+    )
     here.run(joint.draft(here.party, training, partners, output))
 
 

@@ -4,11 +4,12 @@ import functools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import click
 from pydantic import ValidationError
 
+from client.commands.state_directory import EMBEDDED, state_directory
 from client.commands.types import InputPath
 from client.context import Endpoints, Party
 from client.events import Event
@@ -17,8 +18,16 @@ from client.stack_access import ENDPOINTS_FILE, TRUST_SETTINGS_FILE
 from common.enclave.trust_settings import TrustSettings
 from common.errors import CloisterError, FormatError, NotFoundError
 
-STATE_DIRECTORY: Final = Path(".cloister")
+CommandT = TypeVar("CommandT", bound=Callable[..., Any])
+
 PATH: Final = click.Path(path_type=Path)
+
+
+def with_options(command: CommandT, options: Iterable[Callable[[CommandT], CommandT]]) -> CommandT:
+    """The command with these options, which its help shows in their order."""
+    for option in reversed(tuple(options)):
+        command = option(command)
+    return command
 
 
 @dataclass(frozen=True)
@@ -102,8 +111,8 @@ def party_command(default_name: str) -> Callable[[Callable[..., None]], Callable
             "--state",
             type=PATH,
             envvar="CLOISTER_STATE",
-            default=STATE_DIRECTORY,
-            show_default=True,
+            default=state_directory,
+            show_default=str(EMBEDDED),
             help="State directory of a stack on this machine.",
         )
         @functools.wraps(function)

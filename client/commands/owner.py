@@ -18,6 +18,7 @@ from client.ledger import read_ledger
 from client.policy_terms import PolicyTerms
 from client.scheduling import ScheduleWishes
 from common.identifiers import BundleId, DatasetId, GrantId, JobId, ModelId, PartyKey
+from common.messages.answer_bounds import MOST_DECIMALS, MOST_TOP, AnswerBounds
 from common.messages.order import ToolchainWish
 
 
@@ -123,6 +124,8 @@ def train(
     trainers: int,
     toolchain: ToolchainWish,
     *,
+    minimal_trainers: int,
+    minimal_rounds: int,
     outer_rate: float,
     outer_momentum: float,
     calibrate: bool,
@@ -137,7 +140,9 @@ def train(
         bundle_id,
         trainers,
         ScheduleWishes(**wishes),
-        toolchain=toolchain,
+        minimal_trainers,
+        minimal_rounds,
+        toolchain,
         calibrate=calibrate,
         keep=given,
         outer_learning_rate=outer_rate,
@@ -167,13 +172,29 @@ def cancel(here: Surroundings, job_id: JobId) -> None:
 @click.option("--answers", required=True, type=click.IntRange(min=1), help="How many rows may be answered.")
 @click.option("--days", type=click.IntRange(min=1), default=30, show_default=True)
 @click.option("--labels-only", is_flag=True, help="Answer with labels, not with scores.")
+@click.option("--top", type=click.IntRange(1, MOST_TOP), help="Tell so many of the largest scores (default: all).")
+@click.option("--decimals", type=click.IntRange(0, MOST_DECIMALS), help="Tell confidences, rounded (default: scores).")
+@click.option("--per-minute", type=click.IntRange(1, 60_000), help="Queries that the user may ask in a minute.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("grant.json"), show_default=True)
 @party_command("owner")
 def grant(
-    here: Surroundings, user: PartyKey, model_id: ModelId, answers: int, days: int, output: Path, *, labels_only: bool
+    here: Surroundings,
+    user: PartyKey,
+    model_id: ModelId,
+    answers: int,
+    days: int,
+    output: Path,
+    *,
+    labels_only: bool,
+    top: int | None,
+    decimals: int | None,
+    per_minute: int | None,
 ) -> None:
     """Let a user ask a model; hand the file to that user."""
-    terms = granting.GrantTerms(answers, days, "label" if labels_only else "scores")
+    if labels_only and (top, decimals) != (None, None):
+        raise click.UsageError("--top and --decimals are of scores, and --labels-only tells none")
+    bounds = AnswerBounds(top=top, decimals=decimals, queries_per_minute=per_minute)
+    terms = granting.GrantTerms(answers, days, "label" if labels_only else "scores", bounds)
     here.run(granting.grant(here.party, user, model_id, terms, output))
 
 

@@ -46,7 +46,7 @@ def check(here: Surroundings, file: Path) -> None:
 
 
 @policy.command()
-@click.argument("source", metavar="FILE|DATASET")
+@click.argument("source", metavar="FILE|DATASET|BUNDLE")
 @click.option("--classes", type=click.IntRange(min=1), help="Values of one answer; bits of answers depend on it.")
 @click.option("--ticks", type=click.IntRange(min=1), help="Ticks of a job's schedule; bits of attempts depend on it.")
 @party_command("owner")
@@ -60,12 +60,12 @@ def explain(here: Surroundings, source: str, classes: int | None, ticks: int | N
 @click.argument("new", metavar="NEW")
 @party_command("owner")
 def diff(here: Surroundings, old: str, new: str) -> None:
-    """Say what becomes possible and what stops when NEW follows OLD; each is a file or a data set."""
+    """Say what becomes possible and what stops when NEW follows OLD; each is a file, a data set or a bundle."""
     here.run(policies.difference(here.party, old, new))
 
 
 @policy.command("try")
-@click.argument("source", metavar="FILE|DATASET")
+@click.argument("source", metavar="FILE|DATASET|BUNDLE")
 @click.option("--against", "log", type=FILE, help="A fetched log (default: the newest, fetched now).")
 @click.option("--dataset", type=DATASET, help="The data set, where the log tells of several of yours.")
 @click.option("--bundle", type=BUNDLE, help="The bundle, for a provider's terms.")

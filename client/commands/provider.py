@@ -1,19 +1,20 @@
-"""`cloister provider pin|init|check|pack|publish|versions|report|retire` (side: owner: the provider's machine)."""
+"""`cloister provider pin|init|check|pack|publish|terms|versions|report|retire` (side: owner: provider's machine)."""
 
 from pathlib import Path
 from typing import Any
 
 import click
 
+from client import policy_changes, provider_reports, publications
 from client import provider as operations
-from client import provider_reports, publications
 from client.checking.checks import check as check_bundle
 from client.checking.runs import CheckWishes
 from client.checking.synthetic import MOST_ROWS
 from client.commands.options import Surroundings, party_command
 from client.commands.pin import pin_command
 from client.commands.policy import terms_of
-from client.commands.types import BUNDLE, BUNDLE_NAME, DIRECTORY, FILE, PARTY_KEY
+from client.commands.terms_options import terms_options
+from client.commands.types import BUNDLE, BUNDLE_NAME, DIRECTORY, FILE
 from client.policy_terms import ProviderTerms
 from client.provider_template import Kind, write_template
 from common.identifiers import BundleId
@@ -74,19 +75,37 @@ def pack(here: Surroundings, source: Path, output: Path | None) -> None:
 
 @provider.command()
 @click.argument("packed", metavar="SEALED", type=DIRECTORY)
-@click.option("--terms", "source", type=FILE, help="Terms as YAML (docs/policy.md); options override.")
-@click.option(
-    "--owner", "owners", multiple=True, type=PARTY_KEY, help="Owner who may train with it (default: anybody)."
-)
-@click.option("--user", "users", multiple=True, type=PARTY_KEY, help="User who may ask its models (default: anybody).")
-@click.option("--answers", "answers_total", type=int, help="Answers that a model of it may give (default: 1,000,000).")
-@click.option("--detail", type=click.Choice(["label", "scores"]), help="The most that an answer tells.")
-@click.option("--days", type=int, help="Life of these terms (default: 365).")
+@terms_options
 @click.option("--measure", is_flag=True, help="Also publish what a training step costs, measured here, in 11 bits.")
 @party_command("provider")
 def publish(here: Surroundings, packed: Path, source: Path | None, *, measure: bool, **options: Any) -> None:
     """Upload a packed bundle and register it with the key broker."""
     here.run(operations.publish(here.party, packed, terms_of(source, options, ProviderTerms), measure=measure))
+
+
+@provider.command()
+@click.argument("bundle_id", metavar="BUNDLE", type=BUNDLE)
+@terms_options
+@click.option("--propose", type=click.Path(path_type=Path), help="Only write it, for its approvers to sign.")
+@click.option("--approved", multiple=True, type=FILE, help="A proposal with approvals, to be put in force as it is.")
+@party_command("provider")
+def terms(
+    here: Surroundings,
+    bundle_id: BundleId,
+    source: Path | None,
+    propose: Path | None,
+    approved: tuple[Path, ...],
+    **options: Any,
+) -> None:
+    """Sign the next version of a bundle's terms: they replace the ones before as a whole. Running jobs gain nothing."""
+    if approved:
+        here.run(policy_changes.submit_approved(here.party, bundle_id, approved))
+        return
+    chosen = terms_of(source, options, ProviderTerms)
+    if propose is not None:
+        here.run(policy_changes.propose(here.party, bundle_id, chosen, propose))
+    else:
+        here.run(operations.set_terms(here.party, bundle_id, chosen))
 
 
 @provider.command()

@@ -1,4 +1,4 @@
-"""`cloister release draft|sign|show|files|draft-revocation|revoke|draft-inventory|publish-inventory` (side: owner)."""
+"""`cloister release draft|sign|show|files`, `draft-revocation|revoke`, `draft|publish|keep-inventory` (side: owner)."""
 
 from pathlib import Path
 from typing import Any, Final
@@ -7,8 +7,9 @@ import click
 
 from client import inventory, releasing
 from client.commands.options import Surroundings, party_command
-from client.commands.types import FILE, FMSPC, PLATFORM, SIG_OF_ROLE
-from client.measuring import digest_cache
+from client.commands.tcb_options import chosen_tcb, tcb_options
+from client.commands.types import FILE, FILE_OF_ROLE, PLATFORM
+from client.measuring import OwnFiles, digest_cache
 from client.release_documents import ReleaseDocument
 from client.release_files import show_files
 from client.services import AttestationService
@@ -18,7 +19,7 @@ from common.errors import FormatError
 from common.identifiers import PlatformId
 from common.messages.measured_files import MeasuredFiles
 from common.messages.release import Release
-from common.messages.tcb_terms import TcbStatus, TcbTerms
+from common.messages.tcb_terms import TcbTerms
 
 _NEW_FILE: Final = click.Path(dir_okay=False, path_type=Path)
 
@@ -31,9 +32,17 @@ _sig_option = click.option(
     "--sig",
     "sigs",
     multiple=True,
-    type=SIG_OF_ROLE,
+    type=FILE_OF_ROLE,
     metavar="ROLE=FILE",
     help="The `.sig` file of a role's SGX enclave, from your own build.",
+)
+_td_option = click.option(
+    "--td",
+    "tds",
+    multiple=True,
+    type=FILE_OF_ROLE,
+    metavar="ROLE=FILE",
+    help="A role's trust domain: a `tdx` reference value as JSON, or a TDX quote of your own build (not verified).",
 )
 
 
@@ -48,15 +57,8 @@ def release() -> None:
 @click.option("-o", "--output", type=_NEW_FILE, default=Path("release.json"), show_default=True)
 @_trust_option
 @_sig_option
-@click.option("--tcb", "tcb_file", type=FILE, help="TCB terms over SGX platforms as JSON; the options below override.")
-@click.option(
-    "--accept-status", "accepted_statuses", multiple=True, type=click.Choice([one.value for one in TcbStatus])
-)
-@click.option("--reject-advisory", "rejected_advisories", multiple=True, metavar="INTEL-SA-NNNNN")
-@click.option("--min-tcb-evaluation", type=click.IntRange(min=0), help="Oldest TCB evaluation data number.")
-@click.option("--allow-fmspc", "allowed_fmspcs", multiple=True, type=FMSPC)
-@click.option("--deny-fmspc", "denied_fmspcs", multiple=True, type=FMSPC)
-@click.option("--deny-platform", "denied_platforms", multiple=True, type=PLATFORM)
+@_td_option
+@tcb_options
 @party_command("release")
 def draft(
     here: Surroundings,
@@ -65,16 +67,13 @@ def draft(
     output: Path,
     trust_settings: Path | None,
     sigs: tuple[tuple[str, Path], ...],
+    tds: tuple[tuple[str, Path], ...],
     tcb_file: Path | None,
     **tcb: Any,
 ) -> None:
     """Measure this checkout and write an unsigned release, with the list of its files beside it."""
-    terms = TcbTerms() if tcb_file is None else TcbTerms.decode(tcb_file.read_bytes())
-    said = {name: value for name, value in tcb.items() if value not in (None, ())}
-    if "accepted_statuses" in said:
-        said["accepted_statuses"] = tuple(map(TcbStatus, said["accepted_statuses"]))
-    merged = TcbTerms.model_validate({**dict(terms), **said})
-    wishes = releasing.ReleaseWishes(release_name, tag, dict(sigs), merged)
+    terms = chosen_tcb(tcb_file, tcb) or TcbTerms()
+    wishes = releasing.ReleaseWishes(release_name, tag, OwnFiles(dict(sigs), dict(tds)), terms)
     here.run(releasing.draft(here.trust_settings(trust_settings), digest_cache(), wishes, output))
 
 
@@ -82,6 +81,7 @@ def draft(
 @click.argument("file", type=FILE)
 @_trust_option
 @_sig_option
+@_td_option
 @click.option(
     "--unsafe-unmeasured", is_flag=True, help="UNSAFE: sign a release without having built and measured it oneself."
 )
@@ -91,12 +91,14 @@ def sign(
     file: Path,
     trust_settings: Path | None,
     sigs: tuple[tuple[str, Path], ...],
+    tds: tuple[tuple[str, Path], ...],
     *,
     unsafe_unmeasured: bool,
 ) -> None:
     """Add one's own signature to a release that one's own build measures alike, to a revocation or an inventory."""
     key, trust = here.party.identity.signing_key, here.trust_settings(trust_settings)
-    here.run(releasing.sign(key, trust, file, digest_cache(), dict(sigs), measured=not unsafe_unmeasured))
+    own = OwnFiles(dict(sigs), dict(tds))
+    here.run(releasing.sign(key, trust, file, digest_cache(), own, measured=not unsafe_unmeasured))
 
 
 @release.command()
@@ -179,6 +181,14 @@ def draft_inventory(
 def publish_inventory(here: Surroundings, file: Path) -> None:
     """Bring a signed inventory to the pinned key broker: from then on no revoked machine gets keys."""
     here.run(inventory.publish_inventory(here.party, file))
+
+
+@release.command("keep-inventory")
+@click.argument("file", type=FILE)
+@party_command("owner")
+def keep_inventory(here: Surroundings, file: Path) -> None:
+    """Remember a signed inventory from its signers: a broker that shows you an older one, or none, is refused then."""
+    here.run(inventory.keep_inventory(here.party, file))
 
 
 def _release_of(file: Path) -> Release:

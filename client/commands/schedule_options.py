@@ -1,16 +1,28 @@
 """What an owner says about a job's length and traffic, as options of every command that orders one (side: owner)."""
 
-from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from typing import Final
 
 import click
 
+from client.commands.options import CommandT, with_options
 from client.scheduling import ScheduleWishes
-
-CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
 _OPTIONS: Final = (
     click.option("--trainers", type=click.IntRange(min=1), default=2, show_default=True),
+    click.option(
+        "--minimal-trainers",
+        type=click.IntRange(min=1),
+        default=1,
+        show_default=True,
+        help="A round counts with the deltas of so many at least; the job waits while fewer are there.",
+    ),
+    click.option(
+        "--minimal-rounds",
+        type=click.IntRange(min=1),
+        default=1,
+        show_default=True,
+        help="No model unless trainers on the data of each owner had part in so many rounds.",
+    ),
     click.option("--rounds", default=ScheduleWishes.rounds, show_default=True),
     click.option("--steps", default=ScheduleWishes.steps, show_default=True, help="Local steps in a round."),
     click.option("--batch", default=ScheduleWishes.batch, show_default=True, help="Rows in a local step."),
@@ -61,7 +73,5 @@ _OPTIONS: Final = (
 
 
 def schedule_options(command: CommandT) -> CommandT:
-    """Adds the options: trainers, toolchain, and the fields of `ScheduleWishes`."""
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
+    """Adds the options: trainers, minima, toolchain, and the fields of `ScheduleWishes`."""
+    return with_options(command, _OPTIONS)

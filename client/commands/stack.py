@@ -5,6 +5,7 @@ from typing import Final
 import click
 
 from client.commands.options import Surroundings, party_command
+from client.commands.state_directory import require_embedded
 from client.events import Ended, Noted
 from client.stack_access import ENDPOINTS_FILE, stack_seen, start_stack
 from common.sandbox.probe import sandbox_walls
@@ -32,6 +33,7 @@ TABLES: Final = {"rabbitmq": DEFAULT_TABLE, "direct": "deploy.embedded.table:dir
 @party_command("owner")
 def up(here: Surroundings, hand_over: bool, leave_behind: bool, frames: str) -> None:
     """Start all services on this machine and wait until they are ready."""
+    require_embedded()
     stack, hand_over = EmbeddedStack(here.state, TABLES[frames]), hand_over or leave_behind
     here.run(start_stack(stack, tied=False, hand_over=hand_over, leave_behind=leave_behind))
 
@@ -40,6 +42,7 @@ def up(here: Surroundings, hand_over: bool, leave_behind: bool, frames: str) -> 
 @party_command("owner")
 def status(here: Surroundings) -> None:
     """Show the services, what each waits for, and which walls this machine's kernel adds around provider code."""
+    require_embedded()
     stack = EmbeddedStack(here.state)
     walls = Noted(text=f"around provider code on this machine: {sandbox_walls()}")
     here.run([stack_seen(stack.state.root, stack.status()), walls])
@@ -49,6 +52,7 @@ def status(here: Surroundings) -> None:
 @party_command("owner")
 def down(here: Surroundings) -> None:
     """Stop all services; what was stored stays."""
+    require_embedded()
     stopped = EmbeddedStack(here.state).stop()
     (here.state / ENDPOINTS_FILE).unlink(missing_ok=True)
     here.run([Ended(identifier=str(here.state), state="stopped" if stopped else "was down")])
@@ -58,5 +62,6 @@ def down(here: Surroundings) -> None:
 @party_command("owner")
 def clean(here: Surroundings) -> None:
     """Delete the state directory of a stack that is down: keys of its broker, ciphertext, jobs, everything."""
+    require_embedded()
     removed = EmbeddedStack(here.state).clean()
     here.run([Ended(identifier=str(here.state), state="deleted" if removed else "was not there")])

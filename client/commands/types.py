@@ -39,8 +39,8 @@ class IdentifierType(click.ParamType[Identifier]):
             self.fail(f"{value!r} is not a {self.name}: {refusal.expected}", param, ctx)
 
 
-class SigOfRole(click.ParamType[tuple[str, Path]]):
-    """ROLE=FILE: the `.sig` file of a role's SGX enclave."""
+class FileOfRole(click.ParamType[tuple[str, Path]]):
+    """ROLE=FILE: what a role's enclave is on some platform, as its build or its quote says it."""
 
     name = "role=file"
 
@@ -55,19 +55,22 @@ class SigOfRole(click.ParamType[tuple[str, Path]]):
 
 
 class PartnerType(click.ParamType[Partner]):
-    """DATASET:OWNER: another owner and one of its data sets."""
+    """DATASET:OWNER[:ROUNDS]: another owner, one of its data sets, and its least rounds."""
 
-    name = "dataset:owner"
+    name = "dataset:owner[:rounds]"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Partner:
-        """Both, checked."""
+        """All, checked."""
         if isinstance(value, Partner):
             return value
-        dataset_id, _, owner = str(value).partition(":")
+        dataset_id, _, rest = str(value).partition(":")
+        owner, given, rounds = rest.partition(":")
+        if given and not re.fullmatch(r"[1-9][0-9]{0,8}", rounds):
+            self.fail(f"{value!r} is not DATASET:OWNER[:ROUNDS]: rounds are a number above 0", param, ctx)
         try:
-            return Partner(DatasetId(dataset_id), PartyKey(owner))
+            return Partner(DatasetId(dataset_id), PartyKey(owner), int(rounds) if given else None)
         except FormatError as refusal:
-            self.fail(f"{value!r} is not DATASET:OWNER: {refusal.expected}", param, ctx)
+            self.fail(f"{value!r} is not DATASET:OWNER[:ROUNDS]: {refusal.expected}", param, ctx)
 
 
 class BundleName(click.ParamType[str]):
@@ -114,5 +117,5 @@ MODEL = IdentifierType(ModelId, "model")
 FMSPC = IdentifierType(Fmspc, "FMSPC")
 PLATFORM = IdentifierType(PlatformId, "platform")
 BUNDLE_NAME = BundleName()
-SIG_OF_ROLE = SigOfRole()
+FILE_OF_ROLE = FileOfRole()
 GRANT = IdentifierType(GrantId, "grant")

@@ -5,9 +5,10 @@ from pathlib import Path
 import click
 
 from client import user as operations
-from client.commands.options import Surroundings, party_command
+from client.commands.options import PATH, Surroundings, party_command
 from client.commands.pin import pin_command
-from client.commands.types import FILE, GRANT_FILE
+from client.commands.types import FILE_OR_DIRECTORY, GRANT_FILE
+from client.query_rows import read_rows
 from common.messages.signed import Signed
 
 
@@ -20,11 +21,15 @@ user.add_command(pin_command("user"))
 
 
 @user.command()
-@click.argument("source", metavar="FILE.npy|FILE.npz", type=FILE)
+@click.argument("source", metavar="FILE|FOLDER", type=FILE_OR_DIRECTORY)
 @click.option("--grant", "grant_file", required=True, type=GRANT_FILE, help="The owner's grant.")
 @click.option("--column", help="Column of an NPZ file with several.")
+@click.option("--receipt", type=PATH, help="New file for receipts of the answers; beside it FILE.query, FILE.answer.")
 @party_command("user")
-def query(here: Surroundings, source: Path, grant_file: Path, column: str | None) -> None:
-    """Verify the query enclave, seal rows to it, open its answers."""
-    rows = operations.read_rows(source, column)
-    here.run(operations.query(here.party, Signed.decode(grant_file.read_bytes()), rows))
+def query(here: Surroundings, source: Path, grant_file: Path, column: str | None, receipt: Path | None) -> None:
+    """Verify the query enclave, seal rows to it, open its answers.
+
+    Rows are those of an NPY, NPZ, CSV or PNG file, or of all files of a folder.
+    """
+    rows = read_rows(source, column)
+    here.run(operations.query(here.party, Signed.decode(grant_file.read_bytes()), rows, receipt))

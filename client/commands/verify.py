@@ -1,19 +1,19 @@
-"""`cloister verify quote|object|model` (side: verifier)."""
+"""`cloister verify quote|object|model|receipt` (side: verifier)."""
 
 from pathlib import Path
 
 import click
 
-from client import verification
+from client import receipt_checking, verification
 from client.commands.options import PATH, Surroundings, party_command
-from client.commands.types import DIRECTORY, FILE, MODEL
+from client.commands.types import DIGEST, DIRECTORY, FILE, MODEL, PARTY_KEY
 from common.enclave.roles import ROLES
-from common.identifiers import ModelId
+from common.identifiers import Digest, ModelId, PartyKey
 
 
 @click.group()
 def verify() -> None:
-    """Check a quote, a sealed object or a model by hand."""
+    """Check a quote, a sealed object, a model or a receipt by hand."""
 
 
 @verify.command()
@@ -48,3 +48,26 @@ def sealed_object(here: Surroundings, sealed: Path) -> None:
 def model(here: Surroundings, model_id: ModelId) -> None:
     """Verify a model's manifest: what made it, and that it is of the stated order."""
     here.run(verification.verify_model(here.party, model_id))
+
+
+@verify.command()
+@click.argument("source", metavar="RECEIPT", type=FILE)
+@click.option("--query", "query", type=FILE, help="What its user shows of the queries (RECEIPT.query).")
+@click.option("--answer", "answer", type=FILE, help="What its user shows of the answers (RECEIPT.answer).")
+@click.option("--user", type=PARTY_KEY, help="Who must have asked.")
+@click.option("--model", "model_id", type=MODEL, help="Which model must have answered.")
+@click.option("--release", type=DIGEST, help="Release under which it must stand (default: the pinned one).")
+@party_command("owner")
+def receipt(
+    here: Surroundings,
+    source: Path,
+    *,
+    query: Path | None,
+    answer: Path | None,
+    user: PartyKey | None,
+    model_id: ModelId | None,
+    release: Digest | None,
+) -> None:
+    """Verify receipts of answers, offline: which enclave answered, by which model, and what, where it is shown."""
+    wanted = receipt_checking.Wanted(user, model_id, release)
+    here.run(receipt_checking.verify(here.party, source, wanted, query, answer))

@@ -4,7 +4,7 @@ An operation is a generator of events and its last event is its result, so a com
 progress without knowing the operation. Events may speak of the party's own content: they stay on its machine.
 """
 
-from client.events.answers import Answered, GrantSigned
+from client.events.answers import Answered, AnswersAdvanced, GrantSigned, ReceiptKept, ReceiptVerified
 from client.events.base import Ended, Event, Explained, Noted, outcome
 from client.events.identities import IdentityKnown, IdentityMade, IdentityReplaced
 from client.events.jobs import (
@@ -18,7 +18,7 @@ from client.events.jobs import (
     ProviderReportRead,
     ReportOpened,
 )
-from client.events.logs import LogEntryTold, LogSaved, LogVerified
+from client.events.logs import LogEntryTold, LogSaved, LogVerified, ReasonsRead, ReasonTold
 from client.events.objects import (
     BundleRegistered,
     DatasetRegistered,
@@ -50,6 +50,7 @@ from client.events.trust import (
 
 __all__ = [
     "Answered",
+    "AnswersAdvanced",
     "BundleRegistered",
     "Calibrated",
     "CollateralSeen",
@@ -82,6 +83,10 @@ __all__ = [
     "ProtectionCost",
     "ProviderReportRead",
     "QuoteVerified",
+    "ReasonTold",
+    "ReasonsRead",
+    "ReceiptKept",
+    "ReceiptVerified",
     "ReleaseShown",
     "ReportOpened",
     "RevocationShown",

@@ -3,8 +3,8 @@
 from typing import Literal
 
 from client.events.base import Event
-from common.identifiers import GrantId, ModelId, PartyKey
-from common.messages.base import Count
+from common.identifiers import CodeMeasurement, Digest, GrantId, ModelId, PartyKey
+from common.messages.base import Count, Seconds
 
 
 class GrantSigned(Event):
@@ -16,6 +16,14 @@ class GrantSigned(Event):
     model_id: ModelId
     answers: Count
     path: str
+
+
+class AnswersAdvanced(Event):
+    """Answers to so many of the rows have come."""
+
+    type: Literal["answers-advanced"] = "answers-advanced"
+    rows: Count
+    of: Count
 
 
 class Answered(Event):
@@ -35,3 +43,27 @@ class Answered(Event):
     received_bytes: Count
     trust_level: str
     witnessed: bool
+
+
+class ReceiptKept(Event):
+    """Receipts of a call's answers are in a file that can be shown; what opens them lies beside it."""
+
+    type: Literal["receipt-kept"] = "receipt-kept"
+    path: str
+    receipts: Count
+
+
+class ReceiptVerified(Event):
+    """One receipt stands. `asked` (type and shape of the rows) and `labels` where query or answer were shown."""
+
+    type: Literal["receipt-verified"] = "receipt-verified"
+    model_id: ModelId
+    manifest: Digest
+    user: PartyKey
+    grant: GrantId
+    answers_left: Count
+    time: Seconds
+    measurement: CodeMeasurement
+    trust_level: str
+    asked: str | None = None
+    labels: tuple[int, ...] | None = None

@@ -31,7 +31,7 @@ class Ended(Event):
     """Something of this party's own was cancelled, deleted or revoked, and the broker's log says so.
 
     `log_entry` is the number of the entry, whose inclusion was verified. After `leases_end` (Unix seconds) no enclave
-    holds what is over, whatever its host keeps from it.
+    holds what is over, whatever its host keeps from it. `proof` is the file that shows it to others (`audit verify`).
     """
 
     type: Literal["ended"] = "ended"
@@ -39,6 +39,7 @@ class Ended(Event):
     state: str
     leases_end: Seconds | None = None
     log_entry: Count | None = None
+    proof: str | None = None
 
 
 E = TypeVar("E", bound=Event)

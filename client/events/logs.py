@@ -7,6 +7,7 @@ from common.identifiers import Digest
 from common.messages.attestation import LogHead
 from common.messages.base import Count
 from common.messages.decision_log import LogEntry
+from common.messages.reasons import RefusalReason
 
 
 class LogVerified(Event):
@@ -38,3 +39,20 @@ class LogEntryTold(Event):
 
     type: Literal["log-entry-told"] = "log-entry-told"
     entry: LogEntry
+
+
+class ReasonTold(Event):
+    """Why somebody else's request was refused, as far as this party's terms, or its release's, refused it."""
+
+    type: Literal["reason-told"] = "reason-told"
+    reason: RefusalReason
+
+
+class ReasonsRead(Event):
+    """How many reasons were told of those that the key broker has; `dropped` made room, `unkept` were only counted."""
+
+    type: Literal["reasons-read"] = "reasons-read"
+    told: Count
+    kept: Count
+    dropped: Count
+    unkept: Count

@@ -67,9 +67,10 @@ class VersionListed(Event):
 
 
 class PolicySigned(Event):
-    """A version of a data policy is in force."""
+    """A version of a data set's policy, or of a bundle's terms, is in force."""
 
     type: Literal["policy-signed"] = "policy-signed"
-    dataset_id: DatasetId
+    dataset_id: DatasetId | None = None
+    bundle_id: BundleId | None = None
     policy_version: Count
     digest: Digest

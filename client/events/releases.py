@@ -3,18 +3,22 @@
 from typing import Literal
 
 from client.events.base import Event
-from common.identifiers import Digest, MrEnclave, PartyKey, PlatformId
+from common.identifiers import Digest, HexBytes48, MrEnclave, PartyKey, PlatformId
 from common.messages.base import Count
 
 
 class RoleReleased(Event):
-    """What a release says an enclave must be; `code` is a measurement or, of kind `sgx-signer`, who signs its code."""
+    """What a release says an enclave must be; `code` is a measurement or, of kind `sgx-signer`, who signs its code.
+
+    `registers` are RTMR0 to RTMR3 of a trust domain; null: any.
+    """
 
     type: Literal["role-released"] = "role-released"
     role: str
     platform: str
     kind: str
     code: str
+    registers: tuple[HexBytes48 | None, ...] = ()
 
 
 class ReleaseShown(Event):

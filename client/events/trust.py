@@ -3,7 +3,7 @@
 from typing import Literal
 
 from client.events.base import Event
-from common.identifiers import Digest, Fmspc, MrEnclave, PartyKey
+from common.identifiers import CodeMeasurement, Digest, Fmspc, MrEnclave, PartyKey
 from common.messages.base import Count, Seconds
 from common.messages.evidence import TrustLevel
 from common.messages.tpm_counter import TpmCounter
@@ -17,9 +17,9 @@ class RoleMeasured(Event):
 
     type: Literal["role-measured"] = "role-measured"
     role: str
-    mr_enclave: MrEnclave
+    mr_enclave: CodeMeasurement
     platform: TrustLevel = TrustLevel.SIMULATION
-    released: MrEnclave | None = None
+    released: CodeMeasurement | None = None
 
 
 class SigstructRead(Event):

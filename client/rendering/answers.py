@@ -1,6 +1,7 @@
 """Events of models that are asked as lines for a person: a mark, a text, a style (side: owner)."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Final
 
 from client import events as e
@@ -8,7 +9,7 @@ from client.rendering.words import Line, trust_line
 
 LABELS_SHOWN: Final = 30
 
-AnswerTold = e.GrantSigned | e.Answered
+AnswerTold = e.GrantSigned | e.Answered | e.ReceiptKept | e.ReceiptVerified
 
 
 def answer_lines(event: AnswerTold) -> Iterator[Line]:
@@ -25,8 +26,24 @@ def answer_lines(event: AnswerTold) -> Iterator[Line]:
             )
             by_graph = event.answered_by == "graph"
             yield "by", "trusted code, as the model's graph" if by_graph else "the provider's code, confined", ""
-            more = " ..." if event.rows > LABELS_SHOWN else ""
-            yield "labels", " ".join(map(str, event.labels[:LABELS_SHOWN])) + more, ""
+            yield "labels", _labels(event.labels), ""
             yield trust_line(event.trust_level)
             if not event.witnessed:
                 yield "warning", "no witness: budgets and revocations hold only until the broker restarts", "red"
+        case e.ReceiptKept():
+            yield "receipt", f"{event.receipts} in {event.path}, which can be shown to anybody", ""
+            yield "", f"{event.path}.query and .answer open query and answer: who has them reads them", ""
+        case e.ReceiptVerified():
+            at = datetime.fromtimestamp(event.time, UTC)
+            yield "receipt", f"{event.model_id} (manifest {event.manifest[:16]}...) answered {event.user}", "green"
+            yield "", f"not before {at:%Y-%m-%d %H:%M:%S} UTC; {event.answers_left} answers of {event.grant} left", ""
+            yield "", f"signed in the query enclave {event.measurement[:16]}...", ""
+            if event.asked is not None:
+                yield "query", f"as it was shown: {event.asked}", "green"
+            if event.labels is not None:
+                yield "answer", f"as it was shown: labels {_labels(event.labels)}", "green"
+            yield trust_line(event.trust_level)
+
+
+def _labels(labels: tuple[int, ...]) -> str:
+    return " ".join(map(str, labels[:LABELS_SHOWN])) + (" ..." if len(labels) > LABELS_SHOWN else "")

@@ -12,7 +12,7 @@ from client import events as e
 from client.rendering.terminal import Terminal
 from client.rendering.words import trust_line
 from client.watching.events import JobProgressed, MembersListed, RateMeasured
-from client.watching.rendering import clock_words, members_words, rate_words
+from client.watching.rendering import clock_words, heard_words, loss_words, members_words, rate_words
 from common.errors import CloisterError
 
 REFRESHES_PER_SECOND: Final = 4
@@ -79,8 +79,7 @@ class LiveJob:
             yield "members", Text(members_words(self._members))
         if self._report is not None:
             report = self._report.report
-            loss = "-" if report.loss is None else f"{report.loss:.4f}"
-            yield "round", Text(f"{report.round}, loss {loss}, {report.members_live} members heard")
+            yield "round", Text(f"{report.round}, {loss_words(report)}, {heard_words(report)}")
             yield (
                 "frames",
                 Text(f"{report.real_frames:,} real, {report.dummy_frames:,} dummy, {report.refused_frames:,} refused"),

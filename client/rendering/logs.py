@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 
 from client import events as e
-from client.log_words import entry_details, entry_summary
+from client.log_words import entry_details, entry_summary, reason_details, reason_summary
 from client.rendering.words import Line
 
-LogTold = e.LogVerified | e.LogSaved | e.LogEntryTold
+LogTold = e.LogVerified | e.LogSaved | e.LogEntryTold | e.ReasonTold | e.ReasonsRead
 
 
 def log_lines(event: LogTold) -> Iterator[Line]:
@@ -27,3 +27,13 @@ def log_lines(event: LogTold) -> Iterator[Line]:
             yield f"#{entry.number}", entry_summary(entry), style
             for line in entry_details(entry):
                 yield "", line, ""
+        case e.ReasonTold():
+            yield f"#{event.reason.entry}", reason_summary(event.reason), "red"
+            for line in reason_details(event.reason):
+                yield "", line, ""
+        case e.ReasonsRead():
+            yield "reasons", f"{event.told} of {event.kept} that the key broker keeps for this reader", "bold"
+            if event.dropped:
+                yield "", f"{event.dropped} older ones made room", "yellow"
+            if event.unkept:
+                yield "", f"{event.unkept} more refusals were alike, or too many at once, and only counted", "yellow"

@@ -27,4 +27,5 @@ def object_lines(event: ObjectTold) -> Iterator[Line]:
             style = "" if event.state == "in force" else "yellow"
             yield event.state, f"{event.bundle_id}  {called}  published {day}  {jobs}", style
         case e.PolicySigned():
-            yield "policy", f"version {event.policy_version} of {event.dataset_id}: {event.digest}", ""
+            thing = event.dataset_id or event.bundle_id
+            yield "policy", f"version {event.policy_version} of {thing}: {event.digest}", ""

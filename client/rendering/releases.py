@@ -16,6 +16,8 @@ def release_lines(event: ReleaseTold) -> Iterator[Line]:
     match event:
         case e.RoleReleased():
             yield "released", f"{event.role:<12} {event.platform:<11} {event.kind:<10} {event.code}", ""
+            for number, register in enumerate(event.registers):
+                yield "", f"RTMR{number}  {register or 'any'}", ""
         case e.ReleaseShown():
             yield "release", f"{event.name} {event.tag}  in {event.file}", ""
             yield "digest", event.digest, "bold"

@@ -24,7 +24,7 @@ from client.rendering.releases import FilesTold, InventoryTold, ReleaseTold, fil
 from client.rendering.trust import TrustTold, trust_lines
 from client.rendering.words import Line, told_words, trust_words
 from client.watching.events import JobProgressed
-from client.watching.rendering import WatchTold, clock_words, watch_lines
+from client.watching.rendering import WatchTold, clock_words, heard_words, loss_words, watch_lines
 from common.errors import CloisterError, Refusal
 
 CLOCK_LINES: Final = 10
@@ -121,6 +121,11 @@ class Terminal:
         self._advance("upload", event.leaves, event.of, f"{event.bytes_sent:,} bytes, {event.resumed} were there")
 
     @show.register
+    def _(self, event: e.AnswersAdvanced) -> None:
+        if event.of > event.rows or self._tasks:  # one request needs no bar
+            self._advance("answers", event.rows, event.of)
+
+    @show.register
     def _(self, event: PolicyTold) -> None:
         self._lines(policy_lines(event))
 
@@ -189,9 +194,8 @@ class Terminal:
     @show.register
     def _(self, event: e.ReportOpened) -> None:
         report = event.report
-        loss = "-" if report.loss is None else f"{report.loss:.4f}"
         words = (
-            f"round {report.round}, loss {loss}, {report.members_live} members, "
+            f"round {report.round}, {loss_words(report)}, {heard_words(report)}, "
             f"{report.real_frames} real and {report.dummy_frames} dummy frames"
         )
         if report.outcome is None and self.console.is_terminal:
@@ -240,3 +244,5 @@ class Terminal:
             self._line("leases", f"no enclave holds it after {until}, whatever its host keeps from it")
         if event.log_entry is not None:
             self._line("log", f"entry {event.log_entry} of the broker's log says so: its inclusion is verified")
+        if event.proof is not None:
+            self._line("proof", event.proof)

@@ -7,7 +7,7 @@ opens.
 from typing import Literal
 
 from client.events import Event
-from common.identifiers import JobId, MrEnclave
+from common.identifiers import CodeMeasurement, JobId
 from common.messages.base import Count, Message
 from common.messages.service import JobState
 
@@ -36,7 +36,7 @@ class MemberListed(Message):
     role: str
     slot: Count
     attempt: Count
-    mr_enclave: MrEnclave
+    mr_enclave: CodeMeasurement
 
 
 class MembersListed(Event):

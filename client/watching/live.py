@@ -12,12 +12,14 @@ from typing import Final
 from client.broker import BrokerLink
 from client.context import Party
 from client.events import Event, JobSeen, ModelSealed, ReportOpened
+from client.ordering import fetch_sizes
 from client.services import IngestService
 from client.watching.events import JobProgressed, MemberListed, MembersListed
 from client.watching.following import FINAL_STATES, watch
 from client.watching.rates import Rates
 from client.watching.reports import POLL_SECONDS, patiently
-from common.errors import UnavailableError
+from common.data_shares import Share, share_of
+from common.errors import Refusal, UnavailableError
 from common.identifiers import JobId
 from common.messages.attestation import ListMembers, Members
 from common.messages.order import TrainingOrder
@@ -39,7 +41,8 @@ def live(party: Party, job_id: JobId, *, pause: Pause = time.sleep) -> Iterator[
     if order is None:
         yield from _observe(_Look(party, job_id, pause), pause)
         return
-    look, rates = _Look(party, job_id, pause), Rates(TrainingOrder.decode(order.payload))
+    ordered = TrainingOrder.decode(order.payload)
+    look, rates = _Look(party, job_id, pause), Rates(ordered, _share(party, ordered))
     for event in watch(party, job_id, pause=pause, beat=look.beat):
         over = isinstance(event, ModelSealed) or (isinstance(event, JobSeen) and _is_over_for_good(event))
         if over:
@@ -50,6 +53,17 @@ def live(party: Party, job_id: JobId, *, pause: Pause = time.sleep) -> Iterator[
             rate = rates.take(event.report)
             if rate is not None:
                 yield rate
+
+
+def _share(party: Party, order: TrainingOrder) -> Share | None:
+    """What a trainer reads; None of an order of several owners, whose reports don't tell, or where data are gone."""
+    if len(order.owners) > 1:
+        return None
+    try:
+        sizes = [size for dataset_id in order.datasets for size in fetch_sizes(party, dataset_id)]
+    except Refusal:
+        return None
+    return share_of(sizes, slot=0, trainers=order.trainers)
 
 
 def _is_over_for_good(event: JobSeen) -> bool:

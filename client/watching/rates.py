@@ -4,19 +4,21 @@ from typing import Final
 
 from client.forecasting import forecast
 from client.watching.events import ForecastHeld, Held, RateMeasured
+from common.data_shares import Share
 from common.messages.order import TrainingOrder
 from common.messages.policy import JobReport
 from common.messages.service import JobProgress
+from common.sealed_object import CHUNK_BYTES
 
 WINDOW: Final = 5
 """Reports over which a rate is taken: a round ends between two of them, now and then."""
 
 
 class Rates:
-    """What reports of one job tell together; they come in their order."""
+    """What reports of one job tell together; they come in their order. `share`: what each trainer reads, if known."""
 
-    def __init__(self, order: TrainingOrder) -> None:
-        self._order, self._schedule = order, order.schedule
+    def __init__(self, order: TrainingOrder, share: Share | None = None) -> None:
+        self._order, self._schedule, self._share = order, order.schedule, share
         self._reports: list[JobReport] = []
 
     def take(self, report: JobReport) -> RateMeasured | None:
@@ -43,12 +45,14 @@ class Rates:
 
     def held(self, progress: JobProgress) -> ForecastHeld:
         """What the order said, and what came of it; times are the host's."""
-        schedule, known = self._schedule, forecast(self._order.schedule, self._order.trainers, self._order.sandbox)
+        schedule, share = self._schedule, self._share
+        known = forecast(schedule, self._order.trainers, self._order.sandbox, share)
         last = self._reports[-1] if self._reports else None
         seconds = None
         if progress.begun_at is not None and progress.ended_at is not None:
             seconds = progress.ended_at - progress.begun_at
         frames = None if last is None else float(last.real_frames + last.dummy_frames)
+        read = (("data read", "bytes", known.read_bytes, None if last is None else last.read_chunks * CHUNK_BYTES),)
         figures = (
             ("time, from the first slot taken", "s", known.seconds, seconds),
             ("ticks", "", schedule.total_ticks, None if last is None else last.tick),
@@ -58,6 +62,7 @@ class Rates:
             ("frames at the parameter server", "", known.frames, frames),
             ("of them real", "", known.needed_frames, None if last is None else last.real_frames),
             ("traffic", "bytes", known.traffic_bytes, None if frames is None else frames * schedule.frame_bytes),
+            *(() if share is None else read),
         )
         return ForecastHeld(
             job_id=progress.job_id,

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from client.watching import events as w
+from common.messages.policy import JobReport
 
 WatchTold = w.MembersListed | w.RateMeasured | w.ForecastHeld | w.CurvesWritten
 Line = tuple[str, str, str]
@@ -31,6 +32,23 @@ def members_words(event: w.MembersListed) -> str:
     return ", ".join(
         f"{one.role} {one.slot}" + ("" if one.attempt == 1 else f" (attempt {one.attempt})") for one in event.members
     )
+
+
+def loss_words(report: JobReport) -> str:
+    """Of the newest round, and of the newest pass over the data."""
+    newest = "loss -" if report.loss is None else f"loss {report.loss:.4f}"
+    if not report.epochs:
+        return newest
+    mean = "-" if report.epoch_loss is None else f"{report.epoch_loss:.4f}"
+    return f"{newest}, epoch {report.epochs}: {mean}"
+
+
+def heard_words(report: JobReport) -> str:
+    """How many members are heard, and whether they are enough."""
+    heard = f"{report.members_live} members heard"
+    if report.members_live >= report.members_needed:
+        return heard
+    return f"{heard}, {report.members_needed} needed: no round counts before"
 
 
 def rate_words(event: w.RateMeasured) -> str:

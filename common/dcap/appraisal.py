@@ -3,6 +3,7 @@
 import hmac
 
 from common.dcap.claims import QuoteClaims, SgxClaims, TdxClaims
+from common.dcap.platform_rules import PlatformRules, machines_of, require_unrevoked
 from common.dcap.tcb_appraisal import require_tcb
 from common.errors import AppraisalError
 from common.messages.evidence import REPORT_DATA_BYTES, TrustLevel
@@ -14,17 +15,19 @@ from common.messages.reference_values import (
 )
 
 
-def appraise(claims: QuoteClaims, reference: ReferenceValue, at: int) -> None:
-    """Hold claims against a reference value of the same platform at time `at` (Unix seconds).
+def appraise(claims: QuoteClaims, reference: ReferenceValue, rules: PlatformRules, at: int) -> None:
+    """Hold claims against a reference value of the same platform at time `at` (Unix seconds), and the machine against
+    the verifier's rules.
 
     In this order, each raises `AppraisalError`:
     (1) debug bit clear (appraisal.debug);
-    (2) the code: measurement, or signer, product and security version; all registers (appraisal.measurement);
+    (2) the code: measurement, or signer, product and security version; registers (appraisal.measurement);
     (3) what no measurement covers: attributes, MISCSELECT, XFRM or XFAM, the TDX module (appraisal.attributes);
-    (4) the machine, by the reference value's own TCB terms (`require_tcb`).
+    (4) the inventory of machines has not revoked this one (appraisal.platform_revoked);
+    (5) the machine meets the reference value's own TCB terms, and those of the verifier (`require_tcb`).
 
-    What is *not* checked: `report_data` (`require_report_data`), the trust level (`require_trust_level`), the TCB terms
-    of owners and providers (`require_tcb`).
+    What is *not* checked: `report_data` (`require_report_data`), the trust level (`require_trust_level`), TCB terms of
+    others than the verifier (the broker asks `require_tcb` for each owner and provider).
     """
     if claims.is_debug:  # (1)
         raise AppraisalError("appraisal.debug")
@@ -40,7 +43,9 @@ def appraise(claims: QuoteClaims, reference: ReferenceValue, at: int) -> None:
             _require_td_attributes(claims, reference)  # (3)
         case _:
             raise AppraisalError("appraisal.measurement", expected=f"a {reference.type} quote", seen=claims.platform)
-    require_tcb(claims.machine, reference.tcb, at)  # (4)
+    require_unrevoked(machines_of(claims.machine), rules.inventory)  # (4)
+    for terms in (reference.tcb, *rules.terms):
+        require_tcb(claims.machine, terms, rules.inventory, at)  # (5)
 
 
 def require_report_data(claims: QuoteClaims, expected: bytes) -> None:
@@ -70,7 +75,10 @@ def _require_signer(claims: SgxClaims, reference: SgxSignerReferenceValue) -> No
 
 
 def _require_registers(claims: TdxClaims, reference: TdxReferenceValue) -> None:
-    _require_measurement((claims.mr_td, claims.rtmrs), (reference.mr_td, reference.rtmrs))
+    _require_measurement(claims.mr_td, reference.mr_td)
+    for seen, expected in zip(claims.rtmrs, reference.rtmrs, strict=True):
+        if expected is not None:
+            _require_measurement(seen, expected)
     _require_measurement(
         (claims.mr_config_id, claims.mr_owner, claims.mr_owner_config),
         (reference.mr_config_id, reference.mr_owner, reference.mr_owner_config),
@@ -87,6 +95,15 @@ def _require_sgx_attributes(claims: SgxClaims, reference: SgxReferenceValue | Sg
 def _require_td_attributes(claims: TdxClaims, reference: TdxReferenceValue) -> None:
     _require_attributes((claims.td_attributes,), (reference.td_attributes,))
     _require_features(claims.xfam, reference.required_xfam, reference.allowed_xfam)
+    _require_module(claims, reference)
+
+
+def _require_module(claims: TdxClaims, reference: TdxReferenceValue) -> None:
+    if claims.mr_signer_seam != reference.mr_signer_seam:
+        raise AppraisalError("appraisal.attributes", expected=reference.mr_signer_seam, seen=claims.mr_signer_seam)
+    if claims.module_version < reference.min_module_version:
+        expected = f"TDX module {reference.min_module_version} or later"
+        raise AppraisalError("appraisal.attributes", expected=expected, seen=claims.module_version)
     if reference.mr_seams and claims.mr_seam not in reference.mr_seams:
         raise AppraisalError("appraisal.attributes", expected=reference.mr_seams, seen=claims.mr_seam)
 

@@ -81,9 +81,9 @@ def require_chains(pck_pem: bytes, collateral: Collateral, at: int) -> Chains:
     """Check all four chains by five rules.
 
     (a) the quote's chain is exactly PCK leaf, Platform or Processor CA, root, each issued by the next;
-    (b) the PCK CRL's chain is exactly such a CA and the root that issued it;
-    (c) TCB info and QE identity are signed by the certificate whose role is TCB signing, which is no CA;
-    (d) that certificate was issued directly by the root;
+    (b) the PCK CRL's chain is exactly such a CA, in the quote's case that of (a), and the root that issued it;
+    (c) in the chains of TCB info and QE identity there is one certificate that is no CA, whose role is TCB signing;
+    (d) the root issued that certificate directly: nobody else is in the chain;
     (e) the root issued itself, is the same key in all chains, and valid at `at`.
 
     All but the time is checked once for chains that repeat from quote to quote.
@@ -123,8 +123,10 @@ def _checked(pck_pem: bytes, *collateral_chains: str) -> Chains:
     if in_quote.keys() != {PCK_LEAF, ROOT_CA} | pck_ca or len(pck_ca) != 1:  # (a)
         raise AuthenticityError("authenticity.quote", expected="PCK leaf, PCK CA, root", seen=sorted(in_quote))
     _require_links([in_quote[PCK_LEAF], in_quote[next(iter(pck_ca))], in_quote[ROOT_CA]])  # (a), (e)
-    roots = [chain[ROOT_CA] for chain in (in_quote, *_checked_collateral(*collateral_chains))]
-    return _require_one_root(roots)  # (e)
+    in_collateral = _checked_collateral(*collateral_chains)
+    if not _share_a_pck_ca(in_quote, in_collateral[0]):  # (b)
+        raise FormatError("format.collateral", expected="PCK CRL chain: the CA that issued the PCK certificate")
+    return _require_one_root([chain[ROOT_CA] for chain in (in_quote, *in_collateral)])  # (e)
 
 
 def _checked_collateral(crl_chain: str, *signer_chains: str) -> tuple[Mapping[str, Certificate], ...]:
@@ -135,10 +137,19 @@ def _checked_collateral(crl_chain: str, *signer_chains: str) -> tuple[Mapping[st
         raise FormatError("format.collateral", expected="PCK CRL chain: PCK CA, root", seen=sorted(of_crl))
     _require_links([of_crl[next(iter(crl_ca))], of_crl[ROOT_CA]])  # (b), (e)
     for chain in signers:
-        if chain.keys() != {TCB_SIGNING, ROOT_CA} or _is_ca(chain[TCB_SIGNING]):  # (c)
-            raise FormatError("format.collateral", expected="chain: TCB signing, root", seen=sorted(chain))
-        _require_links([chain[TCB_SIGNING], chain[ROOT_CA]])  # (d), (e)
+        leaves = [name for name, certificate in chain.items() if not _is_ca(certificate)]
+        if leaves != [TCB_SIGNING]:  # (c)
+            raise FormatError("format.collateral", expected="signed by TCB signing", seen=sorted(chain))
+        if chain.keys() - leaves != {ROOT_CA}:  # (d)
+            raise FormatError("format.collateral", expected="TCB signing, issued by the root", seen=sorted(chain))
+        for leaf in leaves:
+            _require_links([chain[leaf], chain[ROOT_CA]])  # (d), (e)
     return of_crl, *signers
+
+
+def _share_a_pck_ca(one: Mapping[str, Certificate], other: Mapping[str, Certificate]) -> bool:
+    """The same name with the same key: of one CA there may be several certificates, as of the root."""
+    return any(one[name].public_key() == other[name].public_key() for name in PCK_CAS & one.keys() & other.keys())
 
 
 def _require_one_root(roots: list[Certificate]) -> Chains:
@@ -163,12 +174,16 @@ def _require_links(chain: list[Certificate]) -> None:
 
 @lru_cache(maxsize=_KNOWN_LINKS)
 def _is_link(child: bytes, issuer: bytes) -> bool:
-    """Whether `issuer` has the name and made the signature that `child` (both DER) carries."""
+    """Whether `issuer` has the name and made the signature that `child` (both DER) carries, in whole octets.
+
+    The count of unused bits before a signature is signed by nobody, and `cryptography` takes others than 0.
+    """
     try:
-        load_der_x509_certificate(child).verify_directly_issued_by(load_der_x509_certificate(issuer))
+        issued = load_der_x509_certificate(child)
+        issued.verify_directly_issued_by(load_der_x509_certificate(issuer))
+        return child.endswith(b"\0" + issued.signature)
     except (InvalidSignature, *UNREADABLE):
         return False
-    return True
 
 
 def _is_ca(certificate: Certificate) -> bool:

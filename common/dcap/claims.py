@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from common.dcap.roots import Tee
-from common.identifiers import Fmspc, HexBytes48, MrEnclave, PlatformId
+from common.identifiers import CodeMeasurement, Fmspc, HexBytes48, MrEnclave, PlatformId
 from common.messages.evidence import SGX_FLAGS_DEBUG, TrustLevel
 from common.messages.tcb_terms import TcbStatus
 
@@ -42,8 +42,8 @@ class QuoteClaims:
         raise NotImplementedError
 
     @property
-    def measurement(self) -> str:
-        """The code's measurement, in hexadecimal."""
+    def measurement(self) -> CodeMeasurement:
+        """What names the code."""
         raise NotImplementedError
 
     @property
@@ -70,7 +70,7 @@ class SgxClaims(QuoteClaims):
         return "sgx"
 
     @property
-    def measurement(self) -> str:
+    def measurement(self) -> CodeMeasurement:
         """MRENCLAVE."""
         return self.mr_enclave
 
@@ -82,7 +82,7 @@ class SgxClaims(QuoteClaims):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TdxClaims(QuoteClaims):
-    """Claims of a trust domain. `tee_tcb_svn` (16 bytes) is the TDX module's security version."""
+    """Claims of a trust domain. `tee_tcb_svn` (16 bytes) begins with security and major version of the TDX module."""
 
     mr_td: HexBytes48
     rtmrs: tuple[HexBytes48, HexBytes48, HexBytes48, HexBytes48]
@@ -90,9 +90,15 @@ class TdxClaims(QuoteClaims):
     mr_owner: HexBytes48
     mr_owner_config: HexBytes48
     mr_seam: HexBytes48
+    mr_signer_seam: HexBytes48
     tee_tcb_svn: bytes
     td_attributes: int
     xfam: int
+
+    @property
+    def module_version(self) -> tuple[int, int]:
+        """Major and security version of the TDX module (TEE_TCB_SVN bytes 1 and 0; Intel PCS API v4, `TDX_01`)."""
+        return self.tee_tcb_svn[1], self.tee_tcb_svn[0]
 
     @property
     def platform(self) -> Tee:
@@ -100,9 +106,9 @@ class TdxClaims(QuoteClaims):
         return "tdx"
 
     @property
-    def measurement(self) -> str:
-        """MRTD."""
-        return self.mr_td
+    def measurement(self) -> CodeMeasurement:
+        """MRTD. What runs behind the first image is in the RTMRs, which a release states beside it."""
+        return CodeMeasurement(self.mr_td)
 
     @property
     def is_debug(self) -> bool:

@@ -1,8 +1,8 @@
-"""Is this collateral authentic under an allowed root, without a quote? (side: host).
+"""Is this collateral authentic under an allowed root, without a quote? (side: verifier; host).
 
 A filter for whoever stores collateral, so that a lying server or a forged file cannot displace what is good. It is no
-verification: the enclave makes every check anew, with the quote. *Not* checked here: revocation, and the dates of
-certificates below the root.
+verification: the enclave makes every check anew, with the quote. *Not* checked by `require_authentic_collateral`:
+revocation, and the dates of certificates below the root; `standing_marks` checks them, too.
 """
 
 from collections.abc import Collection
@@ -17,11 +17,12 @@ from cryptography.x509 import Certificate, load_der_x509_crl
 
 from common.dcap.certificates import UNREADABLE, require_collateral_chains
 from common.dcap.collateral import require_collateral
+from common.dcap.collateral_memory import marks_of
 from common.dcap.collateral_name import name_of_collateral
 from common.dcap.roots import require_allowed_root
-from common.errors import AuthenticityError, FormatError
+from common.errors import AuthenticityError, FormatError, Refusal
 from common.json_text import read_json
-from common.messages.collateral import CollateralName
+from common.messages.collateral import CollateralMark, CollateralName
 from common.messages.evidence import AllowedRoot, Collateral
 
 _HALF: Final = 32
@@ -41,6 +42,28 @@ def require_authentic_collateral(collateral: Collateral, roots: Collection[Allow
     _require_crl_of(collateral.pck_crl, signers.pck_ca)
     _require_crl_of(collateral.root_ca_crl, signers.root)
     return name
+
+
+def standing_marks(collateral: Collateral, roots: Collection[AllowedRoot], at: int) -> tuple[CollateralMark, ...]:
+    """Marks of documents that count whatever quote they came with: when one is refused they are what is left to learn.
+
+    None, unless all of them are authentic. Those whose signer is not valid at `at`, or revoked by the root CRL, have
+    none either: who has stolen a signer's key could reach into the future with it. The root CRL, which says so, has.
+    """
+    try:
+        require_authentic_collateral(collateral, roots, at)
+        signers = require_collateral_chains(collateral, at)
+        tcb_info, qe_identity, pck_crl, root_crl = marks_of(collateral)
+    except Refusal:
+        return ()
+    revoking = load_der_x509_crl(collateral.root_ca_crl)
+
+    def stands(signer: Certificate) -> bool:
+        valid = signer.not_valid_before_utc.timestamp() <= at <= signer.not_valid_after_utc.timestamp()
+        return valid and revoking.get_revoked_certificate_by_serial_number(signer.serial_number) is None
+
+    signed = {tcb_info: signers.tcb_info_signer, qe_identity: signers.qe_identity_signer, pck_crl: signers.pck_ca}
+    return (*(mark for mark, signer in signed.items() if stands(signer)), root_crl)
 
 
 def next_update(collateral: Collateral) -> int:

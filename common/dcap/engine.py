@@ -10,6 +10,7 @@ from typing import Any, Final
 import dcap_qvl
 
 from common.errors import AppraisalError, AuthenticityError, FormatError, Refusal
+from common.identifiers import PlatformId
 from common.messages.evidence import Collateral
 
 _REVOKED_TCB: Final = "TCB status is invalid"
@@ -42,20 +43,45 @@ def pck_platform(quote: bytes) -> tuple[str, str]:
         raise FormatError("format.quote", expected="a quote that carries its PCK certificate", seen=cause) from cause
 
 
+def unverified_machine(quote: bytes) -> frozenset[PlatformId]:
+    """PPID and platform instance id in the PCK certificate inside, nothing checked: for a quote of one's own.
+
+    Raises `FormatError` (format.quote).
+    """
+    try:
+        pck = dcap_qvl.parse_pck_extension_from_pem(pck_chain_pem(quote))
+    except ValueError as cause:
+        raise FormatError("format.quote", expected="a quote that carries its PCK certificate", seen=cause) from cause
+    return frozenset(PlatformId(one.hex()) for one in (pck.ppid, pck.platform_instance_id) if one)
+
+
 def verify_with_engine(quote: bytes, collateral: Collateral, root_der: bytes, at: int) -> dict[str, Any]:
     """The engine's claims (its JSON, version 1) about a quote that is authentic under this root at this time.
 
-    Success says nothing about the TCB status: OutOfDate and friends pass. Raises `AuthenticityError`
-    (authenticity.quote) or `AppraisalError` (appraisal.tcb_status, for a revoked TCB).
+    (a) the PCK certificate's chain leads to the root, and every certificate in it is valid at `at`;
+    (b) no certificate of any chain is revoked by the two CRLs, which their issuers signed, and the PCK certificate's
+        issuer is one of these;
+    (c) TCB info and QE identity are signed by their signer;
+    (d) the PCK certificate's key signed the quoting enclave's report;
+    (e) the first half of that report's data is the digest of attestation key and authentication data;
+    (f) the quoting enclave is the QE identity's: signer, product, MISCSELECT, ATTRIBUTES, a known security version;
+    (g) the attestation key signed the quote's header and report;
+    (h) TCB info is of the PCK certificate's FMSPC, and knows the platform's TCB level and a trust domain's TDX module;
+    (i) that level is not revoked.
+
+    Success says nothing about the TCB status: OutOfDate and friends pass. The engine refuses more, which is ours to
+    refuse before it: dates (5), debug and the like (2). Raises `AuthenticityError` (authenticity.quote) or
+    `AppraisalError` (appraisal.tcb_status, i).
     """
     fields = {name: getattr(collateral, name) for name in Collateral.model_fields}
     try:
         pieces = dcap_qvl.QuoteCollateralV3(**fields)
         policy = dcap_qvl.QuotePolicy.claims_only(at)
         verifier = dcap_qvl.QuoteVerifier(root_der)
-        claims: dict[str, Any] = json.loads(verifier.verify_with_policy(quote, pieces, at, policy).to_json())
+        found = verifier.verify_with_policy(quote, pieces, at, policy)  # (a) (b) (c) (d) (e) (f) (g) (h) (i)
     except ValueError as cause:
         raise _translate(str(cause)) from cause
+    claims: dict[str, Any] = json.loads(found.to_json())
     return claims
 
 

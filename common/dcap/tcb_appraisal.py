@@ -3,17 +3,30 @@
 Terms add up: a launch is held against those of its release, of every owner and of the provider, each by itself.
 """
 
+from typing import Final
+
 from common.dcap.claims import PlatformClaims
 from common.errors import AppraisalError
+from common.messages.platform_inventory import PlatformInventory
 from common.messages.tcb_terms import TcbTerms, TcbTolerance
 
+TCB_REFUSALS: Final = (
+    "appraisal.tcb_evaluation",
+    "appraisal.platform",
+    "appraisal.platform_configuration",
+    "appraisal.tcb_status",
+    "appraisal.advisory",
+)
+"""What `require_tcb` refuses with."""
 
-def require_tcb(machine: PlatformClaims, terms: TcbTerms, at: int) -> None:
+
+def require_tcb(machine: PlatformClaims, terms: TcbTerms, inventory: PlatformInventory, at: int) -> None:
     """Hold a machine against terms at time `at` (Unix seconds). In this order, each raises `AppraisalError`:
 
     (1) the collateral is of an evaluation that is recent enough (appraisal.tcb_evaluation);
     (2) its FMSPC is not denied, and allowed where any are named (appraisal.platform);
-    (3) likewise the platform itself, by PPID or platform instance id (appraisal.platform);
+    (3) likewise the platform itself, by PPID or platform instance id, and where the terms want that, the inventory
+        knows it (appraisal.platform);
     (4) its configuration is accepted: dynamic platform, cached keys, SMT (appraisal.platform_configuration);
     (5) its TCB status is accepted, or tolerated now (appraisal.tcb_status);
     (6) no advisory that is rejected applies to it (appraisal.advisory).
@@ -23,6 +36,9 @@ def require_tcb(machine: PlatformClaims, terms: TcbTerms, at: int) -> None:
         raise AppraisalError("appraisal.tcb_evaluation", expected=expected, seen=machine.tcb_evaluation)
     _require_listed({machine.fmspc}, terms.allowed_fmspcs, terms.denied_fmspcs)  # (2)
     _require_listed(set(machine.platform_ids), terms.platforms, terms.denied_platforms)  # (3)
+    if terms.inventory and not set(machine.platform_ids) & set(inventory.platforms):  # (3)
+        seen = sorted(machine.platform_ids)
+        raise AppraisalError("appraisal.platform", expected="a platform of the installation's inventory", seen=seen)
     _require_configuration(machine, terms)  # (4)
     if machine.tcb_status not in terms.accepted_statuses and not _is_tolerated(machine, terms, at):  # (5)
         raise AppraisalError("appraisal.tcb_status", expected=_accepted(terms), seen=_status(machine))

@@ -3,8 +3,9 @@
 All checks are made at one chosen time `at`, so a stored verification can be replayed. In this order, each raises:
 
   (1) the quote is well-formed, of the stated TEE, and nothing follows it;
-  (2) the host can't look inside by its attributes: no debug, and for a trust domain SEPT_VE_DISABLE is set and no
-      service domain is bound to it. The engine would refuse these too, without saying what to mend;
+  (2) the host can't look inside by its attributes: no debug, and for a trust domain SEPT_VE_DISABLE is set, it may be
+      neither profiled nor migrated, and no service domain is bound to it. The engine would refuse these too, without
+      saying what to mend;
   (3) every certificate chain is complete and everyone in it in its role (`certificates`);
   (4) the root's key is one that the caller allows for this TEE; it decides the trust level (`roots`);
   (5) TCB info and QE identity are of the right kind and version; they and both CRLs are neither expired nor from the
@@ -29,10 +30,11 @@ from common.dcap.collateral import require_collateral
 from common.dcap.engine import pck_chain_pem, verify_with_engine
 from common.dcap.quote_format import UnverifiedQuote, parse_quote
 from common.dcap.roots import require_allowed_root, trust_level_of
+from common.dcap.td_report import td_fields
 from common.errors import AppraisalError, AuthenticityError, FormatError
-from common.identifiers import Fmspc, HexBytes48, MrEnclave, PlatformId
+from common.identifiers import Fmspc, MrEnclave, PlatformId
 from common.messages.evidence import AllowedRoot, SgxDcapEvidence, TdxDcapEvidence, TrustLevel
-from common.messages.reference_values import TD_SEPT_VE_DISABLE
+from common.messages.reference_values import TD_MIGRATABLE, TD_PROFILING, TD_SEPT_VE_DISABLE
 from common.messages.tcb_terms import TcbStatus
 
 _TEE_OF = {"sgx-dcap": "sgx", "tdx-dcap": "tdx"}
@@ -66,6 +68,9 @@ def _require_closed(quote: UnverifiedQuote) -> None:
         raise AppraisalError("appraisal.debug")
     if quote.tee == "tdx" and not quote.td_attributes & TD_SEPT_VE_DISABLE:
         raise AppraisalError("appraisal.td_attributes", expected="SEPT_VE_DISABLE", seen=hex(quote.td_attributes))
+    if quote.tee == "tdx" and quote.td_attributes & (TD_PROFILING | TD_MIGRATABLE):
+        expected = "a domain that is neither profiled nor migrated"
+        raise AppraisalError("appraisal.td_attributes", expected=expected, seen=hex(quote.td_attributes))
     if any(quote.service_td):
         raise AppraisalError("appraisal.service_td", expected="no service TD", seen=quote.service_td.hex())
 
@@ -85,21 +90,7 @@ def _claims(quote: UnverifiedQuote, verified: dict[str, Any], trust_level: Trust
             xfrm=_integer(body[56:64]),
             misc_select=_integer(body[16:20]),
         )
-    # layout: sgx_report2_body_t; a TD 1.5 report only appends to it
-    return TdxClaims(
-        trust_level=trust_level,
-        machine=machine,
-        report_data=body[520:584],
-        mr_td=_register(body, 136),
-        mr_seam=_register(body, 16),
-        mr_config_id=_register(body, 184),
-        mr_owner=_register(body, 232),
-        mr_owner_config=_register(body, 280),
-        rtmrs=(_register(body, 328), _register(body, 376), _register(body, 424), _register(body, 472)),
-        tee_tcb_svn=body[:16],
-        td_attributes=quote.td_attributes,
-        xfam=_integer(body[128:136]),
-    )
+    return TdxClaims(trust_level=trust_level, machine=machine, **td_fields(quote))
 
 
 def _machine(verified: dict[str, Any]) -> PlatformClaims:
@@ -121,7 +112,3 @@ def _machine(verified: dict[str, Any]) -> PlatformClaims:
 
 def _integer(raw: bytes) -> int:
     return int.from_bytes(raw, "little")
-
-
-def _register(body: bytes, at: int) -> HexBytes48:
-    return HexBytes48(body[at : at + 48].hex())

@@ -12,6 +12,8 @@ The launcher never reads the door: it gives its own stdin and stdout away and cl
 """
 
 import argparse
+import contextlib
+import fcntl
 import logging
 import os
 import select
@@ -50,6 +52,11 @@ EXIT_RELAY_GONE: Final = 79
 
 _SIGNALLED: Final = 128
 
+DOOR_PIPE_BYTES: Final = 1 << 20
+"""Of each direction of a door: a tick's frames and a chunk of data pass without a wait in between. The kernel's own 64
+KiB make writer and reader take turns for each sixteenth. Any user may have so much (pipe(7), pipe-max-size).
+"""
+
 _HostPath = Annotated[str, Field(min_length=1, max_length=4096)]
 
 
@@ -82,7 +89,12 @@ def launch_enclave(role: str, settings: Path) -> "subprocess.Popen[bytes]":
         "--relay",
         str(os.getpid()),
     ]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2])
+    launcher = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2])
+    for pipe in (launcher.stdin, launcher.stdout):
+        if pipe is not None:
+            with contextlib.suppress(OSError):  # a user's pipes may be narrow: then frames pass in more pieces
+                fcntl.fcntl(pipe.fileno(), fcntl.F_SETPIPE_SZ, DOOR_PIPE_BYTES)
+    return launcher
 
 
 class Launch:

@@ -10,7 +10,7 @@ from typing import Protocol
 from common.crypto.keys import SecretKey
 from common.enclave.simulation import SimulationRuntime
 from common.enclave.trust_settings import TrustSettings
-from common.identifiers import MrEnclave
+from common.identifiers import CodeMeasurement
 from common.messages.evidence import Evidence, TrustLevel
 
 
@@ -22,7 +22,7 @@ class EnclaveRuntime(Protocol):
         """What stands behind this platform's evidence."""
 
     @property
-    def measurement(self) -> MrEnclave:
+    def measurement(self) -> CodeMeasurement:
         """The enclave's own measurement, as its quotes state it."""
 
     @property

@@ -26,12 +26,25 @@ _SGX_TYPE_SCALABLE: Final = 1
 _BOOLEAN, _INTEGER, _OCTETS, _OID, _ENUMERATED, _SEQUENCE = 0x01, 0x02, 0x04, 0x06, 0x0A, 0x30
 
 
-def encode_sgx_extension(*, ppid: bytes, instance_id: bytes, pce_id: bytes = PCE_ID, fmspc: bytes = FMSPC) -> bytes:
-    """The extension's value. `ppid` and `instance_id` have 16 bytes, `pce_id` 2, `fmspc` 6."""
+def encode_sgx_extension(
+    *,
+    ppid: bytes,
+    instance_id: bytes,
+    pce_id: bytes = PCE_ID,
+    fmspc: bytes = FMSPC,
+    configuration: tuple[bool, bool, bool] = (False, False, False),
+) -> bytes:
+    """The extension's value. `ppid` and `instance_id` have 16 bytes, `pce_id` 2, `fmspc` 6.
+
+    `configuration`: whether the platform is dynamic, its keys are cached, and SMT is on.
+    """
     components = [_entry((2, number), _der(_INTEGER, bytes([svn]))) for number, svn in enumerate(CPU_SVN, start=1)]
     pce_svn = _entry((2, 17), _der(_INTEGER, bytes([PCE_SVN])))
     cpu_svn = _entry((2, 18), _der(_OCTETS, CPU_SVN))
-    flags = [_entry((7, number), _der(_BOOLEAN, b"\0")) for number in (1, 2, 3)]
+    flags = [
+        _entry((7, number), _der(_BOOLEAN, b"\xff" if is_so else b"\0"))
+        for number, is_so in enumerate(configuration, start=1)
+    ]
     return _der(
         _SEQUENCE,
         b"".join(

@@ -3,9 +3,17 @@
 Tick n is due at `origin + n x tick_seconds` of a monotonic clock. A loop that wakes late takes the newest due tick and
 leaves out the ones before it: a late tick is sent once, never in a burst, and the schedule ends when it was to end.
 What leaves after it, leaves at a `Release`.
+
+The frames of a tick are ready before it (common/exchange/ahead), so that sending is all that is left for the tick. What
+else leaves on it gets `settling_seconds`, before the clock's thread looks at what came in: how long that takes hangs on
+what a job has learned.
 """
 
-from collections.abc import Callable
+import contextlib
+import gc
+import os
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -16,6 +24,18 @@ _ROUNDING_TICKS: Final = 1e-6
 
 RELEASE_SECONDS: Final = 0.5
 """Far above what adding deltas, checking a graph and ending a sandbox take, and little beside a job."""
+
+SWITCH_SECONDS: Final = 0.00002
+"""How long another thread's Python code may keep the interpreter from a tick; 5 ms by default. What such code does
+hangs on what a job has learned."""
+
+SETTLING_SECONDS: Final = 0.002
+SETTLING_SHARE: Final = 0.2
+"""Of a tick, if that is less: a question to the broker and requests for chunks are on their way by then."""
+
+LEAD_SECONDS: Final = 0.001
+LEAD_SHARE: Final = 0.1
+"""Of a tick, if that is less."""
 
 Now = Callable[[], float]
 """Monotonic seconds."""
@@ -46,18 +66,59 @@ class Release:
         self.wait((int(passed / RELEASE_SECONDS) + 1) * RELEASE_SECONDS - passed)
 
 
+def spare_imports() -> None:
+    """Before anything is served: take what the imports made out of what is collected, for it is no garbage.
+
+    Going through it takes tens of milliseconds, in which no thread keeps time, at moments that objects of a job decide.
+    """
+    gc.collect()
+    gc.freeze()
+
+
+def settling_seconds(schedule: Schedule) -> float:
+    """From what a tick sends to work on what came in."""
+    return min(SETTLING_SECONDS, SETTLING_SHARE * schedule.tick_seconds)
+
+
+@contextlib.contextmanager
+def first() -> Iterator[None]:
+    """Run this thread before all that shares time, if the machine lets it (CAP_SYS_NICE, RLIMIT_RTPRIO; sched(7)).
+
+    Provider code computes on the same cores; a thread that waits its turn tells how much. Threads and processes that
+    this one starts are ordinary ones.
+    """
+    try:
+        os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(1))
+    except OSError:
+        yield
+        return
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+
+
 @dataclass
 class TickClock:
-    """A job's clock at one member. `origin` is the monotonic time of tick 0."""
+    """A job's clock at one member. `origin` is the monotonic time of tick 0.
+
+    A tick is taken `lead_seconds` before it is due, so that what leaves on it is put together by then.
+    """
 
     schedule: Schedule
     origin: float
     next_tick: int = 0
+    lead_seconds: float = 0.0
 
     @classmethod
     def at_tick(cls, schedule: Schedule, tick: int, now: float) -> "TickClock":
         """The clock of a member that learns at `now` that tick `tick` is running; its own first tick is the next."""
-        return cls(schedule, now - tick * schedule.tick_seconds, tick + 1)
+        lead = min(LEAD_SECONDS, LEAD_SHARE * schedule.tick_seconds)
+        return cls(schedule, now - tick * schedule.tick_seconds, tick + 1, lead)
+
+    def due(self, tick: int) -> float:
+        """When it is."""
+        return self.origin + tick * self.schedule.tick_seconds
 
     @property
     def over(self) -> bool:
@@ -70,12 +131,12 @@ class TickClock:
         return self.origin + self.schedule.total_ticks * self.schedule.tick_seconds
 
     def seconds_left(self, now: float) -> float:
-        """Until the next tick is due; 0 if it is."""
-        return max(0.0, self.origin + self.next_tick * self.schedule.tick_seconds - now)
+        """Until the next tick can be taken; 0 if it can."""
+        return max(0.0, self.due(self.next_tick) - self.lead_seconds - now)
 
     def take(self, now: float) -> int | None:
-        """The newest due tick that was not taken, or None."""
-        ticks = (now - self.origin) / self.schedule.tick_seconds + _ROUNDING_TICKS
+        """The newest tick that can be taken and was not, or None."""
+        ticks = (now + self.lead_seconds - self.origin) / self.schedule.tick_seconds + _ROUNDING_TICKS
         due = min(int(ticks), self.schedule.total_ticks - 1)
         if due < self.next_tick:
             return None
@@ -88,10 +149,12 @@ def run_clock(clock: TickClock, now: Now, wait: Waiting, on_tick: Callable[[int]
 
     Ends early, with False, when `on_tick` returns False or the wait is ended.
     """
-    while not clock.over:
-        if wait(clock.seconds_left(now())):
-            return False
-        tick = clock.take(now())
-        if tick is not None and not on_tick(tick):
-            return False
+    sys.setswitchinterval(SWITCH_SECONDS)
+    with first():
+        while not clock.over:
+            if wait(clock.seconds_left(now())):
+                return False
+            tick = clock.take(now())
+            if tick is not None and not on_tick(tick):
+                return False
     return True

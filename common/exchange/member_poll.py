@@ -1,4 +1,4 @@
-"""Lists a job's members on a thread of its own, when the clock says so (side: enclave).
+"""Asks the broker for a job's members, or its end, on a thread of its own, when the clock says so (side: enclave).
 
 The clock calls `due` at fixed ticks and never waits for an answer. What the host makes of the question (drops it,
 delays it) costs freshness of the list, nothing else: a list is signed by the broker and its log heads never go back.
@@ -19,7 +19,7 @@ class MemberPoll:
 
     def __init__(self, listing: ListMembersOf, take: Callable[[Members], None]) -> None:
         self._listing, self._take = listing, take
-        self._due, self._stopped = threading.Event(), False
+        self._due, self._stopped, self._taking = threading.Event(), False, threading.Lock()
         self._thread = threading.Thread(target=self._run, name="member-poll", daemon=True)
 
     def start(self) -> None:
@@ -32,15 +32,16 @@ class MemberPoll:
         self._due.set()
 
     def stop(self) -> None:
-        """End the thread; no answer is taken after this returns."""
-        self._stopped = True
+        """No answer is taken after this returns. The thread ends with the question that is under way."""
+        with self._taking:
+            self._stopped = True
         self._due.set()
-        self._thread.join()
 
     def _run(self) -> None:
         while self._due.wait() and not self._stopped:
             self._due.clear()
             with contextlib.suppress(CloisterError, TimeoutError):
                 members = self._listing()
-                if not self._stopped:
-                    self._take(members)
+                with self._taking:
+                    if not self._stopped:
+                        self._take(members)

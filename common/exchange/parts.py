@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from common.errors import FormatError
 from common.exchange.frames import FrameBody, FrameKind, part_bytes
+from common.exchange.payloads import Buffer
 from common.exchange.schedule import part_count, payload_bytes
 from common.exchange.toolchain import Toolchain
 from common.messages.order import Schedule
@@ -33,15 +34,15 @@ class Outbox:
         """Whether nothing goes in place of dummies."""
         return not self._aside
 
-    def put(self, kind: FrameKind, round_number: int, payload: bytes) -> None:
+    def put(self, kind: FrameKind, round_number: int, payload: Buffer) -> None:
         """Cut `payload` into parts; they leave in order after what waits already. It is not copied."""
         self._waiting.extend(self._cut(kind, round_number, payload))
 
-    def put_aside(self, kind: FrameKind, payload: bytes) -> None:
+    def put_aside(self, kind: FrameKind, payload: Buffer) -> None:
         """The same for what has time: its parts leave only in place of dummies. `clear` does not forget them."""
         self._aside.extend(self._cut(kind, 0, payload))
 
-    def _cut(self, kind: FrameKind, round_number: int, payload: bytes) -> list[FrameBody]:
+    def _cut(self, kind: FrameKind, round_number: int, payload: Buffer) -> list[FrameBody]:
         size, parts, view = part_bytes(self._schedule), part_count(kind, self._schedule), memoryview(payload)
         if len(payload) != payload_bytes(kind, self._schedule):
             raise ValueError(f"a {kind.name} payload of another size")

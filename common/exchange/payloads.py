@@ -26,7 +26,7 @@ from common.refused_calls import NONE_REFUSED, RefusedCalls
 StateP = NDArray[np.float32]
 Buffer = bytes | bytearray | memoryview
 
-_FIGURES: Final = struct.Struct("<fIQHH")
+_FIGURES: Final = struct.Struct("<fIQHHI")
 FIGURES_BYTES: Final = _FIGURES.size
 
 _LARGEST_BF16: Final = np.uint16(0x7F7F)
@@ -67,7 +67,7 @@ class Figures:
     """What a round says of itself to the data's owner. `rows`, of its member's part of the data, weigh its delta.
 
     `code` ends its member, but for `STOPPED`. `refused`: calls that provider code was refused so far; none where the
-    owners' policies let nobody know.
+    owners' policies let nobody know. `chunks`: of its data, which it has asked for so far.
     """
 
     loss: float | None
@@ -75,23 +75,24 @@ class Figures:
     rows: int
     code: str | None = None
     refused: RefusedCalls = NONE_REFUSED
+    chunks: int = 0
 
     def encode(self) -> bytes:
-        """20 bytes. A code that is not in the table travels as `unavailable.enclave`."""
+        """24 bytes. A code that is not in the table travels as `unavailable.enclave`."""
         code = self.code if self.code in OUTCOME_CODES else "unavailable.enclave"
         loss = math.nan if self.loss is None or not abs(self.loss) < _LARGEST_LOSS else self.loss
-        return _FIGURES.pack(loss, self.steps, self.rows, OUTCOME_CODES.index(code), self.refused.number)
+        return _FIGURES.pack(loss, self.steps, self.rows, OUTCOME_CODES.index(code), self.refused.number, self.chunks)
 
     @classmethod
     def parse(cls, raw: Buffer) -> Self:
         """Raises `FormatError`."""
         if len(raw) != _FIGURES.size:
             raise FormatError("format.frame", expected=f"figures of {_FIGURES.size} bytes")
-        loss, steps, rows, code, refused = _FIGURES.unpack(raw)
+        loss, steps, rows, code, refused, chunks = _FIGURES.unpack(raw)
         if code >= len(OUTCOME_CODES):
             raise FormatError("format.frame", expected="a known code number")
         known = RefusedCalls.of_number(refused)
-        return cls(loss if math.isfinite(loss) else None, steps, rows, OUTCOME_CODES[code], known)
+        return cls(loss if math.isfinite(loss) else None, steps, rows, OUTCOME_CODES[code], known, chunks)
 
 
 if not REFUSALS.keys() >= set(OUTCOME_CODES[1:]):
@@ -107,9 +108,12 @@ def pad_state(state_P: StateP, state_class: int) -> StateP:
     return padded_P
 
 
-def encode_state(state_P: StateP) -> bytes:
-    """A STATE payload of an already padded state."""
-    return state_P.astype("<f4", copy=False).tobytes()
+def encode_state(state_P: StateP) -> memoryview:
+    """A STATE payload of an already padded state: its own memory, which must not change any more.
+
+    Copying a large one would keep the interpreter from the clock.
+    """
+    return np.ascontiguousarray(state_P, "<f4").view(np.uint8).data
 
 
 def decode_state(payload: Buffer, state_class: int) -> StateP:
@@ -144,13 +148,16 @@ class DeltaEncoder:
     def __init__(self, state_class: int) -> None:
         self.residual_P: StateP = np.zeros(state_class, np.float32)
 
-    def encode(self, delta_P: StateP, figures: Figures) -> bytes:
+    def encode(self, delta_P: StateP, figures: Figures) -> memoryview:
         """A DELTA payload of a padded, finite delta."""
         with np.errstate(over="ignore"):
             wanted_P = np.clip(delta_P + self.residual_P, -_LARGEST_DELTA, _LARGEST_DELTA)
         half_P = to_bf16(wanted_P)
         self.residual_P = wanted_P - from_bf16(half_P)
-        return half_P.astype("<u2", copy=False).tobytes() + figures.encode()
+        payload = np.empty(half_P.nbytes + FIGURES_BYTES, np.uint8)
+        payload[: half_P.nbytes] = half_P.astype("<u2", copy=False).view(np.uint8)
+        payload[half_P.nbytes :] = np.frombuffer(figures.encode(), np.uint8)
+        return payload.data
 
 
 def decode_delta(payload: Buffer, state_class: int) -> tuple[StateP, Figures]:

@@ -24,6 +24,14 @@ PATIENCE_MILLISECONDS: Final = 2000
 """Queues lose frames when they restart: what is not confirmed for this long, and for a round's ticks, is sent again."""
 
 
+REPORT_BYTES: Final = 2048
+"""Of a report to an owner before it is wrapped: room for every field at its longest, and for `REPORTED_SLOTS`."""
+
+REPORTED_SLOTS: Final = 16
+REPORT_SLOT_BYTES: Final = 40
+"""For each slot more: the longest code in quotes, a count of ten digits, and commas."""
+
+
 def _ticks(milliseconds: int, schedule: Schedule) -> int:
     return -(-milliseconds // schedule.tick_milliseconds)
 
@@ -92,3 +100,8 @@ def patience_ticks(schedule: Schedule) -> int:
 def is_report_tick(tick: int, schedule: Schedule) -> bool:
     """Whether the parameter server seals a report to each owner at this tick: once a round's time."""
     return tick > 0 and tick % schedule.ticks_per_round == 0
+
+
+def report_bytes(trainers: int) -> int:
+    """Length of each report of a job with so many trainers."""
+    return REPORT_BYTES + REPORT_SLOT_BYTES * max(0, trainers - REPORTED_SLOTS)

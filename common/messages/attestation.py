@@ -11,20 +11,23 @@ from pydantic import Field
 
 from common.bundle import MAX_ROW_BYTES, ColumnName
 from common.crypto.digests import sha256, transcript
-from common.crypto.labels import BROKER_GENESIS, REPORT_DATA
+from common.crypto.labels import BROKER_GENESIS, BROKER_SUCCESSION, REPORT_DATA
 from common.identifiers import (
     BundleId,
     ChallengeId,
+    CodeMeasurement,
     DatasetId,
     Digest,
     GrantId,
     JobId,
     ModelId,
-    MrEnclave,
     PartyKey,
+    PlatformId,
     RoleName,
 )
+from common.messages.answer_bounds import NO_ANSWER_BOUNDS, AnswerBounds
 from common.messages.base import Count, Message, Seconds
+from common.messages.bounds import tightest
 from common.messages.checkpoint import Checkpoint, CheckpointKept, KeepCheckpoint
 from common.messages.evidence import Evidence
 from common.messages.identity import BindIdentity, IdentityBound, RecoverIdentity
@@ -32,7 +35,8 @@ from common.messages.objects import BundlePublication, DatasetManifest
 from common.messages.peer import PeerWitnessed, WitnessPeer
 from common.messages.policy import AnswerDetail, PublicKey, RefusalReport, TrustLevelName
 from common.messages.recovery import RecoverDataset, Recovered, SharesRefused
-from common.messages.sandbox_bounds import SandboxBounds, tightest
+from common.messages.refusal_detail import RefusalDetail
+from common.messages.sandbox_bounds import SandboxBounds
 from common.messages.signed import Signed
 from common.messages.tpm_counter import ConfirmByCounter, MeetTpm, TpmChallenge, TpmCounter
 
@@ -40,7 +44,10 @@ Nonce = Annotated[bytes, Field(min_length=32, max_length=32)]
 Signature64 = Annotated[bytes, Field(min_length=64, max_length=64)]
 
 NO_SUBJECT = Digest("0" * 64)
-"""The subject of a binding that belongs to no order or model: the broker's own quote."""
+"""The subject of a binding that belongs to no order or model: the quote of a broker that was never handed over."""
+
+MAX_MACHINES = 256
+"""Names of machines that a broker may have been handed over from: a machine has two at most."""
 
 
 class LaunchBinding(Message):
@@ -103,12 +110,20 @@ class Succession(Message):
 
     It keeps its genesis, signing key and log. Its wrapping key is new, so what was wrapped to an earlier enclave opens
     only there. `predecessor` measured the enclave that handed over last, `release` names the one it accepted then.
+    `machines` (PPIDs, platform instance ids) are those that it was handed over from, each as its heir verified it: had
+    one of them been forged, whoever forged it would know the signing key.
     """
 
     handovers: Annotated[int, Field(ge=1, le=1 << 20)]
     wrapping_public: PublicKey
-    predecessor: MrEnclave
+    predecessor: CodeMeasurement
     release: Digest
+    machines: Annotated[tuple[PlatformId, ...], Field(max_length=MAX_MACHINES)] = ()
+
+    @property
+    def digest(self) -> Digest:
+        """The subject of the broker's own quotes, once it was handed over."""
+        return sha256(transcript(BROKER_SUCCESSION, self.encode()))
 
 
 class LogHead(Message):
@@ -169,6 +184,15 @@ class RegisterBundle(Message):
     bundle_key: Annotated[bytes, Field(max_length=4096)]
 
 
+class UpdateTerms(Message):
+    """Answer: Registered. A later version of a bundle's terms, as UpdatePolicy brings one of a data set's policy."""
+
+    type: Literal["update-terms"] = "update-terms"
+    bundle_id: BundleId
+    digest: Digest
+    terms: Annotated[bytes, Field(max_length=1 << 18)]
+
+
 class AcceptOrder(Message):
     """Answer: OrderAccepted. The order is judged under every party's newest terms and then used up."""
 
@@ -215,6 +239,13 @@ class ListMembers(Message):
     job_id: JobId
 
 
+class AwaitEnd(Message):
+    """Answer: Members, as soon as the job runs no more, or after a moment all the same. For parameter servers."""
+
+    type: Literal["await-end"] = "await-end"
+    job_id: JobId
+
+
 class CompleteJob(Message):
     """Answer: Completed. The parameter server's last word: a Signed ModelManifest, or none and the outcome.
 
@@ -231,6 +262,7 @@ class CompleteJob(Message):
 class DrawBudget(Message):
     """Answer: BudgetBlock. A placed query enclave draws answers for one grant; signed with its launch key.
 
+    By 0 answers it hears whether what it drew before may still be given: judged as any draw is, and nothing charged.
     `classes` and `row_bytes` are the size of a row's answer, as the enclave knows it from the bundle: what an answer is
     charged in bits depends on them (common/leakage).
     """
@@ -238,7 +270,7 @@ class DrawBudget(Message):
     type: Literal["draw-budget"] = "draw-budget"
     model_id: ModelId
     grant: Signed
-    answers: Annotated[int, Field(ge=1, le=1 << 20)]
+    answers: Annotated[int, Field(ge=0, le=1 << 20)]
     classes: Annotated[int, Field(ge=1, le=MAX_ROW_BYTES)]
     row_bytes: Annotated[int, Field(ge=1, le=MAX_ROW_BYTES)]
     launch: PartyKey
@@ -277,6 +309,13 @@ class ReadLedger(Message):
     """Answer: LedgerReply. `request` is a LedgerRequest (common/messages/ledger), signed by the data set's owner."""
 
     type: Literal["read-ledger"] = "read-ledger"
+    request: Signed
+
+
+class ReadReasons(Message):
+    """Answer: ReasonsReply. A Signed ReasonsRequest (common/messages/reasons)."""
+
+    type: Literal["read-reasons"] = "read-reasons"
     request: Signed
 
 
@@ -331,11 +370,13 @@ RequestBody = Annotated[
     | RegisterDataset
     | UpdatePolicy
     | RegisterBundle
+    | UpdateTerms
     | AcceptOrder
     | IssueChallenge
     | Admit
     | RenewLease
     | ListMembers
+    | AwaitEnd
     | KeepCheckpoint
     | CompleteJob
     | DrawBudget
@@ -346,6 +387,7 @@ RequestBody = Annotated[
     | BindIdentity
     | RecoverIdentity
     | ReadLedger
+    | ReadReasons
     | RecoverDataset
     | ConfirmHead
     | MeetTpm
@@ -375,7 +417,8 @@ class BrokerRequest(Message):
 class BrokerDescription(Message):
     """The broker's genesis, freshness and fresh quote. The quote binds (role broker, NO_SUBJECT, slot 0, attempt =
     epoch, the request's nonce, its two keys). While `frozen`, nothing is released; `boot_nonce` is for the witnesses.
-    After a handover its wrapping key is the one of `succession`, else the genesis'.
+    After a handover its wrapping key is the one of `succession`, else the genesis', and its subject that one's digest.
+    `inventory` is the signed inventory of machines that is in force here (common/messages/platform_inventory).
     """
 
     type: Literal["broker-description"] = "broker-description"
@@ -384,6 +427,7 @@ class BrokerDescription(Message):
     frozen: bool
     boot_nonce: Nonce
     succession: Succession | None = None
+    inventory: Signed | None = None
 
     @property
     def wrapping_public(self) -> bytes:
@@ -465,7 +509,7 @@ class LaunchTerms(Message):
     provider_report_key: PublicKey
     datasets: tuple[DatasetTerms, ...]
     trust_level: TrustLevelName
-    mr_enclaves: dict[str, MrEnclave]
+    mr_enclaves: dict[str, CodeMeasurement]
     model_manifest: Signed | None = None
     checkpoint: Checkpoint | None = None
     lease_seconds: Count
@@ -473,7 +517,7 @@ class LaunchTerms(Message):
     @property
     def sandbox_bounds(self) -> SandboxBounds:
         """What provider code may use up under all owners' terms."""
-        return tightest(data.sandbox_bounds for data in self.datasets)
+        return tightest(SandboxBounds, (data.sandbox_bounds for data in self.datasets))
 
     @property
     def refusal_report(self) -> RefusalReport:
@@ -501,13 +545,13 @@ class Leased(Message):
 
 
 class Member(Message):
-    """The one live launch of a slot."""
+    """The one live launch of a slot. `mr_enclave` is its measurement: MRENCLAVE, or MRTD of a trust domain."""
 
     role: RoleName
     slot: Count
     attempt: Count
     signing_public: PartyKey
-    mr_enclave: MrEnclave
+    mr_enclave: CodeMeasurement
 
 
 class Members(Message):
@@ -553,7 +597,8 @@ class Placement(Message):
 class BudgetBlock(Message):
     """Answers that a query enclave may give under one grant; spent here even if the enclave dies.
 
-    `detail` is the weakest of the grant, every owner's policy and the provider's terms: these answers tell no more.
+    `detail` and `bounds` are the tightest of the grant, every owner's policy and the provider's terms: these answers
+    tell no more.
     """
 
     type: Literal["budget-block"] = "budget-block"
@@ -561,6 +606,7 @@ class BudgetBlock(Message):
     answers: Count
     remaining: Count
     detail: AnswerDetail
+    bounds: AnswerBounds = NO_ANSWER_BOUNDS
 
 
 class Revoked(Message):
@@ -601,6 +647,13 @@ class LedgerReply(Message):
     sealed: Annotated[bytes, Field(max_length=8192)]
 
 
+class ReasonsReply(Message):
+    """RefusalReasons, wrapped to the key that the request names (info: `reasons_info`), at one size."""
+
+    type: Literal["reasons-reply"] = "reasons-reply"
+    sealed: Annotated[bytes, Field(max_length=1 << 18)]
+
+
 class Confirmed(Message):
     """The witness's word is taken; `frozen` tells whether the quorum is still missing."""
 
@@ -635,13 +688,15 @@ class TokenKeyShown(Message):
 class Refused(Message):
     """A public code; expected and seen are wrapped to the party entitled to them (`WRAP_REFUSAL_DETAIL`), if any.
 
-    `others`: where several parties' terms were judged, what each of the rest is told, at the same size.
+    `others`: where several parties' terms were judged, what each of the rest is told, at the same size. `shown`: of
+    things that asker and host have in the clear, a quote with its collateral and release, or a grant.
     """
 
     type: Literal["refused"] = "refused"
     code: Annotated[str, Field(max_length=64)]
     detail: Annotated[bytes, Field(max_length=8192)] | None = None
     others: Annotated[tuple[Annotated[bytes, Field(max_length=8192)], ...], Field(max_length=64)] = ()
+    shown: RefusalDetail | None = None
 
 
 class HeadSigned(Message):
@@ -667,6 +722,7 @@ ReplyBody = Annotated[
     | BundleRetired
     | IdentityBound
     | LedgerReply
+    | ReasonsReply
     | Recovered
     | SharesRefused
     | Confirmed

@@ -10,7 +10,7 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
-from common.identifiers import BundleId, DatasetId, Digest, GrantId, JobId, ModelId, MrEnclave, PartyKey, RoleName
+from common.identifiers import BundleId, CodeMeasurement, DatasetId, Digest, GrantId, JobId, ModelId, PartyKey, RoleName
 from common.messages.attestation import LogHead
 from common.messages.base import Count, Message, Seconds
 from common.messages.signed import Signed
@@ -37,7 +37,8 @@ DecisionName = Literal[
     "recover-dataset",
     "handover",
 ]
-"""`renew-lease` is refused, or recorded where nothing else told the witnesses since the launch's last lease."""
+"""`renew-lease` is refused, or recorded: where nothing else told the witnesses since the launch's last lease, or with
+newer collateral."""
 Outcome = Literal["recorded", "released", "revoked", "refused"]
 """`released`: keys or answers, which left the broker now or later, or never, where no witness confirmed it."""
 
@@ -76,14 +77,14 @@ class LogSubjects(Message):
     slot: Count | None = None
     attempt: Count | None = None
     launch: PartyKey | None = None
-    measurement: MrEnclave | None = None
+    measurement: CodeMeasurement | None = None
     evidence: Digest | None = None
     answers: Count | None = None
     job_outcome: Literal["finished", "failed"] | None = None
     boot_nonce: Hash | None = None
     predecessor: Digest | None = None
     continues: LogHead | None = None
-    heir: MrEnclave | None = None
+    heir: CodeMeasurement | None = None
 
 
 class LogEntry(Message):

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from common.identifiers import BundleId, DatasetId, Digest, JobId, ModelId, MrEnclave, PartyKey
+from common.identifiers import BundleId, CodeMeasurement, DatasetId, Digest, JobId, ModelId, PartyKey
 from common.messages.base import Count, Message, Seconds
 from common.messages.order import SandboxName, Schedule, ToolchainName
 
@@ -90,12 +90,12 @@ class BundlePublication(Message):
 
 
 class SlotRecord(Message):
-    """What one member of a finished job was: role, slot, attempts used, measurement."""
+    """What one member of a finished job was: role, slot, attempts used, measurement (MRENCLAVE, or MRTD)."""
 
     role: str
     slot: Count
     attempt: Count
-    mr_enclave: MrEnclave
+    mr_enclave: CodeMeasurement
 
 
 class ModelManifest(Message):

@@ -68,8 +68,9 @@ class TrainingOrder(Message):
 
     `secret` is an `OrderSecret` wrapped to the broker (info = `order_secret_info`). `broker` is the broker's signing
     key and `release` the digest of the release document: members accept no other. `trainers` slots are numbered from 0.
-    `shards` has one entry for each of them; none: every slot trains on all data sets. No model is made unless of each
-    owner's slots one has delivered `minimal_rounds`.
+    `shards` has one entry for each of them; none: every slot trains on all data sets. A round counts with the deltas of
+    `minimal_trainers` at least. No model is made unless of each owner's slots one has delivered that owner's
+    `minimal_rounds`, which are in the order of `owners`; none: one round of each.
     """
 
     type: Literal["training-order"] = "training-order"
@@ -84,7 +85,8 @@ class TrainingOrder(Message):
     sandbox: SandboxName = "native"
     trainers: Annotated[int, Field(ge=1, le=1024)]
     shards: Annotated[tuple[Shard, ...], Field(max_length=1024)] = ()
-    minimal_rounds: Positive = 1
+    minimal_trainers: Annotated[int, Field(ge=1, le=1024)] = 1
+    minimal_rounds: Annotated[tuple[Positive, ...], Field(max_length=64)] = ()
     schedule: Schedule
     parent_model: Digest | None = None
     device: Literal["cpu", "cuda"] = "cpu"
@@ -105,11 +107,29 @@ class TrainingOrder(Message):
             raise ValueError("each data set is in a shard, and nothing else")
         return self
 
+    @model_validator(mode="after")
+    def _its_minima_can_be_met(self) -> Self:
+        if self.minimal_trainers > self.trainers:
+            raise ValueError("no more trainers are needed than there are")
+        if self.minimal_rounds and len(self.minimal_rounds) != len(self.owners):
+            raise ValueError("rounds for each owner")
+        if any(rounds > self.schedule.rounds for rounds in self.minimal_rounds):
+            raise ValueError("no more rounds are needed than there are")
+        return self
+
+    @property
+    def rounds_of_owners(self) -> tuple[int, ...]:
+        """What each owner's slots must deliver at least, in the order of `owners`."""
+        return self.minimal_rounds or (1,) * len(self.owners)
+
     @property
     def all_shards(self) -> tuple[tuple[DatasetId, ...], ...]:
         """The data sets of each slot."""
-        shards = self.shards or (tuple(range(len(self.datasets))),) * self.trainers
-        return tuple(tuple(self.datasets[place] for place in shard) for shard in shards)
+        return tuple(map(self.shard_of, range(self.trainers)))
+
+    def shard_of(self, slot: int) -> tuple[DatasetId, ...]:
+        """The data sets of a slot."""
+        return tuple(self.datasets[place] for place in self.shards[slot]) if self.shards else self.datasets
 
     def place(self, slot: int) -> tuple[int, int]:
         """Of the slots that train on the same data sets as this one: which it is, and how many there are."""

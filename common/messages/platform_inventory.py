@@ -1,7 +1,8 @@
 """Machines that are known, and machines that are over: one signed list for a whole installation (side: library).
 
 Signed by as many release keys as a release needs, the broker of each installation that is measured with them takes the
-newest. What it revokes gets no key from anybody's data any more; which of its machines count, parties' terms say.
+newest, and shows it to everybody who verifies (common/platform_inventory). What it revokes gets no key from anybody's
+data any more, and passes for no broker; which of its machines count, parties' terms say.
 """
 
 from typing import Annotated, Final, Literal, Self
@@ -31,3 +32,7 @@ class PlatformInventory(Message):
         if len(set(named)) != len(named):
             raise ValueError("each platform is named once, as known or as revoked")
         return self
+
+
+NO_INVENTORY: Final = PlatformInventory(number=0, platforms=(), revoked=(), created=0)
+"""Before the first one: no machine is known, none is revoked."""

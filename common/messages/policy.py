@@ -9,7 +9,8 @@ from pydantic import Field, model_validator
 
 from common.bundle import ColumnName
 from common.crypto.wrapping import WRAPPING_PUBLIC_BYTES
-from common.identifiers import BundleId, Digest, JobId, ModelId, PartyKey
+from common.identifiers import BundleId, CodeMeasurement, Digest, JobId, ModelId, PartyKey
+from common.messages.answer_bounds import NO_ANSWER_BOUNDS, AnswerBounds
 from common.messages.base import Count, Message, Seconds
 from common.messages.order import ToolchainName
 from common.messages.provider_report import ToldToProvider
@@ -23,9 +24,6 @@ AnswerDetail = Literal["label", "scores"]
 
 RefusalReport = Literal["none", "classes"]
 """What a job's provider is told at its end: nothing, or how it went and which classes of calls its code was refused."""
-
-CodeMeasurement = Annotated[str, Field(pattern=r"^([0-9a-f]{64}|[0-9a-f]{96})$")]
-"""MRENCLAVE of an SGX enclave, or MRTD of a trust domain."""
 
 MAX_APPROVERS: Final = 15
 """A signed document has at most 16 signatures, and the owner's is one."""
@@ -73,6 +71,7 @@ class DataPolicy(Message):
     users: Annotated[tuple[PartyKey, ...], Field(max_length=1024)] = ()
     answers_total: Count
     detail: AnswerDetail = "scores"
+    answer_bounds: AnswerBounds = NO_ANSWER_BOUNDS
     grants_to_provider: bool = False
     max_bits: Count | None = None
     refusal_report: RefusalReport = "none"
@@ -80,13 +79,14 @@ class DataPolicy(Message):
     approvals_needed: Annotated[int, Field(ge=0, le=MAX_APPROVERS)] = 0
     recovery: RecoveryTerms | None = None
 
+    @property
+    def party(self) -> PartyKey:
+        """Whose terms they are."""
+        return self.owner
+
     @model_validator(mode="after")
     def _approvals_can_be_had(self) -> Self:
-        """Each approver is counted once, and the owner's own signature is demanded anyway."""
-        if len(set(self.approvers)) != len(self.approvers) or self.owner in self.approvers:
-            raise ValueError("approvers are different parties, and none is the owner")
-        if self.approvals_needed > len(self.approvers):
-            raise ValueError("more approvals are needed than there are approvers")
+        _require_quorum(self)
         return self
 
     @model_validator(mode="after")
@@ -99,7 +99,11 @@ class DataPolicy(Message):
 
 
 class BundleTerms(Message):
-    """A provider's terms over one bundle. Empty `owners`, `users`, `measurements`: any that the rest allows."""
+    """A provider's terms over one bundle. Empty `owners`, `users`, `measurements`: any that the rest allows.
+
+    Version 1 is bound to the bundle key's wrapping; later versions chain to it, and are signed by the provider and by
+    `approvals_needed` of `approvers` of the version before, as a data policy's are.
+    """
 
     type: Literal["bundle-terms"] = "bundle-terms"
     version: Literal[1] = 1
@@ -115,6 +119,29 @@ class BundleTerms(Message):
     not_after: Seconds
     answers_total: Count
     detail: AnswerDetail = "scores"
+    answer_bounds: AnswerBounds = NO_ANSWER_BOUNDS
+    policy_version: Annotated[int, Field(ge=1)] = 1
+    previous: Digest | None = None
+    approvers: Annotated[tuple[PartyKey, ...], Field(max_length=MAX_APPROVERS)] = ()
+    approvals_needed: Annotated[int, Field(ge=0, le=MAX_APPROVERS)] = 0
+
+    @property
+    def party(self) -> PartyKey:
+        """Whose terms they are."""
+        return self.provider
+
+    @model_validator(mode="after")
+    def _approvals_can_be_had(self) -> Self:
+        _require_quorum(self)
+        return self
+
+
+def _require_quorum(terms: DataPolicy | BundleTerms) -> None:
+    """Each approver is counted once, and the party's own signature is demanded anyway."""
+    if len(set(terms.approvers)) != len(terms.approvers) or terms.party in terms.approvers:
+        raise ValueError("approvers are different parties, and none is the one whose terms they are")
+    if terms.approvals_needed > len(terms.approvers):
+        raise ValueError("more approvals are needed than there are approvers")
 
 
 class QueryGrant(Message):
@@ -130,6 +157,7 @@ class QueryGrant(Message):
     release: Digest
     answers: Annotated[int, Field(ge=1, le=1 << 40)]
     detail: AnswerDetail = "scores"
+    answer_bounds: AnswerBounds = NO_ANSWER_BOUNDS
     not_after: Seconds
 
 
@@ -166,7 +194,10 @@ class JobReport(Message):
     """What the owner reads of a job, sealed to the owner's report key at a fixed size (never the host's to read).
 
     `told_provider`, in the last one: all that the provider reads and the host does not. `toolchain`: once it is
-    resolved.
+    resolved. `members_live`: trainers that are heard; where there are fewer than `members_needed`, no round counts.
+    `epochs`: passes over the data that are over, `epoch_loss`: mean loss of the rounds in the last of them;
+    `read_chunks`: that its trainers have asked for by their newest deltas. Of a job of several owners these three are
+    not told.
     """
 
     type: Literal["job-report"] = "job-report"
@@ -182,7 +213,11 @@ class JobReport(Message):
     dummy_frames: Count
     refused_frames: Count
     outcome: JobOutcome | None = None
-    codes: Annotated[tuple[str, ...], Field(max_length=16)] = ()
-    rounds_delivered: Annotated[tuple[Count, ...], Field(max_length=16)] = ()
+    codes: Annotated[tuple[str, ...], Field(max_length=1024)] = ()
+    rounds_delivered: Annotated[tuple[Count, ...], Field(max_length=1024)] = ()
     told_provider: ToldToProvider | None = None
     toolchain: ToolchainName | None = None
+    epochs: Count = 0
+    epoch_loss: float | None = None
+    members_needed: Count = 1
+    read_chunks: Count = 0

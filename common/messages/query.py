@@ -9,10 +9,12 @@ model alone, so the host sees one size of query and one size of answer, whatever
   answer         header (32) | blob over the padded outcome
 
   header         magic (4: `CLQY` or `CLAN`), version 01, zeros (3), session id (16), counter (8)
-  question       dtype code (1), dimensions (1), zeros (2), rows (4), row shape (8 x 4), rows wanted in all, with those
-                 of queries that follow (4), rows in C order, little-endian
-  outcome        kind (1: 0 refusal, 1 labels, 2 scores), zeros (3), rows (4), answers left (8), body;
+  question       dtype code (1), dimensions (1), flags (1: 1 a receipt is wanted), zero (1), rows (4), row shape
+                 (8 x 4), rows wanted in all, with those of queries that follow (4), rows in C order, little-endian
+  outcome        kind (1: 0 refusal, 1 labels, 2 scores, 3 both), zeros (3), rows (4), answers left (8), body, zeros;
+                 its last 104 bytes, unless it is a refusal: salt (32), time (8), signature (64) of a receipt, or zeros;
                  labels: rows x uint32, scores: rows of the model's answer type, both in C order, little-endian;
+                 both: labels, then scores, of which not all is told;
                  refusal: code, expected, seen, each behind its length (2)
 
 Tensors are encoded in common/messages/query_tensors, which lists the dtype codes.
@@ -50,6 +52,9 @@ SESSION_REPLY_BYTES: Final = REPLY_BYTES + BLOB_OVERHEAD
 MAX_DIMENSIONS: Final = 8
 QUESTION_HEAD: Final = 8 + 4 * MAX_DIMENSIONS + 4
 OUTCOME_HEAD: Final = 16
+RECEIPT_ROOM: Final = 32 + 8 + 64
+"""A receipt's salt, time and signature; all else in it is known at both ends (common/receipts)."""
+
 _REFUSAL_BYTES: Final = 1024 - OUTCOME_HEAD
 _SMALLEST_CLASS: Final = 1024
 _LARGE_STEP: Final = 1 << 20
@@ -90,8 +95,9 @@ class QueryProfile(Message):
 
     @property
     def outcome_bytes(self) -> int:
-        """Padded size of an outcome, the same for labels, scores and refusals."""
-        return size_class(OUTCOME_HEAD + max(self.max_rows * max(self.answer.row_bytes, 4), _REFUSAL_BYTES))
+        """Padded size of an outcome, the same for labels, scores and refusals, with a receipt or without."""
+        answers = self.max_rows * (4 + self.answer.row_bytes) + RECEIPT_ROOM
+        return size_class(OUTCOME_HEAD + max(answers, _REFUSAL_BYTES))
 
     @property
     def query_bytes(self) -> int:

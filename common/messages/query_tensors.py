@@ -12,25 +12,29 @@ from numpy.typing import NDArray
 
 from common.bundle import TensorSpec
 from common.errors import FormatError, Refusal, refusal_of
-from common.messages.query import MAX_DIMENSIONS, OUTCOME_HEAD, QUESTION_HEAD, QueryProfile
+from common.messages.query import MAX_DIMENSIONS, OUTCOME_HEAD, QUESTION_HEAD, RECEIPT_ROOM, QueryProfile
 
 DTYPES: Final = ("bool", "uint8", "int8", "int16", "int32", "int64", "float32", "float64")
 """Element types of a question; the code of each is its place, from 1."""
 
 _SIDES_END: Final = 8 + 4 * MAX_DIMENSIONS
+_RECEIPT_WANTED: Final = 1
 
 _REFUSAL_TEXT: Final = 320
 """Most bytes of a refusal's code, expected and seen, each."""
 
 
-def encode_question(rows: NDArray[np.generic], profile: QueryProfile, wanted: int | None = None) -> bytes:
+def encode_question(
+    rows: NDArray[np.generic], profile: QueryProfile, wanted: int | None = None, *, receipt: bool = False
+) -> bytes:
     """The padded question. `rows` has shape (rows, *input shape) in the profile's dtype; else `FormatError`.
 
-    `wanted`: how many rows are to be answered in all, with those of later queries; none without them.
+    `wanted`: how many rows are to be answered in all, with those of later queries; none without them. `receipt`: ask
+    for one.
     """
     require_question(rows.dtype.name, rows.shape, profile)
     sides = b"".join(side.to_bytes(4, "big") for side in profile.input.shape).ljust(4 * MAX_DIMENSIONS, b"\0")
-    head = bytes([1 + DTYPES.index(rows.dtype.name), len(profile.input.shape), 0, 0])
+    head = bytes([1 + DTYPES.index(rows.dtype.name), len(profile.input.shape), _RECEIPT_WANTED * receipt, 0])
     head += len(rows).to_bytes(4, "big") + sides + (wanted or len(rows)).to_bytes(4, "big")
     return (head + _raw(rows)).ljust(profile.question_bytes, b"\0")
 
@@ -46,7 +50,12 @@ def decode_question(padded: bytes, profile: QueryProfile) -> NDArray[np.generic]
     if rows_wanted(padded) < count:
         raise FormatError("format.query", expected="as many rows wanted as are asked", seen=rows_wanted(padded))
     end = QUESTION_HEAD + count * profile.input.row_bytes
-    if any(padded[2:4]) or any(sides[dimensions:]) or padded[end:].count(0) != len(padded) - end:
+    if (
+        padded[2] not in {0, _RECEIPT_WANTED}
+        or padded[3]
+        or any(sides[dimensions:])
+        or padded[end:].count(0) != len(padded) - end
+    ):
         raise FormatError("format.query", expected="reserved bytes and padding of zeros")
     if dtype == "bool" and max(padded[QUESTION_HEAD:end]) > 1:
         raise FormatError("format.query", expected="truth values of 0 and 1")
@@ -56,6 +65,11 @@ def decode_question(padded: bytes, profile: QueryProfile) -> NDArray[np.generic]
 def rows_wanted(padded: bytes) -> int:
     """How many answers its user wants in all, with those to later questions."""
     return int.from_bytes(padded[_SIDES_END:QUESTION_HEAD], "big")
+
+
+def receipt_wanted(padded: bytes) -> bool:
+    """Whether a question asks for a receipt."""
+    return padded[2] == _RECEIPT_WANTED
 
 
 def require_question(dtype: str, shape: tuple[int, ...], profile: QueryProfile) -> None:
@@ -77,11 +91,16 @@ def _rows(raw: bytes, count: int, spec: TensorSpec) -> NDArray[np.generic]:
 
 @dataclass(frozen=True)
 class Answer:
-    """What came out: `labels` (rows,) always, `scores` (rows, *answer shape) when the grant's detail is scores."""
+    """What came out: `labels` (rows,) always, `scores` (rows, *answer shape) when the terms' detail is scores, cut to
+    their bounds.
+
+    `receipt`: its room in the outcome, None where there is none.
+    """
 
     labels: NDArray[np.uint32]
     scores: NDArray[np.generic] | None
     answers_left: int
+    receipt: bytes | None = None
 
 
 def labels_of(scores: NDArray[np.generic]) -> NDArray[np.uint32]:
@@ -96,11 +115,30 @@ def encode_answer(scores: NDArray[np.generic], answers_left: int, detail: str, p
     return _encode_outcome(kind, len(scores), answers_left, body, profile)
 
 
+def encode_told(
+    labels: NDArray[np.uint32], told: NDArray[np.generic], answers_left: int, profile: QueryProfile
+) -> bytes:
+    """The padded outcome of an answered question that tells a part of the scores, and so the labels beside it."""
+    return _encode_outcome(3, len(told), answers_left, _raw(labels) + _raw(told), profile)
+
+
+def told_bytes(kind: int, spec: TensorSpec) -> int:
+    """Bytes that an outcome of this kind has for each row of a model that answers so; 0 for a refusal."""
+    return {1: 4, 2: spec.row_bytes, 3: 4 + spec.row_bytes}.get(kind, 0)
+
+
 def encode_refusal(refusal: Refusal, answers_left: int, profile: QueryProfile) -> bytes:
     """The padded outcome of a refused question, with expected and seen for the user who asked."""
     texts = ((text or "").encode()[:_REFUSAL_TEXT] for text in (refusal.code, refusal.expected, refusal.seen))
     body = b"".join(len(text).to_bytes(2, "big") + text for text in texts)
     return _encode_outcome(0, 0, answers_left, body, profile)
+
+
+def with_receipt(outcome: bytes, receipt: bytes) -> bytes:
+    """The outcome of an answered question with `receipt` (`RECEIPT_ROOM` bytes) in its room."""
+    if len(receipt) != RECEIPT_ROOM or outcome[0] == 0:
+        raise ValueError("a receipt of an answer")
+    return outcome[:-RECEIPT_ROOM] + receipt
 
 
 def _encode_outcome(kind: int, rows: int, left: int, body: bytes, profile: QueryProfile) -> bytes:
@@ -113,16 +151,19 @@ def decode_outcome(padded: bytes, profile: QueryProfile) -> Answer:
     if len(padded) != profile.outcome_bytes:
         raise FormatError("format.message", expected=f"{profile.outcome_bytes} bytes", seen=len(padded))
     kind, rows, left = padded[0], int.from_bytes(padded[4:8], "big"), int.from_bytes(padded[8:16], "big")
-    body = padded[OUTCOME_HEAD:]
-    size = rows * {1: 4, 2: profile.answer.row_bytes}.get(kind, 0)
+    body, receipt = padded[OUTCOME_HEAD:-RECEIPT_ROOM], padded[-RECEIPT_ROOM:]
+    size = rows * told_bytes(kind, profile.answer)
     if kind == 0:
-        raise _decode_refusal(body)
+        raise _decode_refusal(body + receipt)
     if not size or rows > profile.max_rows or any(padded[1:4]) or any(body[size:]):
         raise FormatError("format.message", expected="an outcome of version 1")
+    told = receipt if any(receipt) else None
+    beside = 0 if kind == 2 else 4 * rows
+    labels = np.frombuffer(body[:beside], dtype="<u4")
     if kind == 1:
-        return Answer(np.frombuffer(body[:size], dtype="<u4"), None, left)
-    scores = _rows(body[:size], rows, profile.answer)
-    return Answer(labels_of(scores), scores, left)
+        return Answer(labels, None, left, told)
+    scores = _rows(body[beside:size], rows, profile.answer)
+    return Answer(labels_of(scores) if kind == 2 else labels, scores, left, told)
 
 
 def _decode_refusal(body: bytes) -> Refusal:

@@ -13,6 +13,7 @@ from common.messages.base import Message
 from common.messages.evidence import SGX_FLAGS_INIT, SGX_FLAGS_MODE64BIT
 from common.messages.tcb_terms import TcbTerms
 
+_U8 = Annotated[int, Field(ge=0, lt=1 << 8)]
 _U16 = Annotated[int, Field(ge=0, lt=1 << 16)]
 _U32 = Annotated[int, Field(ge=0, lt=1 << 32)]
 _U64 = Annotated[int, Field(ge=0, lt=1 << 64)]
@@ -23,6 +24,11 @@ XFRM_KNOWN: Final = 0x602E7
 
 TD_SEPT_VE_DISABLE: Final = 1 << 28
 """TDATTRIBUTES bit 28: the host can't inject #VE for a page that it took away (Intel TDX module base spec)."""
+
+TD_PROFILING: Final = 0b111 << 4
+TD_MIGRATABLE: Final = 1 << 29
+"""TDATTRIBUTES bits 4 to 6 (HGS_PLUS_PROF, PERF_PROF, PMT_PROF) and 29 (Intel TDX module ABI spec, ATTRIBUTES): the
+host may profile the domain, or move it elsewhere with a service domain's help."""
 
 XFAM_KNOWN: Final = 0x61AE7
 """As XFRM, and PT (8), CET (11, 12): what trust domains in the field run with."""
@@ -67,19 +73,26 @@ class SgxSignerReferenceValue(Message):
 
 
 class TdxReferenceValue(Message):
-    """A trust domain: its initial image, all four run-time registers, and what its owner configured.
+    """A trust domain: its initial image, its run-time registers, what its owner configured, and its TDX module.
 
-    `mr_seams` names accepted TDX modules; empty: any that Intel signed (MRSIGNERSEAM is zero) and whose security
-    version is known to TCB info, which the verification demands anyway.
+    RTMR0 (the virtual machine's shape) and RTMR3 (what the running system adds) may be null: any. RTMR1 and RTMR2
+    measure boot loader, kernel, its command line and initial file system (Intel TDX Virtual Firmware Design Guide,
+    "Measurement"): without them MRTD would vouch for whatever is booted, so they are always stated.
+
+    `mr_signer_seam` (zero: Intel), `min_module_version` (major and security version: bytes 1 and 0 of TEE_TCB_SVN) and
+    `mr_seams` (measurements; empty: any of that signer) say which TDX modules are accepted. That the module is one that
+    TCB info knows, the verification demands anyway.
     """
 
     type: Literal["tdx"] = "tdx"
     mr_td: HexBytes48
-    rtmrs: tuple[HexBytes48, HexBytes48, HexBytes48, HexBytes48]
+    rtmrs: tuple[HexBytes48 | None, HexBytes48, HexBytes48, HexBytes48 | None]
     mr_config_id: HexBytes48 = ZERO_REGISTER
     mr_owner: HexBytes48 = ZERO_REGISTER
     mr_owner_config: HexBytes48 = ZERO_REGISTER
     mr_seams: Annotated[tuple[HexBytes48, ...], Field(max_length=64)] = ()
+    mr_signer_seam: HexBytes48 = ZERO_REGISTER
+    min_module_version: tuple[_U8, _U8] = (0, 0)
     td_attributes: _U64 = TD_SEPT_VE_DISABLE
     required_xfam: _U64 = XFRM_X87_SSE
     allowed_xfam: _U64 = XFAM_KNOWN

@@ -4,7 +4,6 @@ Bounds only tighten the sandbox's standard limits (common/sandbox/protocol, `San
 leaves the standard. Those of a job are the tightest of all its owners' accepted and newest policies.
 """
 
-from collections.abc import Iterable
 from typing import Annotated, Final
 
 from pydantic import Field
@@ -20,20 +19,10 @@ LEAST_THREADS: Final = 4
 
 class SandboxBounds(Message):
     """`memory_bytes`: writable private memory. `threads`: tasks, those of libraries included. `file_bytes`: scratch
-    space while training. `cpu_seconds`: CPU time of one launch's sandbox.
+    space while training. `cpu_seconds`: CPU time of one process of it (ARCHITECTURE, decision 41).
     """
 
     memory_bytes: Annotated[int, Field(ge=LEAST_MEMORY_BYTES, le=1 << 44)] | None = None
     threads: Annotated[int, Field(ge=LEAST_THREADS, le=1 << 16)] | None = None
     file_bytes: Annotated[int, Field(ge=1 << 20, le=1 << 44)] | None = None
     cpu_seconds: Annotated[int, Field(ge=60, le=1 << 32)] | None = None
-
-
-def tightest(bounds: Iterable[SandboxBounds]) -> SandboxBounds:
-    """The least of each."""
-    every = list(bounds)
-
-    def least(name: str) -> int | None:
-        return min((most for one in every if (most := getattr(one, name)) is not None), default=None)
-
-    return SandboxBounds(**{name: least(name) for name in SandboxBounds.model_fields})

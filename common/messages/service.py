@@ -245,7 +245,7 @@ class ReportView(Message):
     """One report, wrapped to the asking owner's report key under `report_info`."""
 
     sequence: Count
-    sealed: Annotated[bytes, Field(max_length=8192)]
+    sealed: Annotated[bytes, Field(max_length=1 << 16)]
 
 
 class ProviderReportView(Message):

@@ -53,8 +53,8 @@ class TcbTolerance(Message):
 class TcbTerms(Message):
     """Terms over a platform and its TCB. An empty list of FMSPCs or platforms names any; what is denied stays denied.
 
-    `platforms` and `denied_platforms` hold PPIDs or platform instance ids. `dynamic_platform` (packages can be added),
-    `inventory` accepts only platforms of the installation's signed inventory (common/messages/platform_inventory).
+    `platforms` and `denied_platforms` hold PPIDs or platform instance ids; `inventory` accepts only platforms of the
+    installation's signed inventory (common/messages/platform_inventory). `dynamic_platform` (packages can be added),
     `cached_keys` (Intel's registration service keeps the platform's root keys) and `smt` say whether a platform that
     is so is accepted (Intel, PCK certificate profile 1.5, section 1.3.5: configuration).
     """

@@ -63,7 +63,7 @@ class SealedReport(Message):
     job_id: JobId
     owner: PartyKey
     sequence: Count
-    sealed: Annotated[bytes, Field(max_length=8192)]
+    sealed: Annotated[bytes, Field(max_length=1 << 16)]
 
 
 class JobEnded(Message):

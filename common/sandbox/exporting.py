@@ -56,7 +56,7 @@ class GraphExport:
             result = self._place.run(
                 Operation.GRAPH, 0, 0, deadline_seconds, deadline_seconds, given_up=self._stopped.is_set
             )
-            return result.unverified_body if result.status is Status.DONE else None
+            return bytes(result.unverified_body) if result.status is Status.DONE else None
         finally:
             self._place.close()
 

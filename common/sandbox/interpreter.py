@@ -5,7 +5,7 @@ system libraries that these link against. Each gets a fixed place in the tree, w
 path outside (a home, a checkout) never shows inside.
 
     /python/bin/python3   /python/lib/python3.X      interpreter and standard library, without its site-packages
-    /packages/<name>                                 torch and its dependencies
+    /packages/<name>                                 torch and its dependencies; for graphs, a part of OpenVINO
     /libraries/<soname>                              shared libraries, found through LD_LIBRARY_PATH
 """
 
@@ -26,6 +26,12 @@ PACKAGES: Final = (
 The last two belong to torch's build for CUDA, which is what the public index gives: without their libraries it is not
 even imported, on a machine without a GPU either.
 """
+
+ENGINE_FILES: Final = (
+    "_pyopenvino.*.so", "libs/libopenvino.so.*", "libs/libopenvino_*_cpu_plugin.so", "libs/libtbb.so.*",
+)  # fmt: skip
+"""Of OpenVINO, below its folder: the native bindings, the runtime and the processor's plugin. Nothing of its Python, no
+reader of files (frontends), no other device; and they are bound where a graph is served, never beside provider code."""
 
 LIBRARIES: Final = (
     "libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0", "librt.so.1", "libutil.so.1", "libgcc_s.so.1",
@@ -73,6 +79,15 @@ def find_binds() -> dict[str, str]:
         )
     binds[loader] = str(Path(loader).resolve())
     return binds
+
+
+def engine_binds() -> dict[str, str]:
+    """Likewise for OpenVINO; empty where it is not installed."""
+    for folder in map(Path, sys.path):
+        if (folder / "torch").is_dir():
+            files = [path for pattern in ENGINE_FILES for path in sorted((folder / "openvino").glob(pattern))]
+            return {f"/packages/{path.relative_to(folder)}": str(path) for path in files}
+    return {}
 
 
 def processor_description() -> bytes:

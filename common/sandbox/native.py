@@ -12,13 +12,14 @@ before it is validated. Sound where the TEE contains the kernel, and for develop
 Not closed: CPU time, caches, page faults and the clock; who shares the machine may see how long a unit of work took.
 """
 
+import contextlib
 from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from common.bundle import BundleContents, BundleManifest
-from common.errors import FormatError
+from common.errors import ConfinementError, FormatError
 from common.refused_calls import NONE_REFUSED, RefusedCalls
 from common.sandbox.child import Arrival
 from common.sandbox.probe import require_confinement
@@ -34,6 +35,7 @@ from common.sandbox.protocol import (
 )
 from common.sandbox.seccomp import FilterKind
 from common.sandbox.workplace import UnitResult, Work, Workplace, is_finite
+from common.sandboxed.engine_report import parse_report
 from common.sandboxed.wire import PLAIN_COURSE, Course, Operation, Status
 
 CODES: Final = {
@@ -62,10 +64,14 @@ def training_work(manifest: BundleManifest, rows_per_round: int, *, counts_refus
     )
 
 
-def query_work(manifest: BundleManifest) -> Work:
-    """Queries of `query_rows` rows; what comes back are as many answers."""
-    body_bytes = manifest.query_rows * manifest.answer.row_bytes
-    return Work("query_process", FilterKind.QUERY, (manifest.input,), manifest.query_rows, body_bytes)
+def query_work(manifest: BundleManifest, rows: int | None = None, *, engines: bool = False) -> Work:
+    """Units of at most `rows` rows, `query_rows` unless said; what comes back are as many answers.
+
+    `engines`: a graph's, computed by the fastest engine; its state has to be there from the start.
+    """
+    most = manifest.query_rows if rows is None else rows
+    inner = FilterKind.GRAPH if engines else FilterKind.QUERY
+    return Work("query_process", inner, (manifest.input,), most, most * manifest.answer.row_bytes)
 
 
 class NativeTrainingSandbox:
@@ -160,40 +166,65 @@ class NativeTrainingSandbox:
         return RoundOutcome(code=code)
 
 
-class NativeQuerySandbox:
-    """A `QuerySandbox` (common/sandbox/protocol). One query at a time: callers take turns."""
+def _ready_place(
+    contents: BundleContents, state_P: StateP, seed: int, limits: SandboxLimits, rows: int, *, engines: bool
+) -> Workplace:
+    work = query_work(contents.manifest, rows, engines=engines)
+    place = Workplace(contents, work, SandboxSeeds(seed, seed), limits, state_P)
+    place.require_ready()
+    return place
 
-    def __init__(self, contents: BundleContents, place: Workplace) -> None:
+
+class NativeQuerySandbox:
+    """A `QuerySandbox` (common/sandbox/protocol) of units of at most `rows` rows, `query_rows` unless said.
+
+    One unit at a time: callers take turns. `engine`: what computes a graph, for this enclave alone to know; None for
+    provider code.
+    """
+
+    def __init__(self, contents: BundleContents, place: Workplace, rows: int | None = None) -> None:
         self._manifest = contents.manifest
+        self._rows = contents.manifest.query_rows if rows is None else rows
         self._place = place
+        self.engine = parse_report(*place.unverified_opening())
 
     @classmethod
     def start(
-        cls, contents: BundleContents, state_P: StateP, *, seed: int, limits: SandboxLimits = DEFAULT_LIMITS
+        cls,
+        contents: BundleContents,
+        state_P: StateP,
+        *,
+        seed: int,
+        limits: SandboxLimits = DEFAULT_LIMITS,
+        rows: int | None = None,
     ) -> Self:
-        """Start a zygote that serves the model with this state, and wait until torch is imported.
+        """Start a zygote that serves the model with this state, and wait until torch is imported and the engine chosen.
 
-        Raises `ConfinementError`, and `ValueError` for a state that is not float32[P] of the bundle's layout.
+        `rows`: most rows of a unit; more than `query_rows` only where trusted code computes a graph or design, which
+        then serves several queries at once.
+        Raises `ConfinementError`, and `ValueError` for a state that is not float32[P] of the bundle's layout, or for
+        provider code that is to see rows of several queries.
         """
+        by_graph = contents.has_graph or contents.has_design
+        most = contents.manifest.query_rows if rows is None else rows
+        if most != contents.manifest.query_rows and not by_graph:
+            raise ValueError("provider code sees the rows of one query at a time")
         require_confinement()
-        place = Workplace(contents, query_work(contents.manifest), SandboxSeeds(seed, seed), limits)
-        try:
-            place.load_state(state_P)
-        except ValueError:
-            place.close()
-            raise
-        place.require_ready()
-        return cls(contents, place)
+        if by_graph:
+            with contextlib.suppress(ConfinementError):  # a library that ends its process leaves torch to answer
+                return cls(contents, _ready_place(contents, state_P, seed, limits, most, engines=True), most)
+        return cls(contents, _ready_place(contents, state_P, seed, limits, most, engines=False), most)
 
     def answer(self, input_NX: NDArray[np.generic], deadline_seconds: float) -> QueryOutcome:
-        """Answer 1 to `query_rows` rows of the manifest's input (a single row may come without its batch axis).
+        """Answer 1 to `rows` rows of the manifest's input (a single row may come without its batch axis).
 
-        The model always gets `query_rows` rows, the rest zeros. If the zygote dies under the query, another one gets
-        the same rows, once. Raises `ValueError` for a query of the wrong shape or dtype, which the enclave refuses
-        before it asks.
+        The model gets a multiple of `query_rows` rows, those that are not asked about zeros. If the zygote dies under
+        the query, another one gets the same rows, once. Raises `ValueError` for a query of the wrong shape or dtype,
+        which the enclave refuses before it asks.
         """
         rows_NX = self._checked(input_NX)
-        padded = np.zeros((self._manifest.query_rows, *self._manifest.input.shape), rows_NX.dtype)
+        each = self._manifest.query_rows
+        padded = np.zeros((-(-len(rows_NX) // each) * each, *self._manifest.input.shape), rows_NX.dtype)
         padded[: len(rows_NX)] = rows_NX
         outcome = self._attempt(padded, len(rows_NX), deadline_seconds)
         if outcome is None:
@@ -210,8 +241,8 @@ class NativeQuerySandbox:
             return QueryOutcome(code="provider.timeout")
         self._place.load_rows({self._manifest.input.column: padded}, len(padded))
         ending = min(ENDING_SHARE * deadline_seconds, ENDING_SECONDS)
-        result = self._place.run(Operation.QUERY, 0, 0, deadline_seconds, deadline_seconds - ending)
-        outcome = self._validated(result, asked)
+        result = self._place.run(Operation.QUERY, 0, len(padded), deadline_seconds, deadline_seconds - ending)
+        outcome = self._validated(result, len(padded), asked)
         if result.child_lost:
             self._place.restart()
         self._place.wipe()
@@ -226,15 +257,15 @@ class NativeQuerySandbox:
         rows_NX = input_NX[np.newaxis] if input_NX.shape == spec.shape else input_NX
         if rows_NX.dtype != np.dtype(spec.dtype) or rows_NX.shape[1:] != spec.shape:
             raise ValueError("the query is not of the manifest's shape and dtype")
-        if not 1 <= len(rows_NX) <= self._manifest.query_rows:
+        if not 1 <= len(rows_NX) <= self._rows:
             raise ValueError("the query has too few or too many rows")
         return rows_NX
 
-    def _validated(self, result: UnitResult, asked: int) -> QueryOutcome:
+    def _validated(self, result: UnitResult, computed: int, asked: int) -> QueryOutcome:
         if result.status is not Status.DONE:
             return QueryOutcome(code=CODES[result.status])
         answer = self._manifest.answer
-        count = self._manifest.query_rows * int(np.prod(answer.shape, dtype=np.int64))
+        count = computed * int(np.prod(answer.shape, dtype=np.int64))
         answer_NA = np.frombuffer(result.unverified_body, answer.dtype, count).reshape(-1, *answer.shape)
         if not is_finite(answer_NA):
             return QueryOutcome(code="provider.output")

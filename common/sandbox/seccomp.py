@@ -6,6 +6,9 @@ namespaced clones, pidfd_*, mincore, fanotify and inotify, chmod, utimes, extend
 (/dev/urandom is a file of the enclave's numbers: tree). clone3 fails with ENOSYS, so that glibc falls back to clone,
 whose flags a filter can read (clone3 has them behind a pointer).
 
+A graph is computed by trusted code alone, with OpenVINO among it, which wants threads: in its sandbox the inner filter
+allows them too, and nothing else that a query's does not.
+
 Two filters, both compiled here with libseccomp:
   *outer*, installed by bubblewrap before it executes Python: what start-up needs on top (execve, the inner filter);
   *inner*, installed by our own code before the provider's is imported (common/sandboxed/lockdown): what is left.
@@ -88,6 +91,7 @@ class FilterKind(StrEnum):
     OUTER = "outer"
     TRAINING = "training"
     QUERY = "query"
+    GRAPH = "graph"
 
 
 @functools.cache
@@ -105,7 +109,8 @@ def compile_filter(kind: FilterKind, *, tells: bool = False) -> bytes:
     made.set_attr(pyseccomp.Attr.ACT_BADARCH, pyseccomp.KILL_PROCESS)
     made.add_rule(pyseccomp.ERRNO(errno.ENOSYS), "clone3")
     for name in COMMON + (
-        (() if kind is FilterKind.QUERY else SCRATCH) + (STARTUP if kind is FilterKind.OUTER else ())
+        (() if kind in {FilterKind.QUERY, FilterKind.GRAPH} else SCRATCH)
+        + (STARTUP if kind is FilterKind.OUTER else ())
     ):
         made.add_rule(pyseccomp.ALLOW, name)
     _add_argument_rules(made, pyseccomp, kind)
@@ -136,7 +141,7 @@ def _add_argument_rules(made: Any, library: Any, kind: FilterKind) -> None:
 
 
 def _add_process_rules(made: Any, library: Any, kind: FilterKind) -> None:
-    """Outer: processes (the zygote's fork) and threads; training: threads; query: neither."""
+    """Outer: processes (the zygote's fork) and threads; training, graph: threads; query: neither."""
     if kind is FilterKind.QUERY:
         return
     mask, wanted = (

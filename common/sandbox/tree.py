@@ -19,7 +19,7 @@ import common.sandboxed
 from common.crypto.digests import transcript
 from common.crypto.labels import SEED_DEVICE
 from common.sandbox.bubblewrap import DEVICES, TREE_FOLDER
-from common.sandbox.interpreter import find_binds, processor_description
+from common.sandbox.interpreter import engine_binds, find_binds, processor_description
 from common.sandbox.protocol import SandboxSeeds
 from common.sandboxed.wire import BUNDLE_FOLDER, CONFIGURATION_FILE, INNER_FILTER_FILE, SCRATCH_FOLDER
 
@@ -56,10 +56,13 @@ class Tree:
         return b"".join(len(one).to_bytes(8, "big") + one for one in fields)
 
 
-def plain_tree(files: Mapping[str, bytes], *, scratch_bytes: int = 0) -> Tree:
-    """Interpreter, torch, our sandboxed code, with further `files` by place; of /proc one file is there, a copy."""
+def plain_tree(files: Mapping[str, bytes], *, scratch_bytes: int = 0, engines: bool = False) -> Tree:
+    """Interpreter, torch, our sandboxed code, with further `files` by place; of /proc one file is there, a copy.
+
+    `engines`: what computes graphs faster than torch is there, too.
+    """
     binds, same_for_all = _fixed_parts()
-    return Tree(binds, {**same_for_all, **files}, scratch_bytes)
+    return Tree({**binds, **engine_binds()} if engines else binds, {**same_for_all, **files}, scratch_bytes)
 
 
 def random_device(seeds: SandboxSeeds) -> bytes:
@@ -69,14 +72,20 @@ def random_device(seeds: SandboxSeeds) -> bytes:
 
 
 def provider_tree(
-    bundle: Mapping[str, bytes], configuration: bytes, inner_filter: bytes, *, randomness: bytes, scratch_bytes: int = 0
+    bundle: Mapping[str, bytes],
+    configuration: bytes,
+    inner_filter: bytes,
+    *,
+    randomness: bytes,
+    scratch_bytes: int = 0,
+    engines: bool = False,
 ) -> Tree:
     """The tree of a sandbox for the files of a bundle."""
     files = {f"{BUNDLE_FOLDER}/{path}": data for path, data in bundle.items()}
     files["/dev/urandom"] = randomness
     files[CONFIGURATION_FILE] = configuration
     files[INNER_FILTER_FILE] = inner_filter
-    return plain_tree(files, scratch_bytes=scratch_bytes)
+    return plain_tree(files, scratch_bytes=scratch_bytes, engines=engines)
 
 
 @functools.cache

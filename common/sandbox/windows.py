@@ -5,6 +5,9 @@ the enclave fault by truncating it. A read-only window has F_SEAL_FUTURE_WRITE a
 the enclave made before goes on being writable, while a child can neither write nor map it writable, nor turn a mapping
 writable; it is handed over by a descriptor that is open for reading only. Whole pages, because what lies between a
 file's end and its last page's end would be shared, writable and never wiped.
+
+What is copied is copied by NumPy, which lets other Python run meanwhile: rows and states can be large, and the clock of
+the enclave must not wait for them.
 """
 
 import fcntl
@@ -40,15 +43,19 @@ class Window:
     def write(self, offset: int, values: NDArray[np.generic]) -> None:
         """Put the bytes of a contiguous array at `offset`."""
         raw = np.ascontiguousarray(values).reshape(-1).view(np.uint8)
-        self._memory[offset : offset + raw.nbytes] = raw.data
+        self._bytes()[offset : offset + raw.nbytes] = raw
 
-    def copy(self, size: int) -> bytes:
+    def copy(self, size: int) -> memoryview:
         """The first `size` bytes as they are now: a copy, which the child cannot change while it is checked."""
-        return self._memory[:size]
+        return self._bytes()[:size].copy().data
 
     def wipe(self) -> None:
         """Zero every byte, up to the end of the last page."""
-        self._memory[:] = bytes(self.size)
+        self._bytes()[:] = 0
+
+    def _bytes(self) -> NDArray[np.uint8]:
+        """A view, not to be kept: a memory that is viewed can't be closed. Raises `ValueError` when it is closed."""
+        return np.frombuffer(self._memory, np.uint8)
 
     @property
     def closed(self) -> bool:
@@ -71,7 +78,7 @@ def plan_columns(columns: tuple[ColumnSpec, ...], rows: int) -> tuple[tuple[Colu
     return tuple(planned), offset
 
 
-def parse_output(copied: bytes, sequence: int) -> tuple[Status, int, float, float]:
+def parse_output(copied: bytes | memoryview, sequence: int) -> tuple[Status, int, float, float]:
     """Status, steps, mean loss and last loss of a copied output; a strange header is `Status.OUTPUT`."""
     seen, status, steps, mean, last = HEADER.unpack_from(copied)
     if seen != sequence or status not in set(Status):

@@ -62,16 +62,24 @@ class UnitResult:
     steps: int = 0
     loss_mean: float = 0.0
     loss_last: float = 0.0
-    unverified_body: bytes = b""
+    unverified_body: bytes | memoryview = b""
 
 
 class Workplace:
     """A child and its windows. Raises `ConfinementError` when this machine can't make them.
 
     A bundle's design or graph is checked before anything is allocated for it; raises `FormatError` (format.design).
+    `state_P`: what the child sees from its start, as `load_state` shows it.
     """
 
-    def __init__(self, contents: BundleContents, work: Work, seeds: SandboxSeeds, limits: SandboxLimits) -> None:
+    def __init__(
+        self,
+        contents: BundleContents,
+        work: Work,
+        seeds: SandboxSeeds,
+        limits: SandboxLimits,
+        state_P: StateP | None = None,
+    ) -> None:
         if contents.has_design:
             require_design(contents)
         if contents.has_graph:
@@ -84,6 +92,12 @@ class Workplace:
             self._output = Window(HEADER.size + work.body_bytes, writable_in_child=True)
         except OSError as cause:
             raise ConfinementError("confinement.failed", expected="sealed memory files (Linux 5.1)") from cause
+        if state_P is not None:
+            try:
+                self.load_state(state_P)
+            except ValueError:
+                self._close_windows()
+                raise
         self._sequence = 0
         self._ready = False
         self._child = self._start()
@@ -140,6 +154,10 @@ class Workplace:
         status, steps_done, mean, last = parse_output(copied, self._sequence)
         return UnitResult(status, False, steps_done, mean, last, copied[HEADER.size :])
 
+    def unverified_opening(self) -> tuple[int, float, float]:
+        """The three numbers that the child may have said before its first unit of work; zeros else."""
+        return parse_output(self._output.copy(HEADER.size), 0)[1:]
+
     @property
     def counts_refused(self) -> bool:
         """Whether its child counts refused calls."""
@@ -147,7 +165,7 @@ class Workplace:
 
     def unverified_counts(self) -> bytes:
         """How often calls of each class were refused so far, as the child says."""
-        return self._output.copy(HEADER.size)[VERDICT.size :]
+        return bytes(self._output.copy(HEADER.size)[VERDICT.size :])
 
     def _await(self, deadline: float, given_up: Callable[[], bool]) -> Arrival:
         """A byte, the child's end, or LATE: the deadline is over, or somebody gave the work up."""
@@ -172,6 +190,9 @@ class Workplace:
     def close(self) -> None:
         """Kill the child and forget the windows. Idempotent."""
         self._child.kill()
+        self._close_windows()
+
+    def _close_windows(self) -> None:
         for window in (self._input, self._state, self._output):
             window.close()
 
@@ -193,6 +214,7 @@ class Workplace:
             compile_filter(self._work.inner_filter, tells=self._work.counts_refused),
             randomness=random_device(self._seeds),
             scratch_bytes=self._limits.file_bytes if self._work.inner_filter is FilterKind.TRAINING else 0,
+            engines=self._work.inner_filter is FilterKind.GRAPH,
         )
 
     def _document(self) -> str | None:
@@ -218,6 +240,7 @@ class Workplace:
             state_fd=self._state.child_fd,
             output_fd=self._output.child_fd,
             call_classes=call_classes() if self._work.counts_refused else (),
+            engines=self._work.inner_filter is FilterKind.GRAPH,
             **asdict(self._limits),
         )
 

@@ -6,7 +6,7 @@ are the parameters in the document's order, under the document's names.
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -58,14 +58,23 @@ class GraphModel(nn.Module):
         return {name: getattr(self, place).detach() for name, place in self._places.items()}
 
     def forward(self, x_BX: Tensor) -> Tensor:
-        """Output [B, A] for input [B, X]; a value is forgotten after its last use."""
+        """Output [B, A] for input [B, X]."""
+        result = x_BX
+        for name, value in self.computed(x_BX):
+            if name == self._output:
+                result = value
+        return result
+
+    def computed(self, x_BX: Tensor) -> Iterator[tuple[str, Tensor]]:
+        """The input and each node's value by name, in order; a value is forgotten after its last use."""
         values = {INPUT: x_BX}
+        yield INPUT, x_BX
         for node, over in zip(self._nodes, self._over, strict=True):
             inputs = [values[name] if name in values else self.parameter(name) for name in node["inputs"]]
             values[node["name"]] = OPERATIONS[node["op"]](self, node, *inputs)
+            yield node["name"], values[node["name"]]
             for name in over:
                 values.pop(name, None)
-        return values[self._output]
 
 
 def _last_uses(nodes: list[dict[str, Any]]) -> list[list[str]]:

@@ -8,7 +8,7 @@ import os
 import sys
 
 from common.sandboxed.local_training import build_model
-from common.sandboxed.model_state import layout_of
+from common.sandboxed.model_state import buffers_of, layout_of
 
 
 def main() -> None:
@@ -17,6 +17,7 @@ def main() -> None:
     answer = os.dup(1)
     os.dup2(2, 1)
     sys.path.insert(0, folder)
-    layout = layout_of(build_model(entry, seed=0))
+    model = build_model(entry, seed=0)
+    layout, buffers = layout_of(model), buffers_of(model)
     with os.fdopen(answer, "w") as out:
-        json.dump([{"name": name, "shape": shape} for name, shape in layout], out)
+        json.dump([{"name": name, "shape": shape, "buffer": name in buffers} for name, shape in layout], out)

@@ -21,6 +21,11 @@ def layout_of(model: nn.Module) -> Layout:
     return tuple((name, tuple(value.shape)) for name, value in float_tensors(model).items())
 
 
+def buffers_of(model: nn.Module) -> set[str]:
+    """Names of what is part of the state and trained by no optimiser: running statistics, constants."""
+    return {name for name, _ in model.named_buffers()} & float_tensors(model).keys()
+
+
 def flatten_state(model: nn.Module) -> NDArray[np.float32]:
     """The state as float32[P], a copy."""
     parts = [value.detach().to(torch.float32).reshape(-1) for value in float_tensors(model).values()]

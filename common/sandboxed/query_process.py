@@ -8,12 +8,14 @@ zygote sees it dead before it says so. The enclave wipes input and output betwee
 writable.
 
 A graph or design needs none of this: trusted code computes it, and a checked graph keeps nothing from one query to the
-next. So it is built once and answers here, behind limits, Landlock and inner filter, without a child.
+next. So it is built once and answers here, behind limits, Landlock and inner filter, without a child, by the engine
+that is fastest (engine_choice.py).
 """
 
 import os
 import signal
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,6 +24,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from common.sandboxed.engine_choice import choose_engine
+from common.sandboxed.engines import EagerEngine, Engine
 from common.sandboxed.graph_model import GraphModel, read_graph
 from common.sandboxed.local_training import build_model, seed_everything
 from common.sandboxed.lockdown import OPEN_FILES, confine, read_inner_filter
@@ -42,10 +46,10 @@ class Answering:
             return build_model(own.entry, own.seed_initial)
         return GraphModel(read_graph(BUNDLE_FOLDER, own.design))
 
-    def forward(self, model: nn.Module, windows: Windows) -> NDArray[Any]:
-        """The answers to all rows of the window, of the declared dtype."""
+    def forward(self, model: nn.Module, windows: Windows, count: int) -> NDArray[Any]:
+        """The answers to the first `count` rows of the window, of the declared dtype."""
         own = windows.configuration
-        (values,) = windows.rows(own.rows).values()
+        (values,) = windows.rows(count).values()
         model.eval()
         with torch.inference_mode():
             answer_NA = model(torch.from_numpy(np.array(values)))
@@ -73,22 +77,32 @@ def main(answering: Answering | None = None) -> None:
 
 
 def _serve_graph(windows: Windows, inner_filter: bytes) -> None:
-    """Answer every query here; never returns. The state is there with the first one."""
-    answering, own = Answering(), windows.configuration
+    """Answer every query here; never returns. The state is there with the first one, or from the start."""
+    own = windows.configuration
     confine(own, inner_filter, scratch=False)
+    graph = read_graph(BUNDLE_FOLDER, own.design or "")
+    engine = _chosen_engine(windows, graph) if own.engines else None
     windows.signal()
-    model: nn.Module | None = None
     while (record := windows.next_record()) is not None:
         try:
-            if model is None:
-                model = answering.build(own)
-                load_state(model, windows.state_P)
-            status = _written(windows, answering.forward(model, windows))
-        except Exception:  # what torch raises, out of memory above all
+            engine = engine or EagerEngine(graph, windows.state_P)
+            (values,) = windows.rows(record.batch).values()
+            status = _written(windows, engine.answer(values).astype(own.answer_dtype, copy=False), record.batch)
+        except Exception:  # what torch or OpenVINO raises, out of memory above all
             status = Status.RAISED
         windows.write_header(record.sequence, status)
         windows.signal()
     os._exit(0)
+
+
+def _chosen_engine(windows: Windows, graph: Mapping[str, Any]) -> Engine | None:
+    """The engine, which the header of sequence 0 names; None where even eager torch failed, which each query tries."""
+    try:
+        engine, report = choose_engine(graph, windows.state_P)
+    except Exception:
+        return None
+    windows.write_header(0, Status.DONE, report.code, report.rows_per_second_1, report.rows_per_second_16)
+    return engine
 
 
 def _await_child(pid: int, seconds: float) -> Status:
@@ -133,14 +147,14 @@ def _answer(windows: Windows, answering: Answering) -> Status:
             return Status.OUTPUT
         load_state(model, windows.state_P)
         seed_everything(own.seed_stream)
-        answer = answering.forward(model, windows)
+        answer = answering.forward(model, windows, own.rows)
     except BaseException:  # provider code may raise anything, SystemExit included
         return Status.RAISED
-    return _written(windows, answer)
+    return _written(windows, answer, own.rows)
 
 
-def _written(windows: Windows, answer: NDArray[Any]) -> Status:
-    if answer.shape != (windows.configuration.rows, *windows.configuration.answer_shape):
+def _written(windows: Windows, answer: NDArray[Any], count: int) -> Status:
+    if answer.shape != (count, *windows.configuration.answer_shape):
         return Status.OUTPUT
     windows.write_body(answer)
     return Status.DONE

@@ -17,6 +17,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from common.sandboxed.design_training import Columns, DesignTraining
+from common.sandboxed.eager_optimisers import spare_compiler
 from common.sandboxed.graph_model import read_design
 from common.sandboxed.local_training import Losses, build_model, seed_everything, train_steps
 from common.sandboxed.lockdown import confine, read_inner_filter
@@ -79,7 +80,7 @@ def main(make_trainer: Callable[[Configuration], Trainer] = Trainer) -> None:
     """Serve until the enclave closes the control pipe."""
     configuration = Configuration.decode(Path(CONFIGURATION_FILE).read_bytes())
     torch.set_num_threads(configuration.compute_threads)
-    torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)  # imports what optimisers need, before the clock runs
+    spare_compiler()
     windows = Windows(configuration)
     inner_filter = read_inner_filter()
     if configuration.call_classes:

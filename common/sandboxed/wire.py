@@ -6,7 +6,8 @@
     state window     read-only in the child: P float32
     output buffer    HEADER, then P float32 (training), `query_rows` answers (query) or a document (export); copied,
                      then validated. Where refused calls are counted, the header's last 32 bytes have a count, at most
-                     255, of each class of calls; they grow at any time
+                     255, of each class of calls; they grow at any time. Before the first query a header of sequence 0
+                     may say which engine was chosen (engine_report.py)
 
 The header's `sequence` repeats the control record's, so that an old output is not taken for a new one.
 """
@@ -117,7 +118,8 @@ class Configuration:
 
     `design` is the file of the bundle that holds a checked design or graph, which trusted code runs; None: `entry` is
     code. `call_classes`: numbers of system calls by class, the last class being that of all others; empty where refused
-    calls are not counted.
+    calls are not counted. `engines`: the state is there from the start, and the fastest engine is chosen for the graph
+    before the first query.
     """
 
     entry: str
@@ -140,6 +142,7 @@ class Configuration:
     state_fd: int
     output_fd: int
     call_classes: tuple[tuple[int, ...], ...] = ()
+    engines: bool = False
 
     def encode(self) -> bytes:
         """As JSON."""

@@ -16,6 +16,7 @@ import pika
 
 from common.errors import Refusal
 from common.event_log import log_event
+from common.untrusted.amqp_address import pika_parameters
 
 FIRST_PAUSE_SECONDS: Final = 0.2
 LONGEST_PAUSE_SECONDS: Final = 2.0
@@ -31,7 +32,7 @@ class AmqpLoop(ABC):
     """Subclasses say what happens on a connection; `self.stopped` ends them."""
 
     def __init__(self, amqp_url: str, name: str) -> None:
-        self._parameters = pika.URLParameters(amqp_url)
+        self._parameters = pika_parameters(amqp_url)
         self._name = name
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self.stopped, self.connected = threading.Event(), threading.Event()

@@ -24,7 +24,8 @@ from common.untrusted.job_board import FrameRoute, JobBoard
 _GREETING_SECONDS: Final = 5.0
 _BACKLOG: Final = 128
 MAX_STREAMS: Final = 4096
-"""Connections at once; further ones are closed."""
+MAX_STRANGERS: Final = 1024
+"""Connections at once, and those of them that have not greeted yet; further ones are closed."""
 
 _log = logging.getLogger("frames")
 
@@ -43,7 +44,7 @@ class FrameHub:
         self.port = int(self._socket.getsockname()[1])
         self._tokens: dict[JobId, bytes] = {}
         self._streams: dict[JobId, list[FrameStream]] = {}
-        self._lock = threading.Lock()
+        self._lock, self._strangers = threading.Lock(), threading.BoundedSemaphore(MAX_STRANGERS)
         self._thread = threading.Thread(target=self._accept, name="frame-hub", daemon=True)
         self.carried, self.connected = ByteCount(), threading.Event()
 
@@ -97,6 +98,9 @@ class FrameHub:
                 connection, _ = self._socket.accept()
             except OSError:
                 return
+            if not self._strangers.acquire(blocking=False):
+                connection.close()
+                continue
             threading.Thread(target=self._serve, args=(connection,), name="frames-in", daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
@@ -106,6 +110,8 @@ class FrameHub:
             connection.close()
             log_event(_log, "frames_refused", logging.WARNING, reason=type(error).__name__)
             return
+        finally:
+            self._strangers.release()
         if stream is None:
             connection.close()
             log_event(_log, "frames_refused", logging.WARNING, job_id=job_id)

@@ -18,16 +18,21 @@ from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 import pika
+from pika.adapters.utils import io_services_utils
 from pika.exceptions import AMQPError
 
 from common.event_log import log_event
 from common.identifiers import JobId
+from common.untrusted.amqp_address import pika_parameters
 from common.untrusted.carried import ByteCount
 
 EXCHANGE: Final = "cloister.frames"
 QUEUE_BYTES: Final = 64 << 20
 QUEUE_SECONDS: Final = 20
 """Bounds of a queue: seconds of frames, not minutes."""
+
+RECEIVE_BYTES: Final = 128 << 10
+"""At a time from the socket. pika's own 4 KiB, which it lets nobody set, are 64 reads and additions for one frame."""
 
 OUTBOX_FRAMES: Final = 4096
 """Frames on their way to RabbitMQ; more means that it does not keep up, and the oldest are lost."""
@@ -40,6 +45,9 @@ OnFrame = Callable[[str, bytes], None]
 """Routing key and frame, on the transport's thread."""
 
 _log = logging.getLogger("frames")
+
+
+io_services_utils._AsyncTransportBase._MAX_RECV_BYTES = RECEIVE_BYTES  # noqa: SLF001
 
 
 def uplink_key(job_id: JobId) -> str:
@@ -86,7 +94,7 @@ class FrameTransport:
     """One relay's connection. All of pika happens on one thread; the methods may be called from any."""
 
     def __init__(self, amqp_url: str, on_frame: OnFrame) -> None:
-        self._parameters = pika.URLParameters(amqp_url)
+        self._parameters = pika_parameters(amqp_url)
         self._on_frame = on_frame
         self._keys: set[str] = set()
         self._outbox: deque[tuple[str, bytes]] = deque(maxlen=OUTBOX_FRAMES)

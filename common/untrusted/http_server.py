@@ -6,8 +6,14 @@ from typing import Final
 import uvicorn
 from fastapi import FastAPI
 
+from common.untrusted.punctual_http import PunctualProtocol
+
 GRACE_SECONDS: Final = 5
 """How long answers that are under way may take once the service is told to end."""
+
+CONNECTIONS: Final = 900
+"""At one time; more are answered 503. Each may hold what it has sent of a request; a process may have 1,024 files open
+where nobody allows more (`ulimit -n`)."""
 
 SWITCH_SECONDS: Final = 0.0005
 """How long one thread may keep the others of its process waiting (CPython: 0.005). An enclave whose decision is being
@@ -22,7 +28,8 @@ def serve(app: FastAPI, host: str, port: int) -> None:
         host=host,
         port=port,
         loop="uvloop",
-        http="httptools",
+        http=PunctualProtocol,
+        limit_concurrency=CONNECTIONS,
         log_config=None,
         access_log=False,
         server_header=False,

@@ -3,6 +3,7 @@
 A half of the job board (common/untrusted/job_board).
 """
 
+import itertools
 import json
 import time
 from collections.abc import Callable, Collection
@@ -19,7 +20,8 @@ from common.untrusted.tables import checkpoints, job_events, job_owners, jobs, m
 
 _PAGE: Final = 500
 _REPORT_PAGE: Final = 64
-"""A page of reports is one message (1 MiB)."""
+_PAGE_BYTES: Final = 512 << 10
+"""A page of reports is one message (1 MiB, base64): so many at most, and no more bytes unless it is one."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ class JobResults:
                 .order_by(reports.c.sequence)
                 .limit(_REPORT_PAGE)
             )
-            return [(row.sequence, bytes(row.sealed)) for row in rows]
+            return _page([(row.sequence, bytes(row.sealed)) for row in rows])
 
     def keep_checkpoint(self, job_id: JobId, root: Digest) -> Digest | None:
         """Note the object that holds the job's newest checkpoint; the one before, if any. Raises `NotFoundError`."""
@@ -178,3 +180,9 @@ def _take_checkpoint(connection: Connection, job_id: JobId) -> Digest | None:
     row = connection.execute(select(checkpoints.c.root).where(checkpoints.c.job_id == job_id)).first()
     connection.execute(delete(checkpoints).where(checkpoints.c.job_id == job_id))
     return None if row is None else Digest(row.root)
+
+
+def _page(found: list[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
+    ends = itertools.accumulate(len(sealed) for _, sealed in found)
+    within = sum(end <= _PAGE_BYTES for end in ends)
+    return found[: max(1, within)]

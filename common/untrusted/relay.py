@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import Future
 from pathlib import Path
 from typing import BinaryIO, Protocol, cast
 
@@ -115,6 +116,10 @@ class EnclaveRelay:
     def call(self, name: str, body: bytes, *, seconds: float = 60.0) -> bytes:
         """Ask the enclave. Raises its `Refusal`, `PeerClosedError` when it is gone, `TimeoutError`."""
         return self.door.call(name, body, seconds=seconds)
+
+    def ask(self, name: str, body: bytes) -> Future[bytes]:
+        """Ask the enclave and do not wait. As `Door.ask`."""
+        return self.door.ask(name, body)
 
     def notify(self, name: str, body: bytes) -> None:
         """Tell the enclave; no answer."""

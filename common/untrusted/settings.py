@@ -5,11 +5,12 @@ None of them bears on trust: roots, release keys and whether a platform may be s
 file is its user's alone.
 """
 
+import socket
 import stat
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from common.crypto.key_file import Identity
 from common.errors import FormatError
@@ -34,7 +35,8 @@ class HostSettings(BaseModel):
 
 
 class WorkerSettings(HostSettings):
-    """Of a process that launches enclaves for tasks. Of two workers of one name, the later one takes over.
+    """Of a process that launches enclaves for tasks. Of two workers of one name, the later one takes over;
+    `{host}` in it becomes this machine's name, so that replicas of a container can share one file.
 
     With `operator_identity` (a key file) requests to the attestation service are signed. `frames`: how frames travel,
     through RabbitMQ or straight from relay to relay; the same for all workers of an installation.
@@ -50,6 +52,11 @@ class WorkerSettings(HostSettings):
     worker_name: str
     frames: Literal["rabbitmq", "direct"] = "rabbitmq"
     capacity: Annotated[int, Field(ge=1, le=256)] = 8
+
+    @field_validator("worker_name")
+    @classmethod
+    def _name_the_host(cls, name: str) -> str:
+        return name.replace("{host}", socket.gethostname())
 
     def broker(self) -> BrokerClient:
         """The way to the attestation service."""

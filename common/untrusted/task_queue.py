@@ -14,6 +14,7 @@ from kombu.exceptions import OperationalError
 
 from common.errors import UnavailableError
 from common.identifiers import JobId, ModelId
+from common.untrusted.amqp_address import celery_settings
 
 TRAINER_QUEUE: Final = "trainer"
 PARAMSERVER_QUEUE: Final = "paramserver"
@@ -50,8 +51,9 @@ class TaskSender(Protocol):
 
 def make_task_queue(amqp_url: str) -> Celery:
     """The application for workers (`@app.task(name=TRAINER_LAUNCH)`) and senders. Connects on first use."""
-    app = Celery("cloister", broker=amqp_url, set_as_current=False)
+    app = Celery("cloister", set_as_current=False)
     app.conf.update(
+        celery_settings(amqp_url),
         task_serializer="json",
         accept_content=["json"],
         result_backend=None,

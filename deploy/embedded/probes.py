@@ -55,8 +55,10 @@ def amqp_login(url: str) -> Probe:
     def probe() -> tuple[str, ...]:
         import pika
 
+        from common.untrusted.amqp_address import pika_parameters
+
         logging.getLogger("pika").setLevel(logging.CRITICAL)
-        parameters = pika.URLParameters(url)
+        parameters = pika_parameters(url)
         parameters.socket_timeout = parameters.stack_timeout = TIMEOUT_SECONDS
         parameters.blocked_connection_timeout = TIMEOUT_SECONDS
         parameters.connection_attempts = 1

@@ -67,6 +67,13 @@ def rabbitmq_services(state: StateDirectory) -> list[ServiceSpec]:
     ]
 
 
+_LOCAL: Final = ("-kernel inet_dist_use_interface {127,0,0,1}", "-start_epmd false")
+_NO_SPINNING: Final = ("+sbwt none", "+sbwtdcpu none", "+sbwtdio none")
+"""Schedulers of the Erlang VM that have nothing to do wait for work asleep (erl(1)): frames come once a tick, and what
+spins in between has the processor that trainers want.
+"""
+
+
 def _environment(state: StateDirectory, home: Path, epmd_port: str) -> dict[str, str]:
     return {
         "RABBITMQ_NODENAME": "node@localhost",
@@ -77,7 +84,7 @@ def _environment(state: StateDirectory, home: Path, epmd_port: str) -> dict[str,
         "RABBITMQ_LOGS": "-",
         "RABBITMQ_ENABLED_PLUGINS_FILE": str(home / "enabled_plugins"),
         "RABBITMQ_DIST_PORT": str(state.port("rabbitmq-distribution")),
-        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1} -start_epmd false",
+        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": " ".join((*_LOCAL, *_NO_SPINNING)),
         "ERL_EPMD_PORT": epmd_port,
         "ERL_EPMD_ADDRESS": "127.0.0.1",
         # the script then replaces itself by the Erlang VM, so that signals meet the node and not a shell

@@ -12,6 +12,9 @@ from deploy.embedded.probes import redis_ping
 from deploy.embedded.specification import ServiceSpec, base_environment
 from deploy.embedded.state import StateDirectory
 
+MEMORY_BYTES: Final = 512 << 20
+"""Of all that it holds. Then writes are refused and nothing is thrown away: query fronts say that they are full."""
+
 _SEARCH: Final = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin"
 
 
@@ -57,5 +60,7 @@ def _configuration(state: StateDirectory, home: Path) -> bytes:
         'save ""',
         "appendonly yes",
         "appendfsync everysec",
+        f"maxmemory {MEMORY_BYTES}",
+        "maxmemory-policy noeviction",
     )
     return "\n".join((*lines, "")).encode()

@@ -1,9 +1,9 @@
 """`./cloister test [--json] [SUITE ...] [-- PYTEST ARGUMENT ...]`: linters and tests, with budgets (side: host).
 
 All chosen suites run in one pytest session, whose tests that want a stack as it is share one: RabbitMQ and Redis alone
-(integration; one in each of two processes), or the whole stack (e2e, kills). Tests of how a stack starts, refuses to,
-or ends start their own. What a budget means stands in tests/budgets.py. This process is a subreaper: what a test leaves
-running is found, named, ended, and fails the run. With `--json` stdout has the figures alone.
+(integration; one in each of three processes), or the whole stack (e2e). Tests of how a stack starts, refuses to, or
+ends start their own, kills too. What a budget means stands in tests/budgets.py. This process is a subreaper: what a
+test leaves running is found, named, ended, and fails the run. With `--json` stdout has the figures alone.
 """
 
 import json
@@ -20,16 +20,28 @@ from typing import Final
 from deploy.embedded.processes import become_subreaper, command_line, descendants_of, kill_descendants, start_times
 from deploy.embedded.specification import CODE_ROOT
 
-BUDGET_SECONDS: Final = {"unit": 120, "security": 180, "sandbox": 300, "integration": 180, "e2e": 300, "kills": 240}
+BUDGET_SECONDS: Final = {
+    "unit": 120,
+    "security": 180,
+    "sandbox": 300,
+    "integration": 180,
+    "deploy": 120,
+    "e2e": 300,
+    "kills": 240,
+}
 """Wall time of each suite, in the order in which they run."""
 
 NESTED: Final = {"sandbox": ("security", "sandbox"), "kills": ("e2e", "kills")}
 """Suites that lie in another's folder: the parts of their paths below `tests`."""
 
-_SIDE_BY_SIDE: Final = ("--numprocesses=2", "--no-loadscope-reorder")
-"""Files of all suites without the whole stack run side by side, other tests one by one (tests/side_by_side.py)."""
+_SIDE_BY_SIDE: Final = ("--numprocesses=3", "--no-loadscope-reorder")
+"""One more than cores: each waits for clocks, starts and deadlines much of its time. What runs beside what stands in
+tests/side_by_side.py."""
 
 _LINTERS: Final = (("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy",), ("lint-imports",))
+_ONE_THREAD: Final = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+"""Of libraries for arithmetic: processes use all cores, and threads that wait for each other do it in loops."""
+
 _LAST_GRACE_SECONDS: Final = 5.0
 
 
@@ -68,7 +80,7 @@ def pytest_arguments(suites: Sequence[str], root: Path) -> list[str]:
     unwanted = [f"not {name}" for name, (outer, _) in NESTED.items() if outer in suites and name not in suites]
     marks = ["-m", " and ".join(unwanted)] if unwanted else []
     budgets = [f"--budget={name}={BUDGET_SECONDS[name]}" for name in suites]
-    beside = _SIDE_BY_SIDE if set(suites) - {"e2e", "kills"} else ()
+    beside = _SIDE_BY_SIDE if set(suites) != {"kills"} else ()
     return [*(folder for folder in folders if (root / folder).is_dir()), *marks, *beside, *budgets]
 
 
@@ -87,6 +99,7 @@ def _run_pytest(arguments: Sequence[str]) -> int:
     pytest = subprocess.Popen(
         [sys.executable, "-P", "-m", "pytest", *arguments],
         cwd=CODE_ROOT,
+        env=os.environ | _ONE_THREAD,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - this process has one thread
     )
     status = _reap_until(pytest.pid)

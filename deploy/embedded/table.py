@@ -78,6 +78,7 @@ def _maker(state: StateDirectory) -> Callable[..., ServiceSpec]:
         "redis_url": redis_url(state),
         "object_directory": str(state.folder("objects")),
         "artefact_directory": str(state.folder("artefacts")),
+        "slot_directory": str(state.folder("slots")),
         "attestation_url": f"http://127.0.0.1:{state.port('attestation')}",
         **_make_installation(state),
     }

@@ -14,15 +14,17 @@ its state. Sends: signed replies; keys wrapped to one launch each.
     recovery_files  host     packages for the day on which this machine is gone;  recovery_routes: that day
     enclave         enclave  entry: builds the broker behind the door
     key_broker      enclave  bytes in, signed reply out: the table of requests
-    registration    enclave  data sets, bundles, policies;  orders: accepting them;  completion: the end of a job
+    registration    enclave  data sets, bundles;  policy_changes: later versions of what guards them (versions: which
+                             of them stands);  orders: accepting them;  completion: the end of a job
     admission       enclave  challenge and evidence of one launch;  key_grants: what it gets then
     budget          enclave  answers under grants, in blocks;  revocation: a party ends something of its own
-    collateral      enclave  no older collateral than was accepted before
+    collateral      enclave  no older collateral than was seen before
     tokens          enclave  attestation results in the EAR form;  trust_vector: the numbers in them
     verifier        enclave  evidence to appraised claims;  challenges: single-use nonces
     members         enclave  who holds which slot, fencing
     records, state  enclave  what is remembered, sealed and chained;  decision_log: its Merkle log
     log_subjects    enclave  what an entry says;  refusal_log: which refusals enter it;  attribution: whom one concerns
+    reasons         enclave  why, for those whose terms refused;  refused_launches (host): for the operator's log
     recovery        enclave  a data set comes from a broker that is gone;  recovery_log: is its package the newest?
     recovery_packages enclave  what goes out for that day, with each decision
     state_anchor    enclave  frozen until the witnesses say that the state is the newest

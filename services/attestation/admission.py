@@ -6,18 +6,24 @@ Keys leave only after these checks, in this order; each raises and none can be s
   (2) the job runs (for a query enclave: it has made a model), and neither its release nor anything that the role gets
       a key of is revoked, nor the identity of one of its parties;
   (3) the attempt is still the slot's next, and within every owner's limits (attempts, bits);
-  (4) the quote binds this launch, is authentic, and meets the release (`verifier`); no document of its collateral is
-      older than one that was accepted before (`collateral`);
+  (4) the quote binds this launch, is authentic, meets the release, and is of no revoked machine (`verifier`); no
+      document of its collateral is older than one that was seen before (`collateral`);
   (5) platform and code are as strong as the job's, as every party's terms demand (trust level, TCB, measurements), and
       sound for the sandbox.
 
-Of each owner a job's launch is judged under two versions of the policy, that under which its order was accepted and
-the newest: a later one may stop a running job and never widens what it may do. A query enclave's: the newest alone.
+Of each party a job's launch is judged under two versions of its policy or terms, that under which its order was
+accepted and the newest: a later one may stop a running job and never widens what it may do. A query enclave's: the
+newest alone.
+
+Each party whose terms refuse is told why, the release keys where it is the release or the inventory, and the operator
+what its own machine showed (`entitlement`).
 
 Only then is the launch written down, durably, and its keys wrapped to the key that its quote bound.
 """
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
 from typing import Final
 
 from common.dcap import QuoteClaims, require_tcb, require_trust_level
@@ -40,14 +46,14 @@ from services.attestation.challenges import OpenChallenge
 from services.attestation.collateral import require_not_older
 from services.attestation.context import BrokerContext
 from services.attestation.decision_log import Decision
-from services.attestation.entitlement import entitled
+from services.attestation.entitlement import beside, in_the_clear, judge_each
 from services.attestation.key_grants import grant_keys
 from services.attestation.ledger import charged_attempt, require_attempt_bits
 from services.attestation.log_subjects import of_launch
 from services.attestation.members import QUERY, TRAINER, next_attempt, require_next, require_slot, with_launch
-from services.attestation.platform_inventory import require_known_platform, require_unrevoked_platform
-from services.attestation.records import AppraisedMachine, CollateralRecord, JobRecord, LaunchRecord
-from services.attestation.verifier import measurement_of, verify_launch
+from services.attestation.records import AppraisedMachine, JobRecord, LaunchRecord
+from services.attestation.verifier import verify_launch
+from services.attestation.versions import accepted_terms
 
 PLACEMENT_SECONDS: Final = 86_400
 """How long a query enclave is placed before it must show a fresh quote."""
@@ -61,12 +67,7 @@ def issue_challenge(broker: BrokerContext, body: IssueChallenge, at: int) -> Cha
     attempt = next_attempt(job, body.role, body.slot)
     if body.role == QUERY:
         attempt += broker.challenges.open_for(job.job_id, body.role)
-    else:
-        for policy in _policies(broker, job, body.role):
-            with entitled(policy):
-                require_attempt_left(policy, attempt)
-    if body.role == TRAINER:
-        require_attempt_bits(broker, job)
+    _require_within_limits(broker, job, body.role, attempt)
     challenge = broker.challenges.issue(job.job_id, body.role, body.slot, attempt=attempt, subject=subject, at=at)
     return challenge_of(broker, challenge)
 
@@ -91,63 +92,67 @@ def admit(broker: BrokerContext, body: Admit, at: int) -> Admission:
     admitted = with_launch(job, launch, at)
     subjects = of_launch(broker, job, newcomer.challenge, body, measurement=launch.mr_enclave)
     charges = charged_attempt(broker, job) if launch.role == TRAINER else ()
-    broker.state.commit(Decision("admit-launch", subjects), at, admitted, *charges, *newcomer.marks)
+    broker.state.commit(Decision("admit-launch", subjects), at, admitted, *charges)
     return grant_keys(broker, admitted, newcomer.challenge, body.binding, launch, claims)
 
 
 @dataclass(frozen=True)
 class Newcomer:
-    """A launch that passed the checks (1) to (5). `marks` are to be remembered if it is admitted."""
+    """A launch that passed the checks (1) to (5)."""
 
     job: JobRecord
     challenge: OpenChallenge
     claims: QuoteClaims
-    marks: tuple[CollateralRecord, ...]
 
 
 def appraise_newcomer(broker: BrokerContext, body: Admit | AppraiseEvidence, at: int) -> Newcomer:
-    """Checks (1) to (5); changes nothing but that the challenge is spent."""
+    """Checks (1) to (5). Spends the challenge and remembers verified collateral; changes nothing else."""
     challenge = broker.challenges.spend(body.challenge_id, at)  # (1)
     job = broker.job(challenge.job_id)
     require_admissible(broker, job, challenge.role, at)  # (2)
     require_next(job, challenge.role, challenge.slot, challenge.attempt)  # (3)
-    if challenge.role == TRAINER:
+    _require_within_limits(broker, job, challenge.role, challenge.attempt)  # (3)
+    claims = appraise_launch(broker, job, challenge, body.binding, body.evidence, at)  # (4), (5)
+    return Newcomer(job, challenge, claims)
+
+
+def _require_within_limits(broker: BrokerContext, job: JobRecord, role: RoleName, attempt: int) -> None:
+    """Check (3), at the question as at the answer: a policy may have been tightened in between."""
+    if role != QUERY:
+        policies = _policies(broker, job, role)
+        judge_each([(policy, partial(require_attempt_left, policy, attempt)) for policy in policies])
+    if role == TRAINER:
         require_attempt_bits(broker, job)
-    claims, marks = appraise_launch(broker, job, challenge, body.binding, body.evidence, at)  # (4), (5)
-    return Newcomer(job, challenge, claims, marks)
 
 
 def appraise_launch(
     broker: BrokerContext, job: JobRecord, challenge: OpenChallenge, binding: LaunchBinding, shown: Evidence, at: int
-) -> tuple[QuoteClaims, tuple[CollateralRecord, ...]]:
-    """Checks (4) and (5); the claims, and what is to be remembered of the collateral if the launch is admitted."""
-    evidence = complete_evidence(shown)
-    claims = verify_launch(
-        evidence,
-        binding,
-        challenge,
-        broker=broker.broker,
-        trust=broker.platform.trust_settings,
-        release=broker.release_of(job),
-        at=at,
-    )
-    marks = require_not_older(broker, evidence.collateral)
-    _require_platform(broker, job, challenge.role, claims, at)
-    return claims, marks
+) -> QuoteClaims:
+    """Checks (4) and (5)."""
+    with in_the_clear(of_release=True):
+        claims = verify_launch(  # (4)
+            complete_evidence(shown),
+            binding,
+            challenge,
+            broker=broker.broker,
+            trust=broker.platform.trust_settings,
+            release=broker.release_of(job),
+            rules=broker.platform_rules,
+            at=at,
+            require_not_older=partial(require_not_older, broker),
+        )
+    _require_platform(broker, job, challenge.role, claims, at)  # (5)
+    return claims
 
 
 def require_admissible(broker: BrokerContext, job: JobRecord, role: RoleName, at: int) -> Digest:
     """Check (2); what a launch of this role is about: the order's digest, or the model manifest's."""
     bundle = broker.bundle(job.order.bundle)
-    broker.require_in_force(job.order.release)
+    with in_the_clear(of_release=True):
+        broker.require_in_force(job.order.release)
     owners = [data.manifest.owner for data in broker.datasets_of(job)]
     broker.parties.require_held(*owners, bundle.publication.provider)
-    for policy in _policies(broker, job, role):
-        with entitled(policy):
-            require_unexpired(policy, at)
-            require_release_kept(policy, job.order.release)
-    with entitled(bundle.terms):
-        require_terms_unexpired(bundle.terms, at)
+    judge_each([(terms, partial(_require_lasting, terms, job, at)) for terms in _all_terms(broker, job, role)])
     broker.require_unrevoked([bundle])
     if role == QUERY:
         if job.manifest_document is None:
@@ -168,19 +173,44 @@ def _policies(broker: BrokerContext, job: JobRecord, role: RoleName) -> list[Dat
 
 
 def _all_terms(broker: BrokerContext, job: JobRecord, role: RoleName) -> list[DataPolicy | BundleTerms]:
-    return [*_policies(broker, job, role), broker.bundle(job.order.bundle).terms]
+    newest = broker.bundle(job.order.bundle).terms
+    return [*_policies(broker, job, role), newest, *([] if role == QUERY else [accepted_terms(broker, job)])]
+
+
+def _require_lasting(terms: DataPolicy | BundleTerms, job: JobRecord, at: int) -> None:
+    if isinstance(terms, BundleTerms):
+        return require_terms_unexpired(terms, at)
+    require_unexpired(terms, at)
+    return require_release_kept(terms, job.order.release)
 
 
 def _require_platform(broker: BrokerContext, job: JobRecord, role: RoleName, claims: QuoteClaims, at: int) -> None:
-    require_trust_level(claims.trust_level, job.trust_level)
-    require_unrevoked_platform(broker, claims.machine)
-    for terms in _all_terms(broker, job, role):
-        with entitled(terms):
-            require_level(terms, claims.trust_level)
-            require_tcb(claims.machine, terms.tcb, at)
-            require_known_platform(broker, claims.machine, terms.tcb)
-            require_measurement(terms, claims.measurement)
-    require_sound_pair(job.order.sandbox, claims.trust_level)
+    def judge(terms: DataPolicy | BundleTerms) -> None:
+        require_level(terms, claims.trust_level)
+        require_tcb(claims.machine, terms.tcb, broker.inventory, at)
+        require_measurement(terms, claims.measurement)
+
+    with in_the_clear(of_release=True):
+        require_trust_level(claims.trust_level, job.trust_level)
+    with beside(_words(claims)):
+        judge_each([(terms, partial(judge, terms)) for terms in _all_terms(broker, job, role)])
+    with in_the_clear(of_release=False):
+        require_sound_pair(job.order.sandbox, claims.trust_level)
+
+
+def _words(claims: QuoteClaims) -> str:
+    """The machine that was refused, for its operator: nothing but what its quote and collateral say."""
+    machine = claims.machine
+    advisories = ", ".join(machine.advisory_ids) or "none"
+    return (
+        f"{claims.trust_level}, measurement {claims.measurement}, FMSPC {machine.fmspc}, "
+        f"platform {' or '.join(machine.platform_ids)}, TCB {machine.tcb_status} of {_day(machine.tcb_date)}, "
+        f"evaluation {machine.tcb_evaluation}, advisories: {advisories}"
+    )
+
+
+def _day(at: int) -> str:
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d}"
 
 
 def launch_record(
@@ -193,7 +223,7 @@ def launch_record(
         slot=binding.slot,
         attempt=binding.attempt,
         signing_public=binding.signing_public,
-        mr_enclave=measurement_of(claims),
+        mr_enclave=claims.measurement,
         not_after=min(ends) if binding.role == QUERY else 0,
         appraised=AppraisedMachine(trust_level=claims.trust_level, tcb_status=claims.machine.tcb_status, at=at),
     )

@@ -47,7 +47,7 @@ REMEMBERED_SECONDS: Final = 60.0
 """How long an identity counts as enrolled without asking the registry again, so one that was withdrawn, too: the broker
 knows by itself whose word counts."""
 
-HTTP_THREADS: Final = 192
+HTTP_THREADS: Final = 272
 """Requests that the broker answers late hold a thread each: more than those of its door, so that others get through."""
 
 

@@ -4,7 +4,7 @@ A stranger's request concerns nobody, whatever it names. So signatures are verif
 None is the answer unless
 
     order        every owner of its registered data sets signed it, and its bundle is registered
-    policy       the owner of the registered data set signed the new version
+    policy       the owner of the registered data set, or the provider of the bundle, signed the new version
     revocation   a party signed it that owns a data set or bundle here; so of a retirement
     launch       its challenge was issued here for an accepted job, to be admitted or to renew its lease; or such a
                  challenge is refused for a slot of the job
@@ -36,13 +36,14 @@ from common.messages.attestation import (
     RetireBundle,
     Revoke,
     UpdatePolicy,
+    UpdateTerms,
 )
 from common.messages.base import Message
 from common.messages.checkpoint import KeepCheckpoint
 from common.messages.decision_log import DecisionName, LogSubjects
 from common.messages.objects import BundlePublication, DatasetManifest
 from common.messages.order import TrainingOrder
-from common.messages.policy import BundleRetirement, DataPolicy, QueryGrant, Revocation
+from common.messages.policy import BundleRetirement, BundleTerms, DataPolicy, QueryGrant, Revocation
 from common.messages.signed import Signed, open_signed
 from services.attestation.budget import require_placed
 from services.attestation.context import BrokerContext
@@ -72,8 +73,8 @@ class Attribution:
         match body:
             case AcceptOrder():
                 return Decision("accept-order", _order(broker, body), code)
-            case UpdatePolicy():
-                return Decision("update-policy", _policy(broker, body), code)
+            case UpdatePolicy() | UpdateTerms():
+                return Decision("update-policy", _version(broker, body), code)
             case Revoke():
                 return Decision("revoke", _revocation(broker, body), code)
             case RetireBundle():
@@ -128,12 +129,24 @@ def _registration(broker: BrokerContext, document: Signed, kind: type[Message], 
     return LogSubjects(parties=(holder,), signers=(holder,), document=document.digest)
 
 
+def _version(broker: BrokerContext, body: UpdatePolicy | UpdateTerms) -> LogSubjects:
+    return _policy(broker, body) if isinstance(body, UpdatePolicy) else _terms(broker, body)
+
+
 def _policy(broker: BrokerContext, body: UpdatePolicy) -> LogSubjects:
     data = broker.dataset(body.dataset_id)
     owner = data.manifest.owner
     document = Signed.decode(broker.wrapping_key.open(body.policy, policy_info(owner, body.digest, broker.broker)))
     broker.parties.open_attempt(document, DataPolicy, [owner])
     return of_dataset(broker, data, document=document.digest)
+
+
+def _terms(broker: BrokerContext, body: UpdateTerms) -> LogSubjects:
+    bundle = broker.bundle(body.bundle_id)
+    provider = bundle.publication.provider
+    document = Signed.decode(broker.wrapping_key.open(body.terms, policy_info(provider, body.digest, broker.broker)))
+    broker.parties.open_attempt(document, BundleTerms, [provider])
+    return of_bundle(broker, bundle, document=document.digest)
 
 
 def _revocation(broker: BrokerContext, body: Revoke) -> LogSubjects:

@@ -17,6 +17,7 @@ from common.untrusted.http_description import describe
 from common.untrusted.http_identity import RequestGate, is_signed
 from common.untrusted.http_refusals import OCTETS
 from services.attestation.callers import Callers
+from services.attestation.refused_launches import log_refused_launch
 from services.attestation.strangers import Strangers, require_description
 
 
@@ -36,7 +37,10 @@ def broker_router(
         asked = body_of(admitted.body)
         if asked is not None:
             callers.require_may_ask(admitted.party, asked)
-        return Response(await run_in_threadpool(ask, admitted.body), media_type=OCTETS)
+        answer = await run_in_threadpool(ask, admitted.body)
+        if asked is not None:
+            log_refused_launch(asked, answer)
+        return Response(answer, media_type=OCTETS)
 
     return router
 

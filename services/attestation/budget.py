@@ -11,18 +11,29 @@ In this order, each raises:
   (5) answers are left: the least of what the grant, each data set's policy and the bundle's terms still allow;
   (6) bits are left: each answer is charged to each data set for as much as it can say (`ledger`).
 
-What the answers of a block tell is the weakest that grant, policies and terms allow (`detail`).
-`answers_total` of a policy counts over all models of the data set, that of bundle terms over all users of one model.
+A block of no answers charges nothing: it is the word that an enclave needs to go on with what it holds when a lease is
+over since the last one (services/query_enclave/grants). (5) and (6) then say that no more was charged than is allowed
+now: so answers that were used up by being drawn can be given, and those of a total that was lowered since can't.
+
+Whose terms refuse is told why, as is the user where it is the grant that refuses (`entitlement`).
+
+What the answers of a block tell is the least that grant, policies and terms allow (`detail`, `bounds`), and so is how
+often they are given; the query enclave keeps to it (services/query_enclave/telling and rates).
+`answers_total` of a policy counts over all models of the data set, that of bundle terms over all models of the bundle.
 """
+
+from functools import partial
 
 from common.broker_statements import draw_budget_parts
 from common.crypto.labels import LAUNCH_STATEMENT
 from common.crypto.signing import verify_signature
 from common.errors import FreshnessError, NotFoundError, PolicyError
 from common.identifiers import GrantId, ModelId
-from common.leakage import AnswerSize
+from common.leakage import AnswerSize, answer_bits
+from common.messages.answer_bounds import AnswerBounds
 from common.messages.attestation import BudgetBlock, DrawBudget
-from common.messages.policy import QueryGrant
+from common.messages.bounds import tightest
+from common.messages.policy import DataPolicy, QueryGrant
 from common.policy_rules import (
     require_grant_names,
     require_owner_admits,
@@ -34,7 +45,7 @@ from common.policy_rules import (
 )
 from services.attestation.context import BrokerContext, require_keys
 from services.attestation.decision_log import Decision
-from services.attestation.entitlement import entitled
+from services.attestation.entitlement import in_the_clear, judge_each
 from services.attestation.ledger import ANSWERS, answers_in_bits, charged_answers, tally_of
 from services.attestation.log_subjects import of_draw
 from services.attestation.members import QUERY
@@ -53,27 +64,31 @@ def draw_budget(broker: BrokerContext, body: DrawBudget, nonce: bytes, at: int) 
     job = _job_of_model(broker, body.model_id)
     require_placed(job, body, nonce, at)  # (1)
     grant = broker.parties.open_word(body.grant, QueryGrant, job.order.owners)  # (2)
-    _require_for_model(broker, job, grant, body.model_id, at)
+    with in_the_clear(of_release=False):
+        _require_for_model(broker, job, grant, body.model_id, at)
     datasets, bundle = broker.datasets_of(job), broker.bundle(job.order.bundle)
     grant_id = GrantId.of(body.grant.digest)
-    _require_not_ended(broker, job, grant_id)  # (3)
-    broker.parties.require_in_force(grant.user)
+    with in_the_clear(of_release=False):
+        _require_not_ended(broker, job, grant_id)  # (3)
+        broker.parties.require_in_force(grant.user)
     broker.parties.require_held(bundle.publication.provider)
     broker.require_unrevoked([bundle])
-    broker.require_in_force(job.order.release)
+    with in_the_clear(of_release=True):
+        broker.require_in_force(job.order.release)
     _require_valid_terms(broker, datasets, bundle, grant, at)  # (3), (4)
-    left = _left(broker, job, grant, grant_id)
-    if min(left.values()) < 1:  # (5)
-        raise PolicyError("policy.budget", expected="answers left", seen=0)
+    needed = min(1, body.answers)
+    left = _left(broker, datasets, bundle, grant, grant_id, needed)  # (5)
     detail = weakest_detail(grant.detail, bundle.terms.detail, *(data.policy.detail for data in datasets))
-    size = AnswerSize(body.classes, body.row_bytes)
-    total = min(*left.values(), *answers_in_bits(broker, datasets, size, detail).values())  # (6)
+    every = (grant.answer_bounds, bundle.terms.answer_bounds, *(data.policy.answer_bounds for data in datasets))
+    bounds = tightest(AnswerBounds, every)
+    each = answer_bits(AnswerSize(body.classes, body.row_bytes), detail, bounds)
+    total = min(*left.values(), *answers_in_bits(broker, datasets, each, needed).values())  # (6)
     block = min(body.answers, total)
     tallies = [broker.state.tally_after(name, block) for name in left]
-    tallies += charged_answers(broker, datasets, size, detail, block)
+    tallies += charged_answers(broker, datasets, block * each)
     subjects = of_draw(broker, job, body, grant, answers=block)
     broker.state.commit(Decision("draw-budget", subjects), at, *tallies)
-    return BudgetBlock(grant_id=grant_id, answers=block, remaining=total - block, detail=detail)
+    return BudgetBlock(grant_id=grant_id, answers=block, remaining=total - block, detail=detail, bounds=bounds)
 
 
 def _job_of_model(broker: BrokerContext, model_id: ModelId) -> JobRecord:
@@ -114,21 +129,46 @@ def _require_valid_terms(
     broker: BrokerContext, datasets: tuple[DatasetRecord, ...], bundle: BundleRecord, grant: QueryGrant, at: int
 ) -> None:
     terms, names = bundle.terms, broker.parties.names
-    for policy in (data.policy for data in datasets):
-        with entitled(policy):
-            require_unexpired(policy, at)
-            require_release_kept(policy, grant.release)
-            require_owner_admits(grant, policy, terms.provider, names)
-    with entitled(terms):
+
+    def judge_owner(policy: DataPolicy) -> None:
+        require_unexpired(policy, at)
+        require_release_kept(policy, grant.release)
+        require_owner_admits(grant, policy, terms.provider, names)
+
+    def judge_provider() -> None:
         require_terms_unexpired(terms, at)
         require_provider_admits(grant, terms, names)
 
+    judge_each([*((data.policy, partial(judge_owner, data.policy)) for data in datasets), (terms, judge_provider)])
 
-def _left(broker: BrokerContext, job: JobRecord, grant: QueryGrant, grant_id: GrantId) -> dict[str, int]:
-    """What is left by each counter that a block is charged to."""
-    totals = {tally_of(ANSWERS, data.dataset_id): data.policy.answers_total for data in broker.datasets_of(job)}
-    totals |= {
-        f"answers {grant.model_id}": broker.bundle(job.order.bundle).terms.answers_total,
-        f"answers {grant_id}": grant.answers,
-    }
-    return {name: max(0, total - broker.state.tally(name)) for name, total in totals.items()}
+
+def _left(
+    broker: BrokerContext,
+    datasets: tuple[DatasetRecord, ...],
+    bundle: BundleRecord,
+    grant: QueryGrant,
+    grant_id: GrantId,
+    needed: int,
+) -> dict[str, int]:
+    """What is left by each counter that a block is charged to; less than 0 where a total was lowered since.
+
+    Raises `PolicyError` (policy.budget), where one has less than `needed`, for those to read whose total it is.
+    """
+    left = dict[str, int]()
+
+    def require(name: str, total: int) -> None:
+        spent = broker.state.tally(name)
+        left[name] = total - spent
+        if left[name] < needed:
+            raise PolicyError("policy.budget", expected=f"at most {total} answers", seen=f"{spent} drawn")
+
+    with in_the_clear(of_release=False):
+        require(tally_of(ANSWERS, grant_id), grant.answers)
+    judge_each(
+        [
+            (one.policy, partial(require, tally_of(ANSWERS, one.dataset_id), one.policy.answers_total))
+            for one in datasets
+        ]
+        + [(bundle.terms, partial(require, tally_of(ANSWERS, bundle.bundle_id), bundle.terms.answers_total))]
+    )
+    return left

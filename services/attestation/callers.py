@@ -19,6 +19,7 @@ from common.messages.attestation import (
     AcceptOrder,
     Admit,
     AppraiseEvidence,
+    AwaitEnd,
     AwaitHead,
     CompleteJob,
     ConfirmHead,
@@ -28,6 +29,7 @@ from common.messages.attestation import (
     IssueToken,
     ListMembers,
     ReadLedger,
+    ReadReasons,
     RegisterBundle,
     RegisterDataset,
     RenewLease,
@@ -39,6 +41,7 @@ from common.messages.attestation import (
     SignHead,
     TakeInventory,
     UpdatePolicy,
+    UpdateTerms,
 )
 from common.messages.checkpoint import KeepCheckpoint
 from common.messages.identity import BindIdentity, RecoverIdentity
@@ -52,6 +55,7 @@ OF_ALL: Final = (
     DescribeBroker,
     RegisterDataset,
     UpdatePolicy,
+    UpdateTerms,
     RegisterBundle,
     AcceptOrder,
     ListMembers,
@@ -60,6 +64,7 @@ OF_ALL: Final = (
     RevokeRelease,
     TakeInventory,
     ReadLedger,
+    ReadReasons,
     SignHead,
     IssueToken,
     AppraiseEvidence,
@@ -68,7 +73,16 @@ OF_ALL: Final = (
     RecoverIdentity,
     WitnessPeer,
 )
-OF_SERVICES: Final = (IssueChallenge, Admit, RenewLease, KeepCheckpoint, CompleteJob, DrawBudget, RecoverDataset)
+OF_SERVICES: Final = (
+    IssueChallenge,
+    Admit,
+    RenewLease,
+    AwaitEnd,
+    KeepCheckpoint,
+    CompleteJob,
+    DrawBudget,
+    RecoverDataset,
+)
 OF_WITNESSES: Final = (ConfirmHead, MeetTpm, ConfirmByCounter, AwaitHead)
 
 SERVICE_REQUESTS_PER_SECOND: Final = 2_000

@@ -9,14 +9,17 @@ from typing import Final, Protocol
 from common.crypto.keys import KeyRing, SecretKey
 from common.crypto.signing import SigningKey
 from common.crypto.wrapping import WrappingKey
+from common.dcap.engine import unverified_machine
+from common.dcap.platform_rules import PlatformRules, require_unrevoked
 from common.enclave.trust_settings import TrustSettings
 from common.errors import AppraisalError, ConflictError, NotFoundError, PolicyError
-from common.identifiers import BundleId, DatasetId, Digest, JobId, MrEnclave, PartyKey
+from common.identifiers import BundleId, CodeMeasurement, DatasetId, Digest, JobId, PartyKey, PlatformId
 from common.messages.attestation import Genesis
 from common.messages.decision_log import LogSubjects
 from common.messages.evidence import Evidence, TrustLevel
+from common.messages.platform_inventory import NO_INVENTORY, PlatformInventory
 from common.messages.release import Release
-from common.messages.signed import read_document
+from common.messages.signed import Signed, read_document
 from common.messages.tpm_counter import TpmCounter
 from services.attestation.challenges import Challenges
 from services.attestation.decision_log import Decision, DecisionLog
@@ -24,10 +27,12 @@ from services.attestation.lease_table import LeaseTable
 from services.attestation.parties import Parties
 from services.attestation.records import (
     HANDOVER_KEY,
+    INVENTORY_KEY,
     BundleRecord,
     DatasetRecord,
     HandoverRecord,
     IdentityRecord,
+    InventoryRecord,
     JobRecord,
     KeyedRecord,
     ReleaseRecord,
@@ -41,6 +46,7 @@ from services.attestation.tpm_counters import TpmCounters
 
 SEALING_LABEL: Final = b"broker-state"
 NONCE_BYTES: Final = 32
+_ANY_DATA: Final = bytes(64)
 
 
 class Platform(Protocol):
@@ -51,7 +57,7 @@ class Platform(Protocol):
         """What stands behind this platform's evidence."""
 
     @property
-    def measurement(self) -> MrEnclave:
+    def measurement(self) -> CodeMeasurement:
         """The broker's own measurement."""
 
     @property
@@ -176,6 +182,37 @@ class BrokerContext:
         """Raise `AppraisalError` (appraisal.release) when the release keys have revoked this release."""
         if self.state.find(RevokedReleaseRecord, revoked_release_key(release)) is not None:
             raise AppraisalError("appraisal.release", expected="a release that is in force", seen=f"{release}, revoked")
+
+    @property
+    def inventory_document(self) -> Signed | None:
+        """The inventory of machines in force, as the release keys signed it."""
+        record = self.state.find(InventoryRecord, INVENTORY_KEY)
+        return None if record is None else record.document
+
+    @property
+    def inventory(self) -> PlatformInventory:
+        """What it says."""
+        document = self.inventory_document
+        return NO_INVENTORY if document is None else read_document(document, PlatformInventory)
+
+    @property
+    def platform_rules(self) -> PlatformRules:
+        """Which machines this broker accepts at all; what parties' terms say of them is asked for each party."""
+        return PlatformRules(self.inventory)
+
+    @cached_property
+    def machines(self) -> frozenset[PlatformId]:
+        """The machine that this broker runs on, by its own quote, and those that it was handed over from."""
+        own, succession = self.platform.evidence(_ANY_DATA).quote, self.state.identity.succession
+        return unverified_machine(own) | frozenset(() if succession is None else succession.machines)
+
+    def require_own_machine(self) -> None:
+        """Raise `AppraisalError` (appraisal.platform_revoked) when the inventory has revoked a machine of this broker.
+
+        Whoever has its key forges this broker; so it takes and gives no key that a party should miss.
+        """
+        if self.inventory.revoked:
+            require_unrevoked(self.machines, self.inventory)
 
     def keys_of(self, record: KeyedRecord) -> KeyRing:
         """A record's keys. Raises `PolicyError` (policy.revoked, policy.handover) when they are not here any more."""

@@ -23,8 +23,8 @@ from services.attestation.door_stores import DoorPackage, DoorStore
 from services.attestation.inheritance import ask_for_handover, take_handover
 from services.attestation.key_broker import KeyBroker
 
-DOOR_WORKERS: Final = 160
-"""More than replies that wait for witnesses, and witnesses that wait for decisions (key_broker)."""
+DOOR_WORKERS: Final = 240
+"""More than replies that wait for witnesses, and those who wait for decisions and for the ends of jobs (key_broker)."""
 
 
 class BrokerDoor:

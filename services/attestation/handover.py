@@ -2,11 +2,13 @@
 
 Nothing but this opens sealed state to other code. The heir gets it after these checks, in this order; each raises:
 
-  (1) this broker is neither frozen nor rewound; the challenge is its own, of this boot, and is spent by this call;
+  (1) this broker is neither frozen nor rewound, and no machine of its own is revoked; the challenge is its own, of this
+      boot, and is spent by this call;
   (2) as many release keys as a release needs, of those that *this* broker is measured with, have signed the heir's
       release, and have not revoked it;
   (3) the heir's quote answers the challenge, is authentic, binds its fresh wrapping key, and is the `broker` of that
-      release, not in debug (`verifier`); no document of its collateral is older than one accepted before;
+      release, not in debug, on a machine that is not revoked (`verifier`); no document of its collateral is older than
+      one seen before;
   (4) its platform is as strong as this one, and its security version (ISVSVN) is not lower;
   (5) nobody else is the heir already;
   (6) the terms of every party whose keys are here accept it (`handover_terms`), or the host says that the other keys
@@ -21,6 +23,7 @@ from a later boot, whose head a quorum of witnesses confirmed: then no heir befo
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from common.crypto.digests import sha256
@@ -37,9 +40,8 @@ from services.attestation.collateral import require_not_older
 from services.attestation.context import BrokerContext
 from services.attestation.decision_log import Decision
 from services.attestation.handover_terms import Successor, require_nothing_stays
-from services.attestation.platform_inventory import require_unrevoked_platform
 from services.attestation.records import HandoverRecord
-from services.attestation.verifier import measurement_of, verify_launch
+from services.attestation.verifier import verify_launch
 
 _ROLE: Final = RoleName("broker")
 _NO_JOB: Final = JobId("job_" + "0" * 32)
@@ -62,7 +64,7 @@ class Handover:
 
     def offer(self, at: int) -> HandoverOffer:
         """A nonce for an heir. Raises `UnavailableError` or `FreshnessError` while frozen (1)."""
-        self._broker.anchor.require_thawed()
+        self._broker.anchor.require_thawed()  # (1)
         epoch = self._broker.state.log.epoch
         challenge = self._challenges.issue(_NO_JOB, _ROLE, 0, attempt=epoch, subject=HEIR_SUBJECT, at=at)
         return HandoverOffer(
@@ -76,27 +78,33 @@ class Handover:
     def agree(self, body: GiveHandover, at: int) -> Agreed:
         """Checks (1) to (6), then the handover is a fact. Raises the refusal of the first that fails."""
         broker, settings = self._broker, self._broker.platform.trust_settings
-        broker.anchor.require_thawed()
+        broker.anchor.require_thawed()  # (1)
+        broker.require_own_machine()  # (1)
         challenge = self._challenges.spend(body.challenge_id, at)  # (1)
         release = require_release(body.release, settings)  # (2)
-        broker.require_in_force(body.release.digest)
-        evidence = complete_evidence(body.evidence, body.collateral)
+        broker.require_in_force(body.release.digest)  # (2)
         claims = verify_launch(  # (3)
-            evidence, body.binding, challenge, broker=broker.broker, trust=settings, release=release, at=at
+            complete_evidence(body.evidence, body.collateral),
+            body.binding,
+            challenge,
+            broker=broker.broker,
+            trust=settings,
+            release=release,
+            rules=broker.platform_rules,
+            at=at,
+            require_not_older=partial(require_not_older, broker),
         )
-        if body.binding.signing_public != broker.signing_key.party:
+        if body.binding.signing_public != broker.signing_key.party:  # (3)
             raise AppraisalError("appraisal.binding", expected="an heir of this broker")
-        marks = require_not_older(broker, evidence.collateral)
         require_trust_level(claims.trust_level, broker.platform.trust_level)  # (4)
-        require_unrevoked_platform(broker, claims.machine)
-        self._require_no_downgrade(claims)
+        self._require_no_downgrade(claims)  # (4)
         record = HandoverRecord(
             epoch=broker.state.log.epoch,
             wrapping_public=body.binding.wrapping_public,
-            measurement=measurement_of(claims),
+            measurement=claims.measurement,
             release=body.release.digest,
         )
-        agreed = Agreed(record, Successor(body.release.digest, claims, at))
+        agreed = Agreed(record, Successor(body.release.digest, claims, broker.inventory, at))
         if self._is_heir_already(record):  # (5)
             return agreed
         if not body.leave_behind:
@@ -107,7 +115,7 @@ class Handover:
             heir=record.measurement,
             evidence=sha256(body.evidence.quote),
         )
-        broker.state.commit(Decision("handover", subjects), at, record, *marks)
+        broker.state.commit(Decision("handover", subjects), at, record)
         return agreed
 
     def _require_no_downgrade(self, claims: QuoteClaims) -> None:
@@ -124,6 +132,6 @@ class Handover:
             return False
         if known.wrapping_public == record.wrapping_public:
             return True
-        if not anchor.witnessed or self._broker.state.log.epoch == known.epoch:
+        if not anchor.witnessed or self._broker.state.log.epoch == known.epoch:  # (5)
             raise ConflictError("conflict.handed_over", expected=f"the heir that measures {known.measurement}")
         return False

@@ -74,6 +74,7 @@ def _identity(broker: BrokerContext, agreed: Agreed, keys: StateKeys) -> Identit
             wrapping_public=agreed.record.wrapping_public,
             predecessor=broker.platform.measurement,
             release=agreed.record.release,
+            machines=() if before is None else before.machines,
         ),
     )
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from common.dcap import QuoteClaims, require_tcb
 from common.errors import ConflictError, Refusal
 from common.identifiers import Digest
+from common.messages.platform_inventory import PlatformInventory
 from common.messages.policy import BundleTerms, DataPolicy
 from common.policy_rules import require_level, require_measurement, require_release_accepted
 from services.attestation.context import BrokerContext
@@ -24,10 +25,11 @@ from services.attestation.records import KEYED, BundleRecord, DatasetRecord, Job
 
 @dataclass(frozen=True)
 class Successor:
-    """What was verified of an heir, `at` a time, under the release of this digest."""
+    """What was verified of an heir, `at` a time, under the release of this digest and this inventory of machines."""
 
     release: Digest
     claims: QuoteClaims
+    inventory: PlatformInventory
     at: int
 
 
@@ -59,7 +61,7 @@ def _accepts(terms: DataPolicy | BundleTerms, successor: Successor) -> bool:
     try:
         require_release_accepted(terms, successor.release)
         require_level(terms, claims.trust_level)
-        require_tcb(claims.machine, terms.tcb, successor.at)
+        require_tcb(claims.machine, terms.tcb, successor.inventory, successor.at)
         require_measurement(terms, claims.measurement)
     except Refusal:
         return False

@@ -43,7 +43,8 @@ from services.attestation.party_records import (
 )
 from services.attestation.records import DatasetRecord, Record
 from services.attestation.revocation import commit_endings
-from services.attestation.void_words import accepted, jobs_of, void_words
+from services.attestation.versions import accepted
+from services.attestation.void_words import jobs_of, void_words
 
 DATASETS_AT_ONCE: Final = 64
 """As many as an entry of the log names (common/messages/decision_log)."""

@@ -6,8 +6,9 @@ Each reply is signed over the request's digest, its nonce and the log head, refu
 Time is a lower bound: the largest of the host's clock, the sealed high-water mark and the newest release that was
 accepted. A host that sets its clock back gains nothing; one that sets it forward only makes terms expire.
 Once it has handed over (`handover`) it does no more than while frozen, and gives its heir what that has not got yet.
-While frozen (`state_anchor`) the broker describes itself and its keys, signs its log's head, lists members and hears
-witnesses, nothing else. Refusals enter the log as far as `refusal_log` lets them.
+Once the release keys have revoked its own machine (`platform_inventory`) it takes and gives no key or answer more.
+While frozen (`state_anchor`) the broker describes itself and its keys, signs its log's head, lists members, says
+whether a job has ended, and hears witnesses, nothing else. Refusals enter the log as far as `refusal_log` lets them.
 
 No reply leaves before the host has stored every decision up to the log head that it names: witnesses, too, hear of a
 head only then. Requests are judged meanwhile, and what they decide is stored together (`state`).
@@ -19,20 +20,22 @@ behind which one report goes to its provider.
 """
 
 import threading
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, Final
 
 from pydantic import ValidationError
 
-from common.broker_statements import RefusalDetail, wrap_refusal_detail
+from common.broker_statements import wrap_refusal_detail
 from common.broker_verification import broker_binding
 from common.crypto.digests import sha256
 from common.errors import FormatError, Refusal, UnavailableError
-from common.identifiers import Digest
+from common.identifiers import Digest, JobId
 from common.messages.attestation import (
     AcceptOrder,
     Admit,
     AppraiseEvidence,
+    AwaitEnd,
     AwaitHead,
     BrokerDescription,
     BrokerReply,
@@ -47,6 +50,7 @@ from common.messages.attestation import (
     IssueToken,
     ListMembers,
     ReadLedger,
+    ReadReasons,
     Refused,
     RegisterBundle,
     RegisterDataset,
@@ -60,6 +64,7 @@ from common.messages.attestation import (
     SignHead,
     TakeInventory,
     UpdatePolicy,
+    UpdateTerms,
 )
 from common.messages.base import Message
 from common.messages.checkpoint import KeepCheckpoint
@@ -69,6 +74,7 @@ from common.messages.handover import GiveHandover, HandoverGiven, HandoverOffer
 from common.messages.identity import BindIdentity, RecoverIdentity
 from common.messages.peer import WitnessPeer
 from common.messages.recovery import RecoverDataset
+from common.messages.refusal_detail import RefusalDetail
 from common.messages.signed import sign
 from common.messages.tpm_counter import ConfirmByCounter, MeetTpm
 from services.attestation.admission import admit, issue_challenge
@@ -78,7 +84,7 @@ from services.attestation.checkpointing import keep_checkpoint
 from services.attestation.collateral import with_offered
 from services.attestation.completion import complete_job
 from services.attestation.context import BrokerContext
-from services.attestation.entitlement import EntitledRefusal, Told
+from services.attestation.entitlement import EntitledRefusal, Told, in_the_clear
 from services.attestation.handover import Handover
 from services.attestation.handover_package import pack
 from services.attestation.identity_replacement import bind_identity, recover_identity
@@ -88,10 +94,12 @@ from services.attestation.members import members_of
 from services.attestation.orders import accept_order
 from services.attestation.peers import witness_peer
 from services.attestation.platform_inventory import take_inventory
+from services.attestation.policy_changes import update_policy, update_terms
+from services.attestation.reasons import read_reasons
 from services.attestation.recovery import recover_dataset
 from services.attestation.recovery_packages import RecoveryPackages
 from services.attestation.refusal_log import RefusalLog
-from services.attestation.registration import register_bundle, register_dataset, update_policy
+from services.attestation.registration import register_bundle, register_dataset
 from services.attestation.release_revocation import revoke_release
 from services.attestation.retirement import retire_bundle
 from services.attestation.revocation import revoke
@@ -102,7 +110,22 @@ NO_NONCE: Final = bytes(32)
 """In the reply to bytes that are no request."""
 
 _WITNESSING: Final = (ConfirmHead, MeetTpm, ConfirmByCounter)
-_FREE_WHILE_FROZEN: Final = (DescribeBroker, ShowTokenKey, ListMembers, SignHead, AwaitHead, *_WITNESSING)
+_FREE_WHILE_FROZEN: Final = (DescribeBroker, ShowTokenKey, ListMembers, SignHead, AwaitHead, AwaitEnd, *_WITNESSING)
+_NEEDS_OWN_MACHINE: Final = (
+    RegisterDataset,
+    RegisterBundle,
+    AcceptOrder,
+    IssueChallenge,
+    Admit,
+    RenewLease,
+    DrawBudget,
+    IssueToken,
+    AppraiseEvidence,
+    RecoverDataset,
+    WitnessPeer,
+)
+"""What takes keys in or gives keys, leases, answers, tokens or a witness's word out; never what ends something."""
+
 _CONFIRMED_FIRST: Final = (
     Admit,
     RenewLease,
@@ -113,6 +136,7 @@ _CONFIRMED_FIRST: Final = (
     RevokeRelease,
     TakeInventory,
     UpdatePolicy,
+    UpdateTerms,
     BindIdentity,
     RecoverIdentity,
     RecoverDataset,
@@ -123,6 +147,7 @@ _OF_PARTIES: Final[dict[type[Message], Callable[[BrokerContext, Any, int], Reply
     RegisterDataset: register_dataset,
     RegisterBundle: register_bundle,
     UpdatePolicy: update_policy,
+    UpdateTerms: update_terms,
     Revoke: revoke,
     RetireBundle: retire_bundle,
     RevokeRelease: revoke_release,
@@ -130,6 +155,7 @@ _OF_PARTIES: Final[dict[type[Message], Callable[[BrokerContext, Any, int], Reply
     BindIdentity: bind_identity,
     RecoverIdentity: recover_identity,
     ReadLedger: read_ledger,
+    ReadReasons: read_reasons,
     WitnessPeer: witness_peer,
     RecoverDataset: recover_dataset,
 }
@@ -145,6 +171,10 @@ AWAIT_SECONDS: Final = 2.0
 MAX_AWAITING: Final = 16
 """How long, and how many at once, may wait for the log to grow: witnesses do, so decisions wait little for them."""
 
+MAX_AWAITING_ENDS: Final = 64
+"""How many at once may wait for the end of a job, as long: its parameter server hears of a revocation before its next
+tick. Where there are more, the others are answered at once, and ask again on a tick of their own."""
+
 
 class KeyBroker:
     """One running broker. `handle` may be called from any thread; requests are judged one after the other."""
@@ -157,6 +187,7 @@ class KeyBroker:
         context.state.follower = packages.follow
         self._lock = threading.Lock()
         self._decided, self._confirmed = threading.Condition(self._lock), threading.Condition(self._lock)
+        self._ended, self._watched = threading.Condition(self._lock), Counter[JobId]()
         self._waiting = self._awaiting = 0
         self._told_size = context.state.log.size
 
@@ -178,7 +209,7 @@ class KeyBroker:
     def _reply(
         self, digest: Digest, request: BrokerRequest | Refusal, at: int, offered: Collateral | None
     ) -> BrokerReply:
-        nonce, asked, body = NO_NONCE, None, None
+        nonce, asked, body, entitled = NO_NONCE, None, None, None
         try:
             if isinstance(request, Refusal):
                 raise request
@@ -186,13 +217,13 @@ class KeyBroker:
             body = self._answer(with_offered(request.body, offered), nonce, at)
             self._require_confirmed(request.body)
         except EntitledRefusal as cause:
-            body = self._refused(cause, digest)
+            body, entitled = self._refused(cause, digest), cause
         except Refusal as refusal:
             body = Refused(code=refusal.code)
         except ValidationError:  # of an answer or a record that is longer, or counts further, than any may
             body = Refused(code="format.too_large")
         if isinstance(body, Refused) and self._context.handed_over is None:  # else its log is its heir's
-            self._refusals.note(asked, body.code, at)
+            self._refusals.note(asked, body.code, at, entitled)
         self._context.anchor.follow(self._context.state.log.head)
         return BrokerReply(request=digest, nonce=nonce, head=self._context.state.log.head, time=at, body=body)
 
@@ -239,24 +270,35 @@ class KeyBroker:
             self._waiting -= 1
 
     def _tell_decided(self) -> None:
-        """Wake those that wait for a longer log, if it is longer."""
+        """Wake those that wait for a longer log, if it is longer, and those whose job has ended."""
         size = self._context.state.log.size
         if size != self._told_size:
             self._told_size = size
             self._decided.notify_all()
+            if not all(map(self._runs, self._watched)):
+                self._ended.notify_all()
 
-    def _answer(self, body: RequestBody, nonce: bytes, at: int) -> ReplyBody:
+    def _require_able(self, body: RequestBody) -> None:
         if not isinstance(body, _FREE_WHILE_FROZEN):
             self._context.anchor.require_thawed()
             self._context.require_not_handed_over()
+        if isinstance(body, _NEEDS_OWN_MACHINE):
+            with in_the_clear(of_release=True):
+                self._context.require_own_machine()
         if isinstance(body, _CONFIRMED_FIRST) and self._waiting >= MAX_WAITING:
             raise UnavailableError("unavailable.frozen", expected=f"at most {MAX_WAITING} replies that wait")
+
+    def _answer(self, body: RequestBody, nonce: bytes, at: int) -> ReplyBody:
+        self._require_able(body)
         match body:
             case DescribeBroker():
                 return self._describe(nonce)
             case ShowTokenKey():
                 return show_token_key(self._context)
             case ListMembers():
+                return members_of(self._context.job(body.job_id))
+            case AwaitEnd():
+                self._await_end(body.job_id)
                 return members_of(self._context.job(body.job_id))
             case ConfirmHead():
                 self._context.anchor.confirm(body)
@@ -313,6 +355,19 @@ class KeyBroker:
         finally:
             self._awaiting -= 1
 
+    def _await_end(self, job_id: JobId) -> None:
+        """The same, until the job has ended."""
+        if not self._runs(job_id) or self._watched.total() >= MAX_AWAITING_ENDS:
+            return
+        self._watched[job_id] += 1
+        try:
+            self._ended.wait_for(lambda: not self._runs(job_id), AWAIT_SECONDS)
+        finally:
+            self._watched -= Counter([job_id])
+
+    def _runs(self, job_id: JobId) -> bool:
+        return self._context.job(job_id).state == "running"
+
     def _sign_head(self, at: int) -> HeadSigned:
         head, counted = self._context.state.log.head, self._refusals.counted
         word = TreeHead(broker=self._context.broker, head=head, time=at, refusals_counted=counted)
@@ -328,11 +383,18 @@ class KeyBroker:
             frozen=context.anchor.frozen,
             boot_nonce=context.anchor.boot_nonce,
             succession=succession,
+            inventory=context.inventory_document,
         )
 
     def _refused(self, cause: EntitledRefusal, request: Digest) -> Refused:
-        code, details = cause.refusal.code, [self._detail(told, cause.refusal.code, request) for told in cause.all_told]
-        return Refused(code=code, detail=details[0], others=tuple(one or b"" for one in details[1:]))
+        code, shown = cause.refusal.code, cause.shown
+        details = [self._detail(told, code, request) for told in cause.told]
+        return Refused(
+            code=code,
+            detail=details[0] if details else None,
+            others=tuple(one or b"" for one in details[1:]),
+            shown=None if shown is None else RefusalDetail.of(shown, code),
+        )
 
     def _detail(self, told: Told, public: str, request: Digest) -> bytes | None:
         """For whoever holds the party's identity now."""
@@ -342,9 +404,8 @@ class KeyBroker:
 
 
 def _detail(told: Told, public: str, request: Digest) -> bytes | None:
-    refusal = told.refusal
-    own = RefusalDetail(expected=None, seen=None) if refusal is None else RefusalDetail.of(refusal, public)
+    detail = RefusalDetail.of(told.refusal, public)
     try:
-        return wrap_refusal_detail(own, request, told.party, told.report_key)
+        return wrap_refusal_detail(detail, request, told.party, told.report_key)
     except FormatError:  # a report key of the right length that is no key: its party can't be told more
         return None

@@ -10,13 +10,14 @@ Called by `admission` alone, after its checks.
 from common.crypto.keys import KeyRing
 from common.crypto.wrapping import wrap, wrap_ring
 from common.dcap import QuoteClaims
-from common.identifiers import PartyKey, RoleName
+from common.identifiers import CodeMeasurement, PartyKey, RoleName
 from common.key_binding import key_grant_info
 from common.messages.attestation import Admission, DatasetTerms, LaunchBinding, LaunchTerms, Placement
+from common.messages.bounds import tightest
 from common.messages.evidence import TrustLevel
 from common.messages.policy import DataPolicy
-from common.messages.reference_values import SgxReferenceValue
-from common.messages.sandbox_bounds import tightest
+from common.messages.reference_values import SgxSignerReferenceValue
+from common.messages.sandbox_bounds import SandboxBounds
 from common.messages.signed import Signed, sign
 from common.policy_rules import allowed_columns, weakest_report
 from services.attestation.challenges import OpenChallenge
@@ -60,7 +61,7 @@ def _data_of(
     broker: BrokerContext, job: JobRecord, role: RoleName, slot: int
 ) -> list[tuple[DatasetRecord, DataPolicy]]:
     """What a launch works with, each with the policy under which the order was accepted: a trainer with its slot's."""
-    own = job.order.all_shards[slot] if role == TRAINER else job.order.datasets
+    own = job.order.shard_of(slot) if role == TRAINER else job.order.datasets
     accepted = zip(broker.datasets_of(job), job.accepted_policies, strict=True)
     return [(data, policy) for data, policy in accepted if data.dataset_id in own]
 
@@ -87,16 +88,16 @@ def _terms(broker: BrokerContext, job: JobRecord, challenge: OpenChallenge, laun
                 successors=broker.parties.successors(data.manifest.owner),
                 columns=allowed_columns((accepted, data.policy)),
                 refusal_report=weakest_report(accepted.refusal_report, data.policy.refusal_report),
-                sandbox_bounds=tightest(policy.sandbox_bounds for policy in (accepted, data.policy)),
+                sandbox_bounds=tightest(SandboxBounds, (policy.sandbox_bounds for policy in (accepted, data.policy))),
             )
             for data, accepted in _data_of(broker, job, challenge.role, challenge.slot)
         ),
         trust_level=job.trust_level.value,
         mr_enclaves={
-            str(role): reference.mr_enclave
+            str(role): CodeMeasurement(reference.code)
             for role, platforms in broker.release_of(job).measurements.items()
             for level, reference in platforms.items()
-            if level is job.trust_level and isinstance(reference, SgxReferenceValue)
+            if level is job.trust_level and not isinstance(reference, SgxSignerReferenceValue)
         },
         model_manifest=job.manifest_document,
         checkpoint=job.checkpoint if challenge.role == PARAMSERVER else None,

@@ -11,13 +11,15 @@ Nothing is handed out. In this order, each raises:
 
 A host can keep a broker running that knows nothing of a revocation, beside another that its witnesses follow. So a
 renewal leaves only when they have confirmed a log that has grown since the launch's last lease (`key_broker`). Where
-nothing was decided in between, the renewal is: one entry then serves all launches until they renew again.
+nothing was decided in between, the renewal is: one entry then serves all launches until they renew again. One that
+brought newer collateral is entered, too, with what is to be remembered of it.
 """
 
 from common.errors import FreshnessError
 from common.identifiers import RoleName
 from common.messages.attestation import Challenge, IssueChallenge, Leased, RenewLease
 from services.attestation.admission import appraise_launch, challenge_of, require_admissible
+from services.attestation.collateral import has_newer
 from services.attestation.context import BrokerContext
 from services.attestation.decision_log import Decision
 from services.attestation.log_subjects import of_launch
@@ -48,7 +50,8 @@ def renew_lease(broker: BrokerContext, body: RenewLease, at: int) -> Leased:
         raise FreshnessError("freshness.attempt", expected="the live launch of this slot", seen=challenge.attempt)
     appraise_launch(broker, job, challenge, body.binding, body.evidence, at)  # (4)
     launch, size = body.binding.signing_public, broker.state.log.size
-    if broker.anchor.witnessed and broker.anchor.has_confirmed(size) and not broker.leases.has_grown(launch, size):
+    stands = broker.anchor.witnessed and broker.anchor.has_confirmed(size)
+    if has_newer(broker) or (stands and not broker.leases.has_grown(launch, size)):
         broker.state.commit(Decision("renew-lease", of_launch(broker, job, challenge, body)), at)
     return broker.leases.grant(launch, broker.state.log.size)
 

@@ -9,20 +9,21 @@ newest policy names, at a fixed size. To anybody else there is no such data set.
 """
 
 from collections.abc import Collection, Iterator
+from functools import partial
 from typing import Final
 
 from common.crypto.wrapping import wrap
 from common.errors import NotFoundError, PolicyError
-from common.identifiers import DatasetId
+from common.identifiers import BundleId, DatasetId, GrantId
 from common.key_binding import ledger_info
-from common.leakage import AnswerSize, answer_bits, attempt_bits, report_bits
+from common.leakage import attempt_bits, report_bits
 from common.messages.attestation import LedgerReply, ReadLedger
 from common.messages.ledger import Ledger, LedgerRequest
-from common.messages.policy import AnswerDetail, DataPolicy
+from common.messages.policy import DataPolicy
 from common.messages.signed import open_signed
 from common.policy_rules import require_bits_left, weakest_report
 from services.attestation.context import BrokerContext
-from services.attestation.entitlement import entitled
+from services.attestation.entitlement import judge_each
 from services.attestation.records import DatasetRecord, JobRecord, TallyRecord
 
 LEDGER_BYTES: Final = 2048
@@ -31,9 +32,9 @@ JOBS, ATTEMPTS, ATTEMPT_BITS, ANSWERS, ANSWER_BITS = "jobs", "attempts", "attemp
 REPORT_BITS: Final = "report-bits"
 
 
-def tally_of(what: str, dataset_id: DatasetId) -> str:
-    """Name of a data set's counter."""
-    return f"{what} {dataset_id}"
+def tally_of(what: str, thing: DatasetId | BundleId | GrantId) -> str:
+    """Name of a thing's counter: of a data set; answers also of a bundle or a grant."""
+    return f"{what} {thing}"
 
 
 def bits_spent(broker: BrokerContext, dataset_id: DatasetId) -> int:
@@ -42,17 +43,20 @@ def bits_spent(broker: BrokerContext, dataset_id: DatasetId) -> int:
 
 
 def require_bits(broker: BrokerContext, dataset_id: DatasetId, policy: DataPolicy, bits: int) -> None:
-    """The policy covers `bits` more. Raises `PolicyError` (policy.bits), for its owner to read."""
-    with entitled(policy):
-        require_bits_left(policy, bits_spent(broker, dataset_id), bits)
+    """The policy covers `bits` more. Raises `PolicyError` (policy.bits)."""
+    require_bits_left(policy, bits_spent(broker, dataset_id), bits)
 
 
 def require_attempt_bits(broker: BrokerContext, job: JobRecord, attempts: int = 1) -> None:
     """Every data set of the job can be charged for more attempts, under the accepted policy and the newest."""
     bits = attempts * attempt_bits(job.order.schedule)
-    for data, accepted in zip(broker.datasets_of(job), job.accepted_policies, strict=True):
-        for policy in (data.policy, accepted):
-            require_bits(broker, data.dataset_id, policy, bits)
+    judge_each(
+        [
+            (policy, partial(require_bits, broker, data.dataset_id, policy, bits))
+            for data, accepted in zip(broker.datasets_of(job), job.accepted_policies, strict=True)
+            for policy in (data.policy, accepted)
+        ]
+    )
 
 
 def charged_attempt(broker: BrokerContext, job: JobRecord) -> Iterator[TallyRecord]:
@@ -75,23 +79,25 @@ def charged_report(broker: BrokerContext, datasets: Collection[DatasetRecord]) -
 
 
 def answers_in_bits(
-    broker: BrokerContext, datasets: tuple[DatasetRecord, ...], size: AnswerSize, detail: AnswerDetail
+    broker: BrokerContext, datasets: tuple[DatasetRecord, ...], each: int, needed: int
 ) -> dict[DatasetId, int]:
-    """How many answers each limited data set can still be charged for, one at least. Raises as `require_bits`."""
-    each, found = answer_bits(size, detail), dict[DatasetId, int]()
+    """How many answers of `each` so many bits each limited data set can still be charged for, `needed` at least.
+
+    Raises as `require_bits`.
+    """
+    found = dict[DatasetId, int]()
+    judge_each(
+        [(data.policy, partial(require_bits, broker, data.dataset_id, data.policy, needed * each)) for data in datasets]
+    )
     for data in datasets:
-        require_bits(broker, data.dataset_id, data.policy, each)
         if data.policy.max_bits is not None:
             found[data.dataset_id] = (data.policy.max_bits - bits_spent(broker, data.dataset_id)) // each
     return found
 
 
-def charged_answers(
-    broker: BrokerContext, datasets: tuple[DatasetRecord, ...], size: AnswerSize, detail: AnswerDetail, answers: int
-) -> Iterator[TallyRecord]:
-    """The counters of bits after a block of answers."""
+def charged_answers(broker: BrokerContext, datasets: tuple[DatasetRecord, ...], bits: int) -> Iterator[TallyRecord]:
+    """The counters of bits after a block of answers, which carry so many together."""
     for data in datasets:
-        bits = answers * answer_bits(size, detail)
         yield broker.state.tally_after(tally_of(ANSWER_BITS, data.dataset_id), bits)
 
 

@@ -13,7 +13,7 @@ from common.messages.attestation import Admit, DrawBudget, RenewLease
 from common.messages.decision_log import LogSubjects
 from common.messages.order import TrainingOrder
 from common.messages.policy import QueryGrant, Revocation
-from common.messages.signed import Signed
+from common.messages.signed import Signed, read_document
 from services.attestation.challenges import OpenChallenge
 from services.attestation.context import BrokerContext
 from services.attestation.members import QUERY
@@ -38,7 +38,7 @@ def of_order(
     broker: BrokerContext, document: Signed, datasets: Sequence[DatasetRecord], bundle: BundleRecord, **more: Any
 ) -> LogSubjects:
     """An order whose signatures were checked, and the terms under which it is judged."""
-    order = TrainingOrder.decode(document.payload)
+    order = read_document(document, TrainingOrder)
     owners = tuple(sorted(broker.parties.holders([data.manifest.owner for data in datasets])))
     known = LogSubjects(
         parties=_distinct([*owners, broker.parties.holder(bundle.publication.provider)]),

@@ -10,8 +10,8 @@ In this order, each raises:
   (5) it is neither expired nor is its nonce used;
   (6) every owner's newest policy allows it, bits for first attempts and a report to the provider included;
   (7) the provider's terms allow it;
-  (8) its schedule carries frames for this bundle's state class, it asks for nothing that has no keys yet, and no slot
-      trains on the data of two owners;
+  (8) its schedule carries frames for this bundle's state class, it asks for nothing that has no keys yet, no slot
+      trains on the data of two owners, and design code, which must see one profile, all slots on the same data;
   (9) its secret opens.
 
 In (6) and (7) everybody's terms are judged, and each party is told its own reason (`entitlement`).
@@ -28,7 +28,7 @@ from common.key_binding import order_secret_info
 from common.leakage import attempt_bits
 from common.messages.attestation import AcceptOrder, OrderAccepted
 from common.messages.order import OrderSecret, TrainingOrder
-from common.messages.reference_values import SgxReferenceValue
+from common.messages.reference_values import SgxSignerReferenceValue
 from common.messages.release import Release
 from common.messages.signed import Signed
 from common.policy_rules import OrderFacts, require_owner_allows, require_provider_allows
@@ -46,7 +46,7 @@ from services.attestation.records import (
     used_nonce_key,
 )
 from services.attestation.retirement import require_not_retired
-from services.attestation.void_words import accepted
+from services.attestation.versions import accepted
 
 BROKER_ROLE = "broker"
 
@@ -81,6 +81,7 @@ def accept_order(broker: BrokerContext, body: AcceptOrder, at: int) -> OrderAcce
         job_id=job_id,
         order_document=body.order,
         policies=tuple(data.policy_document for data in datasets),
+        terms=bundle.terms_document,
         outer_learning_rate=secret.outer_learning_rate,
         outer_momentum=secret.outer_momentum,
         trust_level=broker.platform.trust_level,
@@ -128,7 +129,7 @@ def _require_addressed(broker: BrokerContext, order: TrainingOrder, release_docu
     release = require_release(release_document, broker.platform.trust_settings)
     broker.require_in_force(order.release)
     own = release.reference(BROKER_ROLE, broker.platform.trust_level)
-    if not isinstance(own, SgxReferenceValue) or own.mr_enclave != broker.platform.measurement:
+    if isinstance(own, SgxSignerReferenceValue) or own.code != broker.platform.measurement:
         raise AppraisalError("appraisal.release", expected="a release that names this broker", seen=release.tag)
     return release
 
@@ -160,9 +161,14 @@ def _require_supported(order: TrainingOrder, bundle: BundleRecord) -> None:
 def _require_own_enclaves(broker: BrokerContext, order: TrainingOrder, datasets: tuple[DatasetRecord, ...]) -> None:
     """Data of two owners never meet in one enclave: what one owner's file does to its parser is no other's affair."""
     owners = {data.dataset_id: broker.parties.holder(data.manifest.owner) for data in datasets}
-    for slot, shard in enumerate(order.all_shards):
+    shards = order.all_shards
+    for slot, shard in enumerate(shards):
         if len({owners[dataset_id] for dataset_id in shard}) > 1:
             raise PolicyError("policy.shards", expected="data sets of one owner", seen=f"more in slot {slot}")
+    if order.sandbox == "wasm" and len(set(shards)) > 1:
+        raise PolicyError(
+            "policy.shards", expected="the same data in each slot, for design code", seen="different data"
+        )
 
 
 def _open_secret(broker: BrokerContext, order: TrainingOrder) -> OrderSecret:

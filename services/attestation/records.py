@@ -8,7 +8,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from common.identifiers import BundleId, DatasetId, Digest, GrantId, JobId, ModelId, MrEnclave, PartyKey, RoleName
+from common.identifiers import BundleId, CodeMeasurement, DatasetId, Digest, GrantId, JobId, ModelId, PartyKey, RoleName
 from common.messages.attestation import Genesis, LogHead, Succession
 from common.messages.base import Count, Message, Seconds
 from common.messages.checkpoint import Checkpoint
@@ -17,6 +17,7 @@ from common.messages.evidence import TrustLevel
 from common.messages.objects import BundlePublication, DatasetManifest
 from common.messages.order import TrainingOrder
 from common.messages.policy import BundleTerms, DataPolicy, PublicKey
+from common.messages.reasons import REASON_BYTES, RefusalReason
 from common.messages.signed import Signed, read_document
 from common.messages.tcb_terms import TcbStatus
 from services.attestation.party_records import AcceptedRecord, PartyRecord, RecoveryKeyRecord
@@ -60,7 +61,7 @@ class DatasetRecord(Message):
 
 
 class BundleRecord(Message):
-    """A published bundle and its provider's terms. `keys` is None once it is revoked."""
+    """A published bundle under the newest version of its provider's terms. `keys` is None once it is revoked."""
 
     type: Literal["bundle"] = "bundle"
     bundle_id: BundleId
@@ -112,7 +113,7 @@ class LaunchRecord(Message):
     slot: Count
     attempt: Count
     signing_public: PartyKey
-    mr_enclave: MrEnclave
+    mr_enclave: CodeMeasurement
     not_after: Seconds
     appraised: AppraisedMachine
 
@@ -122,8 +123,8 @@ class JobRecord(Message):
 
     `keys` holds {job, seed, model} while it runs, {model} when it has made one, nothing otherwise. `launches` are the
     newest of each slot of trainers and parameter server, and the placed query enclaves of its model. `policies` are
-    those under which the order was accepted, in its data sets' order: a later version never widens what the job may do.
-    `checkpoint` is the newest, while it runs.
+    those under which the order was accepted, in its data sets' order, and `terms` its bundle's: a later version never
+    widens what the job may do. `checkpoint` is the newest, while it runs.
     """
 
     type: Literal["job"] = "job"
@@ -139,6 +140,7 @@ class JobRecord(Message):
     manifest_document: Signed | None
     checkpoint: Checkpoint | None = None
     stayed: bool = False
+    terms: Signed | None = None
 
     @property
     def key(self) -> str:
@@ -193,7 +195,9 @@ class UsedNonceRecord(Message):
 
 
 class TallyRecord(Message):
-    """A number that only grows: jobs, attempts and bits of a data set, answers of a data set, model or grant."""
+    """A number that only grows: jobs, attempts and bits of a data set, answers of a data set, bundle or grant, refusals
+    of a reader.
+    """
 
     type: Literal["tally"] = "tally"
     name: Annotated[str, Field(max_length=128)]
@@ -257,7 +261,7 @@ class InventoryRecord(Message):
 
 
 class CollateralRecord(Message):
-    """The newest mark of one document of collateral that a launch was admitted under."""
+    """The newest mark of one document of collateral that a quote was verified with."""
 
     type: Literal["collateral"] = "collateral"
     mark: CollateralMark
@@ -281,13 +285,31 @@ class PeerRecord(Message):
         return peer_key(self.broker)
 
 
+class ReasonRecord(Message):
+    """One of the places that go round of a reader of refusals (`reasons`): a RefusalReason, padded to one size."""
+
+    type: Literal["reason"] = "reason"
+    reader: Annotated[str, Field(max_length=64)]
+    place: Count
+    reason: Annotated[bytes, Field(min_length=REASON_BYTES, max_length=REASON_BYTES)]
+
+    @property
+    def key(self) -> str:
+        """Name of the record."""
+        return reason_key(self.reader, self.place)
+
+    def read(self) -> RefusalReason:
+        """The reason."""
+        return RefusalReason.decode(self.reason)
+
+
 class HandoverRecord(Message):
     """This broker has handed over, in this epoch, to the heir that holds this key: it releases nothing any more."""
 
     type: Literal["handover"] = "handover"
     epoch: Count
     wrapping_public: PublicKey
-    measurement: MrEnclave
+    measurement: CodeMeasurement
     release: Digest
 
     @property
@@ -313,6 +335,7 @@ Record = Annotated[
     | RecoveryKeyRecord
     | AcceptedRecord
     | PeerRecord
+    | ReasonRecord
     | HandoverRecord,
     Field(discriminator="type"),
 ]
@@ -375,6 +398,11 @@ def retired_bundle_key(bundle_id: BundleId) -> str:
 def collateral_key(subject: str) -> str:
     """Name of a document's mark."""
     return f"collateral {subject}"
+
+
+def reason_key(reader: str, place: int) -> str:
+    """Name of one place of a reader."""
+    return f"reason {reader} {place}"
 
 
 def peer_key(broker: Digest) -> str:

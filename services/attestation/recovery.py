@@ -48,7 +48,7 @@ from services.attestation.records import DatasetRecord, Record, RevokedReleaseRe
 from services.attestation.recovery_log import require_newest
 from services.attestation.recovery_packages import package_context, require_packable, share_context
 from services.attestation.registration import DATA_KEY
-from services.attestation.void_words import accepted, version_name
+from services.attestation.versions import accepted, version_name
 
 _PACKAGE = "authenticity.recovery_package"
 

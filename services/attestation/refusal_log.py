@@ -11,7 +11,9 @@ tree head of this epoch:
       refusals alone can never freeze it;
   (4) it can be attributed (`attribution`): a stranger writes nothing;
   (5) the same was not entered before in this epoch, and of one job (without a job: of one signer) and code at most
-      `REFUSALS_KEPT` were: a host that replays, or a party that tries without end, is seen and then counted.
+      `REFUSALS_KEPT` were: a host that replays, or a party that tries without end, is seen and then counted. One whose
+      quote brought newer collateral is entered all the same, with what is to be remembered of it (`collateral`):
+      documents that Intel signed do not get newer without end. Where (3) forbids it the next decision carries that.
 
 Bounds are numbers of entries, not of seconds: time is the host's.
 """
@@ -20,8 +22,11 @@ from typing import Final
 
 from common.messages.decision_log import LogSubjects
 from services.attestation.attribution import Attribution
+from services.attestation.collateral import has_newer
 from services.attestation.context import BrokerContext
 from services.attestation.decision_log import Decision
+from services.attestation.entitlement import EntitledRefusal
+from services.attestation.reasons import count_unkept, kept_reasons
 from services.attestation.state_anchor import UNCONFIRMED_LIMIT
 
 REFUSALS_KEPT: Final = 8
@@ -37,22 +42,26 @@ class RefusalLog:
         self._entered: dict[tuple[str, str], set[LogSubjects]] = {}
         self.counted = 0
 
-    def note(self, request: Attribution | None, code: str, at: int) -> None:
-        """Enter a refusal into the log, or count it."""
-        decision = self._entry(request, code)
-        if decision is None:
-            self.counted += 1
-        else:
-            self._broker.state.commit(decision, at)
+    def note(self, request: Attribution | None, code: str, at: int, cause: EntitledRefusal | None = None) -> None:
+        """Enter a refusal into the log, with what its readers are told of it (`reasons`), or count it."""
+        decision = self._attributed(request, code)
+        if decision is not None and self._has_room(decision, code):
+            self._broker.state.commit(decision, at, *kept_reasons(self._broker, cause, decision, at))
+            return
+        self.counted += 1
+        if decision is not None:
+            count_unkept(self._broker, cause, decision)
 
-    def _entry(self, request: Attribution | None, code: str) -> Decision | None:
+    def _attributed(self, request: Attribution | None, code: str) -> Decision | None:
+        if request is None or code.split(".", 1)[0] not in _ENTERED or self._broker.anchor.frozen:  # (1), (2)
+            return None
+        return request.decision(code)  # (4)
+
+    def _has_room(self, decision: Decision, code: str) -> bool:
         anchor = self._broker.anchor
-        if request is None or code.split(".", 1)[0] not in _ENTERED:  # (1)
-            return None
-        if anchor.frozen or (anchor.witnessed and anchor.unconfirmed >= ROOM):  # (2), (3)
-            return None
-        decision = request.decision(code)  # (4)
-        return decision if decision is not None and self._is_new(decision, code) else None  # (5)
+        if anchor.witnessed and anchor.unconfirmed >= ROOM:  # (3)
+            return False
+        return self._is_new(decision, code) or has_newer(self._broker)  # (5)
 
     def _is_new(self, decision: Decision, code: str) -> bool:
         subjects = decision.subjects

@@ -1,4 +1,4 @@
-"""Registering data sets and bundles, and newer policies (side: enclave).
+"""Registering data sets and bundles (side: enclave).
 
 A wrapped key opens only under the info that names the manifest, its signer, the policy and this broker, so whoever
 registers somebody else's ciphertext with somebody else's wrapped key under terms of his own is refused by the AEAD.
@@ -11,17 +11,17 @@ In this order, each raises:
   (4) the data key (bundle key) opens under all of these;
   (5) it contradicts nothing that was registered before; the same again is answered alike.
 
-What stayed behind at a handover is registered again so: its party wraps the key to this enclave, under the policy
-version that is the newest.
+What stayed behind at a handover is registered again so: its party wraps the key to this enclave, under the version of
+its policy or terms that is the newest (`versions`).
 """
 
 from typing import TypeVar
 
 from common.crypto.keys import SecretKey
-from common.errors import ConflictError, FormatError, FreshnessError, PolicyError
+from common.errors import ConflictError, FormatError, PolicyError
 from common.identifiers import BundleId, DatasetId, Digest, PartyKey
 from common.key_binding import bundle_key_info, data_key_info, policy_info
-from common.messages.attestation import RegisterBundle, RegisterDataset, Registered, UpdatePolicy
+from common.messages.attestation import RegisterBundle, RegisterDataset, Registered
 from common.messages.objects import BundlePublication, DatasetManifest
 from common.messages.policy import BundleTerms, DataPolicy
 from common.messages.signed import Signed, open_signed
@@ -33,12 +33,12 @@ from services.attestation.identity_replacement import first_appearance
 from services.attestation.log_subjects import of_bundle, of_dataset
 from services.attestation.records import BundleRecord, DatasetRecord
 from services.attestation.recovery_packages import require_packable
-from services.attestation.void_words import accepted, version_name
+from services.attestation.versions import accepted, version_name
 
 DATA_KEY = "data"
 BUNDLE_KEY = "bundle"
 
-TermsT = TypeVar("TermsT", DataPolicy, BundleTerms)
+TermsT = TypeVar("TermsT", bound=DataPolicy | BundleTerms)
 
 
 def register_dataset(broker: BrokerContext, body: RegisterDataset, at: int) -> Registered:
@@ -46,12 +46,12 @@ def register_dataset(broker: BrokerContext, body: RegisterDataset, at: int) -> R
     owner = DatasetManifest.decode(body.manifest.payload).owner
     broker.parties.require_in_force(owner)
     manifest = open_signed(body.manifest, DatasetManifest, [owner])  # (1)
-    document, policy = _open_terms(broker, body.policy, owner, manifest.policy, DataPolicy)  # (2)
+    document, policy = open_terms(broker, body.policy, owner, manifest.policy, DataPolicy)  # (2)
     dataset_id = DatasetId.of(body.manifest.digest)
     with entitled(policy):
         if (policy.owner, policy.policy_version) != (owner, 1):
             raise PolicyError("policy.signer", expected=f"version 1 by {owner}", seen=policy.owner)
-        _require_fitting(broker, policy)  # (3)
+        require_fitting(broker, policy)  # (3)
         require_packable(body.manifest, policy, document)
         info = data_key_info(body.manifest.digest, owner, manifest.policy, broker.broker)
         key = _open_key(broker, body.data_key, info, DATA_KEY)  # (4)
@@ -77,12 +77,12 @@ def register_bundle(broker: BrokerContext, body: RegisterBundle, at: int) -> Reg
     provider = BundlePublication.decode(body.publication.payload).provider
     broker.parties.require_in_force(provider)
     publication = open_signed(body.publication, BundlePublication, [provider])  # (1)
-    document, terms = _open_terms(broker, body.terms, provider, publication.terms, BundleTerms)  # (2)
+    document, terms = open_terms(broker, body.terms, provider, publication.terms, BundleTerms)  # (2)
     bundle_id = BundleId.of(body.publication.digest)
     with entitled(terms):
-        if terms.provider != provider:
-            raise PolicyError("policy.signer", expected=provider, seen=terms.provider)
-        _require_fitting(broker, terms)  # (3)
+        if (terms.provider, terms.policy_version) != (provider, 1):
+            raise PolicyError("policy.signer", expected=f"version 1 by {provider}", seen=terms.provider)
+        require_fitting(broker, terms)  # (3)
         info = bundle_key_info(body.publication.digest, provider, publication.terms, broker.broker)
         key = _open_key(broker, body.bundle_key, info, BUNDLE_KEY)  # (4)
         known = broker.state.find(BundleRecord, bundle_id)
@@ -92,44 +92,17 @@ def register_bundle(broker: BrokerContext, body: RegisterBundle, at: int) -> Reg
     record = BundleRecord(
         bundle_id=bundle_id,
         publication_document=body.publication,
-        terms_document=document,
+        terms_document=document if known is None else known.terms_document,
         keys=broker.state.keys.seal_ring(bundle_id, bundle=key),
     )
     subjects = of_bundle(broker, record, document=body.publication.digest)
-    publication_taken, party = accepted(broker, bundle_id), first_appearance(broker, provider)
-    broker.state.commit(Decision("register-bundle", subjects), at, record, publication_taken, *party)
+    version = [] if known is not None else [accepted(broker, version_name(record), document)]
+    taken, party = accepted(broker, bundle_id), first_appearance(broker, provider)
+    broker.state.commit(Decision("register-bundle", subjects), at, record, taken, *version, *party)
     return Registered(bundle_id=bundle_id)
 
 
-def update_policy(broker: BrokerContext, body: UpdatePolicy, at: int) -> Registered:
-    """Take the next version of a data set's policy: signed by its owner, chained to the newest, never older.
-
-    It carries as many approvals as the newest version asks for: a version can't excuse itself from them.
-    Raises `AuthenticityError`, `PolicyError` (policy.approvals among them) or `FreshnessError` (freshness.policy).
-    """
-    record = broker.dataset(body.dataset_id)
-    newest, owner = record.policy, record.manifest.owner
-    document, policy = _open_terms(broker, body.policy, owner, body.digest, DataPolicy)
-    with entitled(newest):
-        broker.require_unrevoked([record])
-        if document.digest == record.policy_document.digest:
-            return Registered(dataset_id=body.dataset_id)
-        if policy.owner != owner:
-            raise PolicyError("policy.signer", expected=owner, seen=policy.owner)
-        expected = (newest.policy_version + 1, record.policy_document.digest)
-        if (policy.policy_version, policy.previous) != expected:
-            raise FreshnessError("freshness.policy", expected=expected, seen=(policy.policy_version, policy.previous))
-        _require_approved(broker, document, newest)
-        _require_fitting(broker, policy)
-        require_packable(record.manifest_document, policy, document)
-    changed = record.model_copy(update={"policy_document": document})
-    version = accepted(broker, version_name(changed), document)
-    subjects = of_dataset(broker, changed, document=document.digest)
-    broker.state.commit(Decision("update-policy", subjects), at, changed, version)
-    return Registered(dataset_id=body.dataset_id)
-
-
-def _open_terms(
+def open_terms(
     broker: BrokerContext, wrapped: bytes, party: PartyKey, digest: Digest, kind: type[TermsT]
 ) -> tuple[Signed, TermsT]:
     """The document that `party`, or who holds that identity now, signed and wrapped here, with exactly this digest."""
@@ -140,16 +113,8 @@ def _open_terms(
     return document, terms
 
 
-def _require_approved(broker: BrokerContext, document: Signed, newest: DataPolicy) -> None:
-    """Enough approvers of `newest` signed, or their successors; every signature was found right, and in force."""
-    approvers = broker.parties.holders(newest.approvers) - {broker.parties.holder(newest.owner)}
-    approvals = {one.signer for one in document.signatures} & approvers
-    if len(approvals) < newest.approvals_needed:
-        expected = f"signatures of {newest.approvals_needed} of {sorted(approvers)}"
-        raise PolicyError("policy.approvals", expected=expected, seen=sorted(approvals))
-
-
-def _require_fitting(broker: BrokerContext, terms: DataPolicy | BundleTerms) -> None:
+def require_fitting(broker: BrokerContext, terms: DataPolicy | BundleTerms) -> None:
+    """This broker's platform and its party's identity accept each other. Raises as `require_document_fits`."""
     settings = broker.platform.trust_settings
     require_document_fits(terms, broker.platform.trust_level, production=settings.production)
 

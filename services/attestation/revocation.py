@@ -116,7 +116,7 @@ def ended(job: JobRecord) -> list[Record]:
     if job.keys is None and not job.stayed:
         return []
     state = "cancelled" if job.state == "running" else job.state
-    return [job.model_copy(update={"state": state, "keys": None, "stayed": False, "policies": ()})]
+    return [job.model_copy(update={"state": state, "keys": None, "stayed": False, "policies": (), "terms": None})]
 
 
 def _end_grant(broker: BrokerContext, grant_id: GrantId, party: PartyKey) -> list[Record]:

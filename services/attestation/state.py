@@ -186,6 +186,15 @@ class BrokerState:
         record = self._records.get(name)
         return record if isinstance(record, kind) else None
 
+    def find_enclosed(self, kind: type[RecordT], name: str) -> RecordT | None:
+        """That record as the next decision's entry leaves it: what is enclosed counts."""
+        record = self._enclosed.get(name)
+        return record if isinstance(record, kind) else self.find(kind, name)
+
+    def encloses(self, kind: type[Record]) -> bool:
+        """Whether a record of this kind waits for the next decision."""
+        return any(isinstance(record, kind) for record in self._enclosed.values())
+
     def all(self, kind: type[RecordT]) -> Iterator[RecordT]:
         """Every record of a kind."""
         return (record for record in list(self._records.values()) if isinstance(record, kind))

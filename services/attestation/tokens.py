@@ -45,7 +45,10 @@ def issue_token(broker: BrokerContext, body: IssueToken, nonce: bytes, at: int) 
 
 
 def appraise_evidence(broker: BrokerContext, body: AppraiseEvidence, nonce: bytes, at: int) -> AttestationToken:
-    """Spends the challenge, admits nobody, and leaves no trace but the token. Raises as an admission does (1, 2)."""
+    """Spends the challenge, admits nobody, and leaves no trace but the token and marks of newer collateral.
+
+    Raises as an admission does (1, 2).
+    """
     newcomer = appraise_newcomer(broker, body, at)
     launch = launch_record(broker, newcomer.job, body.binding, newcomer.claims, at)
     return _sign(broker, newcomer.job, launch, nonce, at)

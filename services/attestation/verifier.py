@@ -1,21 +1,28 @@
 """Verifier (RFC 9334 section 4.1): evidence of a launch in, appraised claims out (side: enclave).
 
-Four checks, in this order; each raises and none can be skipped:
+Five checks, in this order; each raises and none can be skipped:
   (1) the binding repeats the challenge: its nonce, this broker, role, subject, slot and attempt;
   (2) the quote is authentic: allowed root -> PCK -> QE -> quote, TCB level known, collateral current;
-  (3) all 64 bytes of report_data are the binding's, so this launch and no other asks;
-  (4) the claims meet the release's reference value for the role: code, attributes, TCB.
+  (3) no document of its collateral is older than one seen before (`collateral`), whatever the next checks will say; nor
+      where (2) refused the quote and the documents stand without it: they may be what revokes it;
+  (4) all 64 bytes of report_data are the binding's, so this launch and no other asks;
+  (5) the claims meet the release's reference value for the role: code, attributes, TCB; and the machine is none that
+      the broker's inventory has revoked (`rules`).
 
-What the caller must still do: spend the challenge, hold trust level and machine against the parties' terms, and the
-collateral against what was seen before (`collateral`).
+What the caller must still do: spend the challenge, hold trust level and machine against the parties' terms.
 """
 
-from common.dcap import QuoteClaims, appraise, require_report_data, verify_quote
+from collections.abc import Callable, Collection
+
+from common.dcap import PlatformRules, QuoteClaims, appraise, require_report_data, verify_quote
+from common.dcap.collateral_authenticity import standing_marks
+from common.dcap.collateral_memory import marks_of
 from common.dcap.completion import CompleteEvidence
 from common.enclave.trust_settings import TrustSettings
-from common.errors import AppraisalError
-from common.identifiers import Digest, MrEnclave, PartyKey
+from common.errors import AppraisalError, AuthenticityError
+from common.identifiers import Digest, PartyKey
 from common.messages.attestation import LaunchBinding
+from common.messages.collateral import CollateralMark
 from common.messages.release import Release
 from services.attestation.challenges import OpenChallenge
 
@@ -28,27 +35,27 @@ def verify_launch(
     broker: Digest,
     trust: TrustSettings,
     release: Release,
+    rules: PlatformRules,
     at: int,
+    require_not_older: Callable[[Collection[CollateralMark]], None],
 ) -> QuoteClaims:
-    """Make all four checks at time `at`.
+    """Make all five checks at time `at`. `require_not_older` makes the third, and remembers.
 
-    Raises `AppraisalError` (1 to 4), `AuthenticityError`, `FreshnessError` or `FormatError` (2).
+    Raises `AppraisalError` (1, 2, 4, 5), `AuthenticityError` (2), `FreshnessError` or `FormatError` (2, 3).
     """
     seen = (binding.nonce, binding.broker, binding.role, binding.subject, binding.slot, binding.attempt)
     expected = (challenge.nonce, broker, challenge.role, challenge.subject, challenge.slot, challenge.attempt)
     if seen != expected:  # (1)
         raise AppraisalError("appraisal.binding", expected="the challenge's launch", seen=_text(binding))
-    claims = verify_quote(evidence, trust.allowed_roots, at)  # (2)
-    require_report_data(claims, binding.report_data())  # (3)
-    appraise(claims, release.reference(binding.role, claims.trust_level), at)  # (4)
+    try:
+        claims = verify_quote(evidence, trust.allowed_roots, at)  # (2)
+    except (AppraisalError, AuthenticityError):
+        require_not_older(standing_marks(evidence.collateral, trust.allowed_roots, at))  # (3)
+        raise
+    require_not_older(marks_of(evidence.collateral))  # (3)
+    require_report_data(claims, binding.report_data())  # (4)
+    appraise(claims, release.reference(binding.role, claims.trust_level), rules, at)  # (5)
     return claims
-
-
-def measurement_of(claims: QuoteClaims) -> MrEnclave:
-    """The measurement as members and manifests name it. Raises `AppraisalError` for a platform without MRENCLAVE."""
-    if claims.platform != "sgx":
-        raise AppraisalError("appraisal.measurement", expected="an sgx quote", seen=claims.platform)
-    return MrEnclave(claims.measurement)
 
 
 def _text(binding: LaunchBinding) -> str:

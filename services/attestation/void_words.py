@@ -14,16 +14,7 @@ from services.attestation.context import BrokerContext
 from services.attestation.party_records import AcceptedRecord, accepted_key
 from services.attestation.records import BundleRecord, DatasetRecord, JobRecord, Record
 from services.attestation.revocation import destroyed, ended
-
-
-def accepted(broker: BrokerContext, name: str, document: Signed | None = None) -> AcceptedRecord:
-    """To be committed with the decision that takes this: the decision's own number."""
-    return AcceptedRecord(name=name, number=broker.state.log.size, document=document)
-
-
-def version_name(data: DatasetRecord) -> str:
-    """Name of the acceptance of a data set's newest policy version."""
-    return f"{data.dataset_id} {data.policy.policy_version}"
+from services.attestation.versions import VersionedT, accepted, number_of, version_before, version_name, with_version
 
 
 def jobs_of(broker: BrokerContext, party: PartyKey) -> Iterator[JobRecord]:
@@ -45,12 +36,13 @@ def void_words(broker: BrokerContext, signed: Signed, statement: RecoveryStateme
     changes: list[Record] = [accepted(broker, name)] if known is None else []
     for data in broker.state.all(DatasetRecord):
         if data.manifest.owner in names:
-            changes += _dataset(broker, data, void)
+            changes += _standing(broker, data, void)
     for bundle in broker.state.all(BundleRecord):
-        if bundle.publication.provider in names and _number(broker, bundle.bundle_id) in void:
-            changes += destroyed(broker, bundle)
+        if bundle.publication.provider in names:
+            is_void = number_of(broker, bundle.bundle_id) in void
+            changes += destroyed(broker, bundle) if is_void else _standing(broker, bundle, void)
     for job in broker.state.all(JobRecord):
-        if job.state == "running" and names.intersection(job.order.owners) and _number(broker, job.job_id) in void:
+        if job.state == "running" and names.intersection(job.order.owners) and number_of(broker, job.job_id) in void:
             changes += ended(job)
     return list({change.key: change for change in changes}.values())
 
@@ -61,26 +53,12 @@ def _names_then(broker: BrokerContext, party: PartyKey) -> frozenset[PartyKey]:
     return frozenset((party, *(record.predecessors if record is not None else ())))
 
 
-def _dataset(broker: BrokerContext, data: DatasetRecord, void: range) -> list[Record]:
-    """A data set under the newest version that stands; revoked where there is none: the thief registered it."""
-    standing = data
-    while _number(broker, version_name(standing)) in void:
-        before = _before(broker, standing)
+def _standing(broker: BrokerContext, record: VersionedT, void: range) -> list[Record]:
+    """A thing under the newest version that stands; revoked where there is none: the thief registered it."""
+    standing = record
+    while number_of(broker, version_name(standing)) in void:
+        before = version_before(broker, standing)
         if before is None:
-            return destroyed(broker, data)
-        standing = standing.model_copy(update={"policy_document": before})
-    return [] if standing is data else [standing]
-
-
-def _before(broker: BrokerContext, data: DatasetRecord) -> Signed | None:
-    """The policy version that the newest is chained to."""
-    name = f"{data.dataset_id} {data.policy.policy_version - 1}"
-    record = broker.state.find(AcceptedRecord, accepted_key(name))
-    stands = record is not None and record.document is not None and record.document.digest == data.policy.previous
-    return record.document if record is not None and stands else None
-
-
-def _number(broker: BrokerContext, name: str) -> int:
-    """By which entry this was taken; -1 if nobody remembers: then it stands."""
-    record = broker.state.find(AcceptedRecord, accepted_key(name))
-    return -1 if record is None else record.number
+            return destroyed(broker, record)
+        standing = with_version(standing, before)
+    return [] if standing is record else [standing]

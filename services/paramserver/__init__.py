@@ -9,6 +9,8 @@ owner, the sealed model with its signed manifest.
     enclave        enclave  entry: jobs at the door, each on a thread of its own
     running        enclave  one job from admission to its end, on the clock
     job            enclave  the pure machine behind a tick; membership, schedule, aggregation are its parts
+    job_context    enclave  what order and terms say of it
+    epochs         enclave  passes over the data, of which their owner reads
     checkpointing  enclave  sealed checkpoints, from which a later launch goes on;  checkpoint: their layout
     reporting      enclave  what the owners read;  model_sealing: the model and its manifest
 """

@@ -13,6 +13,7 @@ from typing import BinaryIO, Final
 from common.door import Door
 from common.enclave.runtime import current_runtime
 from common.errors import ConflictError, PeerClosedError, Refusal, UnavailableError
+from common.exchange.clock import spare_imports
 from common.identifiers import JobId
 from common.key_retrieval import EvidenceSource
 from common.messages.training_door import JobEnded, OpenJob, parse_job_frame
@@ -95,6 +96,7 @@ class ParameterServerEnclave:
 
 def main() -> None:
     """Entry point of the measured process: its door is its stdin and stdout."""
+    spare_imports()
     enclave = ParameterServerEnclave(current_runtime(), os.fdopen(0, "rb"), os.fdopen(1, "wb"))
     enclave.door.log("enclave_ready", role="paramserver")
     enclave.door.serve()

@@ -14,7 +14,7 @@ from common.exchange.parts import Assembler
 from common.exchange.payloads import STOPPED
 from common.exchange.schedule import patience_ticks
 from common.exchange.toolchain import Toolchain
-from common.identifiers import Digest, MrEnclave, RoleName
+from common.identifiers import CodeMeasurement, Digest, RoleName
 from common.messages.attestation import Members
 from common.messages.objects import SlotRecord
 from common.messages.order import Schedule
@@ -28,11 +28,12 @@ class LiveMember:
     """One trainer launch. `held` is what it says it stands at, `toolchain` what it can (frames.FrameBody).
 
     `design`: the document that it said, of a job that has one. `graph`: what its bundle exports to, of any other; it
-    comes in between, so it is put together apart. `stopped`: by its design; its deltas count for nothing.
+    comes in between, so it is put together apart. `stopped`: by its design; its deltas count for nothing. `chunks`: of
+    its data, which it has asked for.
     """
 
     endpoint: Endpoint
-    mr_enclave: MrEnclave
+    mr_enclave: CodeMeasurement
     opener: FrameOpener
     assembler: Assembler
     graph_assembler: Assembler
@@ -43,6 +44,7 @@ class LiveMember:
     design: bytes | None = None
     graph: bytes | None = None
     stopped: bool = False
+    chunks: int = 0
 
 
 @dataclass
@@ -50,18 +52,23 @@ class MemberTable:
     """All trainers of one job; `own` is this launch of the parameter server.
 
     `newly_heard` is set when a launch speaks for the first time; who has answered it clears it. `unlisted_heard` is set
-    by a frame whose clear header names a launch later than the list does: the list is old.
+    by a frame whose clear header names a launch later than the list does: the list is old. `earlier_chunks`: read by
+    launches that were superseded. `hearing_since`: the tick of the first frame after a silence of all that was too long
+    for one alone to be waited for. The network was silent then, so each gets its time anew.
     """
 
     schedule: Schedule
     order: Digest
     job_key: SecretKey = field(repr=False)
     own: Endpoint
-    own_measurement: MrEnclave | None = None
+    own_measurement: CodeMeasurement | None = None
     live: dict[int, LiveMember] = field(default_factory=dict)
     rounds_delivered: dict[int, int] = field(default_factory=dict)
     newly_heard: bool = False
     unlisted_heard: bool = False
+    earlier_chunks: int = 0
+    hearing_since: int = 0
+    _heard_tick: int | None = None
 
     def admit(self, members: Members) -> None:
         """Take the broker's newest list. Raises `FreshnessError` when it names a later launch than this one."""
@@ -77,12 +84,13 @@ class MemberTable:
         if endpoint.attempt > self.own.attempt:
             raise FreshnessError("freshness.attempt", expected=endpoint.attempt, seen=self.own.attempt)
 
-    def _admit_trainer(self, endpoint: Endpoint, measured: MrEnclave) -> None:
+    def _admit_trainer(self, endpoint: Endpoint, measured: CodeMeasurement) -> None:
         known = self.live.get(endpoint.slot)
         if known is not None and known.endpoint.attempt >= endpoint.attempt:
             return
         link = FrameLink.uplink(self.schedule, self.order, endpoint, self.own)
         opener = FrameOpener(link, self.job_key)
+        self.earlier_chunks += 0 if known is None else known.chunks
         self.live[endpoint.slot] = LiveMember(
             endpoint, measured, opener, Assembler(self.schedule), Assembler(self.schedule)
         )
@@ -98,6 +106,9 @@ class MemberTable:
             raise AuthenticityError("authenticity.frame", expected="a frame of a listed member")
         _, body = member.opener.open(frame)
         self.newly_heard |= member.heard_tick is None
+        if self._heard_tick is not None and tick - self._heard_tick > patience_ticks(self.schedule):
+            self.hearing_since = tick
+        self._heard_tick = tick
         member.heard_tick, member.held, member.toolchain = tick, body.held, body.toolchain
         return member, body
 
@@ -114,12 +125,19 @@ class MemberTable:
         return [member.toolchain for member in self.live.values() if member.heard_tick is not None]
 
     def _silent(self, member: LiveMember, tick: int) -> bool:
-        return member.heard_tick is not None and tick - member.heard_tick > patience_ticks(self.schedule)
+        if member.heard_tick is None:
+            return False
+        return tick - max(member.heard_tick, self.hearing_since) > patience_ticks(self.schedule)
 
     def codes(self) -> tuple[str, ...]:
         """Why members of the job stopped training, in the order of their slots."""
         said = [member.code or (STOPPED if member.stopped else None) for _, member in sorted(self.live.items())]
         return tuple(code for code in said if code is not None)
+
+    @property
+    def read_chunks(self) -> int:
+        """Chunks of data that all of them have asked for, and launches that they took the place of."""
+        return self.earlier_chunks + sum(member.chunks for member in self.live.values())
 
     def graphs(self) -> set[bytes]:
         """What the members' bundle exports to, as each of them says that says something."""

@@ -33,15 +33,18 @@ class FinishedJob:
 
 
 def agreed_graph(graphs: set[bytes], bundle: BundleManifest) -> bytes | None:
-    """The graph that the members' bundle exports to; None where they say none, different ones, or one that is none."""
+    """The graph that the members' bundle exports to, as our encoder writes it; None where there is none.
+
+    `graphs`: what their export sandboxes wrote, which nobody has read. One code exports to one document, so different
+    ones are a lie: one at most is read, however many members there are.
+    """
     if len(graphs) != 1:
         return None
     (document,) = graphs
     try:
-        opened = open_exported(document, bundle)
+        return open_exported(document, bundle).document
     except FormatError:
         return None
-    return document if opened.document == document else None
 
 
 def encode_final_state(state_P: StateP, bundle: BundleManifest, document: bytes | None) -> tuple[bytes, Digest]:

@@ -35,6 +35,9 @@ _log = logging.getLogger("paramserver.relay")
 _CALL_SECONDS: Final = 180.0
 """An enclave's start on a busy machine, with its measurement."""
 
+_WORKERS: Final = 8
+"""Requests of the enclave that are answered at once. Beside them each of its jobs waits for its end."""
+
 _CLOSE_SECONDS: Final = 10.0
 _FIRST_PAUSE_SECONDS: Final = 0.2
 _LONGEST_PAUSE_SECONDS: Final = 10.0
@@ -143,7 +146,13 @@ class ParamserverRelay:
     def _living_enclave(self) -> EnclaveRelay:
         with self._lock:
             if self._enclave is None or not self._enclave.alive:
-                enclave = EnclaveRelay("paramserver", self._settings.launcher, self._handlers, on_exit=self._gone.set)
+                enclave = EnclaveRelay(
+                    "paramserver",
+                    self._settings.launcher,
+                    self._handlers,
+                    on_exit=self._gone.set,
+                    workers=_WORKERS + self._settings.capacity,
+                )
                 enclave.call("status", b"", seconds=_CALL_SECONDS)
                 self._enclave = enclave
             return self._enclave

@@ -8,7 +8,9 @@ the sealed model, one last word about the job. In this order:
   (3) load the newest checkpoint, if the broker knows one: an earlier launch had got so far;
   (4) list members until every slot of the order is there, or JOIN_SECONDS are over: then tick 0, or the one after the
       checkpoint's;
-  (5) run the clock to its end, whatever happens in the job; only the broker's word (cancelled, superseded) ends it;
+  (5) run the clock to its end, whatever happens in the job; only the broker's word (cancelled, superseded) ends it. On
+      ticks of the schedule it is asked who is a member, and, if no such question waits there, to say at once when the
+      job has ended: an honest host carries that before the next tick;
   (6) ask once more whether the job still runs; seal model and manifest, whatever was learned, complete the job at the
       broker, tell the owners what it came to, and the provider what they let it know.
 
@@ -17,8 +19,8 @@ Every refusal on the way becomes the job's public outcome; none of them depends 
 
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
@@ -26,24 +28,23 @@ from common.bundle import BundleContents, BundleManifest
 from common.door_objects import Caller, DoorObjects
 from common.errors import AppraisalError, FormatError, FreshnessError, Refusal, UnavailableError, refusal_of
 from common.event_log import Value
-from common.exchange.clock import Now, Release, TickClock, run_clock
-from common.exchange.frames import Endpoint
+from common.exchange.clock import Now, Release, TickClock, run_clock, settling_seconds
 from common.exchange.member_poll import MemberPoll
 from common.exchange.schedule import POLL_MILLISECONDS, is_report_tick
 from common.exported_graph import build_checks
 from common.identifiers import Digest
-from common.job_design import open_design
 from common.key_retrieval import BrokerChannel, EvidenceSource, Launch, attest_and_fetch
 from common.lease import LeaseKeeper
-from common.messages.attestation import ListMembers, Members
-from common.messages.order import Schedule, TrainingOrder
+from common.messages.attestation import AwaitEnd, ListMembers, Members
+from common.messages.order import TrainingOrder
 from common.messages.policy import JobOutcome
 from common.messages.provider_report import ToldToProvider
 from common.messages.training_door import JobEnded, OpenJob, encode_checkpoint, encode_job_frame
 from common.sealed_object import ObjectKind
 from services.paramserver.checkpointing import Checkpointing, CheckpointStore
 from services.paramserver.ending import JobEnd, JobEnding, Patience
-from services.paramserver.job import JobContext, ParameterServerJob
+from services.paramserver.job import ParameterServerJob
+from services.paramserver.job_context import JobContext
 from services.paramserver.membership import PARAMSERVER, TRAINER
 from services.paramserver.reporting import ReportReaders, provider_report, seal_provider_report
 
@@ -60,12 +61,6 @@ CLOSED: Final = "closed"
 """The state of a job that the host gave up."""
 
 
-def _design_check(layout: BundleManifest | None, schedule: Schedule) -> Callable[[bytes], object] | None:
-    if layout is None or not layout.designs:
-        return None
-    return lambda document: open_design(document, layout, schedule)
-
-
 @dataclass(frozen=True)
 class _Rhythm:
     """What a tick drives."""
@@ -73,15 +68,8 @@ class _Rhythm:
     job: ParameterServerJob
     readers: ReportReaders
     poll: MemberPoll
+    ends: MemberPoll
     checkpointing: Checkpointing
-
-
-def _owner_slots(launch: Launch) -> tuple[frozenset[int], ...]:
-    """Of each owner, the slots that train on its data."""
-    owners = {data.dataset_id: data.manifest.owner for data in launch.terms.datasets}
-    own = [{owners[dataset_id] for dataset_id in shard} for shard in launch.order.all_shards]
-    slots = (frozenset(slot for slot, of_slot in enumerate(own) if owner in of_slot) for owner in set(owners.values()))
-    return tuple(slots)
 
 
 class JobDoor(Caller, Protocol):
@@ -89,6 +77,10 @@ class JobDoor(Caller, Protocol):
 
     def notify(self, name: str, body: bytes) -> None:
         """Tell the relay."""
+        ...
+
+    def together(self, at: float) -> AbstractContextManager[None]:
+        """Of what this thread sends meanwhile, one piece at that moment."""
         ...
 
     def log(self, event: str, **fields: Value) -> None:
@@ -103,11 +95,14 @@ class JobRun:
         self._door, self._runtime, self._opened, self._now = door, runtime, opened, now
         self._order = TrainingOrder.decode(opened.order.payload)
         self._schedule = self._order.schedule
-        self._channel = BrokerChannel(lambda raw: door.call("broker.ask", raw), self._order.broker)
+        self._channel, self._waiting_channel = (
+            BrokerChannel(lambda raw: door.call("broker.ask", raw), self._order.broker) for _ in range(2)
+        )
         self._joined, self._over = threading.Event(), threading.Event()
         self._state = "running"
         self._lease_code: str | None = None
         self._asked_round = 0
+        self._reports_ahead: tuple[int, list[bytes]] = -1, []
         self._sequence = 0  # attempt and number: a later launch's reports come after an earlier one's
         self._job: ParameterServerJob | None = None
 
@@ -179,29 +174,29 @@ class JobRun:
         layout = self._layout(launch)  # (2)
         build_checks()
         self._sequence = (launch.attempt - 1) << SEQUENCE_BITS
-        own = Endpoint(0, launch.attempt, launch.signing_key.party)
-        context = JobContext(
-            self._opened.job_id, self._opened.order.digest, self._schedule, own,
-            launch.terms.outer_learning_rate, launch.terms.outer_momentum, _design_check(layout, self._schedule),
-            self._order.trainers, self._order.toolchain, _owner_slots(launch), self._order.minimal_rounds,
-        )  # fmt: skip
-        readers = ReportReaders.of(self._opened.order.digest, launch.terms.datasets)
+        context = JobContext.of(launch, self._opened.job_id, layout)
+        readers = ReportReaders.of(self._opened.order.digest, self._order.trainers, launch.terms.datasets)
         poll = MemberPoll(self._list, self._take_members)
+        ends = MemberPoll(self._await_end, self._require_running)
         patience, objects = Patience(self._now, self._over.wait), DoorObjects(self._door)
         store = CheckpointStore(launch, self._channel, objects)
         progress = patience.persist(store.newest)  # (3)
         with ThreadPoolExecutor(1, "aggregation") as executor, ThreadPoolExecutor(1, "checkpoint") as keeper:
             self._job = job = ParameterServerJob(context, launch.keys["job"], executor, progress)
-            rhythm = _Rhythm(job, readers, poll, Checkpointing(store, keeper, self._tell_kept))
+            rhythm = _Rhythm(job, readers, poll, ends, Checkpointing(store, keeper, self._tell_kept))
             if launch.terms.checkpoint is not None:
                 self._tell_kept(launch.terms.checkpoint.object.root)
             poll.start()
+            ends.start()
             try:
                 self._await_members(poll, launch.attempt)  # (4)
                 clock = TickClock.at_tick(self._schedule, -1 if progress is None else progress.tick, self._now())
-                run_clock(clock, self._now, self._over.wait, lambda tick: self._tick(rhythm, tick))  # (5)
+                run_clock(
+                    clock, self._now, self._over.wait, lambda tick: self._tick(rhythm, tick, clock.due(tick))
+                )  # (5)
             finally:
                 poll.stop()
+                ends.stop()
         job.collect(self._schedule.total_ticks)
         release = Release(clock.end, self._now, self._over.wait)
         release()
@@ -210,7 +205,8 @@ class JobRun:
         learned = job.outcome()
         report = provider_report(launch, end.outcome, learned, job.refused_calls)
         outcome = learned if end.outcome == "finished" else end.outcome
-        self._report(job, readers, self._schedule.total_ticks, outcome, report.told)
+        for sealed in self._seal_reports(job, readers, self._schedule.total_ticks, outcome, report.told):
+            self._door.notify("report", sealed)
         return replace(end, provider=report.provider, provider_report=seal_provider_report(launch, report))
 
     def _finish(self, ending: JobEnding, job: ParameterServerJob, layout: BundleManifest | None) -> JobEnd:
@@ -225,8 +221,11 @@ class JobRun:
         return ending.end(job, layout)
 
     def _list(self) -> Members:
-        self._asked_round = 0 if self._job is None else self._job.rounds.rounds_done
+        self._asked_round = 0 if self._job is None else self._job.rounds.closed
         return self._channel.ask(ListMembers(job_id=self._opened.job_id), Members)
+
+    def _await_end(self) -> Members:
+        return self._waiting_channel.ask(AwaitEnd(job_id=self._opened.job_id), Members)
 
     def _take_members(self, members: Members) -> None:
         if self._job is not None:
@@ -255,27 +254,42 @@ class JobRun:
         """The host can delete the job's checkpoint of before."""
         self._door.notify("checkpoint", encode_checkpoint(self._opened.job_id, root))
 
-    def _tick(self, rhythm: _Rhythm, tick: int) -> bool:
+    def _tick(self, rhythm: _Rhythm, tick: int, at: float) -> bool:
+        """One tick. All that leaves on it leaves before anything that came in is looked at."""
         job = rhythm.job
-        for frame in job.emit(tick):
-            self._door.notify("frame", encode_job_frame(self._opened.job_id, frame))
-        job.process(tick)
+        with self._door.together(at):
+            for frame in job.emit(tick):
+                self._door.notify("frame", encode_job_frame(self._opened.job_id, frame))
+            for report in self._reports_of(rhythm, tick):
+                self._door.notify("report", report)
         if job.wants_list(tick):
             rhythm.poll.due()
-        if is_report_tick(tick, self._schedule):
-            self._report(job, rhythm.readers, tick, None)
+            rhythm.ends.due()
         if self._schedule.has_checkpoint(tick):
             rhythm.checkpointing.begin(job.progress(tick))
+        self._over.wait(settling_seconds(self._schedule))
+        job.process(tick)
+        if job.has_heard_unlisted():
+            rhythm.poll.due()
+        self._reports_ahead = tick + 1, self._reports_of(rhythm, tick + 1)
         return True
 
-    def _report(
+    def _reports_of(self, rhythm: _Rhythm, tick: int) -> list[bytes]:
+        """Those that are due, sealed now unless they were before."""
+        ready_for, sealed = self._reports_ahead
+        if ready_for == tick:
+            return sealed
+        due = is_report_tick(tick, self._schedule)
+        return self._seal_reports(rhythm.job, rhythm.readers, tick, None) if due else []
+
+    def _seal_reports(
         self,
         job: ParameterServerJob,
         readers: ReportReaders,
         tick: int,
         outcome: JobOutcome | None,
         told: ToldToProvider | None = None,
-    ) -> None:
+    ) -> list[bytes]:
         self._sequence += 1
-        for sealed in readers.seal(self._opened.job_id, job.report(self._sequence, tick, outcome, told)):
-            self._door.notify("report", sealed.encode())
+        sealed = readers.seal(self._opened.job_id, job.report(self._sequence, tick, outcome, told))
+        return [one.encode() for one in sealed]

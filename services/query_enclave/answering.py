@@ -7,57 +7,61 @@ In this order, and none can be skipped:
   (4) the session has not seen this counter, else what it answered is answered again;
   (5) the question has the model's shape and type;
   (6) the launch's lease and the grant's time are not over, and its budget covers all rows that are wanted and is
-      charged, one answer for each row of this question;
-  (7) provider code answers in a process of its own, within its deadline;
-  (8) the outcome is sealed at one size;
-  (9) it leaves at the next multiple of the quantum after the query arrived.
+      charged, one answer for each row of this question, unless its user asked too often in the last minute;
+  (7) provider code answers in a process of its own, within its deadline; a graph answers this question in one
+      evaluation with those of others (batching);
+  (8) the outcome, cut to what the terms let it tell, is sealed at one size, for this session alone, an answer with a
+      receipt where its question asks for one;
+  (9) it leaves at the next multiple of the quantum after the query arrived (departures).
 Up to (3) a refusal is a public code, because there is no key yet that both ends share. From (4) on every outcome is a
-sealed answer, an error too, and the host sees neither which nor, within a quantum, how long it took.
+sealed answer, an error too, and the host sees neither which nor, within a quantum, how long it took. Where a graph
+answers, a question that (5) or (6) refuses takes part in an evaluation all the same, as a row that is not its own, and
+its refusal leaves with the others' answers.
+
+No step waits for another query but the broker's word at (6), on a thread of its own, and the turn at (7).
 
 Not closed: in which quantum an answer leaves. Provider code that wants to be heard by the host can choose it, up to
 its deadline: log2(deadline / quantum) bits a query; docs/threat-model.md states them.
 """
 
-import math
-import threading
-import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from common.crypto.digests import sha256
 from common.errors import FormatError, Refusal, UnavailableError, refusal_of
 from common.messages.query import QUERY_MAGIC, Header, QueryProfile
-from common.messages.query_tensors import decode_question, encode_answer, encode_refusal, rows_wanted
-from common.sandbox.protocol import QuerySandbox
-from services.query_enclave.grants import GrantBudgets, Now, require_current
+from common.messages.query_tensors import decode_question, encode_refusal, rows_wanted
+from common.sandbox.protocol import QueryOutcome, QuerySandbox
+from services.query_enclave.batching import Batcher, Evaluation
+from services.query_enclave.departures import Departures, Timing
+from services.query_enclave.grants import Charge, GrantBudgets, Now, require_current
+from services.query_enclave.receipts import Receipts
 from services.query_enclave.sessions import Session, SessionTable
+from services.query_enclave.telling import tell
 
-QUANTUM_SECONDS: Final = 0.1
-"""A digits-sized model takes 40 to 90 ms in its sandbox on two busy cores, so that it answers in the first quantum."""
+Rows = NDArray[np.generic]
 
-DEADLINE_SECONDS: Final = 5.0
-"""What provider code may take for one query; the sandbox ends it then."""
+DRAWING_THREADS: Final = 8
+"""Questions that wait at one time for the broker's word about their grants; more of them queue."""
 
 
 @dataclass(frozen=True)
-class Timing:
-    """The clock by which answers leave; `monotonic` and `sleep` are the machine's, or a test's."""
+class _Asked:
+    """A query behind (4). `answered`: what its session remembers."""
 
-    quantum_seconds: float = QUANTUM_SECONDS
-    deadline_seconds: float = DEADLINE_SECONDS
-    monotonic: Callable[[], float] = time.monotonic
-    sleep: Callable[[float], None] = time.sleep
-
-    def release(self, arrival: float) -> None:
-        """Wait for the next multiple of the quantum after `arrival`."""
-        passed = self.monotonic() - arrival
-        quanta = max(1, math.ceil(passed / self.quantum_seconds))
-        self.sleep(max(0.0, quanta * self.quantum_seconds - passed))
+    session: Session
+    query: bytes
+    padded: bytes
+    answered: Future[bytes]
 
 
 class Answering:
-    """Answers queries for one placed model."""
+    """Answers queries for one placed model, up to `questions` of them in one evaluation."""
 
     def __init__(
         self,
@@ -68,47 +72,106 @@ class Answering:
         now: Now,
         timing: Timing,
         require_lease: Callable[[], None],
+        receipts: Receipts,
+        *,
+        questions: int = 1,
     ) -> None:
-        self._profile, self._sessions, self._budgets, self._sandbox = profile, sessions, budgets, sandbox
-        self._now, self._timing, self._require_lease = now, timing, require_lease
-        self._turn = threading.Lock()
+        self._profile, self._sessions, self._budgets = profile, sessions, budgets
+        self._now, self._timing, self._require_lease, self._receipts = now, timing, require_lease, receipts
+        self._batcher = Batcher(sandbox, profile.input, profile.max_rows, timing.deadline_seconds, questions)
+        self._departures = Departures(timing)
+        self._drawing = ThreadPoolExecutor(max_workers=DRAWING_THREADS, thread_name_prefix="draw")
+        self._no_rows = np.zeros((0, *profile.input.shape), profile.input.dtype)
 
-    def answer(self, query: bytes) -> bytes:
-        """The sealed answer. Raises `FormatError` (1), `FreshnessError` (2) or `AuthenticityError` (3)."""
+    def begin(self, query: bytes) -> Future[bytes]:
+        """The sealed answer, when it is time for it to leave; returns at once.
+
+        Raises `FormatError` (1), `FreshnessError` (2) or `AuthenticityError` (3).
+        """
         arrival = self._timing.monotonic()
         if len(query) != self._profile.query_bytes:  # (1)
             raise FormatError("format.query", expected=f"{self._profile.query_bytes} bytes", seen=len(query))
         header = Header.parse(query, QUERY_MAGIC)
         session = self._sessions.find(header.session_id)  # (2)
         padded = session.cipher.open_query(query)  # (3)
-        sealed = self._once(session, header.counter, query, padded)
-        self._timing.release(arrival)  # (9)
-        return sealed
-
-    def _once(self, session: Session, counter: int, query: bytes, padded: bytes) -> bytes:
-        def compute() -> bytes:
-            return session.cipher.seal_answer(query, self._outcome(session, padded))  # (8)
-
+        leaving = Future[bytes]()
         try:
-            return session.once(counter, sha256(query), compute)  # (4)
+            answered, is_first = session.claim(header.counter, sha256(query))  # (4)
         except Refusal as refusal:
-            return session.cipher.seal_answer(query, self._refused(session, refusal))
+            answered, is_first = Future[bytes](), False
+            answered.set_result(session.cipher.seal_answer(query, self._refused(session, refusal)))
+        answered.add_done_callback(
+            lambda done: self._departures.leave(arrival, lambda: leaving.set_result(done.result()))  # (9)
+        )
+        if is_first:
+            self._judge(_Asked(session, query, padded, answered))
+        return leaving
 
-    def _outcome(self, session: Session, padded: bytes) -> bytes:
+    def answer(self, query: bytes) -> bytes:
+        """The sealed answer; waits for it. Raises as `begin`."""
+        return self.begin(query).result()
+
+    def close(self) -> None:
+        """Begin no more evaluations, and send nothing more."""
+        self._batcher.close()
+        self._departures.close()
+        self._drawing.shutdown(wait=False, cancel_futures=True)
+
+    def _judge(self, asked: _Asked) -> None:
         try:
-            rows = decode_question(padded, self._profile)  # (5)
+            rows = decode_question(asked.padded, self._profile)  # (5)
             self._require_lease()  # (6)
-            require_current(session.terms, self._now())
-            charge = self._budgets.take(session.grant, len(rows), rows_wanted(padded))
-            with self._turn:
-                outcome = self._sandbox.answer(rows, self._timing.deadline_seconds)  # (7)
-            if outcome.answer_NA is None:
-                raise refusal_of(outcome.code or "unavailable.enclave")
-            return encode_answer(outcome.answer_NA, charge.left, charge.detail, self._profile)
+            require_current(asked.session.terms, self._now())
+            session = asked.session
+            charge = self._budgets.take_held(session.grant, session.terms.user, len(rows), rows_wanted(asked.padded))
         except Refusal as refusal:
-            return self._refused(session, refusal)
+            self._refuse(asked, refusal)
         except Exception:
-            return self._refused(session, UnavailableError("unavailable.enclave"))
+            self._refuse(asked, UnavailableError("unavailable.enclave"))
+        else:
+            if charge is None:
+                self._drawing.submit(self._draw, asked, rows)
+            else:
+                self._evaluate(asked, rows, charge)
+
+    def _draw(self, asked: _Asked, rows: Rows) -> None:
+        """(6) where it takes the broker's word."""
+        session = asked.session
+        try:
+            charge = self._budgets.take(session.grant, session.terms.user, len(rows), rows_wanted(asked.padded))
+        except Refusal as refusal:
+            self._refuse(asked, refusal)
+        except Exception:
+            self._refuse(asked, UnavailableError("unavailable.enclave"))
+        else:
+            self._evaluate(asked, rows, charge)
+
+    def _evaluate(self, asked: _Asked, rows: Rows, charge: Charge) -> None:
+        def hear(outcome: QueryOutcome) -> None:
+            try:
+                if outcome.answer_NA is None:
+                    raise refusal_of(outcome.code or "unavailable.enclave")
+                answer = tell(outcome.answer_NA, charge.left, charge.detail, charge.bounds, self._profile)
+                padded = self._receipts.attach(asked.session, asked.padded, answer)
+            except Refusal as refusal:
+                padded = self._refused(asked.session, refusal)
+            except Exception:
+                padded = self._refused(asked.session, UnavailableError("unavailable.enclave"))
+            self._seal(asked, padded)
+
+        self._batcher.submit(Evaluation(rows, asked.session.grant_id, hear))  # (7)
+
+    def _refuse(self, asked: _Asked, refusal: Refusal) -> None:
+        padded = self._refused(asked.session, refusal)
+        if self._profile.answered_by == "graph":
+            self._batcher.submit(
+                Evaluation(self._no_rows, asked.session.grant_id, lambda _outcome: self._seal(asked, padded))
+            )
+        else:
+            self._seal(asked, padded)
+
+    def _seal(self, asked: _Asked, padded: bytes) -> None:
+        asked.answered.set_result(asked.session.cipher.seal_answer(asked.query, padded))  # (8)
 
     def _refused(self, session: Session, refusal: Refusal) -> bytes:
         return encode_refusal(refusal, self._budgets.left(session.grant), self._profile)

@@ -3,16 +3,20 @@
 `python -m services.query_enclave.app --settings PATH`. Every request is signed by an enrolled identity; the front
 reads who asks which model when, and nothing of what is asked or answered.
 
-    GET  /v1/models/{model_id}/proof      QueryEnclaveProof of the live launch
-    POST /v1/models/{model_id}/sessions   session open message -> sealed reply
-    POST /v1/models/{model_id}/queries    query -> sealed answer
+    GET  /v1/models/{model_id}/proof                  QueryEnclaveProof of the live launch
+    POST /v1/models/{model_id}/sessions               session open message -> sealed reply
+    POST /v1/models/{model_id}/queries                query -> sealed answer
+    POST /v1/models/{model_id}/batches                queries -> what became of each (common/messages/query_batch)
+    POST /v1/models/{model_id}/submissions            query -> 202, QuerySubmitted
+    GET  /v1/models/{model_id}/submissions/{query_id} sealed answer; 202 without a body as long as there is none
 """
 
 import argparse
+import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Annotated, Final, cast
+from typing import Annotated, Final
 
 from fastapi import Depends, FastAPI, Request, Response
 from starlette.concurrency import run_in_threadpool
@@ -20,12 +24,13 @@ from starlette.concurrency import run_in_threadpool
 from common.bundle import MAX_ROW_BYTES
 from common.errors import FormatError, Refusal, UnavailableError
 from common.event_log import configure_host_logging
-from common.identifiers import ModelId
+from common.identifiers import ModelId, PartyKey, QueryId
 from common.messages.attestation import QueryEnclaveProof
 from common.messages.base import MAX_MESSAGE_BYTES
 from common.messages.query import SESSION_OPEN_BYTES, SESSION_REPLY_BYTES
+from common.messages.query_batch import QuerySubmitted, encode_answers, most_queries, split_queries
 from common.untrusted.database import Database
-from common.untrusted.health import LOOPBACK, Readiness
+from common.untrusted.health import Readiness
 from common.untrusted.http_description import Service, describe
 from common.untrusted.http_health import count_bodies, health_router
 from common.untrusted.http_identity import PartyRequest, RequestGate
@@ -33,6 +38,7 @@ from common.untrusted.http_refusals import JSON, OCTETS, refusal_response
 from common.untrusted.http_server import serve
 from common.untrusted.job_board import JobBoard
 from common.untrusted.registry import Registry
+from services.query_enclave.admission import Admission
 from services.query_enclave.front_desk import FrontDesk
 from services.query_enclave.leases import has_worker
 from services.query_enclave.question_reader import connect
@@ -40,18 +46,25 @@ from services.query_enclave.settings import FrontSettings
 
 RETRY_AFTER_SECONDS: Final = 1
 
+REMEMBERED_SECONDS: Final = 60.0
+"""How long an identity counts as enrolled without asking the registry again, so one that was withdrawn, too: who may
+ask a model is the enclave's to say, by the grant."""
+
 _LARGEST_QUERY: Final = MAX_ROW_BYTES + (1 << 20)
 """Of any model; each takes and gives one size alone, which its proof states."""
 
+_BATCH: Final = describe(takes=_LARGEST_QUERY, gives=_LARGEST_QUERY)
+_SUBMISSION: Final = describe(takes=_LARGEST_QUERY, gives=QuerySubmitted)
 _SESSION: Final = describe(takes=SESSION_OPEN_BYTES, gives=SESSION_REPLY_BYTES)
 _QUERY: Final = describe(takes=_LARGEST_QUERY, gives=_LARGEST_QUERY)
 
 
 class QueryFront:
-    """What the three routes do."""
+    """What the routes do."""
 
-    def __init__(self, desk: FrontDesk, board: JobBoard, gate: RequestGate) -> None:
+    def __init__(self, desk: FrontDesk, board: JobBoard, gate: RequestGate, admission: Admission | None = None) -> None:
         self._desk, self._board, self._gate = desk, board, gate
+        self._admission = admission or Admission()
 
     async def proof(self, model_id: ModelId) -> bytes:
         """The live launch's proof. Raises `NotFoundError` for no such model, `UnavailableError` for none placed."""
@@ -63,26 +76,74 @@ class QueryFront:
 
     async def session(self, model_id: ModelId, request: Request) -> bytes:
         """A sealed reply to a session open message."""
-        body = await self._body(request, SESSION_OPEN_BYTES)
-        await self.proof(model_id)
-        return await self._desk.ask(model_id, "session", body)
+        async with self._admitted(request, SESSION_OPEN_BYTES) as admitted:
+            _require_size(admitted.body, SESSION_OPEN_BYTES)
+            await self.proof(model_id)
+            return await self._desk.ask(model_id, "session", admitted.body)
 
     async def query(self, model_id: ModelId, request: Request) -> bytes:
         """A sealed answer to a query of exactly the model's size."""
-        try:
-            size = (await self._desk.proof(model_id)).query_bytes
-        except Refusal:
-            await self._body(request, MAX_MESSAGE_BYTES)  # who asks is judged before it is said what is missing
-            await self.proof(model_id)
-            raise
-        return await self._desk.ask(model_id, "query", await self._body(request, size))
+        size = await self._query_bytes(model_id, request)
+        async with self._admitted(request, size) as admitted:
+            _require_size(admitted.body, size)
+            return await self._desk.ask(model_id, "query", admitted.body)
 
-    async def _body(self, request: Request, size: int) -> bytes:
-        admit = self._gate.limited(size)
-        admitted = await cast("Awaitable[PartyRequest]", admit(request))
-        if size != MAX_MESSAGE_BYTES and len(admitted.body) != size:
-            raise FormatError("format.query", expected=f"{size} bytes", seen=len(admitted.body))
-        return admitted.body
+    async def batch(self, model_id: ModelId, request: Request) -> bytes:
+        """What became of each of several queries."""
+        size = await self._query_bytes(model_id, request)
+        async with self._admitted(request, size * most_queries(size)) as admitted:
+            queries = split_queries(admitted.body, size)
+            with self._admission.take(admitted.party, queries=len(queries) - 1):
+                asking = (self._desk.ask(model_id, "query", one) for one in queries)
+                answers = await asyncio.gather(*asking, return_exceptions=True)
+        return encode_answers([_answer_or_refusal(one) for one in answers])
+
+    async def submit(self, model_id: ModelId, request: Request) -> QueryId:
+        """The name of the answer to come."""
+        size = await self._query_bytes(model_id, request)
+        async with self._admitted(request, size) as admitted:
+            _require_size(admitted.body, size)
+            return await self._desk.submissions.submit(model_id, admitted.party, admitted.body)
+
+    async def collect(self, party: PartyKey, query_id: QueryId) -> bytes | None:
+        """The sealed answer, once there is one."""
+        return await self._desk.submissions.collect(party, query_id)
+
+    async def _query_bytes(self, model_id: ModelId, request: Request) -> int:
+        """The model's one size of queries. Who asks is judged before it is said what is missing."""
+        try:
+            return (await self._desk.proof(model_id)).query_bytes
+        except Refusal:
+            async with self._admitted(request, MAX_MESSAGE_BYTES):
+                await self.proof(model_id)
+            raise
+
+    @contextlib.asynccontextmanager
+    async def _admitted(self, request: Request, size: int) -> AsyncIterator[PartyRequest]:
+        """A request of at most so many bytes, while there is room for it; its body is read when there is."""
+        with contextlib.ExitStack() as held:
+
+            def take_on(party: PartyKey) -> None:
+                held.enter_context(self._admission.take(party, queries=1, count=_stated_length(request, size)))
+
+            yield await self._gate.limited(size, take_on)(request)
+
+
+def _stated_length(request: Request, most: int) -> int:
+    """What a body takes, by its head; `most` where that says nothing."""
+    stated = request.headers.get("content-length", "")
+    return min(int(stated), most) if stated.isdecimal() and len(stated) < 16 else most
+
+
+def _require_size(body: bytes, size: int) -> None:
+    if len(body) != size:
+        raise FormatError("format.query", expected=f"{size} bytes", seen=len(body))
+
+
+def _answer_or_refusal(one: bytes | BaseException) -> bytes | Refusal:
+    if isinstance(one, bytes | Refusal):
+        return one
+    raise one
 
 
 def build(front: QueryFront, desk: FrontDesk, gate: RequestGate, readiness: Readiness) -> Service:
@@ -110,6 +171,26 @@ def build(front: QueryFront, desk: FrontDesk, gate: RequestGate, readiness: Read
     async def query(model_id: ModelId, request: Request) -> Response:
         return Response(await front.query(model_id, request), media_type=OCTETS)
 
+    @app.post("/v1/models/{model_id}/batches", openapi_extra=_BATCH)
+    async def batch(model_id: ModelId, request: Request) -> Response:
+        return Response(await front.batch(model_id, request), media_type=OCTETS)
+
+    @app.post("/v1/models/{model_id}/submissions", openapi_extra=_SUBMISSION, status_code=202)
+    async def submit(model_id: ModelId, request: Request) -> Response:
+        submitted = QuerySubmitted(query_id=await front.submit(model_id, request))
+        return Response(submitted.encode(), 202, media_type=JSON)
+
+    @app.get("/v1/models/{model_id}/submissions/{query_id}", openapi_extra=describe(gives=_LARGEST_QUERY))
+    async def collect(
+        model_id: ModelId,  # noqa: ARG001 - the answer's name is unique among all models'
+        query_id: QueryId,
+        admitted: Annotated[PartyRequest, Depends(gate.admit)],
+    ) -> Response:
+        answer = await front.collect(admitted.party, query_id)
+        if answer is None:
+            return Response(status_code=202, headers={"retry-after": str(RETRY_AFTER_SECONDS)})
+        return Response(answer, media_type=OCTETS)
+
     return app
 
 
@@ -128,12 +209,13 @@ def main() -> None:
     settings = FrontSettings.read(parser.parse_args().settings)
     configure_host_logging("query")
     database, redis = Database(settings.database_url), connect(settings.redis_url)
-    desk, gate = FrontDesk.connect(settings.redis_url), RequestGate(Registry(database))
+    desk = FrontDesk.connect(settings.redis_url, settings.slots())
+    gate = RequestGate(Registry(database), remembered_seconds=REMEMBERED_SECONDS)
     readiness = Readiness(
         {"redis": lambda: bool(redis.ping()), "registry": database.is_alive, "query worker": lambda: has_worker(redis)}
     )
     front = QueryFront(desk, JobBoard(database), gate)
-    serve(build(front, desk, gate, readiness), LOOPBACK, settings.listen_port)
+    serve(build(front, desk, gate, readiness), settings.listen_host, settings.listen_port)
 
 
 if __name__ == "__main__":

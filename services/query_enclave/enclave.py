@@ -10,6 +10,7 @@ import os
 import secrets
 import threading
 import time
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import BinaryIO, Final
 
@@ -17,7 +18,7 @@ from common.door import Door
 from common.door_objects import DoorObjects
 from common.enclave.runtime import EnclaveRuntime, current_runtime
 from common.errors import AppraisalError, ConflictError, UnavailableError
-from common.identifiers import ModelId, RoleName
+from common.identifiers import CodeMeasurement, ModelId, RoleName
 from common.key_retrieval import BrokerChannel, Launch, attest_and_fetch
 from common.leakage import AnswerSize
 from common.lease import LeaseKeeper
@@ -27,9 +28,11 @@ from common.messages.signed import Signed, open_signed
 from common.sandbox.native import DEFAULT_LIMITS, NativeQuerySandbox
 from common.sandbox.probe import require_confinement, sandbox_walls
 from common.sandbox.protocol import QuerySandbox, SandboxLimits
-from services.query_enclave.answering import Answering, Timing
+from services.query_enclave.answering import Answering
+from services.query_enclave.departures import Timing
 from services.query_enclave.grants import GrantBudgets, Placed
 from services.query_enclave.model import NoModel, OpenedModel, open_model
+from services.query_enclave.receipts import Receipts
 from services.query_enclave.sessions import SessionTable
 
 ROLE: Final = RoleName("query")
@@ -59,7 +62,10 @@ class BrokerBudgets:
         self._channel, self._launch, self._model_id, self._size = channel, launch, model_id, size
 
     def draw(self, grant: Signed, answers: int) -> BudgetBlock:
-        """At most `answers` answers under `grant`. Raises the broker's refusal, `UnavailableError` when it is away."""
+        """At most `answers` answers under `grant`, 0 to hear whether it still holds.
+
+        Raises the broker's refusal, `UnavailableError` when it is away.
+        """
         nonce = secrets.token_bytes(32)
         statement = self._launch.state_draw(self._model_id, grant.digest, answers, self._size, nonce)
         body = DrawBudget(
@@ -93,14 +99,8 @@ class QueryEnclave:
         self._runtime = runtime
         self._begun = threading.Lock()
         self._serving: Serving | None = None
-        handlers = {
-            "place": self.place,
-            "proof": self.proof,
-            "session": self.session,
-            "query": self.query,
-            "status": self.status,
-        }
-        self.door = Door(reader, writer, handlers, workers=DOOR_WORKERS)
+        handlers = {"place": self.place, "proof": self.proof, "session": self.session, "status": self.status}
+        self.door = Door(reader, writer, handlers, workers=DOOR_WORKERS, begun={"query": self.query})
 
     def place(self, body: bytes) -> bytes:
         """Serve the model that is asked for; the proof. Raises what attesting and opening raise, once."""
@@ -113,7 +113,7 @@ class QueryEnclave:
         placed = _placed(launch, channel)
         model = open_model(launch, placed.placement, asked.model_id, DoorObjects(self.door))
         lease = LeaseKeeper.begin(launch, self._runtime, channel, self._end)
-        self._serving = _serve(launch, channel, placed, model, lease)
+        self._serving = _serve(launch, channel, placed, model, lease, self._runtime.measurement)
         self.door.log("model_opened", model_id=asked.model_id, job_id=asked.job_id)
         return self._serving.proof
 
@@ -130,9 +130,9 @@ class QueryEnclave:
         """A session open message; the sealed reply."""
         return self._require_serving().sessions.open(body)
 
-    def query(self, body: bytes) -> bytes:
-        """A query; the sealed answer."""
-        return self._require_serving().answering.answer(body)
+    def query(self, body: bytes) -> Future[bytes]:
+        """A query; the sealed answer, when it is time for it to leave."""
+        return self._require_serving().answering.begin(body)
 
     def status(self, _body: bytes) -> bytes:
         """QueryEnclaveStatus. Raises `ConfinementError` where this machine can't confine provider code."""
@@ -154,21 +154,45 @@ def _placed(launch: Launch, channel: BrokerChannel) -> Placed:
     return Placed(placement, launch.placement.digest, channel.broker)
 
 
-def _serve(launch: Launch, channel: BrokerChannel, placed: Placed, model: OpenedModel, lease: LeaseKeeper) -> Serving:
+def _serve(
+    launch: Launch,
+    channel: BrokerChannel,
+    placed: Placed,
+    model: OpenedModel,
+    lease: LeaseKeeper,
+    measurement: CodeMeasurement,
+) -> Serving:
     profile = QueryProfile.of(model.contents.manifest, "code" if model.by_provider_code else "graph")
     clock = LowerBoundClock()
     sandbox = _start_sandbox(model, DEFAULT_LIMITS.within(launch.terms.sandbox_bounds))
     sessions = SessionTable(placed, launch.wrapping_key, profile, clock.now)
     size = AnswerSize(math.prod(profile.answer.shape), profile.answer.row_bytes)
-    budgets = GrantBudgets(BrokerBudgets(channel, launch, placed.model_id, size))
-    answering = Answering(profile, sessions, budgets, sandbox, clock.now, Timing(), lease.require)
+    budgets = GrantBudgets(BrokerBudgets(channel, launch, placed.model_id, size), launch.terms.lease_seconds)
+    timing = Timing() if model.by_provider_code else Timing.of_graph()
+    answering = Answering(
+        profile,
+        sessions,
+        budgets,
+        sandbox,
+        clock.now,
+        timing,
+        lease.require,
+        Receipts(launch.signing_key, measurement, placed, profile, clock.now),
+        questions=model.questions_at_once,
+    )
     return Serving(_proof(launch, model, profile).encode(), sessions, answering)
 
 
 def _start_sandbox(model: OpenedModel, limits: SandboxLimits) -> QuerySandbox:
     if model.served is None:
         return NoModel()
-    return NativeQuerySandbox.start(model.served, model.state_P, seed=secrets.randbits(63), limits=limits)
+    return NativeQuerySandbox.start(
+        model.served,
+        model.state_P,
+        seed=secrets.randbits(63),
+        limits=limits,
+        rows=model.questions_at_once * model.served.manifest.query_rows,
+    )
 
 
 def _proof(launch: Launch, model: OpenedModel, profile: QueryProfile) -> QueryEnclaveProof:

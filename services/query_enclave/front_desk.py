@@ -1,7 +1,8 @@
 """Questions out, answers in: the front's end of the two streams (side: host).
 
 One reader takes all answers of this front from its own stream and hands each to the request that waits for it, so a
-waiting request holds no connection. A front that ended leaves nothing: its stream expires, its questions time out.
+waiting request holds no connection. Questions that come while Redis takes others go to it together. A front that ended
+leaves nothing: its stream expires, its questions time out, its slots are swept.
 """
 
 import asyncio
@@ -9,7 +10,6 @@ import contextlib
 import logging
 import secrets
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -21,20 +21,22 @@ from common.event_log import log_event
 from common.identifiers import ModelId, QueryId
 from common.messages.attestation import QueryEnclaveProof
 from common.untrusted.carried import ByteCount
+from services.query_enclave.question_sender import QuestionSender, redis_errors
+from services.query_enclave.slots import INLINE_BYTES, Slots
 from services.query_enclave.streams import (
     ASKED,
     BACKLOG,
     BLOCK_MILLISECONDS,
     OK,
-    QUESTIONS_KEPT,
     RESP,
     SOCKET_TIMEOUT_SECONDS,
     Kind,
     Question,
     answers_of,
     proof_of,
-    questions_of,
+    room_for,
 )
+from services.query_enclave.submissions import Submissions
 
 _log = logging.getLogger("query.front")
 
@@ -56,10 +58,17 @@ class Proof:
 
 
 class FrontDesk:
-    """The front's queue. Use it on one event loop, between `start` and `stop`."""
+    """The front's queue. Use it on one event loop, between `start` and `stop`.
 
-    def __init__(self, redis: Redis, *, wait_seconds: float = WAIT_SECONDS, backlog: int = BACKLOG) -> None:
-        self._redis, self._wait, self._backlog = redis, wait_seconds, backlog
+    With `slots`, bodies of more than `INLINE_BYTES` travel in these.
+    """
+
+    def __init__(
+        self, redis: Redis, slots: Slots | None = None, *, wait_seconds: float = WAIT_SECONDS, backlog: int = BACKLOG
+    ) -> None:
+        self._redis, self._slots, self._wait, self._backlog = redis, slots, wait_seconds, backlog
+        self._sender = QuestionSender(redis)
+        self.submissions = Submissions(redis, slots)
         self._answers = answers_of(secrets.token_hex(16))
         self._waiting: dict[bytes, asyncio.Future[bytes]] = {}
         self._proofs: dict[ModelId, Proof] = {}
@@ -68,12 +77,14 @@ class FrontDesk:
         self._stopping = False
 
     @classmethod
-    def connect(cls, url: str, *, wait_seconds: float = WAIT_SECONDS, backlog: int = BACKLOG) -> "FrontDesk":
+    def connect(
+        cls, url: str, slots: Slots | None = None, *, wait_seconds: float = WAIT_SECONDS, backlog: int = BACKLOG
+    ) -> "FrontDesk":
         """A desk at the Redis of this address; nothing is sent yet."""
         redis = Redis.from_url(
             url, protocol=RESP, socket_timeout=SOCKET_TIMEOUT_SECONDS, socket_connect_timeout=SOCKET_TIMEOUT_SECONDS
         )
-        return cls(redis, wait_seconds=wait_seconds, backlog=backlog)
+        return cls(redis, slots, wait_seconds=wait_seconds, backlog=backlog)
 
     async def start(self) -> None:
         """Begin to read answers."""
@@ -95,7 +106,7 @@ class FrontDesk:
         kept = self._proofs.get(model_id)
         if kept is not None and kept.until > time.monotonic():
             return kept
-        with _redis_errors():
+        with redis_errors():
             await self._redis.zadd(ASKED, {model_id: time.time()})
             raw: Any = await self._redis.get(proof_of(model_id))
         if raw is None:
@@ -111,25 +122,33 @@ class FrontDesk:
         Raises its public refusal, or `UnavailableError`: unavailable.full when too many wait, unavailable.enclave when
         no answer came in time, unavailable.cache when Redis is down.
         """
-        until = time.time() + self._wait
-        question = Question(kind, QueryId.new(), self._answers, until, body)
+        query_id = QueryId.new()
+        question = self._question(kind, query_id, body)
         future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        self._waiting[question.query_id.encode()] = future
+        self._waiting[query_id.encode()] = future
         try:
-            await self._send(questions_of(model_id), question)
+            await self._sender.send(model_id, question, self._room(body))
+            self.carried.add(len(body))
             return await asyncio.wait_for(future, self._wait)
         except TimeoutError:
-            log_event(_log, "query_timed_out", model_id=model_id, query_id=question.query_id)
+            log_event(_log, "query_timed_out", model_id=model_id, query_id=query_id)
             raise UnavailableError("unavailable.enclave") from None
         finally:
-            self._waiting.pop(question.query_id.encode(), None)
+            self._waiting.pop(query_id.encode(), None)
+            self._free(question.slot)
 
-    async def _send(self, stream: str, question: Question) -> None:
-        with _redis_errors():
-            if await self._redis.xlen(stream) >= self._backlog:
-                raise UnavailableError("unavailable.full")
-            await self._redis.xadd(stream, question.fields(), maxlen=QUESTIONS_KEPT, approximate=True)
-        self.carried.add(len(question.body))
+    def _question(self, kind: Kind, query_id: QueryId, body: bytes) -> Question:
+        until = time.time() + self._wait
+        if self._slots is None or len(body) <= INLINE_BYTES:
+            return Question(kind, query_id, self._answers, until, body)
+        return Question(kind, query_id, self._answers, until, b"", self._slots.put(query_id, "q", body))
+
+    def _room(self, body: bytes) -> int:
+        return self._backlog if self._slots is not None else room_for(len(body), self._backlog)
+
+    def _free(self, slot: str | None) -> None:
+        if self._slots is not None:
+            self._slots.free(slot)
 
     async def _read(self) -> None:
         last: bytes | str = "0-0"
@@ -149,20 +168,24 @@ class FrontDesk:
                     self._hand_over(fields)
 
     def _hand_over(self, fields: dict[bytes, bytes]) -> None:
-        self.carried.add(len(fields.get(b"body", b"")))
+        body = self._body_of(fields)
+        self.carried.add(len(body or b""))
         future = self._waiting.get(fields.get(b"id", b""))
         if future is None or future.done():
             return
         status = fields.get(b"status", b"")
-        if status == OK:
-            future.set_result(fields.get(b"body", b""))
+        if body is None:
+            future.set_exception(UnavailableError("unavailable.enclave"))
+        elif status == OK:
+            future.set_result(body)
         else:
             future.set_exception(refusal_of(status.decode("ascii", errors="replace")))
 
-
-@contextlib.contextmanager
-def _redis_errors() -> Iterator[None]:
-    try:
-        yield
-    except RedisError as cause:
-        raise UnavailableError("unavailable.cache") from cause
+    def _body_of(self, fields: dict[bytes, bytes]) -> bytes | None:
+        """The body, out of its slot, which is free from then on; None for one that is gone."""
+        if b"slot" not in fields:
+            return fields.get(b"body", b"")
+        name = fields[b"slot"].decode("ascii", errors="replace")
+        body = None if self._slots is None else self._slots.get(name)
+        self._free(name)
+        return body

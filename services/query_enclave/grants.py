@@ -9,20 +9,31 @@ The broker judges it again, with both parties' terms and revocations, at every b
 
 Budgets: a block is spent when the broker hands it out, so a crash wastes answers and never regains them. An answer is
 charged before provider code sees the row, and stays charged if that code fails: refunds would be one bit each. A block
-says how much its answers may tell: the grant's detail, or less where a policy or the provider's terms allow less.
+says how much its answers may tell, and how many queries a user may ask in a minute: what the grant says, or less where
+a policy or the provider's terms allow less.
+
+What the broker said of a grant counts for one lease, by this enclave's monotonic clock, from *before* it was asked:
+so a grant that is revoked ends where leases end. What is left of a block then waits for a block of no answers, by which
+the broker says anew that all its checks hold; refused, it stays charged and unused.
 """
 
 import contextlib
+import math
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 from common.errors import AppraisalError, FreshnessError, PolicyError
 from common.identifiers import Digest, GrantId, ModelId, PartyKey
+from common.messages.answer_bounds import NO_ANSWER_BOUNDS, AnswerBounds
 from common.messages.attestation import BudgetBlock, Placement
+from common.messages.bounds import tightest
 from common.messages.policy import AnswerDetail, QueryGrant
 from common.messages.signed import Signed, open_signed
+from common.policy_rules import weakest_detail
+from services.query_enclave.rates import QueryRates
 
 BLOCK_ANSWERS: Final = 64
 """Answers drawn at a time: what a crash can waste of one grant."""
@@ -76,7 +87,7 @@ class BudgetSource(Protocol):
     """The broker, as far as budgets go."""
 
     def draw(self, grant: Signed, answers: int) -> BudgetBlock:
-        """At most `answers` answers under `grant`; raises the broker's refusal."""
+        """At most `answers` answers under `grant`, 0 to hear whether it still holds; raises the broker's refusal."""
         ...
 
 
@@ -86,36 +97,75 @@ class Charge:
 
     left: int
     detail: AnswerDetail
+    bounds: AnswerBounds
 
 
 class GrantBudgets:
-    """The blocks that this launch holds, by grant; shared by all sessions under one grant."""
+    """The blocks that this launch holds, by grant; shared by all sessions under one grant.
 
-    def __init__(self, source: BudgetSource) -> None:
-        self._source = source
+    `lease_seconds` are those of the launch's terms.
+    """
+
+    def __init__(
+        self, source: BudgetSource, lease_seconds: int, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._source, self._lease_seconds, self._monotonic = source, lease_seconds, monotonic
         self._lock = threading.Lock()
         self._accounts: dict[GrantId, _Account] = {}
+        self._rates = QueryRates(monotonic)
 
-    def take(self, grant: Signed, rows: int, wanted: int) -> Charge:
-        """Charge `rows` answers, or keep what is left: also where it does not cover the `wanted` ones, with these.
+    def take(self, grant: Signed, user: PartyKey, rows: int, wanted: int) -> Charge:
+        """Charge `rows` answers to `user`, or keep what is left: also where it does not cover the `wanted`, with these.
 
-        Raises `PolicyError` (policy.budget) or the broker's refusal.
+        Every block is the broker's word about all that is held under the grant. Raises `PolicyError` (policy.budget),
+        `UnavailableError` (unavailable.rate) or the broker's refusal.
         """
         account = self._account(grant)
         with account.lock:
-            if account.held < rows:
-                account.add(self._source.draw(grant, max(rows, BLOCK_ANSWERS)))
-            elif account.left < wanted and account.held < BLOCK_ANSWERS:
-                with contextlib.suppress(PolicyError):  # more may have been allowed since the last block
-                    account.add(self._source.draw(grant, BLOCK_ANSWERS))
-            if account.held < rows or account.left < wanted:
-                raise PolicyError("policy.budget", expected=f"at most {account.left} rows", seen=f"{wanted} rows")
-            account.held -= rows
-            return Charge(account.left, account.detail)
+            if not self._is_held(account, rows, wanted):
+                self._draw_for(account, grant, rows, wanted)
+            return self._charge(account, user, rows)
+
+    def take_held(self, grant: Signed, user: PartyKey, rows: int, wanted: int) -> Charge | None:
+        """As `take` where that takes no word of the broker, at once; None where it does, or may.
+
+        Charges nothing then. Raises `UnavailableError` (unavailable.rate).
+        """
+        account = self._account(grant)
+        if not account.lock.acquire(blocking=False):
+            return None
+        try:
+            return self._charge(account, user, rows) if self._is_held(account, rows, wanted) else None
+        finally:
+            account.lock.release()
 
     def left(self, grant: Signed) -> int:
         """Answers left as far as this launch knows; 0 before the first block."""
         return self._account(grant).left
+
+    def _charge(self, account: "_Account", user: PartyKey, rows: int) -> Charge:
+        self._rates.admit(user, account.bounds.queries_per_minute)
+        account.held -= rows
+        return Charge(account.left, account.detail, account.bounds)
+
+    def _is_held(self, account: "_Account", rows: int, wanted: int) -> bool:
+        return account.held >= rows and account.left >= wanted and self._monotonic() < account.until
+
+    def _draw_for(self, account: "_Account", grant: Signed, rows: int, wanted: int) -> None:
+        """Ask the broker so that `rows` are held and `wanted` are left; raises where they are not."""
+        if account.held < rows:
+            self._draw(account, grant, max(rows, BLOCK_ANSWERS))
+        elif self._monotonic() >= account.until:
+            self._draw(account, grant, 0)
+        elif account.left < wanted and account.held < BLOCK_ANSWERS:
+            with contextlib.suppress(PolicyError):  # more may have been allowed since the last block
+                self._draw(account, grant, BLOCK_ANSWERS)
+        if account.held < rows or account.left < wanted:
+            raise PolicyError("policy.budget", expected=f"at most {account.left} rows", seen=f"{wanted} rows")
+
+    def _draw(self, account: "_Account", grant: Signed, answers: int) -> None:
+        asked_at = self._monotonic()
+        account.add(self._source.draw(grant, answers), until=asked_at + self._lease_seconds)
 
     def _account(self, grant: Signed) -> "_Account":
         with self._lock:
@@ -127,12 +177,15 @@ class _Account:
         self.lock = threading.Lock()
         self.held = 0
         self.behind = 0
+        self.until = -math.inf
         self.detail: AnswerDetail = "label"
+        self.bounds = NO_ANSWER_BOUNDS
 
-    def add(self, block: BudgetBlock) -> None:
-        """What is held together tells no more than the weakest block of it: each was charged for its own detail."""
-        self.detail = block.detail if not self.held or self.detail == "scores" else "label"
-        self.held, self.behind = self.held + block.answers, block.remaining
+    def add(self, block: BudgetBlock, *, until: float) -> None:
+        """What is held together tells no more than the tightest block of it: each was charged for its own."""
+        self.detail = weakest_detail(block.detail, *([self.detail] if self.held else []))
+        self.bounds = tightest(AnswerBounds, (block.bounds, *([self.bounds] if self.held else [])))
+        self.held, self.behind, self.until = self.held + block.answers, block.remaining, until
 
     @property
     def left(self) -> int:

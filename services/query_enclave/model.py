@@ -15,6 +15,7 @@ designed anything: a model that can't be served for that reason is placed like a
 sealed refusal.
 """
 
+import functools
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -35,6 +36,7 @@ from common.messages.signed import Signed
 from common.model_file import decode_document, decode_model
 from common.sandbox.protocol import QueryOutcome
 from common.sealed_object import ObjectKind
+from services.query_enclave.batch_size import questions_at_once
 
 
 class Objects(Protocol):
@@ -62,6 +64,11 @@ class OpenedModel:
     def by_provider_code(self) -> bool:
         """Whether provider code answers; else trusted code computes a graph."""
         return self.served is not None and not (self.served.has_graph or self.served.has_design)
+
+    @functools.cached_property
+    def questions_at_once(self) -> int:
+        """How many questions one evaluation may answer."""
+        return questions_at_once(self.served)
 
 
 class NoModel:

@@ -1,8 +1,12 @@
 """A worker's end of one model's stream: each question reaches the enclave at least once (side: host).
 
-A question stays pending until its answer is written, in one transaction with its removal. What a dead worker left
-pending, its successor claims; the enclave tells a repeated question from a new one. A question that nobody waits for
-any more is dropped; an entry that is no question, or that a launch never survives, becomes a dead letter.
+A question stays pending until its answer is written, in one step with its removal. What a dead worker left pending, its
+successor claims; the enclave tells a repeated question from a new one. A question that nobody waits for any more is
+dropped; an entry that is no question, or that no launch survives, becomes a dead letter, and none that was only under
+way with it.
+
+One thread reads, as many questions at once as there is room for; another writes (question_writer). None waits for an
+answer: all of them are under way at the enclave, which makes batches of them.
 """
 
 import contextlib
@@ -10,23 +14,21 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import Any, Final
 
 from redis import Redis
 from redis.exceptions import RedisError, ResponseError
 
-from common.errors import FormatError, PeerClosedError, Refusal
+from common.errors import FormatError, PeerClosedError
 from common.event_log import log_event
 from common.identifiers import ModelId
+from services.query_enclave.question_writer import QuestionWriter, Taken
+from services.query_enclave.slots import Slots
 from services.query_enclave.streams import (
-    ANSWERS_EXPIRE_SECONDS,
-    ANSWERS_KEPT,
     BLOCK_MILLISECONDS,
-    DEAD_LETTERS,
-    DEAD_LETTERS_KEPT,
     GROUP,
-    OK,
+    READ_AT_ONCE,
     RESP,
     SOCKET_TIMEOUT_SECONDS,
     Question,
@@ -35,16 +37,26 @@ from services.query_enclave.streams import (
 
 _log = logging.getLogger("query.worker")
 
-MAX_DELIVERIES: Final = 3
-"""A question that ended this many launches before it was answered is not given to another."""
+DELIVERIES_IN_COMPANY: Final = 2
+"""A question that was under way when so many launches ended is delivered alone from then on: one of those that were
+under way with it may have ended them."""
+
+MAX_DELIVERIES: Final = 5
+"""A question with which so many launches ended, the last ones when it was alone, is not given to another."""
+
+UNDER_WAY: Final = 64
+"""Questions at the enclave at one time: two full batches, one of them being computed."""
+
+PENDING_AT_ONCE: Final = 4 * UNDER_WAY
+"""Entries that are taken up at one time: more than a worker and its successors can have left pending."""
 
 _LOST_AFTER_MILLISECONDS: Final = 60_000
 _CLAIM_EVERY_SECONDS: Final = 15.0
 _RETRY_SECONDS: Final = 0.5
 _UNBLOCK_SECONDS: Final = 0.05
 
-Ask = Callable[[str, bytes, float], bytes]
-"""(kind, body, seconds) -> sealed answer; raises the enclave's refusal, `PeerClosedError` or `TimeoutError`."""
+Ask = Callable[[str, bytes], Future[bytes]]
+"""(kind, body) -> sealed answer to come, or the enclave's refusal, or `PeerClosedError`, which is also raised."""
 
 
 def connect(url: str) -> Redis:
@@ -55,23 +67,33 @@ def connect(url: str) -> Redis:
 
 
 class QuestionReader:
-    """Carries one model's questions to `ask` on `threads` threads, from `start` to `stop`.
+    """Carries one model's questions to `ask`, `under_way` at one time, from `start` to `stop`.
 
     Only the holder of the model's lease runs one, so whatever is pending when it starts was left by a dead one.
     """
 
-    def __init__(self, redis: Redis, model_id: ModelId, consumer: str, ask: Ask, *, threads: int = 8) -> None:
+    def __init__(
+        self,
+        redis: Redis,
+        model_id: ModelId,
+        consumer: str,
+        ask: Ask,
+        slots: Slots | None = None,
+        *,
+        under_way: int = UNDER_WAY,
+    ) -> None:
+        self._slots = slots
         self._redis, self._stream, self._consumer, self._ask = redis, questions_of(model_id), consumer, ask
         self._reading: Redis | None = None  # one connection of its own, so that `stop` can name it
         self._reading_id = 0
         self._model_id = model_id
-        self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="query")
-        self._free = threading.Semaphore(threads)
+        self._writer = QuestionWriter(redis, model_id, under_way, slots)
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"questions-{model_id}", daemon=True)
 
     def start(self) -> None:
         """Begin to read."""
+        self._writer.start()
         self._thread.start()
 
     def stop(self) -> None:
@@ -81,7 +103,7 @@ class QuestionReader:
             with contextlib.suppress(RedisError):
                 self._redis.client_unblock(self._reading_id)
             self._thread.join(_UNBLOCK_SECONDS)
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._writer.stop()
         if self._reading is not None:
             self._reading.close()
 
@@ -109,107 +131,80 @@ class QuestionReader:
             self._stopped.wait(_RETRY_SECONDS)
 
     def _claim(self, idle: int) -> None:
-        cursor: Any = "0-0"
-        while not self._stopped.is_set():
-            cursor, entries, *_ = self._redis.xautoclaim(
-                self._stream, GROUP, self._consumer, idle, start_id=cursor, count=16
-            )
-            for entry, fields in entries:
-                if fields and self._deliveries(entry) > MAX_DELIVERIES:
-                    self._give_up(entry, fields)
-                elif fields:
-                    self._submit(entry, fields)
-            if cursor in (b"0-0", "0-0"):
-                return
+        """Take up what was left pending for so long (milliseconds)."""
+        pending: Any = self._redis.xpending_range(self._stream, GROUP, "-", "+", PENDING_AT_ONCE, idle=idle)
+        for one in pending:
+            if not self._writer.has(one["message_id"]) and not self._stopped.is_set():
+                self._take_up(one["message_id"], int(one["times_delivered"]))
 
-    def _deliveries(self, entry: bytes) -> int:
-        found: Any = self._redis.xpending_range(self._stream, GROUP, min=entry, max=entry, count=1)
-        return int(found[0]["times_delivered"]) if found else 0
+    def _take_up(self, entry: bytes, delivered: int) -> None:
+        """Deliver once more what may have ended a launch: first beside others, then alone, and at last not at all."""
+        alone = delivered >= DELIVERIES_IN_COMPANY
+        if alone and not self._await_answers():
+            return
+        claimed: Any = self._redis.xclaim(self._stream, GROUP, self._consumer, 0, [entry])
+        for _, fields in claimed:
+            if delivered >= MAX_DELIVERIES:
+                self._give_up(entry, fields)
+            elif fields:
+                self._writer.await_room(SOCKET_TIMEOUT_SECONDS)
+                self._take(entry, fields)
+        if alone:
+            self._await_answers()
+
+    def _await_answers(self) -> bool:
+        """Until nothing is under way at the enclave; whether that came about before the end."""
+        while not self._writer.await_idle(BLOCK_MILLISECONDS / 1000):
+            if self._stopped.is_set():
+                return False
+        return True
 
     def _read(self) -> None:
-        self._free.acquire()
-        self._free.release()
-        self._reading = self._reading or self._redis.client()  # type: ignore[no-untyped-call]
-        self._reading_id = self._reading.client_id()
-        if self._stopped.is_set():
+        room = self._writer.await_room(BLOCK_MILLISECONDS / 1000)
+        if self._reading is None:
+            self._reading = self._redis.client()  # type: ignore[no-untyped-call]
+        self._reading_id = self._reading_id or self._reading.client_id()
+        if self._stopped.is_set() or not room:
             return
-        found: Any = self._reading.xreadgroup(
-            GROUP, self._consumer, {self._stream: ">"}, count=1, block=BLOCK_MILLISECONDS
-        )
+        try:
+            found: Any = self._reading.xreadgroup(
+                GROUP, self._consumer, {self._stream: ">"}, count=min(room, READ_AT_ONCE), block=BLOCK_MILLISECONDS
+            )
+        except RedisError:
+            self._reading_id = 0  # the next connection has another
+            raise
         for _, entries in found:
             for entry, fields in entries:
-                self._submit(entry, fields)
+                self._take(entry, fields)
 
-    def _submit(self, entry: bytes, fields: dict[bytes, bytes]) -> None:
-        self._free.acquire()
-        self._pool.submit(self._handle, entry, fields)
-
-    def _handle(self, entry: bytes, fields: dict[bytes, bytes]) -> None:
-        try:
-            self._answer(entry, fields)
-        except RedisError:
-            log_event(_log, "cache_unreachable", logging.WARNING, model_id=self._model_id)
-        except Exception as error:
-            log_event(_log, "query_failed", logging.ERROR, model_id=self._model_id, reason=type(error).__name__)
-        finally:
-            self._free.release()
-
-    def _answer(self, entry: bytes, fields: dict[bytes, bytes]) -> None:
+    def _take(self, entry: bytes, fields: dict[bytes, bytes]) -> None:
+        """Give a question to the enclave; the writer hears of its answer."""
         try:
             question = Question.parse(fields)
         except FormatError as refusal:
-            self._bury(entry, refusal.code)
+            self._writer.bury(entry, refusal.code)
             return
-        left = question.until - time.time()
-        if left <= 0:
-            log_event(_log, "query_dropped", model_id=self._model_id, query_id=question.query_id)
-            self._forget(entry)
+        taken = Taken(entry, question)
+        body = self._body_of(question)
+        if body is None or question.until <= time.time():
+            self._writer.forget(taken)
             return
+        self._writer.take(taken)
         try:
-            status, body = OK, self._ask(question.kind, question.body, left)
-        except Refusal as refusal:
-            status, body = refusal.code.encode(), b""
-        except TimeoutError:
-            self._forget(entry)
-            return
-        except PeerClosedError:
-            return  # the enclave is gone: the entry stays pending for the next launch
-        self._reply(entry, question, status, body)
+            self._ask(question.kind, body).add_done_callback(lambda done: self._writer.answered(taken, done))
+        except PeerClosedError:  # the enclave is gone: this entry, and those that follow, are the next launch's
+            self._writer.leave(taken)
+            self._stopped.set()
 
-    def _reply(self, entry: bytes, question: Question, status: bytes, body: bytes) -> None:
-        with self._redis.pipeline(transaction=True) as batch:
-            batch.xadd(
-                question.to,
-                {"id": question.query_id, "status": status, "body": body},
-                maxlen=ANSWERS_KEPT,
-                approximate=True,
-            )
-            batch.expire(question.to, ANSWERS_EXPIRE_SECONDS)
-            batch.xack(self._stream, GROUP, entry)
-            batch.xdel(self._stream, entry)
-            batch.execute()
+    def _body_of(self, question: Question) -> bytes | None:
+        """None where its slot is gone: whoever asked waits no longer."""
+        if question.slot is None:
+            return question.body
+        return None if self._slots is None else self._slots.get(question.slot)
 
     def _give_up(self, entry: bytes, fields: dict[bytes, bytes]) -> None:
         """No launch survived this entry: its sender hears that it is no good, so that it is not sent again."""
-        self._bury(entry, "delivered too often")
+        question = None
         with contextlib.suppress(FormatError):
-            self._reply(entry, Question.parse(fields), b"format.query", b"")
-
-    def _forget(self, entry: bytes) -> None:
-        with self._redis.pipeline(transaction=True) as batch:
-            batch.xack(self._stream, GROUP, entry)
-            batch.xdel(self._stream, entry)
-            batch.execute()
-
-    def _bury(self, entry: bytes, reason: str) -> None:
-        log_event(_log, "query_buried", logging.WARNING, model_id=self._model_id, reason=reason)
-        with self._redis.pipeline(transaction=True) as batch:
-            batch.xadd(
-                DEAD_LETTERS,
-                {"stream": self._stream, "entry": entry, "reason": reason},
-                maxlen=DEAD_LETTERS_KEPT,
-                approximate=True,
-            )
-            batch.xack(self._stream, GROUP, entry)
-            batch.xdel(self._stream, entry)
-            batch.execute()
+            question = Question.parse(fields)
+        self._writer.bury(entry, "delivered too often", question)

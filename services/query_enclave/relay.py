@@ -19,6 +19,7 @@ from common.messages.attestation import Placement, QueryEnclaveProof
 from common.messages.query import PlaceModel
 from common.untrusted.relay import EnclaveRelay
 from services.query_enclave.question_reader import QuestionReader
+from services.query_enclave.slots import Slots
 
 _log = logging.getLogger("query.worker")
 
@@ -30,12 +31,13 @@ DOOR_WORKERS: Final = 8
 
 @dataclass(frozen=True)
 class Service:
-    """What all relays of a worker share: launcher settings, door handlers, Redis, the worker's name."""
+    """What all relays of a worker share: launcher settings, door handlers, Redis, the worker's name, slots."""
 
     launcher: Path
     handlers: Mapping[str, Handler]
     redis: Redis
     worker_name: str
+    slots: Slots | None = None
 
 
 class QueryRelay:
@@ -53,13 +55,7 @@ class QueryRelay:
         try:
             request = PlaceModel(job_id=job_id, model_id=model_id)
             proof = enclave.call("place", request.encode(), seconds=PLACE_SECONDS)
-            reader = QuestionReader(
-                service.redis,
-                model_id,
-                service.worker_name,
-                lambda kind, body, seconds: enclave.call(kind, body, seconds=seconds),
-                threads=DOOR_WORKERS,
-            )
+            reader = QuestionReader(service.redis, model_id, service.worker_name, enclave.ask, service.slots)
             relay = cls(enclave, proof, reader)
         except BaseException:
             enclave.stop()

@@ -8,7 +8,6 @@ An id never names two sessions of one launch, also after the first was put out f
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Final
@@ -19,7 +18,7 @@ from common.crypto.labels import SESSION_OPEN
 from common.crypto.signing import verify_signature
 from common.crypto.wrapping import WrappingKey
 from common.errors import FreshnessError, Refusal, UnavailableError
-from common.identifiers import Digest, SessionId
+from common.identifiers import Digest, GrantId, SessionId
 from common.messages.policy import QueryGrant
 from common.messages.query import QueryProfile, SessionOpening, SessionReply
 from common.messages.signed import Signed
@@ -56,13 +55,15 @@ class Session:
 
     def __init__(self, cipher: SessionCipher, grant: Signed, terms: QueryGrant, opened: Digest) -> None:
         self.cipher, self.grant, self.terms, self.opened = cipher, grant, terms, opened
+        self.grant_id = GrantId.of(grant.digest)
         self._lock = threading.Lock()
         self._kept: dict[int, _Kept] = {}
         self._floor = -1
 
-    def once(self, counter: int, query: Digest, compute: Callable[[], bytes]) -> bytes:
-        """`compute()` for the first time that this counter is seen, afterwards what it gave.
+    def claim(self, counter: int, query: Digest) -> tuple[Future[bytes], bool]:
+        """The one answer to this query, and whether this is the first time that its counter is seen.
 
+        Whoever is first sees to it that there will be an answer; all others wait for the same one.
         Raises `FreshnessError` (freshness.session) for a counter that is too old or that named another query.
         """
         with self._lock:
@@ -72,13 +73,7 @@ class Session:
                 kept = self._remember(counter, query)
         if kept.query != query:
             raise FreshnessError("freshness.session", expected="a new counter for a new query", seen=counter)
-        if first:
-            try:
-                kept.answer.set_result(compute())
-            except BaseException as cause:
-                kept.answer.set_exception(cause)
-                raise
-        return kept.answer.result()
+        return kept.answer, first
 
     def _remember(self, counter: int, query: Digest) -> _Kept:
         if counter <= self._floor:

@@ -63,7 +63,7 @@ def main() -> None:
     database, broker, redis = (Database(settings.database_url), settings.broker(), connect(settings.redis_url))
     board, leases = JobBoard(database), Leases(redis, settings.worker_name)
     handlers = common_handlers(BlobStore(settings.object_directory), broker)
-    service = Service(settings.launcher, handlers, redis, settings.worker_name)
+    service = Service(settings.launcher, handlers, redis, settings.worker_name, settings.slots())
     placements = Placements(
         functools.partial(served_models, board),
         functools.partial(QueryRelay.start, service),

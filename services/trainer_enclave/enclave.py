@@ -13,6 +13,7 @@ from common.crypto.labels import COMPILED_DESIGN
 from common.door import Door
 from common.enclave.runtime import EnclaveRuntime, current_runtime
 from common.errors import ConflictError, PeerClosedError, Refusal
+from common.exchange.clock import spare_imports
 from common.messages.training_door import StartTrainer, TrainerEnded
 from common.sandbox.probe import require_confinement, sandbox_walls
 from common.sandbox.wasm.compiled import CompiledDesign
@@ -71,6 +72,7 @@ class TrainerEnclave:
 
 def main() -> None:
     """Entry point of the measured process: its door is its stdin and stdout."""
+    spare_imports()
     enclave = TrainerEnclave(current_runtime())
     enclave.door.log("enclave_ready", role="trainer", kind=sandbox_walls())
     enclave.door.serve()

@@ -8,13 +8,17 @@ queues that restart lose frames. Any thread may call `receive`; the rest belongs
 """
 
 import queue
+import time
 from dataclasses import dataclass
 from typing import Final
 
 from common.crypto.keys import SecretKey
 from common.errors import FormatError, Refusal
+from common.exchange.ahead import FramesAhead
+from common.exchange.clock import Now
 from common.exchange.frames import Endpoint, FrameBody, FrameKind, FrameLink, FrameOpener, FrameSealer
 from common.exchange.parts import Assembler, Outbox, Payload
+from common.exchange.payloads import Buffer
 from common.exchange.schedule import patience_ticks
 from common.exchange.steering import Steering
 from common.exchange.toolchain import Toolchain
@@ -23,6 +27,14 @@ from common.messages.order import Schedule
 
 INBOX_FRAMES = 1 << 14
 """Frames that wait for the next tick; what a host floods beyond is dropped and counted as refused."""
+
+
+@dataclass(frozen=True)
+class Heard:
+    """An authentic frame of the parameter server: its tick, and when it came (monotonic seconds)."""
+
+    tick: int
+    at: float
 
 
 GRAPH_TIMES: Final = 3
@@ -38,7 +50,7 @@ class Saying:
 
     kind: FrameKind
     round: int
-    payload: bytes
+    payload: Buffer
     design: bytes | None = None
 
 
@@ -70,10 +82,12 @@ class TrainerExchange:
         *,
         steered: bool = False,
         able: Toolchain = Toolchain.FP32,
+        now: Now = time.monotonic,
     ) -> None:
+        self._now = now
         self._schedule, self._order, self._job_key, self.own, self._steered = schedule, order, job_key, own, steered
         self._able = able
-        self._frames: queue.Queue[bytes] = queue.Queue(INBOX_FRAMES)
+        self._frames: queue.Queue[tuple[bytes, float]] = queue.Queue(INBOX_FRAMES)
         self._graph: bytes | None = None
         self.paramserver: Endpoint | None = None
         self.refused_frames = 0
@@ -86,8 +100,9 @@ class TrainerExchange:
         self.paramserver = paramserver
         up = FrameLink.uplink(self._schedule, self._order, self.own, paramserver)
         down = FrameLink.downlink(self._schedule, self._order, paramserver)
-        self._sealer, self._opener = FrameSealer(up, self._job_key), FrameOpener(down, self._job_key)
+        self._opener = FrameOpener(down, self._job_key)
         self._begin()
+        self._next_frames = FramesAhead(self._schedule, FrameSealer(up, self._job_key), self._outbox)
         return True
 
     def _begin(self) -> None:
@@ -102,17 +117,18 @@ class TrainerExchange:
     def receive(self, frame: bytes) -> None:
         """Queue a frame as it came from the host."""
         try:
-            self._frames.put_nowait(frame)
+            self._frames.put_nowait((frame, self._now()))
         except queue.Full:
             self.refused_frames += 1
 
-    def listen(self) -> int | None:
-        """Take what has come in; the schedule's tick in the last authentic frame of it, or None."""
+    def listen(self) -> Heard | None:
+        """Take what has come in; the last authentic frame of it, or None."""
         heard = None
         for _ in range(self._frames.qsize() if self.paramserver else 0):
+            frame, at = self._frames.get_nowait()
             try:
-                header, body = self._opener.open(self._frames.get_nowait())
-                heard = header.tick
+                header, body = self._opener.open(frame)
+                heard = Heard(header.tick, at)
                 self._take(body)
             except Refusal:
                 self.refused_frames += 1
@@ -133,15 +149,13 @@ class TrainerExchange:
         self._graph = graph
 
     def emit(self, tick: int) -> list[bytes]:
-        """The frames of a tick, real or dummy. Always the same work."""
-        held = 0 if self.state is None else self.state.round + 1
-        return [
-            self._sealer.seal(tick, index, self._outbox.take(held, self._able))
-            for index in range(self._schedule.frames_per_tick)
-        ]
+        """The frames of a tick, real or dummy, which `process` has sealed in the tick before."""
+        return self._next_frames.take(tick, self._held, self._able)
 
     def process(self, tick: int) -> None:
-        """What follows in a tick: take what came, say what is to be said, repeat what seems lost."""
+        """What follows in a tick: take what came, say what is to be said, repeat what seems lost; then the next frames
+        are sealed.
+        """
         self.listen()
         saying = self._saying
         if saying is not None and self._outbox.empty and self._is_wanted(saying) and self._is_time(tick):
@@ -150,6 +164,11 @@ class TrainerExchange:
             self._outbox.put(saying.kind, saying.round, saying.payload)
             self._said_tick = tick
         self._repeat_graph(tick)
+        self._next_frames.prepare(tick + 1, self._held, self._able)
+
+    @property
+    def _held(self) -> int:
+        return 0 if self.state is None else self.state.round + 1
 
     def _repeat_graph(self, tick: int) -> None:
         again = self._graph_tick < 0 or tick - self._graph_tick >= patience_ticks(self._schedule)

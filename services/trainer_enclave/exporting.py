@@ -5,16 +5,16 @@ Holds: the opened bundle, in an export sandbox.  Reads: nothing of the job.  Sen
 It begins when the initial state is made, at low priority and in a sandbox of its own that sees no row and no state: no
 round waits for it, and nothing of the data is in it. Whatever comes of it, schedule and frames stay what they were;
 without a graph the model is served by the provider's code.
+
+What the sandbox wrote is said as it is. To read it takes milliseconds with the interpreter held, which this enclave's
+ticks would show: the parameter server judges it when its clock is over.
 """
 
 import threading
 from collections.abc import Callable
 from typing import Protocol
 
-from common.bundle import BundleManifest
-from common.errors import CloisterError, FormatError
-from common.exchange.steering import pad_design, unpad_design
-from common.exported_graph import open_exported
+from common.errors import CloisterError
 
 
 class Exporter(Protocol):
@@ -30,9 +30,9 @@ class Exporter(Protocol):
 
 
 class JobGraph:
-    """`start` starts the export of the bundle and gives its manifest. Any thread may read `payload`."""
+    """`start` starts the export of the bundle. Any thread may read `payload`, the GRAPH payload, unverified."""
 
-    def __init__(self, start: Callable[[], tuple[Exporter, BundleManifest]], deadline_seconds: float) -> None:
+    def __init__(self, start: Callable[[], Exporter], deadline_seconds: float) -> None:
         self._start, self._deadline = start, deadline_seconds
         self._exporter: Exporter | None = None
         self._stopped = threading.Event()
@@ -55,17 +55,9 @@ class JobGraph:
         if self._stopped.is_set():
             return
         try:
-            self._exporter, bundle = self._start()
+            self._exporter = self._start()
             if self._stopped.is_set():
                 self._exporter.stop()
-            self.payload = checked_payload(self._exporter.run(self._deadline), bundle)
+            self.payload = self._exporter.run(self._deadline)
         except (CloisterError, OSError, ValueError, RuntimeError, MemoryError):
             return  # no graph: nobody is told
-
-
-def checked_payload(unverified: bytes | None, bundle: BundleManifest) -> bytes | None:
-    """The GRAPH payload of what an export sandbox wrote, or None: it is no valid graph of this bundle."""
-    try:
-        return None if unverified is None else pad_design(open_exported(unpad_design(unverified), bundle).document)
-    except FormatError:
-        return None

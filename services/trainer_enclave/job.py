@@ -5,17 +5,36 @@ the first tick after it is ready. Nothing here waits, and nothing depends on wha
 
 Where the schedule has `rounds_ahead`, round r + 1 is begun when round r is trained and its state has come, from that
 state and this trainer's own change; the others' changes of round r are taken up a round later (Kale and others, 2025,
-arXiv 2502.12996: overlapped, eager updates). What is said of r + 1 waits until the server has taken r.
+arXiv 2502.12996: overlapped, eager updates). A state that comes while r is trained has r + 1 queued behind it, so that
+provider code does not wait for a tick in between. What is said of r + 1 waits until the server has taken r.
+
+The server goes on behind the last ordered round, so training does, for nothing. After a failure it goes on here: once
+in a round's time a round is *wasted*, of which nothing is said. So whether there is still something to learn shows
+neither in reads nor in whether there is work. No round, of either kind, begins in the last D ticks.
 """
 
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
+from dataclasses import dataclass
 
 from common.exchange.frames import Endpoint, FrameKind
 from common.messages.order import Schedule
 from services.trainer_enclave.exchange import Saying, TrainerExchange
 from services.trainer_enclave.exporting import JobGraph
 from services.trainer_enclave.training import LocalTraining, round_seconds
+
+BEFORE_ALL = -1
+"""The round of work on the initial state."""
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """Work on the provider's thread, or queued for it: the round that it is for, and whose state it starts from."""
+
+    round: int
+    state_round: int
+    work: Future[Saying]
 
 
 class TrainerJob:
@@ -32,19 +51,23 @@ class TrainerJob:
         self._schedule, self.exchange, self._training, self._executor = schedule, exchange, training, executor
         self._graph = graph
         self._ahead = bool(schedule.rounds_ahead) and not training.waits_for_data
-        self._work: Future[Saying] | None = None
+        self._begun: deque[_Begun] = deque()
         self._ready: Saying | None = None
         self._initial_due = False
-        self._trained_round = -1
+        self._trained_round = BEFORE_ALL
         self._failed: Saying | None = None
+        self._wasting: Future[None] | None = None
+        self._wasted_tick: int | None = None
 
     def follow(self, paramserver: Endpoint) -> bool:
         """Follow a later launch of the parameter server, from the initial state on; whether it is later."""
         if not self.exchange.follow(paramserver):
             return False
-        self._trained_round, self._ready = -1, None
-        self._work = None if self._training.waits_for_data else self._executor.submit(self._training.initial)
+        self._forget_begun()
+        self._trained_round, self._ready = BEFORE_ALL, None
         self._initial_due = self._training.waits_for_data
+        if not self._initial_due:
+            self._begin(self._executor.submit(self._training.initial))
         if self._failed is not None:
             self.exchange.say(self._failed)
         return True
@@ -62,9 +85,8 @@ class TrainerJob:
     def process(self, tick: int, ready: Callable[[int | None], bool]) -> None:
         """What follows in a tick. A round, and (None) a design before all, begin once their data are `ready`."""
         self.exchange.listen()
-        if self._work is not None and self._work.done():
-            self._collect(self._work.result())
-            self._work = None
+        if self._ready is None and self._begun and self._begun[0].work.done():
+            self._collect(self._begun.popleft())
         if self._ready is not None and self.exchange.has_effect:
             self.exchange.say(self._ready)
             self._ready = None
@@ -72,24 +94,53 @@ class TrainerJob:
             self.exchange.offer(payload)
             self._graph = None
         self.exchange.process(tick)
-        if self._work is not None or self._ready is not None or self._failed is not None:
+        if self._failed is not None:
+            self._waste_if_due(tick)
+        if self._ready is not None or self._failed is not None:
             return
         if not self._initial_due:
             self._train_if_new(tick, ready)
         elif ready(None):
             self._initial_due = False
-            self._work = self._executor.submit(self._training.initial)
+            self._begin(self._executor.submit(self._training.initial))
 
-    def _collect(self, saying: Saying) -> None:
+    def _begin(self, work: Future[Saying], number: int = BEFORE_ALL, state_round: int = BEFORE_ALL) -> None:
+        self._begun.append(_Begun(number, state_round, work))
+
+    def _collect(self, begun: _Begun) -> None:
+        saying = begun.work.result()
+        self._trained_round = begun.round
         if saying.kind == FrameKind.NOTE and self._failed is None:
             self._failed = saying
+            self._forget_begun()
         self._ready = self._failed or saying
 
     def _train_if_new(self, tick: int, ready: Callable[[int | None], bool]) -> None:
         state, seconds = self.exchange.state, round_seconds(self._schedule, tick)
         if state is None or seconds is None:
             return
-        ahead = self._ahead and state.round == self._trained_round and state.round + 1 < self._schedule.rounds
-        if (ahead or state.round > self._trained_round) and ready(state.round + ahead):
-            self._trained_round = state.round + ahead
-            self._work = self._executor.submit(self._training.round, state, seconds, ahead=ahead)
+        self._forget_overtaken(state.round)
+        begun = self._begun[-1].round if self._begun else self._trained_round
+        ahead = self._ahead and state.round == begun
+        if (ahead or state.round > begun) and len(self._begun) <= self._ahead and ready(state.round + ahead):
+            work = self._executor.submit(self._training.round, state, seconds, ahead=ahead)
+            self._begin(work, state.round + ahead, state.round)
+
+    def _forget_begun(self) -> None:
+        for one in self._begun:
+            one.work.cancel()
+        self._begun.clear()
+
+    def _forget_overtaken(self, state_round: int) -> None:
+        """What is queued behind a late round starts from the newest state, or not at all."""
+        if len(self._begun) > 1 and self._begun[-1].state_round < state_round and self._begun[-1].work.cancel():
+            self._begun.pop()
+
+    def _waste_if_due(self, tick: int) -> None:
+        seconds, every = round_seconds(self._schedule, tick), self._schedule.ticks_per_round
+        under_way = self._wasting is not None and not self._wasting.done()
+        if seconds is None or self._begun or under_way:
+            return
+        if self._wasted_tick is None or tick - self._wasted_tick >= every:
+            number = max(0, tick - self._schedule.warmup_ticks) // every
+            self._wasted_tick, self._wasting = tick, self._executor.submit(self._training.waste, number, seconds)

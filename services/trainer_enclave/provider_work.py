@@ -8,7 +8,7 @@ The sandbox is started with the bundle, or, where that is design code, with the 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from common.bundle import BundleContents, BundleManifest
+from common.bundle import BundleContents
 from common.crypto.keys import SecretKey
 from common.crypto.labels import SEED_INITIAL, SEED_STREAM
 from common.errors import FormatError
@@ -90,6 +90,7 @@ class ProviderWork:
     def __init__(self, launch: Launch, bundle: bytes, reads: ChunkReads, starts: Starts) -> None:
         self._launch, self._bundle, self._reads, self._starts = launch, bundle, reads, starts
         self._contents: BundleContents | None = None
+        self._designed: BundleContents | None = None
         self._rows: RoundRows | None = None
         self._windows: WindowRows | None = None
         designs = launch.order.sandbox == "wasm"
@@ -102,16 +103,19 @@ class ProviderWork:
         return self._launch.order.schedule.steps_per_round * self._launch.order.schedule.batch_rows
 
     def start_sandbox(self) -> TrainingSandbox:
-        """Start the sandbox of the bundle, or of what it designs. Raises a `Refusal`."""
-        contents = self._open_contents()
-        if self.design is not None:
-            seconds = startup_seconds(self._launch.order.schedule)
-            contents = self.design.make(self._profiled(), contents.manifest, seconds)
+        """Start a sandbox of the bundle, or of what it designs, which it is asked for once. Raises a `Refusal`."""
+        contents = self._open_contents() if self.design is None else self._design_contents(self.design)
         counts = self._launch.terms.refusal_report == "classes" and not contents.has_design
         try:
             return self._starts.sandbox(contents, self._rows_per_round, seeds_of(self._launch), self._limits(), counts)
         except FormatError as cause:
             raise FormatError("format.bundle") from cause
+
+    def _design_contents(self, design: JobDesign) -> BundleContents:
+        if self._designed is None:
+            seconds = startup_seconds(self._launch.order.schedule)
+            self._designed = design.make(self._profiled(), self._open_contents().manifest, seconds)
+        return self._designed
 
     def rows_of_round(self, number: int) -> Rows:
         """The rows of a round, of the columns that the bundle reads and the owners allow. Raises `FormatError`."""
@@ -121,9 +125,8 @@ class ProviderWork:
         """How many rows this slot has: what its deltas count beside those of others. Raises as `rows_of_round`."""
         return self._open_rows().weight
 
-    def _start_export(self) -> tuple[Exporter, BundleManifest]:
-        contents = self._open_contents()
-        return self._starts.export(contents, self._limits()), contents.manifest
+    def _start_export(self) -> Exporter:
+        return self._starts.export(self._open_contents(), self._limits())
 
     def _limits(self) -> SandboxLimits:
         return DEFAULT_LIMITS.within(self._launch.terms.sandbox_bounds)

@@ -18,34 +18,35 @@ slot waits for: after `LAST_SECONDS` the process ends with whatever is under way
 """
 
 import os
+import random
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from typing import Final, Protocol, TypeVar
 
 from common.crypto.keys import SecretKey
 from common.door_objects import Caller, DoorObjects
 from common.errors import AppraisalError, ConfinementError, Refusal
 from common.event_log import Value
-from common.exchange.clock import Now, Release, TickClock, run_clock
+from common.exchange.clock import Now, Release, TickClock, run_clock, settling_seconds
 from common.exchange.frames import Endpoint
 from common.exchange.member_poll import MemberPoll
 from common.exchange.schedule import poll_ticks
 from common.exchange.toolchain import Toolchain, own_toolchain
-from common.exported_graph import build_checks
 from common.identifiers import RoleName
 from common.key_retrieval import BrokerChannel, EvidenceSource, Launch, attest_and_fetch
 from common.lease import LeaseKeeper
 from common.messages.attestation import ListMembers, Members
 from common.messages.evidence import TrustLevel
 from common.messages.objects import ObjectRef
-from common.messages.order import TrainingOrder
+from common.messages.order import Schedule, TrainingOrder
 from common.messages.training_door import StartTrainer
 from common.policy_rules import require_sound_pair
 from common.sandbox.probe import require_confinement
 from common.sealed_object import ObjectKind
-from services.trainer_enclave.exchange import TrainerExchange
+from services.trainer_enclave.exchange import Heard, TrainerExchange
 from services.trainer_enclave.job import TrainerJob
 from services.trainer_enclave.provider_work import ProviderWork, Starts
 from services.trainer_enclave.reading import ChunkReads, ReadClock
@@ -61,12 +62,18 @@ LOOK_SECONDS: Final = 0.2
 """How often it lists members while it waits."""
 
 LISTEN_SECONDS: Final = 0.01
-"""How often it looks for the first frame; its clock is at most this much behind the parameter server's."""
+"""How often it looks for the first frame."""
+
+PHASE_SECONDS: Final = 0.01
+"""How far its clock may be behind the frame that sets it, or a tick, if that is less. It is drawn: how soon a busy
+enclave came to read that frame would show in each frame of its own."""
 
 LAST_SECONDS: Final = 5.0
 """From a lease's end: what the slot's own end takes."""
 
 T = TypeVar("T")
+
+_DRAW: Final = random.SystemRandom()
 
 
 def require_sound(order: TrainingOrder, trust_level: str) -> None:
@@ -80,11 +87,21 @@ def require_sound(order: TrainingOrder, trust_level: str) -> None:
         raise ConfinementError("confinement.pair", expected="cpu", seen=order.device)
 
 
+def clock_behind(schedule: Schedule, heard: Heard) -> TickClock:
+    """The clock of a trainer that heard this frame of the parameter server first."""
+    phase = _DRAW.uniform(0.0, min(PHASE_SECONDS, schedule.tick_seconds))
+    return TickClock.at_tick(schedule, heard.tick, heard.at + phase)
+
+
 class TrainerDoor(Caller, Protocol):
     """The enclave's end of its door."""
 
     def notify(self, name: str, body: bytes) -> None:
         """Tell the relay."""
+        ...
+
+    def together(self, at: float) -> AbstractContextManager[None]:
+        """Of what this thread sends meanwhile, one piece at that moment."""
         ...
 
     def log(self, event: str, **fields: Value) -> None:
@@ -186,11 +203,13 @@ class TrainerRun:
     def _train(self, launch: Launch, work: ProviderWork, reads: ChunkReads) -> None:
         own = Endpoint(self._start.slot, launch.attempt, launch.signing_key.party)
         digest, steered, able = self._start.order.digest, work.design is not None, self._able()
-        self._exchange = TrainerExchange(self._schedule, digest, launch.keys["job"], own, steered=steered, able=able)
-        parts = TrainingParts(work.start_sandbox, work.rows_of_round, work.design, able, work.weight)
+        self._exchange = TrainerExchange(
+            self._schedule, digest, launch.keys["job"], own, steered=steered, able=able, now=self._now
+        )
+        parts = TrainingParts(
+            work.start_sandbox, work.rows_of_round, work.design, able, work.weight, lambda: reads.asked
+        )
         training = LocalTraining(self._schedule, parts)
-        if work.graph is not None:
-            build_checks()
         read_clock = ReadClock(reads, self._schedule.reads_per_tick)
         read_clock.start()
         self._poll.start()
@@ -201,7 +220,12 @@ class TrainerRun:
                 prepared.add_done_callback(lambda _: begin())  # (4b)
             job = TrainerJob(self._schedule, self._exchange, training, executor, work.graph)
             while self._await_server(job) and (clock := self._await_tick(job)):  # (4), (7), (5)
-                run_clock(clock, self._now, self._over.wait, lambda tick: self._tick(job, reads, read_clock, tick))
+                run_clock(
+                    clock,
+                    self._now,
+                    self._over.wait,
+                    lambda tick: self._tick(job, reads, read_clock, tick, clock.due(tick)),
+                )
             if work.graph is not None:
                 work.graph.stop()
             executor.submit(training.close)
@@ -234,8 +258,8 @@ class TrainerRun:
         def first_frame() -> TickClock | None:
             if self._server is not None:
                 job.follow(self._server)  # a later one may come before the first has spoken
-            tick = job.exchange.listen()
-            return None if tick is None else TickClock.at_tick(self._schedule, tick, self._now())
+            heard = job.exchange.listen()
+            return None if heard is None else clock_behind(self._schedule, heard)
 
         return self._look_for(first_frame)
 
@@ -252,14 +276,16 @@ class TrainerRun:
             self._over.wait(LISTEN_SECONDS)
         return None
 
-    def _tick(self, job: TrainerJob, reads: ChunkReads, read_clock: ReadClock, tick: int) -> bool:
-        """One tick; False when a later server launch is listed."""
-        for frame in job.emit(tick):
-            self._door.notify("frame", frame)
-        read_clock.tick(tick)
+    def _tick(self, job: TrainerJob, reads: ChunkReads, read_clock: ReadClock, tick: int, at: float) -> bool:
+        """One tick; False when a later server launch is listed. All that leaves on it leaves first."""
+        with self._door.together(at):
+            for frame in job.emit(tick):
+                self._door.notify("frame", frame)
+            read_clock.tick(tick)
+        if tick % poll_ticks(self._schedule) == 0:
+            self._poll.due()
+        self._over.wait(settling_seconds(self._schedule))
         if reads.failure is not None:
             job.give_up(reads.failure)
         job.process(tick, reads.ready)
-        if tick % poll_ticks(self._schedule) == 0:
-            self._poll.due()
         return self._server == job.exchange.paramserver

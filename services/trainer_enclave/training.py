@@ -5,10 +5,12 @@ Holds: the sandbox, the residual of rounding.  Reads: opened columns, states.  S
 
 All of it runs on one thread of its own (the sandbox's child dies with the thread that started it), so the clock never
 waits for provider code. Whatever provider code does ends in a saying: a delta, or, once it has failed, a note with the
-code; after that there is nothing more to say, and the host sees frames as before. A design that ends the training is no
-failure: rounds go on as before, and their deltas count for nothing.
+code; after that there is nothing more to say, and the host sees frames as before. The work goes on all the same, over
+parameters that are dropped (`waste`). A design that ends the training is no failure: rounds go on as before, and their
+deltas count for nothing.
 """
 
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -18,6 +20,7 @@ import numpy as np
 
 from common.errors import CloisterError, Refusal
 from common.exchange.frames import FrameKind
+from common.exchange.going_ahead import next_start
 from common.exchange.payloads import STOPPED, DeltaEncoder, Figures, StateP, decode_state, encode_state, pad_state
 from common.exchange.schedule import round_deadline_seconds
 from common.exchange.toolchain import Toolchain
@@ -34,6 +37,9 @@ PATIENT_ROUNDS: Final = 4
 
 REMAINING_SHARE: Final = 0.75
 """Part of what is left of a schedule that provider code may take, so that its code is still reported."""
+
+START_TIMES: Final = 2
+"""So many times what the first sandbox took to start must be left for another one, which is not to outlive the job."""
 
 
 def startup_seconds(schedule: Schedule) -> float:
@@ -56,6 +62,7 @@ class TrainingParts:
 
     `design`: of a job that has one; then the sandbox can be started only when all data were read. `able`: the best
     toolchain of the processors here. `weight`: what this member's deltas count; None: as many rows as it trains on.
+    `chunks`: how many of its data were asked for so far.
     """
 
     start_sandbox: Callable[[], TrainingSandbox]
@@ -63,6 +70,7 @@ class TrainingParts:
     design: JobDesign | None = None
     able: Toolchain = Toolchain.FP32
     weight: Callable[[], int] | None = None
+    chunks: Callable[[], int] = int
 
 
 class LocalTraining:
@@ -72,9 +80,11 @@ class LocalTraining:
         self._schedule, self._parts = schedule, parts
         self._sandbox: TrainingSandbox | None = None
         self._initial: Saying | None = None
+        self._start_seconds = 0.0
+        self._wasted_P: StateP | None = None
         self._state_count = 0
         self._encoder = DeltaEncoder(schedule.state_class)
-        self._change_P: StateP = np.zeros(schedule.state_class, np.float32)
+        self._trained: tuple[StateP, StateP] | None = None  # where the last round was begun, and its change
 
     @property
     def waits_for_data(self) -> bool:
@@ -98,6 +108,30 @@ class LocalTraining:
     def round(self, state: RoundState, deadline_seconds: float, *, ahead: bool = False) -> Saying:
         """Train one round from `state`: its delta, or a note. `ahead`: that round was trained, so the next one."""
         return self._guarded(state.round + ahead, lambda: self._train(state, deadline_seconds, ahead=ahead))
+
+    def waste(self, number: int, deadline_seconds: float) -> None:
+        """A round for nobody, on the rows of round `number`, after a failure.
+
+        A failed sandbox is dead: another one is started, on its initial state, and again by a later call when that one
+        fails. Where none was ever started, or there are no rows, nothing can be done. A fault is nobody's any more.
+        """
+        with contextlib.suppress(CloisterError, OSError, ValueError, RuntimeError, MemoryError):
+            self._waste(number, time.monotonic() + deadline_seconds)
+
+    def _waste(self, number: int, deadline: float) -> None:
+        if self._sandbox is None:
+            return
+        schedule, rows = self._schedule, self._parts.rows_of_round(number)
+        if self._wasted_P is None:
+            if deadline - time.monotonic() < START_TIMES * self._start_seconds:
+                return
+            self._sandbox.close()
+            self._sandbox = self._parts.start_sandbox()
+            self._wasted_P = self._sandbox.initial_state(deadline - time.monotonic()).state_P
+        if self._wasted_P is not None:
+            left = deadline - time.monotonic()
+            outcome = self._sandbox.run_round(self._wasted_P, rows, schedule.steps_per_round, schedule.batch_rows, left)
+            self._wasted_P = outcome.state_P
 
     def note(self, number: int, code: str | None) -> Saying:
         """What is said of a failure."""
@@ -124,8 +158,10 @@ class LocalTraining:
             return self.note(number, "unavailable.enclave")
 
     def _make_initial(self) -> Saying:
+        began = time.monotonic()
         self._sandbox = self._parts.start_sandbox()
         outcome = self._sandbox.initial_state(startup_seconds(self._schedule))
+        self._start_seconds = time.monotonic() - began
         if outcome.state_P is None:
             return self.note(0, outcome.code)
         self._state_count = outcome.state_P.size
@@ -141,8 +177,8 @@ class LocalTraining:
         schedule, deadline = self._schedule, time.monotonic() + deadline_seconds
         heading = self._heading(state, deadline_seconds)
         start_P = decode_state(state.data, schedule.state_class)
-        if ahead:
-            start_P = start_P + self._change_P
+        if ahead and self._trained is not None:
+            start_P = next_start(start_P, *self._trained)
         outcome = self._sandbox.run_round(
             start_P[: self._state_count],
             self._parts.rows_of_round(number),
@@ -163,9 +199,12 @@ class LocalTraining:
 
     def _delta(self, number: int, start_P: StateP, end_P: StateP, metrics: RoundMetrics, *, stopped: bool) -> Saying:
         with np.errstate(over="ignore"):
-            delta_P = self._change_P = end_P - start_P
+            delta_P = end_P - start_P
+        self._trained = start_P, delta_P
         schedule, weight = self._schedule, self._parts.weight
         rows = schedule.steps_per_round * schedule.batch_rows if weight is None else weight()
         code = STOPPED if stopped else None
-        figures = Figures(metrics.loss_mean, self._schedule.steps_per_round, rows, code, self._refused)
+        figures = Figures(
+            metrics.loss_mean, self._schedule.steps_per_round, rows, code, self._refused, self._parts.chunks()
+        )
         return Saying(FrameKind.DELTA, number, self._encoder.encode(delta_P, figures))

@@ -3,7 +3,7 @@
 import itertools
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from client.digits import DigitsFiles, write_digits
 from client.measuring import digest_cache, measure_roles
 from client.pinning import pin
 from client.policy_terms import PolicyTerms, ProviderTerms
-from client.scheduling import ScheduleWishes
+from client.scheduling import WARMUP_SECONDS, ScheduleWishes
 from client.stack_access import endpoints_of, read_trust_settings
 from common.enclave.trust_settings import TrustSettings
 from common.identifiers import JobId
@@ -159,6 +159,25 @@ def register(party: Party, published: Published, source: Path, directory: Path, 
     return Registered(party, dataset)
 
 
+@dataclass(frozen=True)
+class Ordered:
+    """Jobs of an owner, in their order."""
+
+    owner: Registered
+    job_ids: tuple[JobId, ...]
+
+
+@pytest.fixture(scope="session")
+def many_jobs(
+    make_party: MakeParty, published: Published, digits: DigitsFiles, tmp_path_factory: pytest.TempPathFactory
+) -> Ordered:
+    """More than there are slots for: three jobs of two trainers. Tests that need no slot ask for them too, to go on
+    while they wait for their turns.
+    """
+    owner = register(make_party("owner"), published, digits.train, tmp_path_factory.mktemp("many") / "sealed")
+    return Ordered(owner, tuple(order(owner, published, replace(TINY, rounds=1)) for _ in range(3)))
+
+
 def order(registered: Registered, published: Published, wishes: ScheduleWishes = TINY, trainers: int = 2) -> JobId:
     """Sign and submit an order."""
     training = ordering.Training(registered.dataset.dataset_id, published.bundle.bundle_id, trainers, wishes)
@@ -175,13 +194,21 @@ def came_late(told: list[e.Event]) -> bool:
     return [event.report for event in told if isinstance(event, e.ReportOpened)][-1].codes == ("unavailable.rounds",)
 
 
+def had_time(told: list[e.Event]) -> bool:
+    """Whether no round was late."""
+    last = [event.report for event in told if isinstance(event, e.ReportOpened)][-1]
+    return not came_late(told) and last.outcome != "finished_short"
+
+
 def train(registered: Registered, published: Published, wishes: ScheduleWishes) -> list[e.Event]:
-    """Order and follow a job, and again, twice at most, if it came late."""
-    for _ in range(2):
-        told = follow(registered, order(registered, published, wishes))
-        if not came_late(told):
-            return told
-    return follow(registered, order(registered, published, wishes))
+    """Order and follow a job, and again, twice at most and with more time each time, where the machine was too busy."""
+    for patience in (1, 2, 5):
+        warmup = patience * (wishes.warmup_seconds or WARMUP_SECONDS)
+        slower = replace(wishes, warmup_seconds=warmup, slack_percent=min(1000, patience * wishes.slack_percent))
+        told = follow(registered, order(registered, published, slower))
+        if had_time(told):
+            break
+    return told
 
 
 @dataclass(frozen=True)

@@ -125,8 +125,15 @@ def new_in(directories: tuple[Path, ...], since: float, excluded: Path) -> Paths
             for entry in entries:
                 if entry.is_symlink() or excluded.is_relative_to(entry.path):
                     continue
-                if entry.stat(follow_symlinks=False).st_mtime >= since:
+                if _changed_since(entry, since):
                     path = Path(entry.path)
                     yield from walk(path) if entry.is_dir() else (path,)
 
     return lambda: (path for directory in directories for path in walk(directory))
+
+
+def _changed_since(entry: "os.DirEntry[str]", since: float) -> bool:
+    """False of one that is gone meanwhile: others make and remove theirs beside it."""
+    with contextlib.suppress(OSError):
+        return entry.stat(follow_symlinks=False).st_mtime >= since
+    return False

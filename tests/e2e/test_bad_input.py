@@ -15,7 +15,7 @@ from common.errors import AppraisalError, AuthenticityError, NotFoundError, Refu
 from common.identifiers import BundleId, Digest, JobId
 from tests.e2e.conftest import TINY, MakeParty, Published, Registered, RunningStack, order, register
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300), pytest.mark.usefixtures("many_jobs")]
 
 
 def test_an_identity_with_the_hardware_floor_pins_no_simulation(stack: RunningStack, tmp_path: Path) -> None:

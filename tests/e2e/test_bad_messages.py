@@ -28,7 +28,7 @@ from common.messages.signed import Signed, sign
 from common.sealed_object import CHUNK_BYTES, ObjectHeader, ObjectKind
 from tests.e2e.conftest import TINY, MakeParty, Published, Registered, RunningStack
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300), pytest.mark.usefixtures("many_jobs")]
 
 
 def test_an_upload_over_quota_is_refused_before_a_byte_is_sent(make_party: MakeParty) -> None:

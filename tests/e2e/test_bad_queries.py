@@ -8,13 +8,14 @@ import pytest
 
 from client import granting, user
 from client.digits import DigitsFiles
+from client.query_rows import read_rows
 from common.errors import AppraisalError, AuthenticityError, FormatError, FreshnessError, NotFoundError, PolicyError
 from common.identifiers import Digest, ModelId
 from common.messages.policy import QueryGrant
 from common.messages.signed import sign
 from tests.e2e.conftest import Finished, MakeParty, let_ask
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300), pytest.mark.usefixtures("many_jobs")]
 
 IMAGES = np.zeros((2, 8, 8), np.uint8)
 
@@ -87,6 +88,6 @@ def test_files_that_are_no_arrays_are_refused(tmp_path: Path, digits: DigitsFile
     text = tmp_path / "rows.npy"
     text.write_text("no array")
     with pytest.raises(FormatError, match="format.query"):
-        user.read_rows(text)
+        read_rows(text)
     with pytest.raises(FormatError, match="format.query"):
-        user.read_rows(digits.held_out)
+        read_rows(digits.held_out)

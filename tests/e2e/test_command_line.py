@@ -86,6 +86,19 @@ def watch(run: Shell, job: str, curves: Path) -> str:
     return model
 
 
+def ask_with_receipt(run: Shell, grant: Path, rows: Path, named: tuple[str, ...]) -> Told:
+    """The answer, of which a receipt was kept that stands, and is kept once."""
+    receipt = rows.with_suffix(".receipt")
+    ask = ("user", "query", "--grant", grant, "--receipt", receipt, rows)
+    answered = run(*ask)[-1]
+    assert run.refused(*ask)["code"] == "conflict.receipt_file"
+    shown = ("--query", f"{receipt}.query", "--answer", f"{receipt}.answer", *named)
+    verified = run("verify", "receipt", receipt, *shown)
+    assert [label for one in verified for label in one["labels"]] == answered["labels"]
+    assert verified[-1]["answers_left"] == answered["answers_left"]
+    return answered
+
+
 def test_the_readmes_commands_in_their_order(stack: RunningStack, digits: DigitsFiles, tmp_path: Path) -> None:
     run = Shell(stack, tmp_path)
     keys = {
@@ -116,7 +129,7 @@ def test_the_readmes_commands_in_their_order(stack: RunningStack, digits: Digits
     with np.load(digits.held_out) as columns:
         np.save(rows, columns["image"][:20])
     run("owner", "grant", "--user", keys["user"], "--model", model, "--answers", 30, "-o", grant)
-    answered = run("user", "query", "--grant", grant, rows)[-1]
+    answered = ask_with_receipt(run, grant, rows, ("--user", keys["user"], "--model", model))
     assert (answered["rows"], len(answered["labels"]), answered["answers_left"]) == (20, 20, 10)
     assert run.refused("user", "query", "--grant", grant, rows)["code"] == "policy.budget"
     more = ("owner", "grant", "--user", keys["user"], "--model", model, "--answers", 30, "-o")

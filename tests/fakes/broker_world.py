@@ -53,16 +53,17 @@ from common.messages.attestation import (
     Revoke,
     Revoked,
     UpdatePolicy,
+    UpdateTerms,
     current_wrapping_key,
 )
-from common.messages.evidence import SgxDcapEvidence, TrustLevel
+from common.messages.evidence import AllowedRoot, DcapQuote, SgxDcapEvidence, TrustLevel
 from common.messages.objects import BundlePublication, DatasetManifest, ModelManifest, ObjectRef
 from common.messages.order import OrderSecret, SandboxName, Schedule, TrainingOrder
 from common.messages.policy import BundleRetirement, BundleTerms, DataPolicy, QueryGrant, Revocation
 from common.messages.reference_values import ReferenceValue, SgxReferenceValue
 from common.messages.release import Release
 from common.messages.signed import Signed, sign
-from services.attestation.context import BrokerContext, WitnessRule
+from services.attestation.context import BrokerContext, Platform, WitnessRule
 from services.attestation.key_broker import KeyBroker
 
 ROLES: Final = ("broker", "trainer", "paramserver", "query")
@@ -142,6 +143,14 @@ class TestRuntime:
 
 
 @dataclass(frozen=True)
+class BareRuntime(TestRuntime):
+    """The same on hardware, whose quotes carry no collateral."""
+
+    def evidence(self, report_data: bytes) -> Any:
+        return DcapQuote(quote=super().evidence(report_data).quote)
+
+
+@dataclass(frozen=True)
 class Party:
     """An owner, provider or user."""
 
@@ -193,16 +202,23 @@ class SealedBundle:
 
 
 class BrokerWorld:
-    """Platform, release, broker, parties. `restart` begins a new epoch, from any store."""
+    """Platform, release, broker, parties. `restart` begins a new epoch, from any store.
+
+    `machines` says which roles run on another machine than `platform`; `answers_total` is what owners and providers
+    allow in the terms that they state from then on.
+    """
+
+    answers_total = 1000
 
     def __init__(
         self, directory: Path, *, witnesses: int = 0, quorum: int | None = None, release_signers: int = 1
     ) -> None:
         self.platform = SimulatedPlatform.open_or_create(directory / "platform")
+        self.machines: dict[str, SimulatedPlatform] = {}
         self.release_keys = [SigningKey.generate() for _ in range(release_signers)]
         self.trust = TrustSettings(
             release_keys=tuple(key.party for key in self.release_keys), release_threshold=release_signers,
-            allowed_roots=(self.platform.allowed_root,), production=False,
+            allowed_roots=self.allowed_roots(), production=False,
         )  # fmt: skip
         self.release = self.sign_release(MEASUREMENTS)
         self.witnesses = [SigningKey.generate() for _ in range(witnesses)]
@@ -220,17 +236,32 @@ class BrokerWorld:
     def restart(self, store: MemoryStore | None = None) -> None:
         """Kill the broker and start it again, from its own store or from another."""
         self.store = store or self.store
-        runtime = self.runtime("broker", self.broker_measurement)
+        self.start_on(self.runtime("broker", self.broker_measurement))
+
+    def bare_broker(self) -> None:
+        """Start the broker again, on hardware: its quotes carry no collateral."""
+        self.start_on(BareRuntime(self.platform, self.broker_measurement, self.trust))
+
+    def start_on(self, runtime: Platform) -> None:
+        """Start the broker again, on this platform."""
         self.context = BrokerContext.start(runtime, self.store, self.rule, self.time)
         self.core = KeyBroker(self.context, confirm_seconds=self.confirm_seconds)
 
     def runtime(self, role: str, measurement: MrEnclave | None = None) -> TestRuntime:
-        return TestRuntime(self.platform, measurement or MEASUREMENTS[role], self.trust)
+        machine = self.machines.get(role, self.platform)
+        return TestRuntime(machine, measurement or MEASUREMENTS[role], self.trust)
+
+    def allowed_roots(self) -> tuple[AllowedRoot, ...]:
+        """The roots that everybody is measured with."""
+        return (self.platform.allowed_root,)
+
+    def references(self, measurements: dict[str, MrEnclave]) -> dict[str, ReferenceValue]:
+        """What a release says of each role."""
+        return {role: SgxReferenceValue(mr_enclave=measured) for role, measured in measurements.items()}
 
     def sign_release(self, measurements: dict[str, MrEnclave], *keys: SigningKey, tag: str = "1") -> Signed:
         references: dict[RoleName, dict[TrustLevel, ReferenceValue]] = {
-            RoleName(role): {TrustLevel.SIMULATION: SgxReferenceValue(mr_enclave=measured)}
-            for role, measured in measurements.items()
+            RoleName(role): {TrustLevel.SIMULATION: value} for role, value in self.references(measurements).items()
         }
         release = Release(name="test", tag=tag, created=1, measurements=references)
         return sign(release, *(keys or self.release_keys))
@@ -318,7 +349,7 @@ class BrokerWorld:
             "owner": owner.party, "report_key": owner.report_key, "unsafe_simulation": True,
             "providers": (self.provider.party,), "releases": (self.release.digest,),
             "minimal_trust_level": "simulation", "sandboxes": ("native",), "not_after": self.time + 86_400,
-            "max_jobs": 5, "max_attempts": 3, "answers_total": 1000,
+            "max_jobs": 5, "max_attempts": 3, "answers_total": self.answers_total,
         }  # fmt: skip
         return DataPolicy(**(fields | changes))
 
@@ -353,16 +384,23 @@ class BrokerWorld:
         wrapped = self.wrap_policy(policy, data.owner)
         return UpdatePolicy(dataset_id=data.dataset_id, digest=policy.digest, policy=wrapped)
 
+    def bundle_terms(self, provider: Party, /, **changes: Any) -> BundleTerms:
+        fields: dict[str, Any] = {
+            "provider": provider.party, "report_key": provider.report_key, "unsafe_simulation": True,
+            "releases": (self.release.digest,), "minimal_trust_level": "simulation",
+            "not_after": self.time + 86_400, "answers_total": self.answers_total,
+        }  # fmt: skip
+        return BundleTerms(**(fields | changes))
+
+    def terms_update(self, bundle: SealedBundle, terms: Signed) -> UpdateTerms:
+        wrapped = self.wrap_policy(terms, bundle.provider)
+        return UpdateTerms(bundle_id=bundle.bundle_id, digest=terms.digest, terms=wrapped)
+
     def seal_bundle(
         self, provider: Party | None = None, *, sandbox: SandboxName = "native", **changes: Any
     ) -> SealedBundle:
         provider = provider or self.provider
-        fields: dict[str, Any] = {
-            "provider": provider.party, "report_key": provider.report_key, "unsafe_simulation": True,
-            "releases": (self.release.digest,), "minimal_trust_level": "simulation",
-            "not_after": self.time + 86_400, "answers_total": 1000,
-        }  # fmt: skip
-        terms = sign(BundleTerms(**(fields | changes)), provider.key)
+        terms = sign(self.bundle_terms(provider, **changes), provider.key)
         publication = BundlePublication(
             provider=provider.party, terms=terms.digest, state_class=SCHEDULE.state_class, sandbox=sandbox,
             object=ObjectRef(root=sha256(b"bundle %d" % next(self._numbers)), chunk_count=1),

@@ -1,100 +1,91 @@
 """Evidence with one chosen defect each, made by a simulated platform on a test root (side: library).
 
 Everything else about each piece is right and rightly signed, so only the rule that is named can refuse it. `REFUSED_BY`
-names the rule's step in `common.dcap.verification`, and the code.
+names the rule's step in `common.dcap.verification` (its rules in `certificates`, `collateral` and `engine` by letters),
+and the code. `defects` makes all of them for one kind of quote.
 """
 
-import hashlib
+import struct
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any, Final
 
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import CertificateBuilder, load_der_x509_certificate
 
-from common.dcap.certificates import PCK_LEAF, TCB_SIGNING
-from common.enclave.simulated_pki import (
-    PLATFORM_CA,
-    Certified,
-    SimulatedPki,
-    encode_document,
-    issue_certificate,
-    issue_crl,
-    qe_identity_fields,
-    sign_raw,
-    tcb_info_fields,
-)
-from common.enclave.simulated_platform import SimulatedPlatform
-from common.enclave.simulated_quote import encode_qe_report, encode_report, sign_quote
+from common.dcap.certificates import PCK_CA_NAMES, PCK_LEAF, TCB_SIGNING
+from common.enclave.simulated_pki import PLATFORM_CA, Certified, SimulatedPki, issue_certificate, issue_crl
+from common.enclave.simulated_quote import encode_qe_report, encode_report
 from common.enclave.simulated_sgx_extension import encode_sgx_extension
-from common.identifiers import MrEnclave
-from common.messages.evidence import SGX_FLAGS_DEBUG, SGX_FLAGS_INIT, SGX_FLAGS_MODE64BIT, Collateral, SgxDcapEvidence
+from common.messages.evidence import SGX_FLAGS_DEBUG, SGX_FLAGS_INIT, SGX_FLAGS_MODE64BIT
+from common.messages.reference_values import TD_MIGRATABLE, TD_PROFILING, TD_SEPT_VE_DISABLE
+from tests.fakes.engine_defects import ENGINE_REFUSES, ENGINE_REFUSES_DOMAINS, with_pck
+from tests.fakes.evidence_forge import MR_ENCLAVE, REPORT_DATA, Defect, Forge, FullEvidence
 
-MR_ENCLAVE: Final = MrEnclave(hashlib.sha256(b"an enclave under test").hexdigest())
-REPORT_DATA: Final = hashlib.sha512(b"what it binds").digest()
 _DAY: Final = timedelta(days=1)
 
 
-@dataclass(frozen=True)
-class Forge:
-    """A platform whose pieces can be remade."""
-
-    platform: SimulatedPlatform
-    at: datetime
-
-    @classmethod
-    def make(cls, directory: Path) -> "Forge":
-        """A fresh platform, now."""
-        return cls(SimulatedPlatform.open_or_create(directory), datetime.now(UTC))
-
-    def evidence(
-        self,
-        *,
-        pki: SimulatedPki | None = None,
-        report: bytes | None = None,
-        qe_report: bytes | None = None,
-        collateral: dict[str, Any] | None = None,
-    ) -> SgxDcapEvidence:
-        """Good evidence, but for what is given."""
-        pki = pki or self.platform.pki
-        report = encode_report(MR_ENCLAVE.raw(), REPORT_DATA) if report is None else report
-        quote = sign_quote(report, self.platform.attestation_key, pki.pck.key, pki.pck_chain, qe_report=qe_report)
-        pieces = pki.collateral(self.at)
-        return SgxDcapEvidence(quote=quote, collateral=Collateral(**(dict(pieces) | (collateral or {}))))
-
-    def signed(self, name: str, fields: dict[str, object]) -> dict[str, Any]:
-        """A document and its signature, as collateral fields."""
-        text = encode_document(fields)
-        key = self.platform.pki.tcb_signing.key
-        return {name: text, f"{name}_signature": sign_raw(key, text.encode())}
-
-    def with_tcb_signer(self, signer: Certified) -> SgxDcapEvidence:
-        """All collateral signed by this certificate instead."""
-        pki = replace(self.platform.pki, tcb_signing=signer)
-        return self.evidence(pki=pki)
+# -- (1), (2): the quote by itself -----------------------------------------------------------------------------------
 
 
-def _debug(forge: Forge) -> SgxDcapEvidence:
+def _trailing_byte(forge: Forge) -> FullEvidence:
+    good = forge.evidence()
+    return good.model_copy(update={"quote": good.quote + b"\0"})
+
+
+def _of_another_type(forge: Forge) -> FullEvidence:
+    """Nobody signs the type of the outer certification data, and the engine does not read it."""
+    return forge.flipped(forge.signature_at + 64 + 64)
+
+
+def _td15_cut_short(forge: Forge) -> FullEvidence:
+    """The body says 584 bytes of type 3."""
+    good = forge.evidence()
+    quote = good.quote[:50] + struct.pack("<I", 584) + good.quote[54:]
+    return good.model_copy(update={"quote": quote})
+
+
+def _debug(forge: Forge) -> FullEvidence:
+    if forge.is_tdx:
+        return forge.evidence(report=forge.td_report(attributes=TD_SEPT_VE_DISABLE | 1))
     flags = SGX_FLAGS_INIT | SGX_FLAGS_MODE64BIT | SGX_FLAGS_DEBUG
     return forge.evidence(report=encode_report(MR_ENCLAVE.raw(), REPORT_DATA, flags=flags))
 
 
-def _tcb_signed_by_pck(forge: Forge) -> SgxDcapEvidence:
+def _sept_ve_enabled(forge: Forge) -> FullEvidence:
+    return forge.evidence(report=forge.td_report(attributes=0))
+
+
+def _profiled(forge: Forge) -> FullEvidence:
+    return forge.evidence(report=forge.td_report(attributes=TD_SEPT_VE_DISABLE | TD_PROFILING))
+
+
+def _migratable(forge: Forge) -> FullEvidence:
+    return forge.evidence(report=forge.td_report(attributes=TD_SEPT_VE_DISABLE | TD_MIGRATABLE))
+
+
+def _service_td(forge: Forge) -> FullEvidence:
+    return forge.evidence(report=forge.td_report(mr_service_td=b"\1" + bytes(47)))
+
+
+# -- (3), (4): who signed --------------------------------------------------------------------------------------------
+
+
+def _tcb_signed_by_pck(forge: Forge) -> FullEvidence:
     """A leaf of another role under the same root signs the collateral: the engine asks for a leaf, not for its role."""
     return forge.with_tcb_signer(issue_certificate(PCK_LEAF, forge.at, forge.platform.pki.root))
 
 
-def _tcb_signer_below_pck_ca(forge: Forge) -> SgxDcapEvidence:
+def _tcb_signer_below_pck_ca(forge: Forge) -> FullEvidence:
     """The PCK CA issues somebody a certificate named TCB signing."""
     pki = forge.platform.pki
     signer = issue_certificate(TCB_SIGNING, forge.at, pki.pck_ca)
     return _with_signer_chains(forge.with_tcb_signer(signer), (signer.pem + pki.pck_ca.pem + pki.root.pem).decode())
 
 
-def _signed_beside_the_signer(forge: Forge) -> SgxDcapEvidence:
+def _signed_beside_the_signer(forge: Forge) -> FullEvidence:
     """The same, with the genuine TCB signing certificate in the chain, too: it signed nothing."""
     pki = forge.platform.pki
     signer = issue_certificate(PCK_LEAF, forge.at, pki.root)
@@ -103,18 +94,32 @@ def _signed_beside_the_signer(forge: Forge) -> SgxDcapEvidence:
     return _with_signer_chains(evidence, chain)
 
 
-def _with_signer_chains(evidence: SgxDcapEvidence, chain: str) -> SgxDcapEvidence:
+def _with_signer_chains(evidence: FullEvidence, chain: str) -> FullEvidence:
     chains = {"tcb_info_issuer_chain": chain, "qe_identity_issuer_chain": chain}
     return evidence.model_copy(update={"collateral": evidence.collateral.model_copy(update=chains)})
 
 
-def _crl_chain_with_a_guest(forge: Forge) -> SgxDcapEvidence:
+def _crl_chain_with_a_guest(forge: Forge) -> FullEvidence:
     pki = forge.platform.pki
     guest = issue_certificate(TCB_SIGNING, forge.at, pki.root)
     return forge.evidence(collateral={"pck_crl_issuer_chain": (pki.pck_ca.pem + guest.pem + pki.root.pem).decode()})
 
 
-def _root_of_another_time(forge: Forge, days: int) -> SgxDcapEvidence:
+def _crl_chain_of_another_ca(forge: Forge) -> FullEvidence:
+    """The right CRL beside the chain of somebody who did not issue it."""
+    pki = forge.platform.pki
+    other = issue_certificate(PCK_CA_NAMES["processor"], forge.at, pki.root, path_length=0)
+    return forge.evidence(collateral={"pck_crl_issuer_chain": (other.pem + pki.root.pem).decode()})
+
+
+def _crl_chain_of_another_key(forge: Forge) -> FullEvidence:
+    """The same with a CA of the right name."""
+    pki = forge.platform.pki
+    other = issue_certificate(PLATFORM_CA, forge.at, pki.root, path_length=0)
+    return forge.evidence(collateral={"pck_crl_issuer_chain": (other.pem + pki.root.pem).decode()})
+
+
+def _root_of_another_time(forge: Forge, days: int) -> FullEvidence:
     """The pinned root key in a certificate that is valid for a day, so many days from now."""
     old = forge.platform.pki.root
     begun = forge.at + days * _DAY
@@ -125,142 +130,123 @@ def _root_of_another_time(forge: Forge, days: int) -> SgxDcapEvidence:
     return forge.evidence(pki=replace(forge.platform.pki, root=Certified(old.key, builder.sign(old.key, SHA256()))))
 
 
-def _root_expired(forge: Forge) -> SgxDcapEvidence:
+def _root_expired(forge: Forge) -> FullEvidence:
     return _root_of_another_time(forge, -2)
 
 
-def _root_from_the_future(forge: Forge) -> SgxDcapEvidence:
+def _root_from_the_future(forge: Forge) -> FullEvidence:
     return _root_of_another_time(forge, 1)
 
 
-def _of_another_installation(forge: Forge) -> SgxDcapEvidence:
+def _of_another_installation(forge: Forge) -> FullEvidence:
     """Everything is right, under a root that nobody allowed."""
     return replace(forge, platform=replace(forge.platform, pki=SimulatedPki.generate(forge.at))).evidence()
 
 
-def _chain_with_a_guest(forge: Forge) -> SgxDcapEvidence:
+def _chain_with_a_guest(forge: Forge) -> FullEvidence:
     """The quote's chain carries a fourth certificate."""
     pki = forge.platform.pki
-    guest = issue_certificate(TCB_SIGNING, forge.at, pki.root)
-    quote = sign_quote(
-        encode_report(MR_ENCLAVE.raw(), REPORT_DATA),
-        forge.platform.attestation_key,
-        pki.pck.key,
-        pki.pck_chain + guest.pem,
-    )
-    return SgxDcapEvidence(quote=quote, collateral=pki.collateral(forge.at))
+    return forge.evidence(chain=pki.pck_chain + issue_certificate(TCB_SIGNING, forge.at, pki.root).pem)
 
 
-def _other_pce(forge: Forge) -> SgxDcapEvidence:
-    """TCB info for another PCE than the one that the PCK certificate names."""
-    fields = tcb_info_fields(forge.at - _DAY) | {"pceId": "0001"}
-    return forge.evidence(collateral=forge.signed("tcb_info", fields))
-
-
-def _other_pce_in_pck(forge: Forge) -> SgxDcapEvidence:
-    extension = encode_sgx_extension(ppid=bytes(16), instance_id=bytes(16), pce_id=b"\1\0")
-    pck = issue_certificate(PCK_LEAF, forge.at, forge.platform.pki.pck_ca, sgx_extension=extension)
-    return forge.evidence(pki=replace(forge.platform.pki, pck=pck))
-
-
-def _qe_report_tail(forge: Forge) -> SgxDcapEvidence:
-    public = forge.platform.attestation_key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
-    return forge.evidence(qe_report=encode_qe_report(public[1:], tail=bytes(31) + b"\1"))
-
-
-def _crl_from_the_future(forge: Forge) -> SgxDcapEvidence:
-    return forge.evidence(collateral={"pck_crl": issue_crl(forge.platform.pki.pck_ca, forge.at + _DAY)})
-
-
-def _root_crl_from_the_future(forge: Forge) -> SgxDcapEvidence:
-    return forge.evidence(collateral={"root_ca_crl": issue_crl(forge.platform.pki.root, forge.at + _DAY)})
-
-
-def _crl_expired(forge: Forge) -> SgxDcapEvidence:
-    return forge.evidence(collateral={"pck_crl": issue_crl(forge.platform.pki.pck_ca, forge.at - 31 * _DAY)})
-
-
-def _tcb_info_expired(forge: Forge) -> SgxDcapEvidence:
-    return forge.evidence(collateral=forge.signed("tcb_info", tcb_info_fields(forge.at - 31 * _DAY)))
-
-
-def _qe_identity_from_the_future(forge: Forge) -> SgxDcapEvidence:
-    return forge.evidence(collateral=forge.signed("qe_identity", qe_identity_fields(forge.at + _DAY)))
-
-
-def _tcb_info_from_the_future(forge: Forge) -> SgxDcapEvidence:
-    return forge.evidence(collateral=forge.signed("tcb_info", tcb_info_fields(forge.at + _DAY)))
-
-
-def _qe_identity_expired(forge: Forge) -> SgxDcapEvidence:
-    return forge.evidence(collateral=forge.signed("qe_identity", qe_identity_fields(forge.at - 31 * _DAY)))
-
-
-def _root_crl_expired(forge: Forge) -> SgxDcapEvidence:
-    return forge.evidence(collateral={"root_ca_crl": issue_crl(forge.platform.pki.root, forge.at - 31 * _DAY)})
-
-
-def _tcb_info_v2(forge: Forge) -> SgxDcapEvidence:
-    return forge.evidence(collateral=forge.signed("tcb_info", tcb_info_fields(forge.at - _DAY) | {"version": 2}))
-
-
-def _tcb_info_of_tdx(forge: Forge) -> SgxDcapEvidence:
-    return forge.evidence(collateral=forge.signed("tcb_info", tcb_info_fields(forge.at - _DAY) | {"id": "TDX"}))
-
-
-def _qe_identity_of_tdx(forge: Forge) -> SgxDcapEvidence:
-    return forge.evidence(collateral=forge.signed("qe_identity", qe_identity_fields(forge.at - _DAY) | {"id": "TD_QE"}))
-
-
-def _pck_revoked(forge: Forge) -> SgxDcapEvidence:
-    pki = forge.platform.pki
-    return forge.evidence(
-        collateral={"pck_crl": issue_crl(pki.pck_ca, forge.at - _DAY, (pki.pck.certificate.serial_number,))}
-    )
-
-
-def _pck_ca_revoked(forge: Forge) -> SgxDcapEvidence:
-    pki = forge.platform.pki
-    return forge.evidence(
-        collateral={"root_ca_crl": issue_crl(pki.root, forge.at - _DAY, (pki.pck_ca.certificate.serial_number,))}
-    )
-
-
-def _foreign_root_under_collateral(forge: Forge) -> SgxDcapEvidence:
-    """Collateral of another installation, consistent in itself."""
-    other = SimulatedPki.generate(forge.at)
-    return forge.evidence(collateral=dict(other.collateral(forge.at)))
-
-
-def _pck_ca_without_signature_of_root(forge: Forge) -> SgxDcapEvidence:
+def _pck_ca_without_signature_of_root(forge: Forge) -> FullEvidence:
     """Everything below a PCK CA that some other root issued, the pinned root put on top."""
     stranger = SimulatedPki.generate(forge.at)
     ca = issue_certificate(PLATFORM_CA, forge.at, stranger.root, path_length=0)
     extension = encode_sgx_extension(ppid=bytes(16), instance_id=bytes(16))
     pck = issue_certificate(PCK_LEAF, forge.at, ca, sgx_extension=extension)
-    return forge.evidence(pki=replace(forge.platform.pki, pck_ca=ca, pck=pck))
+    good = forge.platform.pki
+    return forge.evidence(pki=replace(good, pck_ca=ca, pck=pck), collateral=dict(forge.collateral(good)))
 
 
-def _root_of_another_subject(forge: Forge) -> SgxDcapEvidence:
+def _foreign_root_under_collateral(forge: Forge) -> FullEvidence:
+    """Collateral of another installation, consistent in itself."""
+    return forge.evidence(collateral=dict(forge.collateral(SimulatedPki.generate(forge.at))))
+
+
+def _root_of_another_subject(forge: Forge) -> FullEvidence:
     """The pinned root key in a certificate that names somebody else: dcap-qvl 0.7.0 aborts the process over it."""
     pki = forge.platform.pki
     renamed = pki.root.certificate.public_bytes(Encoding.DER).replace(b"Santa Clara", b"Santa Clare")
-    chain = pki.pck.pem + pki.pck_ca.pem + load_der_x509_certificate(renamed).public_bytes(Encoding.PEM)
-    report = encode_report(MR_ENCLAVE.raw(), REPORT_DATA)
-    quote = sign_quote(report, forge.platform.attestation_key, pki.pck.key, chain)
-    return SgxDcapEvidence(quote=quote, collateral=pki.collateral(forge.at))
+    root = load_der_x509_certificate(renamed).public_bytes(Encoding.PEM)
+    return forge.evidence(chain=pki.pck.pem + pki.pck_ca.pem + root)
 
 
-def _trailing_byte(forge: Forge) -> SgxDcapEvidence:
-    good = forge.evidence()
-    return good.model_copy(update={"quote": good.quote + b"\0"})
+# -- (5): kinds and dates --------------------------------------------------------------------------------------------
 
 
-REFUSED_BY: Final[dict[str, tuple[str, Callable[[Forge], SgxDcapEvidence]]]] = {
+def _other_tee(forge: Forge, sgx: str, tdx: str) -> str:
+    return sgx if forge.is_tdx else tdx
+
+
+def _tcb_info(**changes: Any) -> Callable[[Forge], FullEvidence]:
+    return lambda forge: forge.evidence(collateral=forge.tcb_info(**changes))
+
+
+def _qe_identity(**changes: Any) -> Callable[[Forge], FullEvidence]:
+    return lambda forge: forge.evidence(collateral=forge.qe_identity(**changes))
+
+
+def _tcb_info_of_other_tee(forge: Forge) -> FullEvidence:
+    return forge.evidence(collateral=forge.tcb_info(id=_other_tee(forge, "SGX", "TDX")))
+
+
+def _qe_identity_of_other_tee(forge: Forge) -> FullEvidence:
+    return forge.evidence(collateral=forge.qe_identity(id=_other_tee(forge, "QE", "TD_QE")))
+
+
+def _tcb_info_issued(days: int) -> Callable[[Forge], FullEvidence]:
+    return lambda forge: forge.evidence(collateral=forge.tcb_info(forge.at + days * _DAY))
+
+
+def _qe_identity_issued(days: int) -> Callable[[Forge], FullEvidence]:
+    return lambda forge: forge.evidence(collateral=forge.qe_identity(forge.at + days * _DAY))
+
+
+def _tcb_info_in_a_moment(forge: Forge) -> FullEvidence:
+    """The engine compares whole seconds (dcap-qvl 0.7), so it takes this for now."""
+    return forge.evidence(collateral=forge.tcb_info(issueDate=_in_a_moment(forge)))
+
+
+def _qe_identity_in_a_moment(forge: Forge) -> FullEvidence:
+    return forge.evidence(collateral=forge.qe_identity(issueDate=_in_a_moment(forge)))
+
+
+def _in_a_moment(forge: Forge) -> str:
+    return f"{forge.at:%Y-%m-%dT%H:%M:%S}.999999Z"
+
+
+def _pck_crl(days: int) -> Callable[[Forge], FullEvidence]:
+    return lambda forge: forge.evidence(
+        collateral={"pck_crl": issue_crl(forge.platform.pki.pck_ca, forge.at + days * _DAY)}
+    )
+
+
+def _root_crl(days: int) -> Callable[[Forge], FullEvidence]:
+    return lambda forge: forge.evidence(
+        collateral={"root_ca_crl": issue_crl(forge.platform.pki.root, forge.at + days * _DAY)}
+    )
+
+
+# -- (7), (8): what the engine does not ask --------------------------------------------------------------------------
+
+
+def _other_pce_in_pck(forge: Forge) -> FullEvidence:
+    return with_pck(forge, pce_id=b"\1\0")
+
+
+def _qe_report_tail(forge: Forge) -> FullEvidence:
+    return forge.evidence(qe_report=encode_qe_report(forge.attestation_public, tail=bytes(31) + b"\1"))
+
+
+_ALL: Final[dict[str, Defect]] = {
     "(1) trailing byte": ("format.quote", _trailing_byte),
     "(2) debug": ("appraisal.debug", _debug),
     "(3a) chain with a guest": ("authenticity.quote", _chain_with_a_guest),
+    "(3a) PCK CA of another root": ("authenticity.quote", _pck_ca_without_signature_of_root),
     "(3b) CRL chain with a guest": ("format.collateral", _crl_chain_with_a_guest),
+    "(3b) CRL chain of another CA": ("format.collateral", _crl_chain_of_another_ca),
+    "(3b) CRL chain of another key": ("format.collateral", _crl_chain_of_another_key),
     "(3c) collateral signed by another role": ("format.collateral", _tcb_signed_by_pck),
     "(3c) collateral signed beside the signer": ("format.collateral", _signed_beside_the_signer),
     "(3d) TCB signer below the PCK CA": ("format.collateral", _tcb_signer_below_pck_ca),
@@ -269,22 +255,46 @@ REFUSED_BY: Final[dict[str, tuple[str, Callable[[Forge], SgxDcapEvidence]]]] = {
     "(3e) root expired": ("freshness.collateral", _root_expired),
     "(3e) root from the future": ("freshness.collateral", _root_from_the_future),
     "(4) root of another installation": ("appraisal.root", _of_another_installation),
-    "(5a) TCB info v2": ("format.collateral", _tcb_info_v2),
-    "(5a) TCB info of TDX": ("format.collateral", _tcb_info_of_tdx),
-    "(5a) QE identity of TDX": ("format.collateral", _qe_identity_of_tdx),
-    "(5b) TCB info expired": ("freshness.collateral", _tcb_info_expired),
-    "(5b) TCB info from the future": ("freshness.collateral", _tcb_info_from_the_future),
-    "(5b) QE identity expired": ("freshness.collateral", _qe_identity_expired),
-    "(5b) QE identity from the future": ("freshness.collateral", _qe_identity_from_the_future),
-    "(5c) PCK CRL from the future": ("freshness.collateral", _crl_from_the_future),
-    "(5c) root CRL from the future": ("freshness.collateral", _root_crl_from_the_future),
-    "(5c) PCK CRL expired": ("freshness.collateral", _crl_expired),
-    "(5c) root CRL expired": ("freshness.collateral", _root_crl_expired),
-    "(6) PCK revoked": ("authenticity.quote", _pck_revoked),
-    "(6) PCK CA revoked": ("authenticity.quote", _pck_ca_revoked),
-    "(6) PCK CA of another root": ("authenticity.quote", _pck_ca_without_signature_of_root),
-    "(7) TCB info of another PCE": ("authenticity.quote", _other_pce),
+    "(5a) TCB info v2": ("format.collateral", _tcb_info(version=2)),
+    "(5a) TCB info of the other TEE": ("format.collateral", _tcb_info_of_other_tee),
+    "(5a) QE identity of the other TEE": ("format.collateral", _qe_identity_of_other_tee),
+    "(5a) QE identity v1": ("format.collateral", _qe_identity(version=1)),
+    "(5a) QE identity v3": ("format.collateral", _qe_identity(version=3)),
+    "(5b) TCB info expired": ("freshness.collateral", _tcb_info_issued(-31)),
+    "(5b) TCB info from the future": ("freshness.collateral", _tcb_info_issued(1)),
+    "(5b) TCB info issued later in this second": ("freshness.collateral", _tcb_info_in_a_moment),
+    "(5b) QE identity expired": ("freshness.collateral", _qe_identity_issued(-31)),
+    "(5b) QE identity from the future": ("freshness.collateral", _qe_identity_issued(1)),
+    "(5b) QE identity issued later in this second": ("freshness.collateral", _qe_identity_in_a_moment),
+    "(5c) PCK CRL from the future": ("freshness.collateral", _pck_crl(1)),
+    "(5c) root CRL from the future": ("freshness.collateral", _root_crl(1)),
+    "(5c) PCK CRL expired": ("freshness.collateral", _pck_crl(-31)),
+    "(5c) root CRL expired": ("freshness.collateral", _root_crl(-31)),
+    "(7) TCB info of another PCE": ("authenticity.quote", _tcb_info(pceId="0001")),
     "(7) PCK of another PCE": ("authenticity.quote", _other_pce_in_pck),
     "(8) QE report data with a tail": ("authenticity.quote", _qe_report_tail),
 }
-"""What is wrong -> the code of the refusal, and how it is made."""
+REFUSED_BY: Final = _ALL | ENGINE_REFUSES
+"""What is wrong -> the code of the refusal, and how it is made, for quotes of every kind."""
+
+_DOMAINS: Final[dict[str, Defect]] = {
+    "(1) certification data of another type": ("format.quote", _of_another_type),
+    "(2) SEPT_VE_DISABLE clear": ("appraisal.td_attributes", _sept_ve_enabled),
+    "(2) profiled": ("appraisal.td_attributes", _profiled),
+    "(2) migratable": ("appraisal.td_attributes", _migratable),
+}
+_DOMAINS_OF_15: Final[dict[str, Defect]] = {
+    "(1) TD 1.5 report cut short": ("format.quote", _td15_cut_short),
+    "(2) service TD": ("appraisal.service_td", _service_td),
+}
+"""Likewise, for trust domains alone, and for those with a TD 1.5 report."""
+
+
+def defects(forge: Forge) -> dict[str, tuple[str, FullEvidence]]:
+    """Evidence of the forge's kind with one defect each -> the code that refuses it."""
+    chosen = dict(REFUSED_BY)
+    if forge.is_tdx:
+        chosen |= _DOMAINS | ENGINE_REFUSES_DOMAINS
+    if forge.extended:
+        chosen |= _DOMAINS_OF_15
+    return {name: (code, make(forge)) for name, (code, make) in chosen.items()}

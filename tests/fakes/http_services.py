@@ -19,7 +19,7 @@ from fastapi.testclient import TestClient
 from common.crypto.digests import sha256_raw
 from common.crypto.signing import SigningKey
 from common.http_signatures import sign_request
-from common.identifiers import DatasetId, ModelId
+from common.identifiers import DatasetId, ModelId, QueryId
 from common.messages.attestation import AttestationToken, AwaitHead, HeadSigned, IssueToken, QueryEnclaveProof
 from common.messages.objects import DatasetManifest
 from common.messages.query import SESSION_OPEN_BYTES
@@ -202,7 +202,8 @@ def query(directory: Path, stack: EmbeddedStack) -> Iterator[HttpService]:
     desk, gate = FrontDesk.connect(stack.redis_url, wait_seconds=QUESTION_SECONDS), RequestGate(registry)
     app = build_query(QueryFront(desk, JobBoard(database), gate), desk, gate, Readiness({}))
     with TestClient(app, raise_server_exceptions=False) as http:
-        yield HttpService(app, http, key, {"model_id": (model_id,)}, (bytes(2048), bytes(SESSION_OPEN_BYTES)))
+        known: dict[str, tuple[str, ...]] = {"model_id": (model_id,), "query_id": (QueryId.new(),)}
+        yield HttpService(app, http, key, known, (bytes(2048), bytes(SESSION_OPEN_BYTES)))
 
 
 def _golden(family: str) -> list[bytes]:

@@ -27,7 +27,9 @@ from common.messages.order import Schedule, ToolchainWish, TrainingOrder
 from common.refused_calls import NONE_REFUSED, RefusedCalls
 from common.sandbox.protocol import RoundMetrics, RoundOutcome, Rows, StateP
 from common.sandboxed.wire import PLAIN_COURSE, Course
-from services.paramserver.job import JobContext, ParameterServerJob
+from services.paramserver.checkpoint import JobProgress
+from services.paramserver.job import ParameterServerJob
+from services.paramserver.job_context import JobContext
 from services.trainer_enclave.designing import JobDesign
 from services.trainer_enclave.exchange import TrainerExchange
 from services.trainer_enclave.exporting import JobGraph
@@ -81,9 +83,10 @@ class DelayedExecutor(Executor):
         return future
 
     def finish(self) -> None:
-        """Do all work that waits."""
+        """Do all work that waits and was not taken back."""
         for future, work in self.waiting:
-            future.set_result(work())
+            if future.set_running_or_notify_cancel():
+                future.set_result(work())
         self.waiting.clear()
 
 
@@ -179,6 +182,7 @@ class InMemoryJob:
     able: dict[int, Toolchain] = field(default_factory=dict)
     """What a slot's processor can; FP32 where nothing is said."""
     toolchain: ToolchainWish = "auto"
+    minimal_trainers: int = 1
 
     def __post_init__(self) -> None:
         self.job_key = SecretKey.generate()
@@ -196,17 +200,17 @@ class InMemoryJob:
         )
         return Endpoint(slot, attempt, key)
 
-    def start_server(self, attempt: int) -> ParameterServerJob:
-        """A launch of the parameter server, which the members' list names from now on."""
+    def start_server(self, attempt: int, progress: JobProgress | None = None) -> ParameterServerJob:
+        """A launch of the parameter server, which the members' list names from now on; it goes on at `progress`."""
         own = self._list("paramserver", 0, attempt)
         bundle, check = designing_bundle().manifest, None
         if self.designers is not None:
             check = functools.partial(open_design, bundle=bundle, schedule=self.schedule)
         context = JobContext(
             JobId.of(ORDER), ORDER, self.schedule, own, self.learning_rate, self.momentum, check,
-            self.trainers, self.toolchain,
+            self.trainers, self.toolchain, minimal_trainers=self.minimal_trainers,
         )  # fmt: skip
-        self.server = ParameterServerJob(context, self.job_key, InlineExecutor())
+        self.server = ParameterServerJob(context, self.job_key, InlineExecutor(), progress)
         return self.server
 
     def start_trainer(self, slot: int, attempt: int) -> TrainerJob:
@@ -258,7 +262,7 @@ class InMemoryJob:
 
     def publish_members(self) -> None:
         """Every member polls the list."""
-        self.server.admit(self.members(), self.server.rounds.rounds_done)
+        self.server.admit(self.members(), self.server.rounds.closed)
         server = self.listed["paramserver", 0]
         for job in self.jobs.values():
             job.follow(Endpoint(0, server.attempt, server.signing_public))
@@ -271,8 +275,9 @@ class InMemoryJob:
 
     def step(self, tick: int) -> None:
         """One tick of every member; frames arrive within it."""
-        if self.server.wants_list(tick) and not self.lists_kept_back:
-            self.server.admit(self.members(), self.server.rounds.rounds_done)
+        wanted = self.server.has_heard_unlisted() or self.server.wants_list(tick)
+        if wanted and not self.lists_kept_back:
+            self.server.admit(self.members(), self.server.rounds.closed)
         listening = {slot: job for slot, job in self.jobs.items() if job.exchange.paramserver is not None}
         for frame in self.server.emit(tick):
             self._carry(-1, tick, frame, [job.exchange.receive for job in self.jobs.values()])

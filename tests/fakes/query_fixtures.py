@@ -1,5 +1,6 @@
 """Fixtures over tests/fakes/query_world."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,8 @@ def world_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def world(world_directory: Path) -> QueryWorld:
+def world(world_directory: Path) -> Iterator[QueryWorld]:
     """Fresh parties, a fresh model and a full ledger."""
-    return QueryWorld(world_directory)
+    made = QueryWorld(world_directory)
+    yield made
+    made.close()

@@ -22,6 +22,7 @@ from client.query_session import QueryPins, QuerySession, QueryUser
 from common.bundle import BundleContents
 from common.bundle_packing import pack_bundle
 from common.crypto.keys import SecretKey
+from common.dcap import NO_PLATFORM_RULES
 from common.enclave.roles import ROLES as ENCLAVES
 from common.identifiers import JobId, ModelId, RoleName
 from common.messages.attestation import Completed, Registered
@@ -35,7 +36,7 @@ from common.untrusted.blobs import BlobStore
 from common.untrusted.database import Database
 from common.untrusted.health import Readiness
 from common.untrusted.http_identity import RequestGate
-from common.untrusted.job_board import JobBoard
+from common.untrusted.job_board import JobBoard, NewJob
 from common.untrusted.registry import Registry
 from common.untrusted.relay import common_handlers
 from services.query_enclave.app import QueryFront, build
@@ -44,6 +45,7 @@ from services.query_enclave.leases import Leases
 from services.query_enclave.placements import Placements
 from services.query_enclave.question_reader import connect
 from services.query_enclave.relay import QueryRelay, Service
+from services.query_enclave.slots import Slots
 from tests.fakes.broker_world import MEASUREMENTS, PARAMSERVER, SCHEDULE, BrokerWorld, SealedBundle
 from tests.fakes.installation import Installation
 
@@ -108,16 +110,23 @@ class FinishedModel:
 
 
 class QueryService:
-    """Installation, broker, one model, worker and front. Make it with `running`."""
+    """Installation, broker, one model, worker and front. Make it with `running`.
 
-    def __init__(self, state: Path, redis_url: str) -> None:
+    The model is of the digits bundle, answered by its code, or of `contents`, answered by the graph in `document`.
+    """
+
+    def __init__(
+        self, state: Path, redis_url: str, contents: BundleContents | None = None, document: bytes = b""
+    ) -> None:
         self.installation = Installation.make(state, ENCLAVES["query"])
         self.world = BrokerWorld(state)
+        self.world.answers_total = 1 << 20
         measured = self.installation.release.measurements[RoleName("query")][TrustLevel.SIMULATION]
         assert isinstance(measured, SgxReferenceValue)
         self.world.release = self.world.sign_release(MEASUREMENTS | {"query": measured.mr_enclave})
         self.store = BlobStore(state / "objects")
-        self.model = FinishedModel(self.world, self.store, pack_bundle(DIGITS))
+        self.model = FinishedModel(self.world, self.store, contents or pack_bundle(DIGITS), document)
+        self.slots = Slots(state / "slots")
         self.redis = connect(redis_url)
         database = Database(f"sqlite:///{state / 'registry.sqlite'}")
         self.registry = Registry(database)
@@ -125,7 +134,7 @@ class QueryService:
         self.leases = Leases(self.redis, "query-test")
         handlers = common_handlers(self.store, Broker(self.world))
         self.launcher = self.installation.settings(ENCLAVES["query"])
-        service = Service(self.launcher, handlers, self.redis, "query-test")
+        service = Service(self.launcher, handlers, self.redis, "query-test", self.slots)
         self.relays: list[QueryRelay] = []
         self.placements = Placements(
             lambda: {self.model.model_id: self.model.job_id},
@@ -133,9 +142,19 @@ class QueryService:
             self.leases,
             capacity=1,
         )
-        desk, gate = FrontDesk.connect(redis_url), RequestGate(self.registry)
-        self.app = build(QueryFront(desk, JobBoard(database), gate), desk, gate, Readiness({}))
+        desk, gate = FrontDesk.connect(redis_url, self.slots), RequestGate(self.registry)
+        board = JobBoard(database)
+        self._record(board)
+        self.app = build(QueryFront(desk, board, gate), desk, gate, Readiness({}))
         self.url = ""
+
+    def _record(self, board: JobBoard) -> None:
+        """The job is over, and its model one that a front knows, also while no launch serves it."""
+        job_id, model = self.model.job_id, ModelManifest.decode(self.model.manifest.payload)
+        owners, until = [self.world.owner.party], self.world.time + 3600
+        board.submit(NewJob(job_id, b"an order", owners, 1, until, "simulation"))
+        known = (model.model_id, self.model.manifest.encode(), model.object.root)
+        board.finish(job_id, "finished", model=known)
 
     def _launch(self, service: Service, *of: object) -> QueryRelay:
         self.relays.append(QueryRelay.start(service, *of))  # type: ignore[arg-type]
@@ -175,7 +194,7 @@ class QueryService:
     @property
     def pins(self) -> QueryPins:
         """What the user holds fixed."""
-        return QueryPins(self.world.release, self.world.trust, TrustLevel.SIMULATION)
+        return QueryPins(self.world.release, self.world.trust, TrustLevel.SIMULATION, NO_PLATFORM_RULES)
 
     def session(self, grant: Signed | None = None) -> QuerySession:
         """The user's session over HTTP."""

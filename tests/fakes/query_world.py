@@ -5,6 +5,7 @@ The platform is a simulated one with real quotes; owner, broker, user, release a
 """
 
 import math
+import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,25 +19,34 @@ from common.bundle import TensorSpec
 from common.crypto.digests import sha256, sha256_raw
 from common.crypto.signing import SigningKey
 from common.crypto.wrapping import WrappingKey
+from common.dcap import NO_PLATFORM_RULES
 from common.enclave.simulated_platform import SimulatedPlatform
 from common.enclave.trust_settings import TrustSettings
-from common.errors import FreshnessError, NotFoundError, PolicyError, refusal_of
+from common.errors import FreshnessError, NotFoundError, PolicyError, Refusal, refusal_of
 from common.identifiers import BundleId, DatasetId, Digest, GrantId, JobId, ModelId, MrEnclave, RoleName
+from common.messages.answer_bounds import NO_ANSWER_BOUNDS, AnswerBounds
 from common.messages.attestation import BudgetBlock, LaunchBinding, Placement, QueryEnclaveProof
-from common.messages.evidence import TrustLevel
+from common.messages.bounds import tightest
+from common.messages.evidence import Evidence, TrustLevel
 from common.messages.objects import ModelManifest, ObjectRef
 from common.messages.order import Schedule
 from common.messages.policy import AnswerDetail, QueryGrant
 from common.messages.query import QueryProfile
+from common.messages.query_batch import encode_answers, split_queries
 from common.messages.reference_values import SgxReferenceValue
 from common.messages.release import Release
 from common.messages.signed import Signed, sign
 from common.sandbox.protocol import QueryOutcome
-from services.query_enclave.answering import Answering, Timing
+from services.query_enclave.answering import Answering
+from services.query_enclave.departures import Timing
 from services.query_enclave.grants import GrantBudgets, Placed
+from services.query_enclave.receipts import Receipts
 from services.query_enclave.sessions import SessionTable
 
 FEATURES, CLASSES, ROWS = 6, 3, 4
+LEASE_SECONDS = 180
+"""As the broker's terms say it to each launch of this world."""
+
 PROFILE = QueryProfile(
     input=TensorSpec(shape=(FEATURES,), dtype="float32"),
     answer=TensorSpec(shape=(CLASSES,), dtype="float32"),
@@ -58,20 +68,24 @@ _SCHEDULE = Schedule(
 
 
 class LinearModel:
-    """W x, or the outcome code that was set; counts what it computed."""
+    """W x, or the outcome code that was set; counts what it computed. As a real one it fails where a score is none."""
 
     def __init__(self) -> None:
         self.calls = 0
         self.code: str | None = None
+        self.units: list[NDArray[np.generic]] = []
 
     def answer(self, input_NX: NDArray[np.generic], deadline_seconds: float) -> QueryOutcome:
         """Scores of each row."""
         if deadline_seconds <= 0:
             raise ValueError("a query has time")
         self.calls += 1
+        self.units.append(np.array(input_NX))
         if self.code is not None:
             return QueryOutcome(code=self.code)
-        return QueryOutcome(answer_NA=(input_NX.astype(np.float32) @ WEIGHTS_CF.T).astype(np.float32))
+        with np.errstate(all="ignore"):
+            answer_NA = (input_NX.astype(np.float32) @ WEIGHTS_CF.T).astype(np.float32)
+        return QueryOutcome(answer_NA) if np.isfinite(answer_NA).all() else QueryOutcome(code="provider.output")
 
     def close(self) -> None:
         """Nothing runs."""
@@ -84,6 +98,7 @@ class Ledger:
     drawn: dict[GrantId, int] = field(default_factory=dict)
     draws: int = 0
     detail: AnswerDetail = "scores"
+    bounds: AnswerBounds = NO_ANSWER_BOUNDS
     refusal: str | None = None
 
     def draw(self, grant: Signed, answers: int) -> BudgetBlock:
@@ -95,30 +110,39 @@ class Ledger:
         terms = QueryGrant.decode(grant.payload)
         total = terms.answers
         block = min(answers, total - self.drawn.get(name, 0))
-        if block == 0:
+        if answers and block == 0:
             raise PolicyError("policy.budget")
         self.drawn[name] = self.drawn.get(name, 0) + block
         detail: AnswerDetail = "label" if "label" in {self.detail, terms.detail} else "scores"
-        return BudgetBlock(grant_id=name, answers=block, remaining=total - self.drawn[name], detail=detail)
+        bounds = tightest(AnswerBounds, (self.bounds, terms.answer_bounds))
+        return BudgetBlock(
+            grant_id=name, answers=block, remaining=total - self.drawn[name], detail=detail, bounds=bounds
+        )
 
 
 class VirtualClock:
-    """Monotonic time that only `sleep` and `advance` move."""
+    """Monotonic time that only `wait`, `sleep`, and whoever sets it, moves."""
 
     def __init__(self) -> None:
         self.at = 100.0
-        self.slept: list[float] = []
+
+    def wait(self, _condition: threading.Condition, seconds: float) -> None:
+        """Move on."""
+        self.at += seconds
 
     def sleep(self, seconds: float) -> None:
         """Move on."""
-        self.slept.append(seconds)
         self.at += seconds
 
 
 class Launch:
-    """One query enclave launch in this process, and a QueryTransport to it."""
+    """One query enclave launch in this process, and a QueryTransport to it.
 
-    def __init__(self, world: "QueryWorld", **placement: Any) -> None:
+    With `questions` a graph answers, so many questions at once.
+    """
+
+    def __init__(self, world: "QueryWorld", questions: int | None = None, **placement: Any) -> None:
+        profile = PROFILE if questions is None else PROFILE.model_copy(update={"answered_by": "graph"})
         self.signing, self.wrapping, self.model, self.clock = (
             SigningKey.generate(),
             WrappingKey.generate(),
@@ -135,7 +159,7 @@ class Launch:
             wrapping_public=self.wrapping.public,
             signing_public=self.signing.party,
         )
-        self.evidence = world.platform.evidence(MEASUREMENT, self.binding.report_data())
+        self.evidence: Evidence = world.platform.evidence(MEASUREMENT, self.binding.report_data())
         terms = {
             "model_id": world.model_id,
             "manifest": world.manifest.digest,
@@ -149,10 +173,19 @@ class Launch:
         }
         self.placement = sign(Placement.model_validate(terms | placement), world.broker)
         placed = Placed(Placement.decode(self.placement.payload), self.placement.digest, world.broker.party)
-        self.sessions = SessionTable(placed, self.wrapping, PROFILE, world.now)
-        timing = Timing(0.05, 5.0, monotonic=lambda: self.clock.at, sleep=self.clock.sleep)
+        self.receipts = Receipts(self.signing, MEASUREMENT, placed, profile, world.now)
+        self.sessions = SessionTable(placed, self.wrapping, profile, world.now)
+        timing = Timing(0.05, 0.05, 5.0, monotonic=lambda: self.clock.at, wait=self.clock.wait)
         self.answering = Answering(
-            PROFILE, self.sessions, GrantBudgets(world.ledger), self.model, world.now, timing, world.require_lease
+            profile,
+            self.sessions,
+            GrantBudgets(world.ledger, LEASE_SECONDS, lambda: self.clock.at),
+            self.model,
+            world.now,
+            timing,
+            world.require_lease,
+            self.receipts,
+            questions=questions or 1,
         )
         self.manifest = world.manifest
         self.sent: list[tuple[str, bytes]] = []
@@ -179,9 +212,23 @@ class Launch:
     def post(self, path: str, body: bytes) -> bytes:
         """What the enclave answers."""
         self.sent.append((path, body))
-        answer = self.sessions.open(body) if path.endswith("/sessions") else self.answering.answer(body)
+        answer = self._answer(path.rpartition("/")[2], body)
         self.received.append(answer)
         return answer
+
+    def _answer(self, route: str, body: bytes) -> bytes:
+        if route == "sessions":
+            return self.sessions.open(body)
+        if route == "queries":
+            return self.answering.answer(body)
+        assert route == "batches"
+        return encode_answers([self._or_refusal(one) for one in split_queries(body, PROFILE.query_bytes)])
+
+    def _or_refusal(self, query: bytes) -> bytes | Refusal:
+        try:
+            return self.answering.answer(query)
+        except Refusal as refusal:
+            return refusal
 
 
 class QueryWorld:
@@ -198,10 +245,11 @@ class QueryWorld:
             production=False,
         )
         self.release = self.sign_release(MEASUREMENT)
-        self.pins = QueryPins(self.release, self.trust, TrustLevel.SIMULATION)
+        self.pins = QueryPins(self.release, self.trust, TrustLevel.SIMULATION, NO_PLATFORM_RULES)
         self.manifest = self.make_manifest(b"model one")
         self.later = 0
         self.lease_is_over = False
+        self.launches: list[Launch] = []
 
     def now(self) -> int:
         """The time inside the enclave; `later` moves it on."""
@@ -263,9 +311,15 @@ class QueryWorld:
         }
         return sign(QueryGrant.model_validate(terms | changes), self.owner)
 
-    def launch(self, **placement: Any) -> Launch:
+    def launch(self, questions: int | None = None, **placement: Any) -> Launch:
         """A query enclave for the model; `placement` changes what the broker's document says."""
-        return Launch(self, **placement)
+        self.launches.append(Launch(self, questions, **placement))
+        return self.launches[-1]
+
+    def close(self) -> None:
+        """End the threads of all launches."""
+        for launch in self.launches:
+            launch.answering.close()
 
     def session(self, launch: Launch, grant: Signed | None = None) -> QuerySession:
         """A user's session; its pauses take no time."""

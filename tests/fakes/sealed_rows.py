@@ -24,6 +24,7 @@ from common.sealed_object import ObjectKind, seal_object
 from services.trainer_enclave.reading import ChunkReads
 from services.trainer_enclave.tables import Tables
 from services.trainer_enclave.window_rows import WindowRows
+from tests.fakes.answering import AnswersAtOnce
 from tests.fakes.in_memory_job import make_schedule
 from tests.fakes.training_world import Store
 
@@ -55,8 +56,14 @@ def order_of(trainers: int, sandbox: Any = "native", **schedule: int) -> Trainin
     )  # fmt: skip
 
 
+def read_tick(reads: ChunkReads, tick: int) -> None:
+    """Ask for the chunks of a tick, and take them."""
+    for asked in reads.ask(tick):
+        reads.take(asked)
+
+
 @dataclass
-class SealedRows:
+class SealedRows(AnswersAtOnce):
     """Parts of one data set: one for each of `parts`, with so many rows, under one key.
 
     `asked` is what a host sees. What `spoils` returns is served in place of a leaf.

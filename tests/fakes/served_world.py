@@ -8,6 +8,7 @@ from pathlib import Path
 
 from common.broker_verification import verify_broker
 from common.crypto.key_file import Identity
+from common.dcap import NO_PLATFORM_RULES
 from common.enclave.development import development_trust_settings, read_development_release
 from common.enclave.simulated_platform import SimulatedPlatform
 from common.enclave.trust_settings import require_release
@@ -64,4 +65,5 @@ class ServedWorld(BrokerWorld):
     def _verified(self) -> Genesis:
         request = BrokerRequest(nonce=secrets.token_bytes(32), body=DescribeBroker()).encode()
         release = require_release(self.release, self.trust)
-        return verify_broker(self.handle(request), request, self.trust, release, int(time.time())).genesis
+        reply, now = self.handle(request), int(time.time())
+        return verify_broker(reply, request, self.trust, release, NO_PLATFORM_RULES, now).genesis

@@ -25,11 +25,14 @@ from common.dataset_units import UNIT_CHUNKS
 from common.enclave.simulated_platform import SimulatedPlatform
 from common.errors import NotFoundError, PeerClosedError, UnavailableError
 from common.event_log import Value
+from common.exchange.clock import Now
+from common.exchange.frames import FrameHeader
 from common.identifiers import BundleId, ChallengeId, DatasetId, Digest, JobId, ModelId, MrEnclave
 from common.key_binding import key_grant_info, report_info
 from common.messages.attestation import (
     Admission,
     Admit,
+    AwaitEnd,
     BrokerReply,
     BrokerRequest,
     Challenge,
@@ -62,9 +65,11 @@ from common.messages.training_door import (
     parse_job_frame,
 )
 from common.sealed_object import ObjectKind, SealedObject, seal_object
+from services.attestation.key_broker import AWAIT_SECONDS
 from services.paramserver.running import JobRun
 from services.trainer_enclave.provider_work import Starts
 from services.trainer_enclave.running import TrainerRun
+from tests.fakes.answering import AnswersAtOnce
 from tests.fakes.in_memory_job import FEATURES, LeastSquares, rows_for
 
 
@@ -145,12 +150,15 @@ class TrainingWorld:
     trainers: int = 2
     owners: int = 1
     """Data set number i is owner i % owners', and so is slot i."""
-    minimal_rounds: int = 1
+    minimal_rounds: tuple[int, ...] = ()
+    minimal_trainers: int = 1
     columns: tuple[dict[str, Any], ...] = ()
     bundle: BundleContents = field(default_factory=small_bundle)
     store: Store = field(default_factory=Store)
     reports: list[SealedReport] = field(default_factory=list)
     frames: list[tuple[str, int]] = field(default_factory=list)
+    ticks: list[int] = field(default_factory=list)
+    """Of the parameter server's frames."""
     state: str = "running"
     outages: int = 0
     exported: bytes | None = None
@@ -161,9 +169,12 @@ class TrainingWorld:
     refusal_report: RefusalReport = "none"
     holding: bool = False
     """The host keeps member lists and renewals back."""
+    parted: bool = False
+    """No frame arrives anywhere."""
     checkpoint: Checkpoint | None = None
     """The newest that the broker remembers."""
     chunk_bytes: int = 4096
+    seed: SecretKey = field(default_factory=SecretKey.generate)
     asked: dict[int, list[tuple[Digest, int]]] = field(default_factory=dict)
     """Leaves that the trainer of each slot asked for, all its launches together."""
 
@@ -172,7 +183,7 @@ class TrainingWorld:
         self.broker, self.provider = SigningKey.generate(), SigningKey.generate()
         self.owner_keys = [SigningKey.generate() for _ in range(self.owners)]
         self.report_key, self.provider_report_key = WrappingKey.generate(), WrappingKey.generate()
-        self.keys = {name: SecretKey.generate() for name in ("job", "seed", "bundle", "model")}
+        self.keys = {name: SecretKey.generate() for name in ("job", "bundle", "model")} | {"seed": self.seed}
         self._publish_bundle()
         columns = self.columns or (rows_for(0)(0), rows_for(0)(1))
         self.datasets = tuple(self._publish_data(number, one) for number, one in enumerate(columns))
@@ -218,6 +229,7 @@ class TrainingWorld:
             datasets=tuple(one.dataset_id for one in self.datasets), bundle=BundleId.of(sha256(b"bundle")),
             trainers=self.trainers, schedule=self.schedule, not_after=int(time.time()) + 3600, secret=b"",
             sandbox=self.bundle.manifest.kind, shards=self._shards(), minimal_rounds=self.minimal_rounds,
+            minimal_trainers=self.minimal_trainers,
         ), *self.owner_keys)  # fmt: skip
 
     def _shards(self) -> tuple[tuple[int, ...], ...]:
@@ -231,7 +243,9 @@ class TrainingWorld:
     def ask(self, raw: bytes) -> bytes:
         """One signed answer."""
         request = BrokerRequest.decode(raw)
-        if self.holding and isinstance(request.body, ListMembers | RenewLease):
+        if isinstance(request.body, AwaitEnd):
+            self._await_end()
+        if self.holding and isinstance(request.body, AwaitEnd | ListMembers | RenewLease):
             raise UnavailableError("unavailable.broker")
         with self._lock:
             try:
@@ -242,6 +256,11 @@ class TrainingWorld:
             head = LogHead(size=self._log_size, root=sha256(self._log_size.to_bytes(8, "big")), epoch=1)
         reply = BrokerReply(request=sha256(raw), nonce=request.nonce, head=head, time=int(time.time()), body=body)
         return sign(reply, self.broker).encode()
+
+    def _await_end(self) -> None:
+        give_up = time.monotonic() + AWAIT_SECONDS
+        while self.state == "running" and not self.holding and time.monotonic() < give_up:
+            time.sleep(0.002)
 
     def _answer(self, body: object) -> ReplyBody:
         match body:
@@ -259,7 +278,7 @@ class TrainingWorld:
                 if self.refuses_renewal is not None:
                     return Refused(code=self.refuses_renewal)
                 return Leased(seconds=self.lease_seconds)
-            case ListMembers():
+            case ListMembers() | AwaitEnd():
                 return Members.model_validate(
                     {"job_id": self.job_id, "state": self.state, "members": tuple(self.members.values())}
                 )
@@ -282,7 +301,7 @@ class TrainingWorld:
             role=binding.role, slot=binding.slot, attempt=binding.attempt, signing_public=binding.signing_public,
             mr_enclave=MEASUREMENT)  # fmt: skip
         order, keys = TrainingOrder.decode(self.order.payload), dict(self.keys)
-        own = order.all_shards[binding.slot] if binding.role == "trainer" else order.datasets
+        own = order.shard_of(binding.slot) if binding.role == "trainer" else order.datasets
         for foreign in set(order.datasets) - set(own):
             del keys[f"data/{foreign}"]
         terms = LaunchTerms(
@@ -319,10 +338,10 @@ class TrainingWorld:
         threading.Thread(target=lambda: future.set_result(server.run()), daemon=True).start()
         return future
 
-    def start_server(self) -> JobRun:
+    def start_server(self, now: Now = time.monotonic) -> JobRun:
         """A launch of the parameter server."""
         self.server_door = WorldDoor(self)
-        run = JobRun(self.server_door, self, OpenJob(job_id=self.job_id, order=self.order))
+        run = JobRun(self.server_door, self, OpenJob(job_id=self.job_id, order=self.order), now)
         self.servers.append(run)
         return run
 
@@ -347,6 +366,18 @@ class TrainingWorld:
             return Starts()
         return Starts(sandbox=lambda *_: self.sandboxes[slot], export=lambda *_: FixedExport(self.exported))
 
+    def carry_up(self, frame: bytes) -> None:
+        """To the parameter server."""
+        for server in [] if self.parted else self.servers:
+            server.frame(frame)
+
+    def carry_down(self, frame: bytes) -> None:
+        """To all trainers."""
+        if not self.parted:
+            self.spoke.set()
+            for trainer in self.running.values():
+                trainer.frame(frame)
+
     def read_reports(self) -> list[JobReport]:
         """What the owner reads."""
         return [
@@ -355,7 +386,7 @@ class TrainingWorld:
         ]
 
 
-class WorldDoor:
+class WorldDoor(AnswersAtOnce):
     """An enclave's end of a door whose relay is this process. `killed`: nothing goes through any more."""
 
     def __init__(self, world: TrainingWorld, slot: int = -1) -> None:
@@ -372,6 +403,9 @@ class WorldDoor:
             self._world.asked.setdefault(self._slot, []).append(place)
         return self._world.store.handle(name, body)
 
+    def together(self, at: float) -> contextlib.AbstractContextManager[None]:  # noqa: ARG002 - nothing here waits
+        return contextlib.nullcontext()
+
     def notify(self, name: str, body: bytes) -> None:
         """Frames and reports."""
         if self.killed:
@@ -383,13 +417,12 @@ class WorldDoor:
             world.told_kept.append(parse_checkpoint(body)[1])
         elif len(body) == world.schedule.frame_bytes:
             world.frames.append(("up", len(body)))
-            for server in world.servers:
-                server.frame(body)
+            world.carry_up(body)
         else:
             world.frames.append(("down", len(body)))
-            world.spoke.set()
-            for trainer in world.running.values():
-                trainer.frame(parse_job_frame(body)[1])
+            frame = parse_job_frame(body)[1]
+            world.ticks.append(FrameHeader.parse(frame).tick)
+            world.carry_down(frame)
 
     def log(self, event: str, **fields: Value) -> None:
         """Events are not looked at."""

@@ -7,6 +7,7 @@ from common.crypto.key_file import Identity
 from common.crypto.signing import SigningKey
 from common.errors import UnavailableError
 from common.messages.attestation import LogHead
+from common.messages.evidence import Collateral
 from services.attestation.context import WitnessRule
 from tests.fakes.broker_world import BrokerWorld, MemoryStore
 from tests.fakes.served_log import get_log, post_log
@@ -15,7 +16,7 @@ from tests.fakes.served_log import get_log, post_log
 class Served:
     """The attestation service's paths over a broker in this process; `key` signs what is asked of its log.
 
-    `asked` are the requests to the broker, `paths` those of all requests.
+    `asked` are the requests to the broker, `paths` those of all requests; `collateral` is for quotes that carry none.
     """
 
     def __init__(self, world: BrokerWorld, key: SigningKey | None = None) -> None:
@@ -23,9 +24,14 @@ class Served:
         self._key = key or SigningKey.generate()
         self.asked: list[bytes] = []
         self.paths: list[str] = []
+        self.collateral: Collateral | None = None
 
     def get(self, path: str) -> bytes:
         self.paths.append(path)
+        if path.startswith("/v1/collateral/"):
+            if self.collateral is None:
+                raise UnavailableError("unavailable.collateral")
+            return self.collateral.encode()
         return self.release.encode() if path == "/v1/release" else get_log(self.world, path)
 
     def post(self, path: str, body: bytes) -> bytes:

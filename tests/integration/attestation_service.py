@@ -11,11 +11,13 @@ from typing import Any, Final
 
 import httpx
 
-from client.broker import BROKER_PATH, describe_broker
+from client.broker import describe_broker
+from client.broker_quote import BROKER_PATH
 from client.context import Endpoints, Party, PinnedTrust
 from client.http_client import ServiceClient
 from common.broker_verification import VerifiedBroker
 from common.crypto.signing import SigningKey
+from common.dcap import NO_PLATFORM_RULES
 from common.enclave.roles import ROLES
 from common.messages.evidence import TrustLevel
 from common.messages.signed import Signed
@@ -74,7 +76,8 @@ class Service:
     def describe(self) -> VerifiedBroker:
         """Its broker, verified now."""
         trust, release = self.installation.trust, self.installation.release
-        return describe_broker(self.endpoints, trust, release, TrustLevel.SIMULATION)
+        rules, floor = (lambda _: NO_PLATFORM_RULES), TrustLevel.SIMULATION
+        return describe_broker(self.endpoints, trust, release, rules, floor)
 
     def handle(self, raw: bytes) -> bytes:
         """One request to its broker, as the operator's services carry it."""

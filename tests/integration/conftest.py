@@ -4,8 +4,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from redis import Redis
 
+from common.identifiers import ModelId
 from deploy.embedded.stack import EmbeddedStack
+from services.query_enclave.question_reader import connect
+from tests.conftest import Broker
 
 MakeStack = Callable[[str], EmbeddedStack]
 
@@ -22,3 +26,17 @@ def make_stack(tmp_path: Path) -> Iterator[MakeStack]:
     yield make
     for stack in made:
         stack.stop()
+
+
+@pytest.fixture
+def redis(redis_server: Broker) -> Iterator[Redis]:
+    """A client of the session's Redis."""
+    client = connect(redis_server.url)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def model_id() -> ModelId:
+    """A model of this test alone."""
+    return ModelId.new()

@@ -162,6 +162,24 @@ def test_strangers_are_let_go(scene: Scene, what: str, monkeypatch: pytest.Monke
     assert not any(hub._streams.values())
 
 
+def test_silent_strangers_are_few(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("common.untrusted.frame_hub.MAX_STRANGERS", 2)
+    monkeypatch.setattr("common.untrusted.frame_hub._GREETING_SECONDS", 1.0)
+    hub, up = scene.hub(JOB)
+    silent = [socket.create_connection(("127.0.0.1", hub.port)) for _ in range(2)]
+    begun = time.monotonic()
+    with socket.create_connection(("127.0.0.1", hub.port)) as further:
+        assert closed(further)
+        assert time.monotonic() - begun < 0.9, "at once"
+    assert all(map(closed, silent)), "those later"
+    for one in silent:
+        one.close()
+    line, _ = scene.line()
+    wait_until(line.connected.is_set)
+    line.publish(uplink_key(JOB), b"frame")
+    wait_until(lambda: up == [(uplink_key(JOB), b"frame")])
+
+
 @pytest.mark.parametrize("length", [0, MAX_FRAME_BYTES + 1, (1 << 32) - 1])
 def test_a_length_that_no_order_has_ends_the_connection(scene: Scene, length: int) -> None:
     hub, up = scene.hub(JOB)

@@ -9,8 +9,10 @@ import pytest
 from numpy.typing import NDArray
 
 from client.http_client import ServiceClient
+from client.receipt_verification import ReceiptPins, verify_receipt_file
 from common.crypto.signing import SigningKey
 from common.errors import AuthenticityError, FormatError, NotFoundError, PolicyError, Refusal
+from common.messages.answer_bounds import AnswerBounds
 from common.messages.query import SESSION_OPEN_BYTES
 from common.sandbox.native import NativeQuerySandbox
 from tests.conftest import Broker
@@ -54,6 +56,19 @@ def test_a_label_grant_tells_labels_alone(service: QueryService) -> None:
     answer = session.ask(images(3))
     assert answer.scores is None
     assert answer.labels.shape == (3,)
+
+
+def test_bounds_that_the_broker_hands_out_are_kept_and_receipts_stand(service: QueryService) -> None:
+    """By the enclave's own measurement and clock, of what a grant lets be told."""
+    bounds = AnswerBounds(top=2, decimals=1)
+    session = service.session(service.world.grant(service.model.manifest, answer_bounds=bounds))
+    book = session.receipt_book()
+    answer = session.ask(images(3), book=book)
+    assert answer.scores is not None
+    assert ((answer.scores.astype(np.float64) > 0).sum(axis=1) <= 2).all()
+    np.testing.assert_array_equal(answer.labels, expected(service, images(3)).argmax(axis=1))
+    pins = ReceiptPins(service.pins, service.world.genesis.signing_public, user=service.world.user.party)
+    verify_receipt_file(book.file, pins, book.openings("query"), book.openings("answer"))
 
 
 def test_the_budget_is_the_brokers(service: QueryService) -> None:

@@ -5,6 +5,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -22,37 +23,27 @@ from services.query_enclave.streams import DEAD_LETTERS, GROUP, Kind, Question, 
 from tests.conftest import Broker
 from tests.fakes.query_world import QueryWorld, rows_of
 
-
-@pytest.fixture
-def redis(redis_server: Broker) -> Iterator[Redis]:
-    """A client of the session's Redis."""
-    client = connect(redis_server.url)
-    yield client
-    client.close()
-
-
-@pytest.fixture
-def model_id() -> ModelId:
-    """A model of this test alone."""
-    return ModelId.new()
-
-
-Ask = Callable[[str, bytes, float], bytes]
+Ask = Callable[[str, bytes], bytes]
 
 
 @pytest.fixture
 def reader_of(redis_server: Broker, model_id: ModelId) -> Iterator[Callable[..., QuestionReader]]:
     """Starts readers of the model's stream; they are stopped after the test."""
     readers: list[QuestionReader] = []
+    pool = ThreadPoolExecutor(4)
 
     def start(ask: Ask, consumer: str = "worker-a") -> QuestionReader:
-        readers.append(QuestionReader(connect(redis_server.url), model_id, consumer, ask, threads=4))
+        def begin(kind: str, body: bytes) -> Future[bytes]:
+            return pool.submit(ask, kind, body)
+
+        readers.append(QuestionReader(connect(redis_server.url), model_id, consumer, begin, under_way=4))
         readers[-1].start()
         return readers[-1]
 
     yield start
     for reader in readers:
         reader.stop()
+    pool.shutdown()
 
 
 def with_desk(url: str, work: Callable[[FrontDesk], Any], **options: Any) -> Any:
@@ -91,7 +82,7 @@ def leave_pending(redis: Redis, model_id: ModelId, count: int = 1) -> tuple[str,
 def test_a_question_is_answered_and_leaves_nothing(
     redis_server: Broker, redis: Redis, model_id: ModelId, reader_of: Callable[..., QuestionReader]
 ) -> None:
-    reader_of(lambda kind, body, _seconds: kind.encode() + body[::-1])
+    reader_of(lambda kind, body: kind.encode() + body[::-1])
     answer = with_desk(redis_server.url, lambda desk: desk.ask(model_id, "query", b"abc"))
     assert answer == b"querycba"
     until(lambda: redis.xlen(questions_of(model_id)) == 0)
@@ -101,7 +92,7 @@ def test_a_question_is_answered_and_leaves_nothing(
 def test_many_at_once_get_their_own_answers(
     redis_server: Broker, model_id: ModelId, reader_of: Callable[..., QuestionReader]
 ) -> None:
-    reader_of(lambda _kind, body, _seconds: body * 2)
+    reader_of(lambda _kind, body: body * 2)
     carried: list[int] = []
 
     async def work(desk: FrontDesk) -> list[bytes]:
@@ -117,7 +108,7 @@ def test_many_at_once_get_their_own_answers(
 def test_a_public_refusal_comes_back_as_its_code(
     redis_server: Broker, model_id: ModelId, reader_of: Callable[..., QuestionReader]
 ) -> None:
-    def refuse(_kind: str, _body: bytes, _seconds: float) -> bytes:
+    def refuse(_kind: str, _body: bytes) -> bytes:
         raise FreshnessError("freshness.session")
 
     reader_of(refuse)
@@ -131,7 +122,7 @@ def test_what_a_dead_consumer_left_is_answered_once(
     to, names = leave_pending(redis, model_id, count=20)
     asked: list[bytes] = []
 
-    def ask(_kind: str, body: bytes, _seconds: float) -> bytes:
+    def ask(_kind: str, body: bytes) -> bytes:
         asked.append(body)
         return body
 
@@ -148,7 +139,7 @@ def test_an_enclave_that_dies_with_a_question_leaves_it_to_the_next(
 ) -> None:
     died = threading.Event()
 
-    def die(_kind: str, _body: bytes, _seconds: float) -> bytes:
+    def die(_kind: str, _body: bytes) -> bytes:
         died.set()
         raise PeerClosedError("the door is closed")
 
@@ -157,7 +148,7 @@ def test_an_enclave_that_dies_with_a_question_leaves_it_to_the_next(
         asking = asyncio.create_task(desk.ask(model_id, "query", b"abc"))
         await asyncio.to_thread(died.wait, 10)
         await asyncio.to_thread(first.stop)
-        reader_of(lambda _kind, body, _seconds: body)
+        reader_of(lambda _kind, body: body)
         return await asking
 
     assert with_desk(redis_server.url, work) == b"abc"
@@ -167,16 +158,59 @@ def test_a_question_that_no_launch_survives_is_buried(
     redis: Redis, model_id: ModelId, reader_of: Callable[..., QuestionReader]
 ) -> None:
     to, _ = leave_pending(redis, model_id)
-    for _ in range(question_reader.MAX_DELIVERIES):
+    for _ in range(question_reader.MAX_DELIVERIES - 1):
         redis.xautoclaim(questions_of(model_id), GROUP, "dead", 0)
     asked: list[bytes] = []
-    reader_of(lambda _kind, body, _seconds: asked.append(body) or b"")  # type: ignore[func-returns-value]
+    reader_of(lambda _kind, body: asked.append(body) or b"")  # type: ignore[func-returns-value]
     until(lambda: redis.xlen(to) == 1)
     answers: Any = redis.xrange(to)
     assert answers[0][1][b"status"] == b"format.query"
     assert asked == []
     dead: Any = redis.xrevrange(DEAD_LETTERS, count=1)
     assert dead[0][1][b"stream"] == questions_of(model_id).encode()
+
+
+def test_a_question_that_ends_every_launch_takes_no_other_with_it(
+    redis_server: Broker, redis: Redis, model_id: ModelId
+) -> None:
+    """Each launch ends with it, and with whatever else is under way; all others are answered in the end."""
+    to, names = leave_pending(redis, model_id, count=6)
+    launches, answered = 0, list[bytes]()
+    while redis.xlen(to) < 6:
+        launches += 1
+        assert launches < 20
+        gone = threading.Event()
+        waiting: list[tuple[bytes, Future[bytes]]] = []
+
+        def ask(
+            _kind: str, body: bytes, gone: threading.Event = gone, waiting: list[tuple[bytes, Future[bytes]]] = waiting
+        ) -> Future[bytes]:
+            if gone.is_set():
+                raise PeerClosedError("the door is closed")
+            answer = Future[bytes]()
+            waiting.append((body, answer))
+            if body == b"2":
+                gone.set()
+            return answer
+
+        reader = QuestionReader(connect(redis_server.url), model_id, "worker", ask)
+        reader.start()
+        end = time.monotonic() + 0.6
+        while time.monotonic() < end and not gone.is_set() and redis.xlen(to) < 6:
+            time.sleep(0.01)
+            left = [(body, answer) for body, answer in list(waiting) if not answer.done()]
+            if len(left) == 1 and left[0][0] != b"2":  # alone
+                answered.append(left[0][0])
+                left[0][1].set_result(left[0][0])
+        gone.set()
+        for _, answer in waiting:
+            if not answer.done():
+                answer.set_exception(PeerClosedError("the door is closed"))
+        reader.stop()
+    answers: Any = redis.xrange(to)
+    outcomes = {fields[b"id"].decode(): fields[b"status"] for _, fields in answers}
+    assert [outcomes[name] for name in names] == [b"ok", b"ok", b"format.query", b"ok", b"ok", b"ok"]
+    assert b"2" not in answered
 
 
 @pytest.mark.parametrize(
@@ -204,7 +238,7 @@ def test_a_malformed_entry_is_buried_and_the_next_is_answered(
 ) -> None:
     asked: list[bytes] = []
 
-    def ask(_kind: str, body: bytes, _seconds: float) -> bytes:
+    def ask(_kind: str, body: bytes) -> bytes:
         asked.append(body)
         return b"good"
 
@@ -222,7 +256,7 @@ def test_a_question_that_nobody_waits_for_is_dropped(
     stream, asked = questions_of(model_id), []
     redis.xadd(stream, Question("query", QueryId.new(), answers_of("0" * 32), time.time() - 1, b"old").fields())
     redis.xadd(stream, Question("query", QueryId.new(), answers_of("0" * 32), time.time() + 9, b"new").fields())
-    reader_of(lambda _kind, body, _seconds: asked.append(body) or b"")  # type: ignore[func-returns-value]
+    reader_of(lambda _kind, body: asked.append(body) or b"")  # type: ignore[func-returns-value]
     until(lambda: redis.xlen(stream) == 0)
     assert asked == [b"new"]
 
@@ -248,7 +282,7 @@ def test_without_redis_it_says_so(model_id: ModelId) -> None:
 def test_a_stream_that_redis_lost_is_opened_again(
     redis_server: Broker, redis: Redis, model_id: ModelId, reader_of: Callable[..., QuestionReader]
 ) -> None:
-    reader_of(lambda _kind, body, _seconds: body)
+    reader_of(lambda _kind, body: body)
     assert with_desk(redis_server.url, lambda desk: desk.ask(model_id, "query", b"one")) == b"one"
     redis.delete(questions_of(model_id))
     assert with_desk(redis_server.url, lambda desk: desk.ask(model_id, "query", b"two")) == b"two"
@@ -328,7 +362,7 @@ def test_a_whole_session_over_redis(
     world = QueryWorld(tmp_path)
     launch = world.launch()
     kinds = {"session": launch.sessions.open, "query": launch.answering.answer}
-    reader_of(lambda kind, body, _seconds: kinds[kind](body))
+    reader_of(lambda kind, body: kinds[kind](body))
 
     class OverRedis:
         """A transport that asks as the front would."""

@@ -67,7 +67,7 @@ def run(directory: Path, *words: str) -> tuple[int, list[dict[str, Any]]]:
 def test_files_of_the_pinned_release_are_fetched_and_proven(
     tmp_path: Path, world: BrokerWorld, endpoints: Endpoints, files: MeasuredFiles
 ) -> None:
-    release = Release(name="built", tag="1", created=1, measurements=own_references(files, {}))
+    release = Release(name="built", tag="1", created=1, measurements=own_references(files))
     pinned(tmp_path, world, endpoints, sign(release, *world.release_keys))
     status, told = run(tmp_path, "release", "files", "--role", "query")
     assert (status, told[-1]["type"], told[-1]["files"]) == (0, "files-verified", len(files.roles[QUERY].files))

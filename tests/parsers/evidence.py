@@ -16,9 +16,8 @@ from common.errors import AuthenticityError, FormatError, Refusal
 from common.identifiers import Digest
 from common.messages.evidence import AllowedRoot, Collateral, SgxDcapEvidence
 from common.untrusted.pcs_client import signed_document
-from tests.fakes.defective_evidence import Forge
+from tests.fakes.evidence_forge import KINDS, Forge
 from tests.fakes.sigstructs import sigstruct
-from tests.fakes.tdx_quotes import tdx_evidence
 from tests.parsers.parser import Parser
 from tests.vectors.vector_file import read_vectors
 
@@ -34,8 +33,7 @@ def _domains() -> tuple[bytes, ...]:
     """TDX quotes v4 and v5, of a platform made for them."""
     with tempfile.TemporaryDirectory() as place:
         forge = Forge.make(Path(place, "cpu"))
-        kinds = ((4, False), (5, False), (5, True))
-        return tuple(tdx_evidence(forge, version=version, extended=extended).quote for version, extended in kinds)
+        return tuple(forge.of(kind).evidence().quote for kind in KINDS[1:])
 
 
 def _with(name: str, value: object) -> Collateral:

@@ -1,13 +1,16 @@
 """Parsers of what lies sealed in stores, and of what was sealed in it (side: library)."""
 
 import io
+import struct
 import tempfile
+import zlib
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
-from client.user import read_rows
+from client.png_reader import SIGNATURE
+from client.query_rows import read_rows
 from common.bundle import BundleManifest, ColumnSpec, StateTensor, TensorSpec, design_layout
 from common.crypto.aead import open_blob
 from common.crypto.keys import KeyRing, SecretKey
@@ -104,6 +107,29 @@ def _array_file(raw: bytes) -> None:
         read_rows(path)
 
 
+def _image_file(raw: bytes) -> None:
+    with tempfile.TemporaryDirectory() as place:
+        path = Path(place, "row.png")
+        path.write_bytes(raw)
+        read_rows(path)
+
+
+def _text_file(raw: bytes) -> None:
+    with tempfile.TemporaryDirectory() as place:
+        path = Path(place, "rows.csv")
+        path.write_bytes(raw)
+        read_rows(path)
+
+
+def _image() -> bytes:
+    """4 x 2 grey pixels."""
+    header = struct.pack(">IIBBBBB", 4, 2, 8, 0, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(b"\x01abcd\x04efgh")), (b"IEND", b""))
+    return SIGNATURE + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    )
+
+
 def _arrays() -> tuple[bytes, ...]:
     plain, packed = io.BytesIO(), io.BytesIO()
     np.save(plain, np.arange(6, dtype=np.float32).reshape(2, 3))
@@ -127,4 +153,6 @@ PARSERS: Final = (
     Parser("model", _model, _payloads("model/models.json", "payload")),
     Parser("designed-model", _designed_model, (encode_model(np.zeros(200, np.float32), _DESIGNS, b"{}")[0],)),
     Parser("array-file", _array_file, _arrays()),
+    Parser("image-file", _image_file, (_image(),)),
+    Parser("text-file", _text_file, (b"a,b\n1,2.5\n-3,4e5\n",)),
 )

@@ -28,9 +28,20 @@ from common.exchange.steering import DESIGN_BYTES, Steering, pad_design, unpad_d
 from common.identifiers import Digest, JobId, PartyKey, SessionId
 from common.messages.order import Schedule
 from common.messages.query import ANSWER_MAGIC, QUERY_MAGIC, Header, QueryProfile, pad_document, unpad_document
-from common.messages.query_tensors import decode_outcome, decode_question, encode_answer, encode_question, rows_wanted
+from common.messages.query_batch import decode_answers, encode_answers
+from common.messages.query_tensors import (
+    decode_outcome,
+    decode_question,
+    encode_answer,
+    encode_question,
+    encode_told,
+    receipt_wanted,
+    rows_wanted,
+    with_receipt,
+)
 from common.messages.training_door import encode_job_frame, parse_job_frame
 from common.query_sealing import SessionCipher
+from common.receipts import labels_told, rows_asked
 from common.sandbox.windows import parse_output
 from common.sandboxed.wire import HEADER
 from common.transparency import tags_of
@@ -70,6 +81,10 @@ def _begin(raw: bytes) -> bytes:
     return encode_begin(*parse_begin(raw))
 
 
+def _batch(raw: bytes) -> bytes:
+    return encode_answers(decode_answers(raw, 2))
+
+
 def _job_frame(raw: bytes) -> bytes:
     return encode_job_frame(*parse_job_frame(raw))
 
@@ -87,7 +102,7 @@ def _frame_body(raw: bytes) -> None:
 
 
 def _state(raw: bytes) -> bytes:
-    return encode_state(decode_state(raw, _STATE_CLASS))
+    return bytes(encode_state(decode_state(raw, _STATE_CLASS)))
 
 
 def _delta(raw: bytes) -> None:
@@ -107,14 +122,24 @@ def _figures(raw: bytes) -> bytes:
 
 
 def _question(raw: bytes) -> bytes:
-    return encode_question(decode_question(raw, _PROFILE), _PROFILE, rows_wanted(raw))
+    return encode_question(decode_question(raw, _PROFILE), _PROFILE, rows_wanted(raw), receipt=receipt_wanted(raw))
 
 
 def _outcome(raw: bytes) -> bytes | None:
     answer = decode_outcome(raw, _PROFILE)
     if answer.scores is None:
         return None
-    return encode_answer(answer.scores, answer.answers_left, "scores", _PROFILE)
+    outcome = encode_told(answer.labels, answer.scores, answer.answers_left, _PROFILE)
+    if raw[0] != 3:
+        outcome = encode_answer(answer.scores, answer.answers_left, "scores", _PROFILE)
+    return outcome if answer.receipt is None else with_receipt(outcome, answer.receipt)
+
+
+def _receipt_contents(raw: bytes) -> None:
+    """Of a query, or of an answer."""
+    with contextlib.suppress(FormatError):
+        rows_asked(raw)
+    labels_told(raw)
 
 
 def _padded(raw: bytes) -> bytes:
@@ -202,7 +227,9 @@ PARSERS: Final = (
     Parser("steering", _steering, _values("frames/steering.json", "payload"), canonical=False),
     Parser("figures", _figures, _values("frames/payloads.json", "payload", kind="NOTE"), canonical=False),
     Parser("question", _question, _values("query/questions.json", "question")),
+    Parser("batch-answers", _batch, (encode_answers([b"one", UnavailableError("unavailable.full")]),), canonical=False),
     Parser("outcome", _outcome, _values("query/outcomes.json", "padded"), (Refusal,)),
+    Parser("receipt-contents", _receipt_contents, _values("query/receipts.json", "content")),
     Parser("padded-document", _padded, _values("query/padded_documents.json", "padded")),
     Parser("session-header", _session_header, from_hex(_QUERY["query"])),
     Parser("query-and-answer", _query, from_hex(_QUERY["query"], _QUERY["answer"]), (AuthenticityError,)),

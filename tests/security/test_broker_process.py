@@ -23,6 +23,7 @@ from common.broker_channel import open_reply
 from common.broker_verification import VerifiedBroker, broker_binding, verify_broker
 from common.crypto.key_file import Identity
 from common.crypto.signing import SigningKey
+from common.dcap import NO_PLATFORM_RULES
 from common.enclave.roles import ROLES
 from common.enclave.simulated_platform import SimulatedPlatform
 from common.errors import AppraisalError, FreshnessError, UnavailableError
@@ -86,7 +87,8 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 def describe(relay: BrokerRelay, installation: Installation) -> VerifiedBroker:
     request = BrokerRequest(nonce=secrets.token_bytes(32), body=DescribeBroker()).encode()
-    return verify_broker(relay.ask(request), request, installation.trust, installation.release, int(time.time()))
+    reply, now = relay.ask(request), int(time.time())
+    return verify_broker(reply, request, installation.trust, installation.release, NO_PLATFORM_RULES, now)
 
 
 def kill_enclave() -> None:
@@ -131,7 +133,8 @@ def test_over_http_every_answer_is_the_enclaves_and_nothing_too_large_reaches_it
 
         request = BrokerRequest(nonce=secrets.token_bytes(32), body=DescribeBroker()).encode()
         raw = http.post("/v1/broker", content=request).content
-        verified = verify_broker(raw, request, installation.trust, installation.release, int(time.time()))
+        trust, release, now = installation.trust, installation.release, int(time.time())
+        verified = verify_broker(raw, request, trust, release, NO_PLATFORM_RULES, now)
         malformed = post("/v1/broker", b"not a request")
         assert malformed.status_code == 200
         reply = BrokerReply.decode(Signed.decode(malformed.content).payload)

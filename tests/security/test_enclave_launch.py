@@ -1,19 +1,21 @@
 """Promise: an enclave is what its quote says, sees nothing but its door, and dies with those above it."""
 
+import fcntl
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from common.dcap import SgxClaims, appraise, intel_roots, require_report_data, verify_quote
+from common.dcap import NO_PLATFORM_RULES, SgxClaims, appraise, intel_roots, require_report_data, verify_quote
 from common.door import Door
 from common.enclave.development import CODE_ROOT
-from common.enclave.launcher import EXIT_REFUSED, launch_enclave
+from common.enclave.launcher import DOOR_PIPE_BYTES, EXIT_REFUSED, launch_enclave
 from common.enclave.private_socket import MALFORMED
 from common.enclave.roles import RoleSpec
 from common.enclave.runtime import current_runtime
@@ -21,7 +23,7 @@ from common.enclave.trust_settings import TrustSettings
 from common.errors import AppraisalError, PeerClosedError, Refusal, UnavailableError
 from common.identifiers import RoleName
 from common.messages.evidence import SgxDcapEvidence, TrustLevel
-from tests.fakes.installation import PROBE, Installation, launched, require_ends
+from tests.fakes.installation import PROBE, Installation, Running, launched, require_ends
 
 REPORT_DATA = bytes(range(64))
 
@@ -34,6 +36,13 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Installation:
 @pytest.fixture(scope="module")
 def settings(installation: Installation) -> Path:
     return installation.settings(PROBE)
+
+
+@pytest.fixture(scope="module")
+def running(settings: Path) -> Iterator[Running]:
+    """An enclave that no test ends."""
+    with launched("probe", settings) as enclave:
+        yield enclave
 
 
 def _claims(installation: Installation, evidence: bytes) -> SgxClaims:
@@ -50,7 +59,7 @@ def test_its_quote_is_authentic_and_fits_the_release(installation: Installation,
         assert TrustSettings.decode(enclave.door.call("trust_settings", b"")) == installation.trust
     assert claims.trust_level is TrustLevel.SIMULATION
     require_report_data(claims, REPORT_DATA)
-    appraise(claims, installation.release.reference("probe", claims.trust_level), int(time.time()))
+    appraise(claims, installation.release.reference("probe", claims.trust_level), NO_PLATFORM_RULES, int(time.time()))
     with pytest.raises(AppraisalError, match=r"appraisal\.root"):
         verify_quote(SgxDcapEvidence.decode(evidence), intel_roots(), int(time.time()))
 
@@ -62,14 +71,22 @@ def test_one_changed_byte_of_code_is_another_enclave(installation: Installation,
     with launched("probe", installation.settings(PROBE, code_root=root)) as enclave:
         claims = _claims(installation, enclave.door.call("evidence", REPORT_DATA))
     with pytest.raises(AppraisalError, match=r"appraisal\.measurement"):
-        appraise(claims, installation.release.reference("probe", claims.trust_level), int(time.time()))
+        appraise(
+            claims, installation.release.reference("probe", claims.trust_level), NO_PLATFORM_RULES, int(time.time())
+        )
 
 
 def test_the_same_bytes_elsewhere_are_the_same_enclave(installation: Installation, tmp_path: Path) -> None:
     root = installation.copy_of_code(PROBE, tmp_path)
     with launched("probe", installation.settings(PROBE, code_root=root)) as enclave:
         claims = _claims(installation, enclave.door.call("evidence", REPORT_DATA))
-    appraise(claims, installation.release.reference("probe", claims.trust_level), int(time.time()))
+    appraise(claims, installation.release.reference("probe", claims.trust_level), NO_PLATFORM_RULES, int(time.time()))
+
+
+def test_a_ticks_frames_pass_its_door_in_one_piece(running: Running) -> None:
+    for pipe in (running.process.stdin, running.process.stdout):
+        assert pipe is not None
+        assert fcntl.fcntl(pipe.fileno(), fcntl.F_GETPIPE_SZ) >= DOOR_PIPE_BYTES
 
 
 def test_it_sees_nothing_of_its_host(settings: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,9 +107,8 @@ def test_it_sees_nothing_of_its_host(settings: Path, monkeypatch: pytest.MonkeyP
     assert not seen["private_socket_inheritable"]
 
 
-def test_it_leaves_no_core_and_cannot_be_read(settings: Path) -> None:
-    with launched("probe", settings) as enclave:
-        seen = enclave.surroundings()
+def test_it_leaves_no_core_and_cannot_be_read(running: Running) -> None:
+    seen = running.surroundings()
     assert seen["core"] == [0, 0]
     assert seen["dumpable"] == 0
 
@@ -120,7 +136,7 @@ def test_a_touched_snapshot_is_not_run(installation: Installation, settings: Pat
     planted.write_text("planted = True\n")
     with launched("probe", settings) as enclave:
         claims = _claims(installation, enclave.door.call("evidence", REPORT_DATA))
-    appraise(claims, installation.release.reference("probe", claims.trust_level), int(time.time()))
+    appraise(claims, installation.release.reference("probe", claims.trust_level), NO_PLATFORM_RULES, int(time.time()))
     assert victim.read_bytes() == good
     assert not planted.exists()
 
@@ -153,10 +169,9 @@ def test_a_sealing_key_belongs_to_one_measurement(installation: Installation, se
 @pytest.mark.parametrize(
     "packet", [b"\1x", b"\2short", b"\2" + bytes(65), b"\3", b"\3" + bytes(257), b"\0", b"\xff" * 9]
 )
-def test_a_malformed_request_gets_nothing(settings: Path, packet: bytes) -> None:
-    with launched("probe", settings) as enclave:
-        assert enclave.door.call("ask_platform", packet) == MALFORMED
-        assert len(enclave.door.call("ask_platform", b"\1")) == 33
+def test_a_malformed_request_gets_nothing(running: Running, packet: bytes) -> None:
+    assert running.door.call("ask_platform", packet) == MALFORMED
+    assert len(running.door.call("ask_platform", b"\1")) == 33
 
 
 def test_outside_an_enclave_there_is_no_platform() -> None:
@@ -164,10 +179,9 @@ def test_outside_an_enclave_there_is_no_platform() -> None:
         current_runtime()
 
 
-def test_its_door_carries_large_frames(settings: Path) -> None:
+def test_its_door_carries_large_frames(running: Running) -> None:
     body = os.urandom(3 << 20)
-    with launched("probe", settings) as enclave:
-        assert enclave.door.call("echo", body) == body
+    assert running.door.call("echo", body) == body
 
 
 def test_it_ends_when_its_door_closes(settings: Path) -> None:

@@ -1,5 +1,6 @@
 """Promise: when a job's last words leave does not tell what took long inside (docs/traffic.md)."""
 
+import threading
 import time
 from pathlib import Path
 
@@ -75,9 +76,11 @@ def test_a_trainers_last_word_leaves_at_a_multiple_however_its_sandbox_ends(
 
     class Watched(clock.Release):
         def __call__(self) -> None:
-            assert world.sandboxes[0].closed, "all that takes its time comes before"
+            own = threading.current_thread() in world.threads.values()  # and no world's of an earlier test
+            assert not own or world.sandboxes[0].closed, "all that takes its time comes before"
             super().__call__()
-            seen.append((self.since, self.now()))
+            if own:
+                seen.append((self.since, self.now()))
 
     monkeypatch.setattr("services.trainer_enclave.running.Release", Watched)
     schedule = make_schedule(tick_milliseconds=15, rounds=1, warmup_ticks=10, reads_per_tick=2)

@@ -2,6 +2,7 @@
 
 import itertools
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,11 @@ MARKER = np.frombuffer(b"canary-in-a-query-row-24"[: FEATURES * 4], dtype="<f4")
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> QueryWorld:
+def world(tmp_path: Path) -> Iterator[QueryWorld]:
     """Fresh parties and platform."""
-    return QueryWorld(tmp_path)
+    made = QueryWorld(tmp_path)
+    yield made
+    made.close()
 
 
 def carried(launch: Launch) -> bytes:

@@ -8,10 +8,20 @@ from typing import Any
 import pytest
 
 from common.broker_channel import open_reply
-from common.broker_statements import RefusalDetail, open_refusal_detail
+from common.broker_statements import open_refusal_detail
 from common.crypto.digests import sha256
-from common.errors import AuthenticityError, PolicyError
-from common.messages.attestation import AcceptOrder, BrokerRequest, OrderAccepted, Refused, Registered
+from common.errors import AuthenticityError, CloisterError, PolicyError
+from common.key_retrieval import renew_lease
+from common.messages.attestation import (
+    AcceptOrder,
+    BrokerRequest,
+    ListMembers,
+    Members,
+    OrderAccepted,
+    Refused,
+    Registered,
+)
+from common.messages.refusal_detail import RefusalDetail
 from common.messages.signed import sign
 from tests.fakes.broker_world import PARAMSERVER, QUERY, TRAINER, BrokerWorld, Party
 from tests.unit.services.attestation.test_registration import next_policy
@@ -123,6 +133,22 @@ def test_a_job_needs_all_owners_to_the_end(tmp_path: Path) -> None:
         world.draw(enclave, both)
 
 
+def test_one_owners_revocation_ends_the_job_for_everybody_at_once(tmp_path: Path) -> None:
+    job = TwoOwners(tmp_path)
+    assert isinstance(job.body, OrderAccepted)
+    world, job_id = job.world, job.body.job_id
+    enclaves = [world.launch(role, job_id, slot) for role, slot in ((TRAINER, 0), (TRAINER, 1), (PARAMSERVER, 0))]
+    asking = ListMembers(job_id=job_id)
+    assert world.channel().ask(asking, Members).state == "running"
+    world.revoke(job.second, "dataset", job.data[1].dataset_id)
+    assert world.channel().ask(asking, Members).state == "cancelled"
+    for enclave in enclaves:
+        with pytest.raises(CloisterError):
+            renew_lease(world.runtime(enclave.binding.role), world.channel(), enclave)
+    with pytest.raises(CloisterError):
+        world.launch(TRAINER, job_id)
+
+
 def test_each_trainer_gets_the_data_of_one_owner(tmp_path: Path) -> None:
     job = TwoOwners(tmp_path)
     assert isinstance(job.body, OrderAccepted)
@@ -134,6 +160,17 @@ def test_each_trainer_gets_the_data_of_one_owner(tmp_path: Path) -> None:
     server = job.world.launch(PARAMSERVER, job.body.job_id)
     assert [one.dataset_id for one in server.terms.datasets] == [data.dataset_id for data in job.data]
     assert not [name for name in server.keys if name.startswith("data/")]
+
+
+def test_design_code_is_refused_that_would_see_different_profiles(tmp_path: Path) -> None:
+    world, second = BrokerWorld(tmp_path), Party()
+    bundle = world.register_bundle(sandbox="wasm")
+    data = [world.register_data(party, sandboxes=("wasm",)) for party in (world.owner, second)]
+    order = sign(world.order(data, bundle, sandbox="wasm"), world.owner.key, second.key)
+    with pytest.raises(PolicyError, match="policy.shards") as told:
+        world.accept(order)
+    assert told.value.expected == "the same data in each slot, for design code"
+    world.accept(sign(world.order(data[0], bundle, sandbox="wasm"), world.owner.key))
 
 
 @pytest.mark.parametrize("shards", [(), ((0, 1), (0,)), ((0,), (0, 1)), ((0, 1), (0, 1))])

@@ -12,6 +12,7 @@ from client.policy_file import parse_policy
 from client.policy_words import Assumed, sentences
 from client.yaml_marks import read_yaml
 from common.leakage import FAILURES, RELEASE_TICKS, AnswerSize, answer_bits
+from common.messages.answer_bounds import AnswerBounds
 from common.refusals import REFUSALS
 
 ROOT = Path(__file__).parents[2]
@@ -64,7 +65,10 @@ def test_every_code_is_a_refusal() -> None:
 
 def test_the_numbers_of_bits_are_those_of_the_code() -> None:
     assert f"⌈log₂(C + {FAILURES})⌉ + {RELEASE_TICKS.bit_length() - 1}" in TEXT
-    assert f"= {answer_bits(AnswerSize(10, 40), 'label')}." in TEXT
+    size, three = AnswerSize(10, 40), AnswerBounds(top=3, decimals=2)
+    assert f"= {answer_bits(size, 'label')}." in TEXT
+    cut, whole = answer_bits(size, "scores", three), answer_bits(size, "scores")
+    assert f"confidences to two decimals cost {cut}, all its scores {whole}." in " ".join(TEXT.split())
 
 
 def test_links_lead_somewhere() -> None:

@@ -14,15 +14,34 @@ from common.dcap import verify_quote
 from common.errors import Refusal
 from common.exchange.payloads import DeltaEncoder, Figures, decode_delta, decode_state, encode_state
 from common.exchange.steering import DESIGN_BYTES, Steering, pad_design, unpad_design
-from common.identifiers import Digest, JobId, ModelId, SessionId
+from common.identifiers import CodeMeasurement, Digest, GrantId, JobId, ModelId, PartyKey, SessionId
 from common.leakage import AnswerSize
 from common.messages.attestation import LogHead
 from common.messages.checkpoint import Checkpoint
 from common.messages.evidence import AllowedRoot, Collateral, SgxDcapEvidence
 from common.messages.objects import ObjectRef
 from common.messages.query import QueryProfile, pad_document, unpad_document
-from common.messages.query_tensors import decode_outcome, decode_question, encode_answer, encode_question, rows_wanted
+from common.messages.query_tensors import (
+    decode_outcome,
+    decode_question,
+    encode_answer,
+    encode_question,
+    encode_told,
+    receipt_wanted,
+    rows_wanted,
+    with_receipt,
+)
+from common.messages.receipt import Receipt
 from common.query_sealing import session_signed_parts
+from common.receipts import (
+    answer_content,
+    commitment,
+    labels_told,
+    opening_of,
+    query_content,
+    receipt_parts,
+    rows_asked,
+)
 from tests.vectors.each_vector import each_vector
 from tests.vectors.vector_file import OPENS, read_vectors
 
@@ -48,8 +67,9 @@ def test_payloads(vector: Vector) -> None:
     values, figures = _payload_of(vector)
     assert values == vector.get("values")
     if figures is not None:
-        assert [figures.loss, figures.steps, figures.rows, figures.code, list(figures.refused.levels)] == [
-            vector["loss"], vector["steps"], vector["rows"], vector["code"], vector["refused"]]  # fmt: skip
+        assert [figures.loss, figures.steps, figures.rows, figures.code, list(figures.refused.levels),
+                figures.chunks] == [vector["loss"], vector["steps"], vector["rows"], vector["code"], vector["refused"],
+                                    vector["chunks"]]  # fmt: skip
     if vector["kind"] == "DELTA" and figures is not None:
         given = np.array(vector["given"], np.float32)
         assert DeltaEncoder(vector["state_class"]).encode(given, figures).hex() == vector["payload"]
@@ -96,7 +116,8 @@ def test_questions(vector: Vector) -> None:
         rows = decode_question(padded, profile)
         assert rows.tolist() == vector["rows"]
         assert rows_wanted(padded) == vector["wanted"]
-        assert encode_question(np.array(vector["rows"], profile.input.dtype), profile, vector["wanted"]) == padded
+        asked = np.array(vector["rows"], profile.input.dtype)
+        assert encode_question(asked, profile, vector["wanted"], receipt=receipt_wanted(padded)) == padded
     else:
         with pytest.raises(Refusal, match=vector["outcome"]):
             decode_question(padded, profile)
@@ -116,7 +137,24 @@ def test_outcomes(vector: Vector) -> None:
     if vector["scores"] is not None:
         assert answer.scores is not None
         assert answer.scores.tolist() == vector["scores"]
-        assert encode_answer(answer.scores, answer.answers_left, "scores", profile) == padded
+        again = encode_told(answer.labels, answer.scores, answer.answers_left, profile)
+        if padded[0] != 3:
+            again = encode_answer(answer.scores, answer.answers_left, "scores", profile)
+        assert (again if answer.receipt is None else with_receipt(again, answer.receipt)) == padded
+
+
+@each_vector("query/receipts.json")
+def test_receipts(vector: Vector) -> None:
+    opening = opening_of(vector["opens"], bytes.fromhex(vector["salt"]), bytes.fromhex(vector["content"]))
+    assert opening.salt.hex() == vector["own_salt"]
+    assert commitment(vector["opens"], opening) == vector["commitment"]
+    profile = _profile(vector["profile"])
+    if vector["opens"] == "query":
+        assert query_content(bytes.fromhex(vector["padded"]), profile) == opening.content
+        assert rows_asked(opening.content).tolist() == vector["rows"]
+    else:
+        assert answer_content(bytes.fromhex(vector["padded"]), profile) == opening.content
+        assert labels_told(opening.content).tolist() == vector["labels"]
 
 
 @each_vector("query/padded_documents.json")
@@ -156,9 +194,22 @@ def test_statements() -> None:
             labels.SESSION_OPEN,
             (*session_signed_parts(opening[0], digest("session-open", 1), session, digest("session-open", 3), b"")[:4],
              wrapped_digest)),
+        "receipt": (labels.RECEIPT, receipt_parts(_receipt(parts["receipt"]))),
     }  # fmt: skip
     for name, (label, own) in made.items():
         assert transcript(label, *own).hex() == shown[name]["signed"], name
+
+
+def _receipt(parts: list[bytes]) -> Receipt:
+    """Of what is signed of it."""
+    query, answer, user, grant, left, model, manifest, placement, measurement, launch, at = parts
+    return Receipt(
+        query=Digest(query.hex()), answer=Digest(answer.hex()), user=PartyKey(user.hex()),
+        grant=GrantId(grant.decode()), answers_left=int.from_bytes(left, "big"), model_id=ModelId(model.decode()),
+        manifest=Digest(manifest.hex()), placement=Digest(placement.hex()),
+        measurement=CodeMeasurement(measurement.decode()), launch=PartyKey(launch.hex()),
+        time=int.from_bytes(at, "big"), signature=bytes(64),
+    )  # fmt: skip
 
 
 @each_vector("quote/simulated.json")

@@ -27,6 +27,7 @@ def exchange_files() -> Iterator[VectorFile]:
     yield _steering()
     yield _questions()
     yield _outcomes()
+    yield _receipts()
     yield _padded_documents()
     yield _statements()
 
@@ -37,26 +38,27 @@ def bf16(value: float) -> bytes:
     return struct.pack("<H", (bits + 0x7FFF + (bits >> 16 & 1)) >> 16)
 
 
-def figures(loss: float, steps: int, rows: int, code: int, refused: int = 0) -> bytes:
-    """20 bytes."""
-    return struct.pack("<fIQHH", loss, steps, rows, code, refused)
+def figures(loss: float, steps: int, rows: int, code: int, refused: int = 0, chunks: int = 0) -> bytes:
+    """24 bytes."""
+    return struct.pack("<fIQHHI", loss, steps, rows, code, refused, chunks)
 
 
 def _payloads() -> VectorFile:
     file = VectorFile("frames/payloads.json", "frame payloads", 15)
     state, delta = (1.0, -0.5, 0.0, 3.0e38), (0.1, -1.00390625, 2.0**-20, 0.0)
     state_raw = struct.pack("<4f", *state)
-    delta_raw = b"".join(map(bf16, delta)) + figures(0.25, 8, 128, 0)
+    delta_raw = b"".join(map(bf16, delta)) + figures(0.25, 8, 128, 0, chunks=7)
     rounded = [struct.unpack("<f", b"\0\0" + bf16(value))[0] for value in delta]
     common: dict[str, Any] = {"state_class": STATE_CLASS}
     file.add("state", kind="STATE", payload=state_raw, values=struct.unpack("<4f", state_raw), **common)
     file.add("delta", kind="DELTA", payload=delta_raw, given=delta, values=rounded, loss=0.25, steps=8, rows=128,
-             code=None, refused=[0] * 7, **common)  # fmt: skip
+             code=None, refused=[0] * 7, chunks=7, **common)  # fmt: skip
     some_network_many_memory = 1 * 3**0 + 2 * 3**5
     file.add("note without a loss", kind="NOTE", payload=figures(float("nan"), 0, 0, 2, some_network_many_memory),
-             loss=None, steps=0, rows=0, code="provider.raised", refused=[1, 0, 0, 0, 0, 2, 0], **common)  # fmt: skip
+             loss=None, steps=0, rows=0, code="provider.raised", refused=[1, 0, 0, 0, 0, 2, 0], chunks=0,
+             **common)  # fmt: skip
     file.add("all refused", kind="NOTE", payload=figures(float("nan"), 0, 0, 4, 3**7 - 1), loss=None, steps=0, rows=0,
-             code="provider.killed", refused=[2] * 7, **common)  # fmt: skip
+             code="provider.killed", refused=[2] * 7, chunks=0, **common)  # fmt: skip
 
     def refused(name: str, kind: str, payload: bytes) -> None:
         file.add(name, FRAME, kind=kind, payload=payload, **common)
@@ -121,6 +123,8 @@ def _questions() -> VectorFile:
     good = question(rows)
     file.add("two rows", profile=PROFILE, question=good, rows=rows, wanted=7)
     file.add("one row", profile=PROFILE, question=question(rows[:1], wanted=1), rows=rows[:1], wanted=1)
+    receipt = question(rows, zeros=b"\1\0")
+    file.add("a receipt is wanted", profile=PROFILE, question=receipt, rows=rows, wanted=7)
     refused = {
         "no rows": question([]),
         "too many rows": question([[0, 0]] * 3),
@@ -129,6 +133,7 @@ def _questions() -> VectorFile:
         "unknown type": question(rows, dtype=9),
         "fewer wanted than asked": question(rows, wanted=1),
         "reserved bytes": question(rows, zeros=b"\0\1"),
+        "an unknown flag": question(rows, zeros=b"\2\0"),
         "a side too many": good[:12] + b"\0\0\0\1" + good[16:],
         "padding of others": good[:-1] + b"\1",
     }
@@ -145,25 +150,54 @@ def _outcomes() -> VectorFile:
 
     scores = ((0.5, 2.0, -1.0), (3.0, 1.0, 2.0))
     raw = b"".join(struct.pack("<3f", *row) for row in scores)
-    labels = struct.pack("<2I", 1, 0)
+    labels, part = struct.pack("<2I", 1, 0), struct.pack("<6f", 0, 2, 0, 3, 0, 0)
     texts = (b"policy.budget", b"answers left", b"")
     refusal = b"".join(struct.pack(">H", len(text)) + text for text in texts)
     shown: dict[str, Any] = {"profile": PROFILE, "labels": (1, 0), "left": 7}
     for name, padded, more in (
         ("scores", outcome(2, 2, raw), {"scores": scores}),
         ("labels", outcome(1, 2, labels), {"scores": None}),
+        (
+            "labels and a part of the scores",
+            outcome(3, 2, labels + part),
+            {"scores": ((0.0, 2.0, 0.0), (3.0, 0.0, 0.0))},
+        ),
+        ("scores and a receipt", outcome(2, 2, raw)[:-104] + bytes(range(104)), {"scores": scores}),
     ):
         file.add(name, padded=padded, **shown, **more)
     file.add("a refusal", "policy.budget", profile=PROFILE, padded=outcome(0, 0, refusal), expected="answers left")
     refused = {
         "no rows": outcome(2, 0, b""),
         "too many rows": outcome(1, 3, struct.pack("<3I", 0, 1, 2)),
-        "unknown kind": outcome(3, 2, raw),
+        "unknown kind": outcome(4, 2, raw),
         "reserved bytes": outcome(2, 2, raw, zeros=b"\0\0\1"),
-        "padding of others": outcome(2, 2, raw)[:-1] + b"\1",
+        "padding of others": outcome(2, 2, raw)[:-105] + b"\1" + bytes(104),
     }
     for name, padded in refused.items():
         file.add(name, MESSAGE, profile=PROFILE, padded=padded)
+    return file
+
+
+def _receipts() -> VectorFile:
+    file = VectorFile("query/receipts.json", "receipts: commitments and their openings", 16)
+    rows, labels = [[1, -2], [300, 4]], struct.pack("<2I", 1, 0)
+    asked = question(rows, zeros=b"\1\0")
+    scores = struct.pack("<6f", 0.5, 2.0, -1.0, 3.0, 1.0, 2.0)
+    spec = bytes([7, 1, 0, 0]) + struct.pack(">I", 3).ljust(32, b"\0")
+    outcomes = {
+        kind: bytes([kind, 0, 0, 0]) + struct.pack(">IQ", 2, 7) + body for kind, body in ((1, labels), (2, scores))
+    }
+
+    def add(name: str, what: str, content: bytes, padded: bytes, **more: Any) -> None:
+        own = hashlib.sha256(transcript(PREFIX + b"receipt-salt", SALT, what.encode())).digest()
+        commitment = transcript(PREFIX + b"receipt-commitment", what.encode(), own, content)
+        file.add(name, profile=PROFILE, opens=what, salt=SALT, own_salt=own, content=content, padded=padded,
+                 commitment=hashlib.sha256(commitment).hexdigest(), **more)  # fmt: skip
+
+    add("a query", "query", asked[: 44 + 8], asked, rows=rows)
+    outcomes[3] = b"\3" + outcomes[2][1:16] + labels + scores
+    for name, kind in (("labels", 1), ("scores", 2), ("both", 3)):
+        add(name, "answer", spec + outcomes[kind], outcomes[kind].ljust(_SIZE, b"\0"), labels=(1, 0))
     return file
 
 
@@ -210,5 +244,9 @@ def _statements() -> VectorFile:
     )
     add("log-head-seen", PREFIX + b"log-head-seen", KEY, SALT, eight, b"\x11" * 32, (2).to_bytes(8, "big"))
     add("session-open", PREFIX + b"session-open", bytes(64), KEY, session, SALT, b"\x22" * 32)
+    add(
+        "receipt", PREFIX + b"receipt", b"\x11" * 32, b"\x22" * 32, b"\x33" * 32, b"grant_" + b"a" * 32, eight, model,
+        KEY, SALT, b"e" * 64, b"\x44" * 32, (1_700_000_000).to_bytes(8, "big"),
+    )  # fmt: skip
     add("genesis digest is SHA-256 of", PREFIX + b"broker-genesis", b"the encoded genesis")
     return file

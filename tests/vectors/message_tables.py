@@ -17,6 +17,7 @@ import annotated_types
 from pydantic_core import PydanticUndefined
 
 import client.context
+import client.ending_proof
 import client.tpm.carrier
 import client.witnessing
 import common.broker_statements
@@ -44,6 +45,7 @@ _MODULES: Final = (
     common.enclave.roles,
     services.attestation.records,
     client.context,
+    client.ending_proof,
     client.witnessing,
     client.tpm.carrier,
 )
@@ -58,7 +60,8 @@ CLASSES: Final[dict[str, type[Message]]] = {
 DOCUMENT: Final = Path(__file__).parents[2] / "docs" / "formats.md"
 _MARKED = re.compile(r"<!-- messages: (?P<names>[\w ,]+) -->\n.*?<!-- end -->", re.DOTALL)
 _NAMES: Final = {"Digest": "digest", "PartyKey": "key", "MrEnclave": "digest", "HexBytes48": "hex 96",
-                 "Fmspc": "hex 12", "PlatformId": "hex 32", "RoleName": "role"}  # fmt: skip
+                 "CodeMeasurement": "measurement", "Fmspc": "hex 12", "PlatformId": "hex 32",
+                 "RoleName": "role"}  # fmt: skip
 _ALIASES: Final = {
     "int 0…2^48": "count",
     "int 0…2^40": "seconds",
@@ -141,6 +144,8 @@ def _spelled(annotation: Any, bounds: tuple[Any, ...]) -> str:
     if origin is Literal:
         return " \\| ".join(map(str, arguments))
     if origin is tuple:
+        if len({*arguments, Ellipsis}) > 2:
+            return f"[{', '.join(map(_type, arguments))}]"
         size = _range(bounds) if arguments[-1] is Ellipsis else str(len(arguments))
         return f"[{_type(arguments[0])}]{size and ' ' + size}"
     if origin is dict:

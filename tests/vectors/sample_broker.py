@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from common.identifiers import ChallengeId, GrantId, RoleName
+from common.identifiers import ChallengeId, GrantId, PlatformId, RoleName
 from common.messages import attestation as a
 from common.messages import decision_log as d
 from common.messages import handover as h
@@ -13,6 +13,8 @@ from common.messages.checkpoint import Checkpoint, CheckpointKept, KeepCheckpoin
 from common.messages.collateral import CollateralMark
 from common.messages.evidence import TrustLevel
 from common.messages.peer import PeerWitnessed, WitnessPeer
+from common.messages.reasons import REASON_BYTES
+from common.messages.refusal_detail import RefusalDetail
 from common.messages.signed import Signed, sign
 from common.messages.tcb_terms import TcbStatus
 from common.messages.tpm_counter import ConfirmByCounter, CounterStep, MeetTpm, TpmChallenge, TpmCounter
@@ -42,6 +44,8 @@ from tests.vectors.sample_documents import (
     PROVIDER,
     PUBLIC,
     PUBLICATION,
+    REASON,
+    REASONS_REQUEST,
     RELEASE,
     RELEASE_REVOCATION,
     RETIREMENT,
@@ -74,8 +78,13 @@ GENESIS: Final = a.Genesis(
     signing_public=PARTY, wrapping_public=PUBLIC, witnesses=(USER,), witness_quorum=2, created=TIME,
     tpm_counters=(COUNTER,),
 )  # fmt: skip
-SUCCESSION: Final = a.Succession(handovers=1, wrapping_public=PUBLIC, predecessor=MEASURED, release=B)
+SUCCESSION: Final = a.Succession(
+    handovers=1, wrapping_public=PUBLIC, predecessor=MEASURED, release=B, machines=(PlatformId("ab" * 16),)
+)
 PACKAGE: Final = h.HandoverPackage(genesis=GENESIS, epoch=2, key=b"wrapped")
+PROOF: Final = a.QueryEnclaveProof(
+    binding=BINDING, evidence=EVIDENCE, placement=SHORT, manifest=SHORT, query_bytes=4096, answer_bytes=2048
+)
 PLACEMENT: Final = a.Placement(
     model_id=MODEL, manifest=B, launch=USER, report_data=WORD, grant_authorities=(PARTY,), release=C,
     trust_level="simulation", witnessed=True, not_after=TIME,
@@ -117,12 +126,14 @@ def request_bodies() -> list[a.RequestBody]:
         a.RegisterDataset(manifest=sign(MANIFEST, KEY), policy=b"wrapped", data_key=b"wrapped"),
         a.UpdatePolicy(dataset_id=DATASET, digest=B, policy=b"wrapped"),
         a.RegisterBundle(publication=sign(PUBLICATION, KEY), terms=b"wrapped", bundle_key=b"wrapped"),
+        a.UpdateTerms(bundle_id=BUNDLE, digest=B, terms=b"wrapped"),
         a.AcceptOrder(order=sign(ORDER, KEY), release=sign(RELEASE, KEY)),
         a.IssueChallenge(role=TRAINER, job_id=JOB, slot=1),
         a.Admit(challenge_id=CHALLENGE, binding=BINDING, evidence=EVIDENCE),
         a.IssueChallenge(role=TRAINER, job_id=JOB, slot=1, renews=2),
         a.RenewLease(challenge_id=CHALLENGE, binding=BINDING, evidence=EVIDENCE),
         a.ListMembers(job_id=JOB),
+        a.AwaitEnd(job_id=JOB),
         KeepCheckpoint(job_id=JOB, checkpoint=CHECKPOINT, statement=WORD),
         a.CompleteJob(job_id=JOB, outcome="finished", manifest=sign(MODEL_MANIFEST, KEY), statement=WORD),
         a.DrawBudget(
@@ -135,6 +146,7 @@ def request_bodies() -> list[a.RequestBody]:
         i.BindIdentity(card=sign(CARD, KEY)),
         i.RecoverIdentity(statement=sign(STATEMENT, KEY)),
         a.ReadLedger(request=sign(LEDGER_REQUEST, KEY)),
+        a.ReadReasons(request=sign(REASONS_REQUEST, KEY)),
         a.ConfirmHead(witness=USER, boot_nonce=NONCE32, head=HEAD, signature=WORD),
         MeetTpm(endorsement_key=b"public area", attestation_key=b"public area"),
         ConfirmByCounter(endorsement_key=C, attestation_key=b"public area", activation=NONCE32, steps=(STEP,)),
@@ -152,7 +164,9 @@ def reply_bodies() -> list[a.ReplyBody]:
     member = a.Member(role=TRAINER, slot=1, attempt=2, signing_public=USER, mr_enclave=MEASURED)
     return [
         a.BrokerDescription(genesis=GENESIS, evidence=EVIDENCE, frozen=True, boot_nonce=NONCE32),
-        a.BrokerDescription(genesis=GENESIS, evidence=EVIDENCE, frozen=True, boot_nonce=NONCE32, succession=SUCCESSION),
+        a.BrokerDescription(
+            genesis=GENESIS, evidence=EVIDENCE, frozen=True, boot_nonce=NONCE32, succession=SUCCESSION, inventory=SHORT
+        ),
         a.Registered(dataset_id=DATASET),
         a.OrderAccepted(job_id=JOB, trainers=2, trust_level="simulation"),
         a.Challenge(challenge_id=CHALLENGE, nonce=NONCE32, broker=A, subject=B, attempt=2, not_after=TIME),
@@ -167,13 +181,19 @@ def reply_bodies() -> list[a.ReplyBody]:
         a.BundleRetired(bundle_id=BUNDLE, document=C),
         i.IdentityBound(party=PARTY, recovery=USER),
         a.LedgerReply(sealed=b"wrapped"),
+        a.ReasonsReply(sealed=b"wrapped"),
         a.Confirmed(frozen=False),
         TpmChallenge(credential=b"credential", secret=b"secret"),
         PeerWitnessed(size=5, root=A, epoch=2, signature=WORD),
         a.HeadSigned(head=sign(TREE_HEAD, KEY)),
         a.AttestationToken(token="header.claims.signature"),
         a.TokenKeyShown(document=sign(TOKEN_KEY, KEY)),
-        a.Refused(code="policy.provider", detail=b"wrapped", others=(b"wrapped",)),
+        a.Refused(
+            code="policy.provider",
+            detail=b"wrapped",
+            others=(b"wrapped",),
+            shown=RefusalDetail(expected=None, seen="TCB OutOfDate"),
+        ),
     ]
 
 
@@ -187,8 +207,7 @@ def broker_messages() -> list[Message]:
         TOKEN_KEY,
         TERMS_OF_LAUNCH,
         SERVER_TERMS,
-        a.QueryEnclaveProof(binding=BINDING, evidence=EVIDENCE, placement=SHORT, manifest=SHORT, query_bytes=4096,
-                            answer_bytes=2048),
+        PROOF,
         StartBroker(witnesses=(USER,), witness_quorum=2, tpm_counters=(COUNTER,), peers=(B,)),
         OfferedCollateral(request=b"a request", collateral=COLLATERAL),
         h.AskHandover(
@@ -240,7 +259,8 @@ def state_entries() -> list[Message]:
         r.ReleaseRecord(document=sign(RELEASE, KEY)),
         r.JobRecord(job_id=JOB, order_document=sign(ORDER, KEY), policies=(sign(POLICY, KEY),),
                     outer_learning_rate=1.0, outer_momentum=0.0, trust_level=TrustLevel.SIMULATION, state="running",
-                    keys=b"blob", launches=(LAUNCH,), manifest_document=None, checkpoint=CHECKPOINT),
+                    keys=b"blob", launches=(LAUNCH,), manifest_document=None, checkpoint=CHECKPOINT,
+                    terms=sign(TERMS, KEY)),
         r.ModelRecord(model_id=MODEL, job_id=JOB),
         r.UsedNonceRecord(owner=PARTY, nonce=NONCE),
         r.TallyRecord(name=f"jobs {DATASET}", count=3),
@@ -254,6 +274,7 @@ def state_entries() -> list[Message]:
         p.RecoveryKeyRecord(recovery=USER),
         p.AcceptedRecord(name=f"{DATASET} 1", number=4, document=sign(POLICY, KEY)),
         r.PeerRecord(broker=B, head=HEAD),
+        r.ReasonRecord(reader=PARTY, place=2, reason=REASON.encode().ljust(REASON_BYTES)),
         r.HandoverRecord(epoch=2, wrapping_public=PUBLIC, measurement=MEASURED, release=B),
     ]  # fmt: skip
     identity = r.IdentityRecord(genesis=GENESIS, signing_seed=b"blob", wrapping_seed=b"blob")

@@ -2,13 +2,13 @@
 
 from typing import Final
 
-from common.broker_statements import RefusalDetail
 from common.bundle import BundleContents, BundleManifest, ColumnSpec, StateTensor, TensorSpec, design_layout
 from common.crypto.signing import SigningKey
 from common.enclave.roles import RoleSpec
 from common.enclave.trust_settings import TrustSettings
 from common.identifiers import (
     BundleId,
+    CodeMeasurement,
     DatasetId,
     Digest,
     Fmspc,
@@ -20,6 +20,7 @@ from common.identifiers import (
     PlatformId,
     RoleName,
 )
+from common.messages.answer_bounds import AnswerBounds
 from common.messages.base import Message
 from common.messages.evidence import AllowedRoot, Collateral, DcapQuote, SgxDcapEvidence, TdxDcapEvidence, TrustLevel
 from common.messages.identity import IdentityCard, RecoveryStatement
@@ -30,8 +31,10 @@ from common.messages.order import OrderSecret, Schedule, TrainingOrder
 from common.messages.platform_inventory import PlatformInventory
 from common.messages.policy import BundleRetirement, BundleTerms, DataPolicy, JobReport, QueryGrant, Revocation
 from common.messages.provider_report import ProviderReport, RefusedCallsTold, ToldToProvider
+from common.messages.reasons import ReasonsRequest, RefusalReason, RefusalReasons
 from common.messages.recovery_terms import RecoveryHolder, RecoveryTerms
 from common.messages.reference_values import SgxReferenceValue, SgxSignerReferenceValue, TdxReferenceValue
+from common.messages.refusal_detail import RefusalDetail
 from common.messages.release import Release, ReleaseRevocation
 from common.messages.signed import sign
 from common.messages.tcb_terms import TcbStatus, TcbTerms, TcbTolerance
@@ -82,9 +85,11 @@ RELEASE_REVOCATION: Final = ReleaseRevocation(release=B, successor=C, created=TI
 INVENTORY: Final = PlatformInventory(
     number=2, platforms=(PlatformId("cd" * 16),), revoked=(PlatformId("ab" * 16),), created=TIME
 )
+ANSWER_BOUNDS: Final = AnswerBounds(top=3, decimals=2, queries_per_minute=60)
 POLICY: Final = DataPolicy(
     policy_version=2, previous=A, owner=PARTY, report_key=PUBLIC, unsafe_simulation=True, providers=(PROVIDER,),
-    bundles=(C,), releases=(B,), measurements=("e" * 64,), minimal_trust_level="simulation", sandboxes=("native",),
+    bundles=(C,), releases=(B,), measurements=(CodeMeasurement("e" * 64),),
+    minimal_trust_level="simulation", sandboxes=("native",),
     not_after=TIME, max_jobs=3, max_state_class=4096, columns=("image", "label"), users=(USER,), answers_total=1000,
     detail="label", max_bits=20000, refusal_report="classes", approvers=(USER, PartyKey("4" * 64)), approvals_needed=1,
     recovery=RecoveryTerms(
@@ -95,7 +100,8 @@ POLICY: Final = DataPolicy(
 )  # fmt: skip
 TERMS: Final = BundleTerms(
     provider=PROVIDER, report_key=PUBLIC, users=(USER,), releases=(B,), minimal_trust_level="sgx", not_after=TIME,
-    answers_total=10, detail="label",
+    answers_total=10, detail="label", answer_bounds=ANSWER_BOUNDS, policy_version=2, previous=A,
+    approvers=(PARTY, USER), approvals_needed=1,
 )  # fmt: skip
 GRANT: Final = QueryGrant(
     nonce=NONCE, user=USER, model_id=MODEL, manifest=B, broker=PARTY, release=C, answers=100, detail="label",
@@ -114,6 +120,12 @@ LEDGER_REQUEST: Final = LedgerRequest(nonce=NONCE, party=PARTY, dataset_id=DATAS
 LEDGER: Final = Ledger(
     dataset_id=DATASET, time=TIME, policy_version=2, jobs=1, max_jobs=3, attempts=2, attempt_bits=74, answers=64,
     answers_total=1000, answer_bits=704, report_bits=13, max_bits=20000,
+)  # fmt: skip
+REASONS_REQUEST: Final = ReasonsRequest(nonce=NONCE, party=PARTY, report_key=PUBLIC, of_release=True, broker=USER)
+DETAIL: Final = RefusalDetail(expected="one of the providers", seen=None, code="policy.provider")
+REASON: Final = RefusalReason(
+    entry=5, time=TIME, decision="admit-launch", code="policy.measurement", job=JOB, role=RoleName("trainer"), slot=1,
+    attempt=2, grant=None, detail=DETAIL,
 )  # fmt: skip
 TOLD: Final = ToldToProvider(
     learned="failed",
@@ -150,17 +162,19 @@ def documents() -> list[Message]:
         DcapQuote(quote=b"a quote"),
         SgxReferenceValue(mr_enclave=MEASURED, tcb=TCB_TERMS),
         SgxSignerReferenceValue(mr_signer=MEASURED, isv_prod_id=7, min_isv_svn=3), TCB_TERMS, *TCB_TERMS.tolerances,
-        TdxReferenceValue(mr_td=HexBytes48("d" * 96), rtmrs=(HexBytes48("0" * 96),) * 4),
+        TdxReferenceValue(mr_td=HexBytes48("d" * 96), rtmrs=(None, HexBytes48("1" * 96), HexBytes48("2" * 96), None),
+                          min_module_version=(1, 5)),
         OrderSecret(learning_seed=bytes(range(32)), outer_learning_rate=0.7, outer_momentum=0.9),
         JobReport(job_id=JOB, sequence=5, tick=40, total_ticks=60, round=2, loss=0.25, members_live=2, real_frames=90,
-                  dummy_frames=70, refused_frames=0, codes=("provider.raised",), toolchain="bf16"),
+                  dummy_frames=70, refused_frames=0, codes=("provider.raised",), toolchain="bf16", epochs=1,
+                  epoch_loss=0.5),
         JobReport(job_id=JOB, sequence=9, tick=60, total_ticks=60, round=0, loss=None, members_live=0, real_frames=0,
                   dummy_frames=70, refused_frames=0, outcome="failed", codes=("unavailable.rounds",),
                   rounds_delivered=(0, 0), told_provider=TOLD),
         ProviderReport(job_id=JOB, bundle_id=BUNDLE, provider=PROVIDER, outcome="finished", told=TOLD),
         BUNDLE_MANIFEST.model_copy(update={"kind": "wasm", "max_parameters": 5, "layout": design_layout(5)}),
         BundleContents(manifest=BUNDLE_MANIFEST, files={"model.py": b"import torch\n", "provider.toml": b"name = 1\n"}),
-        RefusalDetail(expected="one of the providers", seen=None, code="policy.provider"),
+        DETAIL, REASONS_REQUEST, REASON, RefusalReasons(reasons=(REASON,), dropped=3, unkept=40),
         RoleSpec(role=RoleName("trainer"), entry="services.trainer_enclave.enclave", needs_sandbox=True),
         MeasuredFiles(environment=A, roles={RoleName("broker"): MeasuredRole(
             entry="services.attestation.enclave", files={"common/enclave/boot.py": B, "trust_settings.json": C})}),

@@ -1,17 +1,22 @@
 """One fixed message of each type of HTTP, doors and sessions, and of a party's own files (side: library)."""
 
 from client.context import BundleLabel, Endpoints, PinnedTrust
+from client.ending_proof import EndingProof
 from client.tpm.carrier import StepMemory
 from client.witnessing import WitnessMemory
 from common.bundle import TensorSpec
-from common.identifiers import Fmspc, SessionId, UploadId
+from common.identifiers import CodeMeasurement, Fmspc, GrantId, QueryId, SessionId, UploadId
 from common.messages import query as q
 from common.messages import service as s
 from common.messages import training_door as t
 from common.messages.base import Message
 from common.messages.collateral import CollateralBundle, CollateralName, SeenCollateral, StoredCollateral
+from common.messages.decision_log import InclusionProof, LogItem
+from common.messages.query_batch import QuerySubmitted
+from common.messages.receipt import Opening, Receipt, ReceiptFile, ReceiptOpenings
 from common.messages.signed import sign
-from tests.vectors.sample_broker import GENESIS, HEAD, MARK, STEP, WORD
+from common.transparency import log_leaf
+from tests.vectors.sample_broker import ENTRY, GENESIS, HEAD, MARK, PROOF, SHORT, STEP, WORD
 from tests.vectors.sample_documents import (
     BUNDLE,
     COLLATERAL,
@@ -19,6 +24,7 @@ from tests.vectors.sample_documents import (
     GRANT,
     JOB,
     KEY,
+    MEASURED,
     MODEL,
     MODEL_MANIFEST,
     OBJECT,
@@ -26,6 +32,7 @@ from tests.vectors.sample_documents import (
     PARTY,
     PROVIDER,
     RELEASE,
+    REVOCATION,
     TIME,
     TRUST,
     USER,
@@ -33,6 +40,11 @@ from tests.vectors.sample_documents import (
     B,
     C,
 )
+
+RECEIPT = Receipt(
+    query=A, answer=B, user=USER, grant=GrantId.of(C), answers_left=7, model_id=MODEL, manifest=B, placement=C,
+    measurement=CodeMeasurement(MEASURED), launch=PARTY, time=TIME, signature=WORD,
+)  # fmt: skip
 
 
 def service_messages() -> list[Message]:
@@ -100,19 +112,26 @@ def door_and_session_messages() -> list[Message]:
         q.QueryEnclaveStatus(placed=True, sessions=2),
         q.SessionOpening(session_id=session, user=USER, grant=sign(GRANT, KEY), signature=WORD),
         q.SessionReply(session_id=session, profile=profile, detail="scores"),
+        RECEIPT,
+        ReceiptFile(receipts=(RECEIPT,), proofs=(PROOF,), release=SHORT),
+        ReceiptOpenings(opens="answer", openings=(Opening(salt=bytes(32), content=b"content"),)),
+        QuerySubmitted(query_id=QueryId.of(A)),
     ]  # fmt: skip
 
 
 def files_of_a_party() -> list[Message]:
     """Files of an identity directory and of a witness."""
     endpoints = Endpoints(attestation="http://127.0.0.1:1", ingest="http://127.0.0.1:2", query="http://127.0.0.1:3")
+    item = LogItem(leaf=log_leaf(ENTRY.encode()), entry=ENTRY.encode())
+    path = InclusionProof(number=4, size=6, path=(bytes(32),))
     return [
         endpoints,
         BundleLabel(bundle_id=BUNDLE, root=A, name="digits-cnn", bundle_version="1.0"),
         PinnedTrust(endpoints=endpoints, trust_settings=TRUST, release=sign(RELEASE, KEY), broker=GENESIS),
+        EndingProof(document=sign(REVOCATION, KEY), reply=SHORT, item=item, inclusion=path),
         SeenCollateral(marks=(MARK,)),
         StepMemory(broker=A, steps=(STEP,)),
-        WitnessMemory(broker=A, head=HEAD, successor=B),
+        WitnessMemory(broker=A, head=HEAD, successor=B, inventory=SHORT),
         HEAD,
         OBJECT,
     ]

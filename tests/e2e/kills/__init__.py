@@ -1,1 +1,1 @@
-"""Every process of a stack dies while a job runs. The last tests of a session: its stack is not the same after them."""
+"""Every process of a stack dies while a job runs. The stack is these tests' own: it is not the same after them."""

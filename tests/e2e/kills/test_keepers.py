@@ -1,7 +1,7 @@
 """Who keeps the stack dies while an order is on its way: the supervisor, and then the guardian.
 
 With either of them everything ends, and the next start carries the order out. The services have other ports then, which
-the parties of this session's other tests do not know: this file is the last of all.
+nobody else knows: this file is the last of its folder.
 """
 
 import os
@@ -11,6 +11,7 @@ import time
 import pytest
 
 from bench.kill_driver import KillDriver
+from bench.kill_scene import Scene
 from bench.kill_strike import draw
 from bench.kill_victims import KEEPERS, ProcessGroup
 from client.context import Party
@@ -25,10 +26,10 @@ LAUNCHING_SECONDS = 2.0
 """Of the job's schedule: a keeper dies while it is launched, or in its first ticks."""
 
 
-def test_who_keeps_the_stack_dies_and_the_next_start_carries_the_order_out(
-    driver: KillDriver, seed: int, say: Say
-) -> None:
-    stack, accepted = driver.stack, driver.order()
+def test_who_keeps_the_stack_dies_and_the_next_start_carries_the_order_out(scene: Scene, seed: int, say: Say) -> None:
+    scene.asker.stop()
+    driver = scene.driver
+    stack, accepted = EmbeddedStack(driver.stack.state.root), driver.order()
     for name in KEEPERS:
         (planned,) = draw([name], LAUNCHING_SECONDS, f"{seed}: {name}")
         time.sleep(planned.moment_seconds)

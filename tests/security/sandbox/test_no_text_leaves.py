@@ -54,7 +54,7 @@ class Looked(Workplace):
     """A job's workplace, and all the memory that its child could have written to."""
 
     def everything(self) -> bytes:
-        return self._output.copy(self._output.size)
+        return bytes(self._output.copy(self._output.size))
 
 
 @pytest.fixture(params=["training", "query"])

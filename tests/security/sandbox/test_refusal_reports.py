@@ -149,7 +149,7 @@ def test_members_say_together_what_each_was_refused() -> None:
 
 
 def world_of(directory: Path, **changes: Any) -> TrainingWorld:
-    schedule = make_schedule(rounds=2, tick_milliseconds=20, warmup_ticks=20, slack_percent=200)
+    schedule = make_schedule(rounds=2, tick_milliseconds=40, warmup_ticks=20, slack_percent=200)
     return TrainingWorld(directory, schedule, **changes)
 
 
@@ -261,7 +261,7 @@ def test_a_real_job_tells_its_provider_what_its_code_was_refused(tmp_path: Path)
     """The code fails in its first round, too: the owner reads the code of that, the provider how it went."""
     made = small_bundle()
     files = {DESCRIPTION_FILE: b"", "linear.py": LINEAR.encode()}
-    schedule = make_schedule(rounds=1, tick_milliseconds=80, ticks_per_round=20, warmup_ticks=100)
+    schedule = make_schedule(rounds=1, tick_milliseconds=80, ticks_per_round=20, warmup_ticks=150)
     world = RealWorld(
         tmp_path, schedule, trainers=1, refusal_report="classes",
         bundle=BundleContents(manifest=made.manifest, files=files),

@@ -22,7 +22,7 @@ import pytest
 from common.leakage import RELEASE_TICKS
 from common.sandbox.protocol import RoundOutcome, Rows, StateP
 from common.sandboxed.wire import HEADER, PLAIN_COURSE, Course
-from services.query_enclave.answering import Timing
+from services.query_enclave.departures import Timing
 from tests.fakes.in_memory_job import InMemoryJob, LeastSquares, make_schedule
 from tests.security.sandbox.hostile_bundle.deed_names import NAMES
 from tests.security.sandbox.sandbox_parts import SLOTS, HostileServer, HostileTrainer, ending, hostile_bundle
@@ -50,7 +50,7 @@ def test_an_output_has_one_size_whatever_made_it(
 ) -> None:
     sizes, copy = [], server.sandbox._place._output.copy
 
-    def watched(size: int) -> bytes:
+    def watched(size: int) -> memoryview:
         sizes.append(size)
         return copy(size)
 
@@ -63,10 +63,8 @@ def test_an_output_has_one_size_whatever_made_it(
 # rule 3
 @pytest.mark.parametrize("seconds", [0.0, 0.001, 0.0999, 0.1001, 0.35, 4.999, 5.17])
 def test_an_answer_leaves_at_a_tick(seconds: float) -> None:
-    slept: list[float] = []
-    timing = Timing(monotonic=lambda: 100.0 + seconds, sleep=slept.append)
-    timing.release(100.0)
-    ticks = (seconds + slept[0]) / timing.quantum_seconds
+    timing = Timing()
+    ticks = timing.leaves_after(seconds) / timing.quantum_seconds
     assert ticks == pytest.approx(round(ticks))
     assert max(1, math.ceil(seconds / timing.quantum_seconds - 1e-6)) == round(ticks) <= RELEASE_TICKS
 

@@ -42,5 +42,5 @@ def test_threads_end_where_the_owner_says(bounded: HostileTrainer) -> None:
 
 def test_cpu_time_ends_too() -> None:
     """Bounds name a minute or more; a second more than torch takes to start shows the same."""
-    with hostile_trainer(replace(DEFAULT_LIMITS, cpu_seconds=5)) as trainer:
+    with hostile_trainer(replace(DEFAULT_LIMITS, cpu_seconds=4)) as trainer:
         assert trainer.round("end", ending("loop"), seconds=60.0).code == "provider.killed"

@@ -14,6 +14,7 @@ from common.errors import Refusal
 EXAMPLES = CODE_ROOT / "examples" / "providers"
 
 DEAR = """
+import sys
 import torch
 
 class Dear(torch.nn.Module):
@@ -57,7 +58,8 @@ def provider(directory: Path, work: str) -> Path:
 
 
 def test_dear_code_costs_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    cheap = measured(provider(tmp_path / "cheap", "pass"), monkeypatch).published
+    spared = "assert 'torch._dynamo' not in sys.modules"  # nor does anybody pay for a compiler
+    cheap = measured(provider(tmp_path / "cheap", spared), monkeypatch).published
     big = "(torch.ones(len(batch['x']), 8192) @ torch.ones(8192, 512)).sum()"
     dear = measured(provider(tmp_path / "dear", big), monkeypatch).published
     assert dear.milliseconds(64) > 2 * cheap.milliseconds(64)

@@ -1,93 +1,44 @@
 """A broker on a platform whose quotes carry no collateral, as a party verifies it."""
 
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from client.broker import BrokerLink, describe_broker
-from client.context import Endpoints, Party, PinnedTrust
+from client.context import Party, PinnedTrust
+from client.events import Noted
 from client.verification import verify_broker, verify_evidence
-from common.enclave.simulated_pki import SimulatedPki
-from common.errors import FreshnessError, Refusal
-from common.messages.evidence import Collateral, DcapQuote, TrustLevel
+from common.crypto.signing import SigningKey
+from common.dcap import NO_PLATFORM_RULES
+from common.dcap.collateral_memory import marks_of
+from common.enclave.simulated_pki import SimulatedPki, issue_crl
+from common.errors import AuthenticityError, FreshnessError, Refusal
+from common.messages.attestation import BrokerDescription, BrokerReply
+from common.messages.evidence import Collateral, SgxDcapEvidence, TrustLevel
 from common.messages.release import Release
-from services.attestation.context import BrokerContext
-from services.attestation.key_broker import KeyBroker
-from tests.fakes.broker_world import BrokerWorld, TestRuntime
+from common.messages.signed import Signed, read_document, sign
+from tests.fakes.broker_world import MEASUREMENTS, BrokerWorld, TestRuntime
+from tests.fakes.operator import Operator, issued, operating
 
 
 @dataclass(frozen=True)
-class BareRuntime(TestRuntime):
-    """Quotes as hardware makes them."""
+class Bringing(TestRuntime):
+    """A broker's platform whose quotes carry this collateral."""
 
-    def evidence(self, report_data: bytes) -> Any:
-        return DcapQuote(quote=super().evidence(report_data).quote)
+    brought: Collateral | None = None
 
-
-@dataclass
-class Operator:
-    """The attestation service's HTTP rim around a broker, with collateral of its choice."""
-
-    world: BrokerWorld
-    collateral: Collateral
-    asked: list[str] = field(default_factory=list)
-    url: str = ""
-
-    @property
-    def endpoints(self) -> Endpoints:
-        return Endpoints(attestation=self.url, ingest=self.url, query=self.url)
-
-
-@contextmanager
-def operating(operator: Operator) -> Iterator[Operator]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            raw = self.rfile.read(int(self.headers["content-length"]))
-            self._send(operator.world.core.handle(raw, operator.world.time))
-
-        def do_GET(self) -> None:
-            operator.asked.append(self.path)
-            self._send(operator.collateral.encode())
-
-        def _send(self, body: bytes) -> None:
-            self.send_response(200)
-            self.send_header("content-length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    operator.url = f"http://127.0.0.1:{server.server_address[1]}"
-    try:
-        yield operator
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-
-def issued(pki: SimulatedPki, days_ago: float = 0.0) -> Collateral:
-    return pki.collateral(datetime.now(UTC) - timedelta(days=days_ago))
+    def evidence(self, report_data: bytes) -> SgxDcapEvidence:
+        return super().evidence(report_data).model_copy(update={"collateral": self.brought})
 
 
 @pytest.fixture
 def operator(tmp_path: Path) -> Iterator[Operator]:
     world = BrokerWorld(tmp_path / "world")
-    runtime = BareRuntime(world.platform, world.runtime("broker").measurement, world.trust)
-    world.context = BrokerContext.start(runtime, world.store, world.rule, world.time)
-    world.core = KeyBroker(world.context)
+    world.bare_broker()
     with operating(Operator(world, issued(world.platform.pki))) as serving:
         yield serving
 
@@ -95,7 +46,8 @@ def operator(tmp_path: Path) -> Iterator[Operator]:
 def describe(operator: Operator) -> Any:
     world = operator.world
     release = Release.decode(world.release.payload)
-    return describe_broker(operator.endpoints, world.trust, release, TrustLevel.SIMULATION)
+    rules, floor = (lambda _: NO_PLATFORM_RULES), TrustLevel.SIMULATION
+    return describe_broker(operator.endpoints, world.trust, release, rules, floor)
 
 
 def test_its_quote_is_verified_with_what_the_operator_serves(operator: Operator) -> None:
@@ -111,14 +63,85 @@ def test_foreign_or_expired_collateral_opens_nothing(operator: Operator) -> None
             describe(operator)
 
 
-def test_a_party_refuses_older_collateral_than_it_has_seen(operator: Operator, tmp_path: Path) -> None:
-    party = Party.create(tmp_path / "owner", "owner", unsafe_simulation=True)
-    world = operator.world
+def pinned(operator: Operator, home: Path) -> Party:
+    party, world = Party.create(home, "owner", unsafe_simulation=True), operator.world
     party.pin(
         PinnedTrust(
             endpoints=operator.endpoints, trust_settings=world.trust, release=world.release, broker=world.genesis
         )
     )
+    return party
+
+
+@pytest.mark.parametrize("bare", [True, False])
+def test_a_party_remembers_what_revoked_its_broker(operator: Operator, tmp_path: Path, bare: bool) -> None:
+    """Also where the quote brings it. Else the CRL before it would be believed next."""
+    party, pki = pinned(operator, tmp_path / "owner"), operator.world.platform.pki
+    revoking = issued(pki).model_copy(
+        update={"pck_crl": issue_crl(pki.pck_ca, datetime.now(UTC), (pki.pck.certificate.serial_number,))}
+    )
+    operator.collateral = revoking
+    if not bare:
+        operator.world.start_on(
+            Bringing(operator.world.platform, MEASUREMENTS["broker"], operator.world.trust, brought=revoking)
+        )
+    with pytest.raises(AuthenticityError, match=r"authenticity\.quote"):
+        BrokerLink(party).verify()
+    assert set(party.collateral_memory.marks) == set(marks_of(revoking))
+    operator.world.bare_broker()
+    operator.collateral = issued(pki, 2)
+    with pytest.raises(FreshnessError, match=r"freshness\.collateral"):
+        BrokerLink(party).verify()
+    forged = SimulatedPki.generate(datetime.now(UTC))
+    operator.collateral = issued(forged, -1)
+    with pytest.raises(Refusal):
+        BrokerLink(party).verify()
+    assert set(party.collateral_memory.marks) == set(marks_of(revoking))
+
+
+def test_a_reply_that_its_broker_did_not_sign_teaches_a_party_nothing(operator: Operator, tmp_path: Path) -> None:
+    """Else whoever answers once could have the honest broker refused from then on, and revocations with it."""
+    party, world = pinned(operator, tmp_path / "owner"), operator.world
+    usual = operator.collateral = issued(world.platform.pki, 1)
+    assert BrokerLink(party).verify()
+    known = set(party.collateral_memory.marks)
+    operator.collateral = issued(world.platform.pki)
+    honest, stranger = world.core.handle, SigningKey.generate()
+
+    def forged(raw: bytes, at: int) -> bytes:
+        return sign(_broken(read_document(Signed.decode(honest(raw, at)), BrokerReply), stranger), stranger).encode()
+
+    with pytest.MonkeyPatch.context() as answering:
+        answering.setattr(world.core, "handle", forged)
+        with pytest.raises(Refusal):
+            BrokerLink(party).verify()
+    assert set(party.collateral_memory.marks) == known
+    operator.collateral = usual
+    assert BrokerLink(party).verify()
+
+
+def _broken(reply: BrokerReply, signer: SigningKey) -> BrokerReply:
+    """The description of a broker of another key, with a quote of which one bit is another."""
+    body = reply.body
+    assert isinstance(body, BrokerDescription)
+    quote = bytearray(body.evidence.quote)
+    quote[200] ^= 1
+    evidence = body.evidence.model_copy(update={"quote": bytes(quote)})
+    genesis = body.genesis.model_copy(update={"signing_public": signer.party})
+    return reply.model_copy(update={"body": body.model_copy(update={"evidence": evidence, "genesis": genesis})})
+
+
+def test_what_ends_something_needs_no_newest_collateral(operator: Operator, tmp_path: Path) -> None:
+    party, world = pinned(operator, tmp_path / "owner"), operator.world
+    assert BrokerLink(party).verify_to_end().type == "quote-verified"
+    operator.collateral = issued(world.platform.pki, 2)
+    noted = BrokerLink(party).verify_to_end()
+    assert isinstance(noted, Noted)
+    assert "freshness.collateral" in noted.text
+
+
+def test_a_party_refuses_older_collateral_than_it_has_seen(operator: Operator, tmp_path: Path) -> None:
+    party, world = pinned(operator, tmp_path / "owner"), operator.world
     assert BrokerLink(party).verify().trust_level == "simulation"
     operator.collateral = issued(world.platform.pki, 2)
     with pytest.raises(FreshnessError, match=r"freshness\.collateral"):

@@ -44,6 +44,7 @@ COMMANDS = [
     "release show",
     "release files",
     "release draft-revocation",
+    "release keep-inventory",
     "release revoke",
     "verify quote",
     "verify object",
@@ -62,6 +63,7 @@ COMMANDS = [
     "clean",
     "demo",
     "explain",
+    "compose prepare",
 ]
 
 
@@ -70,6 +72,27 @@ def test_every_public_command_is_there_and_takes_json(command: str) -> None:
     result = CliRunner().invoke(main, [*command.split(), "--help"])
     assert result.exit_code == 0
     assert "--json" in result.output
+
+
+def test_a_context_names_another_stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    pin = ["owner", "pin", "--home", str(tmp_path), "--json"]
+    for context, directory in (([], ".cloister"), (["--context", "compose"], ".cloister-compose")):
+        told = json.loads(CliRunner().invoke(main, [*context, *pin]).stdout)
+        assert told["code"] == "not_found.endpoints"
+        assert f"{directory}/release" in json.dumps(told)
+    for wrong in ("../compose", "", "Compose", "a/b"):
+        assert CliRunner().invoke(main, ["--context", wrong, *pin]).exit_code == 2, wrong
+
+
+@pytest.mark.parametrize("command", ["up", "down", "clean", "status"])
+def test_a_stack_that_something_else_runs_is_left_alone(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(main, ["--context", "compose", command])
+    assert result.exit_code == 2
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_keygen_tells_programs_what_it_made(tmp_path: Path) -> None:

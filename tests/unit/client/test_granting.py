@@ -16,7 +16,7 @@ from common.messages.policy import QueryGrant
 from common.messages.signed import Signed
 from tests.fakes.broker_world import BrokerWorld
 from tests.fakes.broker_world import Party as BrokerParty
-from tests.unit.client.test_broker import Operator, issued, operating
+from tests.fakes.operator import Operator, issued, operating
 
 
 @dataclass

@@ -15,7 +15,7 @@ from common.key_binding import policy_info
 from common.messages.signed import Signed, sign
 from tests.fakes.broker_world import BrokerWorld
 from tests.fakes.handover_world import Heir
-from tests.unit.client.test_broker import Operator, issued, operating
+from tests.fakes.operator import Operator, issued, operating
 
 
 @pytest.fixture

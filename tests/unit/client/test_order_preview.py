@@ -28,7 +28,7 @@ def test_it_comes_before_the_signature(monkeypatch: pytest.MonkeyPatch) -> None:
         ordering, "fetch_publication", lambda *_: SimpleNamespace(state_class=STATE_CLASS, sandbox="native")
     )
     monkeypatch.setattr(ordering, "fetch_sizes", lambda *_: [10])
-    monkeypatch.setattr(ordering, "BrokerLink", lambda _: SimpleNamespace(verify=lambda: verified))
+    monkeypatch.setattr(ordering, "BrokerLink", lambda _: SimpleNamespace(verify=lambda *_: verified))
     monkeypatch.setattr(ordering, "make_order", signing)
     training = ordering.Training(DatasetId.of(Digest("1" * 64)), BundleId.of(Digest("2" * 64)), trainers=3)
     policy = SimpleNamespace(payload=POLICY.model_copy(update={"refusal_report": "classes"}).encode())

@@ -1,6 +1,7 @@
 """What the command's options become, and what of it reaches the broker alone."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from client.cli import main
 from client.context import Party
 from client.ordering import Training, forecast_training, make_order
 from client.scheduling import ScheduleWishes
+from common.errors import FormatError
 from common.identifiers import BundleId, DatasetId, Digest
 from common.messages.objects import StepCost
 from common.messages.service import Machines, TrainerMachine
@@ -57,6 +59,11 @@ def test_the_outer_optimiser_reaches_the_parameter_server_and_no_host(tmp_path: 
     data, bundle = world.register_data(), world.register_bundle()
     training = Training(data.dataset_id, bundle.bundle_id, 2, outer_learning_rate=0.7, outer_momentum=0.9)
     order = make_order(party, training, SCHEDULE)
+    too_many = replace(training, minimal_trainers=3), replace(training, minimal_rounds=1 << 20)
+    for wrong, what in zip(too_many, ("1 to 2 trainers", "rounds"), strict=True):
+        with pytest.raises(FormatError) as told:
+            make_order(party, wrong, SCHEDULE)
+        assert what in str(told.value.expected)
     terms = world.launch(PARAMSERVER, world.accept(order).job_id).terms
     assert (terms.outer_learning_rate, terms.outer_momentum) == (0.7, 0.9)
     assert "momentum" not in json.dumps(json.loads(order.payload))

@@ -7,7 +7,7 @@ import pytest
 
 from client.context import Party
 from client.owner import seal
-from client.user import read_rows
+from client.query_rows import read_rows
 from common.errors import FormatError
 
 EMPTY, CUT, DAMAGED, NO_ARRAY = "empty", "cut", "damaged", "no array"

@@ -8,6 +8,7 @@ from client.policy_difference import KINDS, TCB_KINDS, compare
 from client.policy_terms import PolicyTerms, ProviderTerms, RecoveryWishes
 from common.errors import FormatError
 from common.identifiers import Digest, Fmspc, PartyKey
+from common.messages.answer_bounds import AnswerBounds
 from common.messages.sandbox_bounds import SandboxBounds
 from common.messages.tcb_terms import TcbStatus, TcbTerms, TcbTolerance
 
@@ -48,6 +49,9 @@ def test_every_field_is_compared() -> None:
         ({"users": (A,)}, {"users": (A, B)}),
         ({}, {"answers_total": 1}),
         ({"detail": "label"}, {}),
+        ({"answer_bounds": AnswerBounds(top=2)}, {"answer_bounds": AnswerBounds(top=3)}),
+        ({"answer_bounds": AnswerBounds(decimals=2)}, {}),
+        ({"answer_bounds": AnswerBounds(queries_per_minute=2)}, {}),
         ({}, {"grants_to_provider": True}),
         ({}, {"refusal_report": "classes"}),
         ({"approvers": (A,), "approvals_needed": 1}, {"approvers": (A,)}),

@@ -6,12 +6,14 @@ import pytest
 
 from client.policy_file import PolicyFileError, parse_policy, read_policy_file
 from client.policy_terms import PolicyTerms, ProviderTerms
+from common.messages.answer_bounds import AnswerBounds
 from common.messages.policy import BundleTerms, DataPolicy
 from common.messages.sandbox_bounds import SandboxBounds
 from common.messages.tcb_terms import TcbStatus
 
 KEY, OTHER = "a" * 64, "1" * 64
 ANN, BOB, EVE = "b" * 64, "c" * 64, "e" * 64
+RATE = "queries_per_minute: 60"
 POLICY = f"""policy: data
 allow: {{providers: [{KEY}], bundles: [{OTHER}]}}
 purpose: [training]
@@ -30,7 +32,7 @@ where:
   max_trainers: 4
 until: 2027-06-30
 at_most: {{jobs: 3, attempts: 4, state_values: 4096, bits: 20000}}
-answering: {{users: [{OTHER}], answers: 100, detail: label, provider_too: yes, refusal_report: classes}}
+answering: {{users: [{OTHER}], answers: 100, detail: label, {RATE}, provider_too: yes, refusal_report: classes}}
 changing: {{approvers: [{OTHER}], approvals: 1}}
 recovery: {{holders: [{ANN}, {BOB}, {EVE}], of_operator: [{EVE}], needed: 2}}
 """
@@ -66,6 +68,13 @@ def test_a_providers_terms_are_read() -> None:
     terms = parse_policy(text)
     assert isinstance(terms, ProviderTerms)
     assert (terms.owners, terms.answers_total, terms.detail) == ((KEY,), 10, "label")
+
+
+def test_bounds_of_answers_are_read_in_both_kinds() -> None:
+    for kind in ("data", "bundle"):
+        told = "answers: 9, top: 3, decimals: 2, queries_per_minute: 60"
+        terms = parse_policy(f"policy: {kind}\nallow: {{}}\nuntil: 2027-06-30\nanswering: {{{told}}}\n")
+        assert terms.answer_bounds == AnswerBounds(top=3, decimals=2, queries_per_minute=60)
 
 
 def test_terms_have_the_fields_of_the_signed_documents() -> None:
@@ -106,6 +115,16 @@ def test_defaults_allow_nobody_anything() -> None:
         (18, "at_most: {jobs: many}", (18, 17), "at_most.jobs", "a whole number"),
         (18, "at_most: {attempts: 65}", (18, 21), "at_most.attempts", "less than or equal to 64"),
         (19, "answering: 5", (19, 12), "answering", "fields"),
+        (19, "answering: {detail: label, top: 2}", (19, 12), "answering", "top and decimals are for detail: scores"),
+        (19, "answering: {top: 257}", (19, 18), "answering.top", "less than or equal to 256"),
+        (19, "answering: {decimals: 7}", (19, 23), "answering.decimals", "less than or equal to 6"),
+        (
+            19,
+            "answering: {queries_per_minute: 0}",
+            (19, 33),
+            "answering.queries_per_minute",
+            "greater than or equal to 1",
+        ),
         (19, "answering: {users: }", (19, 19), "answering.users", "a list"),
         (20, "changing: {approvals: 1}", (20, 11), "changing", "at most as many approvals"),
         (21, f"recovery: {{holders: [{ANN}, {BOB}], needed: 1}}", (21, 11), "recovery", "2 shares are needed or more"),
@@ -141,6 +160,13 @@ def test_a_mistake_is_named_where_it_stands(
 def test_all_mistakes_are_named_at_once_in_order() -> None:
     found = problems("policy: data\nuntil: x\nat_most: {jobs: -1}\n")
     assert [one[2] for one in found] == ["allow", "until", "at_most.jobs"]
+
+
+def test_a_list_is_called_too_short_only_where_it_is() -> None:
+    """Not where it holds one entry, and that is wrong."""
+    policy = "policy: data\nallow: {}\nuntil: 2027-01-01\n"
+    assert [one[2] for one in problems(f"{policy}purpose: [selling]\n")] == ["purpose[0]"]
+    assert [one[2:] for one in problems(f"{policy}purpose: []\n")] == [("purpose", "1 or more items")]
 
 
 def test_more_than_a_signed_policy_holds_is_a_mistake() -> None:

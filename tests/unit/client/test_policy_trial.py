@@ -161,6 +161,16 @@ def test_it_says_what_the_broker_does(live: Callable[..., Life], terms: Terms, d
     assert (end.refused, end.allowed) == (sum(one.verdict == "refused" for one in told.values()), 0)
 
 
+def test_a_word_about_answers_that_are_held_asks_for_none(tmp_path: Path) -> None:
+    """The broker's word after a lease (services/query_enclave/grants) counts for nothing, also where all was drawn."""
+    life = Life(tmp_path, {}, {})
+    life.keep_documents()
+    placed = life.world.launch(QUERY, JobId.of(life.orders[0].digest))
+    life.act("word", lambda: life.world.draw(placed, life.grants[-1], 0))
+    assert life.became["word"] == "done"
+    assert life.tried({"answers_total": 60})[0] == {}
+
+
 def test_a_user_who_is_the_provider_is_told_apart(live: Callable[..., Life]) -> None:
     life = live({"grants_to_provider": True})
     told, end = life.tried({"users": (life.world.user.party,)})
@@ -293,6 +303,21 @@ def test_a_provider_tries_fewer_answers(live: Callable[..., Life], tmp_path: Pat
     log = Keeper(life.world, life.provider).keep("log")
     [told] = [one for one in try_policy(life.provider, str(file), log) if isinstance(one, DecisionTried)]
     assert (life.entries[told.entry.number], told.reasons[0].seen) == ("more answers", "10")
+
+
+def test_a_providers_answers_count_over_all_models_of_its_bundle(tmp_path: Path) -> None:
+    """As the broker counts them: 60 answers of one model, then 30 of another."""
+    life, file = Life(tmp_path, {}, {}), tmp_path / "terms.yaml"
+    world = life.world
+    job_id = world.start_job(life.data, life.bundle)
+    model = world.finish(job_id)
+    placed = world.launch(QUERY, job_id)
+    life.act("other model", lambda: world.draw(placed, world.grant(model), 30))
+    file.write_text("policy: bundle\nuntil: 2099-01-01\nanswering: {answers: 80}\n")
+    life.provider.keep_document("policies", life.bundle.root, life.bundle.terms)
+    log = Keeper(world, life.provider).keep("log")
+    [told] = [one for one in try_policy(life.provider, str(file), log) if isinstance(one, DecisionTried)]
+    assert (life.entries[told.entry.number], told.reasons[0].seen) == ("other model", "20")
 
 
 def test_the_data_set_is_named_where_there_are_several(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from client.policy_terms import NOBODY, PolicyTerms, ProviderTerms, RecoveryWish
 from client.policy_words import Assumed, bits_of, sentences
 from common.identifiers import Digest, PartyKey
 from common.leakage import AnswerSize, answer_bits
+from common.messages.answer_bounds import AnswerBounds
 from common.messages.tcb_terms import TcbStatus, TcbTerms, TcbTolerance
 
 PROVIDER, USER = PartyKey("a" * 64), PartyKey("b" * 64)
@@ -32,6 +33,11 @@ def test_it_says_what_the_terms_say() -> None:
         assert part in said, part
 
 
+def test_one_is_no_plural() -> None:
+    said = text(TERMS.model_copy(update={"max_jobs": 1, "max_trainers": 1, "max_attempts": 1}))
+    assert "At most 1 job, of 1 to 1 trainer, each started at most 1 time in a job." in said
+
+
 def test_refusal_by_default_is_said() -> None:
     said = text(NOBODY)
     assert "Nobody may train on this data." in said
@@ -50,7 +56,7 @@ def test_who_can_bring_the_key_back_is_said() -> None:
 def test_a_providers_terms() -> None:
     said = text(ProviderTerms(answers_total=5))
     assert "Any owner may train" in said
-    assert "5 answers for each model" in said
+    assert "5 answers over all models of this bundle" in said
 
 
 def test_bits_are_answers_and_attempts() -> None:
@@ -60,6 +66,17 @@ def test_bits_are_answers_and_attempts() -> None:
     assert bits.attempts == 2 * 3 * 4 * (300 + 9)
     assert bits.most == 100 * label + 7416
     assert f"at most {bits.most:,} bits leave" in text(TERMS, Assumed(classes=10, ticks=300))
+
+
+def test_bounds_of_answers_are_said_and_counted() -> None:
+    bounds = AnswerBounds(top=3, decimals=2, queries_per_minute=60)
+    terms = TERMS.model_copy(update={"detail": "scores", "answer_bounds": bounds})
+    said = text(terms, Assumed(classes=10))
+    assert "each tells the label and the 3 largest scores, as confidences rounded to 2 decimals" in said
+    assert "at most 60 queries a minute of one user" in said
+    assert bits_of(terms, Assumed(classes=10)).per_answer == answer_bits(AnswerSize(10, 40), "scores", bounds)
+    labels = TERMS.model_copy(update={"answer_bounds": AnswerBounds(queries_per_minute=5)})
+    assert "the label alone; at most 5 queries a minute" in text(labels)
 
 
 def test_what_a_provider_is_told_is_said_and_counted() -> None:

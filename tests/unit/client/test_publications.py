@@ -6,6 +6,7 @@ import pytest
 
 from client.broker import BrokerLink
 from client.context import BundleLabel, Party
+from client.ending_proof import verify_ending
 from client.events import LogVerified, VersionListed
 from client.publications import versions
 from client.revoking import logged_entry, retire
@@ -55,7 +56,12 @@ def test_a_retirement_is_proven_by_its_entry(world: BrokerWorld, party: Party) -
     world.register_bundle()
     host = Host(world)
     host._reader = world.provider.party
-    assert logged_entry(host, ending.document, 0, ending.head, "retire-bundle") == ending.head.size - 1
+    proof = ending.proof(host)
+    assert proof.inclusion.number == ending.head.size - 1
+    proven = verify_ending(proof, world.genesis.signing_public)
+    assert (proven.identifier, proven.decided, proven.leases_end) == (bundle.bundle_id, "retire-bundle", None)
+    again = retire(party, BrokerLink(party, world.handle), bundle.bundle_id).proof(host)
+    assert verify_ending(again, world.genesis.signing_public) == proven, "the first retirement counts"
     with pytest.raises(AuthenticityError, match=r"authenticity\.log"):
         logged_entry(host, ending.document, 0, ending.head, "revoke")
     hiding = Host(world, without_entries)

@@ -55,7 +55,7 @@ def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
 
     def link(party: Party, _via: Any = None) -> Any:
         made = BrokerLink(party, scene.world.handle)
-        monkeypatch.setattr(made, "verify", lambda: e.Noted(text="verified"))
+        monkeypatch.setattr(made, "verify", lambda *_: e.Noted(text="verified"))
         return made
 
     class Desk:

@@ -2,12 +2,17 @@
 
 import time
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from client.query_session import QuerySession, QueryUser
 from common.crypto.signing import SigningKey
+from common.dcap.collateral_memory import CollateralMemory, marks_of
+from common.dcap.completion import complete_evidence
+from common.enclave.simulated_platform import SimulatedPlatform
 from common.errors import (
     AppraisalError,
     AuthenticityError,
@@ -19,7 +24,7 @@ from common.errors import (
 )
 from common.identifiers import Digest, MrEnclave, RoleName
 from common.messages.attestation import QueryEnclaveProof
-from common.messages.evidence import TrustLevel
+from common.messages.evidence import Collateral, DcapQuote, TrustLevel
 from common.messages.objects import ModelManifest
 from common.messages.policy import QueryGrant
 from common.messages.signed import sign
@@ -128,6 +133,37 @@ def test_a_release_by_a_foreign_key_is_refused(world: QueryWorld) -> None:
 def test_a_release_that_the_grant_does_not_name_is_refused(world: QueryWorld) -> None:
     other = world.sign_release(MrEnclave("5c" * 32))
     refused(world, world.launch(), AppraisalError, "appraisal.release", pins=replace(world.pins, release=other))
+
+
+def test_a_quote_that_carries_no_collateral_is_verified_with_what_is_brought_to_it(
+    world: QueryWorld, tmp_path: Path
+) -> None:
+    """As hardware makes it."""
+    launch = world.launch()
+    brought = complete_evidence(launch.evidence).collateral
+    launch.evidence = DcapQuote(quote=launch.evidence.quote)
+    refused(world, launch, FormatError, "format.collateral")
+    user = QueryUser(world.user, world.grant(), world.pins, lambda bare: complete_evidence(bare, brought))
+    assert QuerySession.open(launch, user).quotes_verified == 1
+    foreign = SimulatedPlatform.open_or_create(tmp_path / "elsewhere").collateral()
+    lied_to = replace(user, complete=lambda bare: complete_evidence(bare, foreign))
+    with pytest.raises(Refusal, match=r"(format|authenticity)\."):
+        QuerySession.open(launch, lied_to)
+
+
+def test_no_older_collateral_than_was_seen(world: QueryWorld) -> None:
+    seen, launch = CollateralMemory(), world.launch()
+
+    def remember(verified: Collateral) -> None:
+        seen.remember(marks_of(verified))
+
+    user = QueryUser(world.user, world.grant(), world.pins, remember=remember)
+    assert QuerySession.open(launch, user).quotes_verified == 1
+    sent, older = len(launch.sent), world.platform.pki.collateral(datetime.now(UTC) - timedelta(days=3))
+    launch.evidence = launch.evidence.model_copy(update={"collateral": older})
+    with pytest.raises(FreshnessError, match=r"freshness\.collateral"):
+        QuerySession.open(launch, user)
+    assert len(launch.sent) == sent
 
 
 def test_a_changed_quote_is_refused(world: QueryWorld) -> None:

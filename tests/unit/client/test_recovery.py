@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from client.context import Party as OwnParty
 from client.policy_terms import PolicyTerms, RecoveryWishes, sign_policy
 from client.recovery_events import ShareGiven
 from common.crypto.key_file import Identity
-from common.errors import AppraisalError, AuthenticityError, NotFoundError, PolicyError
+from common.errors import AppraisalError, AuthenticityError, FreshnessError, NotFoundError, PolicyError
 from common.identifiers import MrEnclave
 from common.messages.policy import DataPolicy
 from common.messages.recovery_package import RecoveryPackage
@@ -22,8 +23,8 @@ from services.attestation.key_broker import KeyBroker
 from tests.fakes.broker_world import BrokerWorld, MemoryStore, Party
 from tests.fakes.handover_world import Heir
 from tests.fakes.log_keeping import identity_directory
+from tests.fakes.operator import Operator, operating
 from tests.fakes.recovery_world import RecoveryWorld, terms_of
-from tests.unit.client.test_broker import Operator, operating
 
 
 @pytest.fixture
@@ -52,6 +53,15 @@ def test_shares_that_it_gives_are_taken(lost: RecoveryWorld) -> None:
         with holder_facing(lost, new, holder) as party:
             shares.append(given(party, lost.package()))
     assert lost.recover(new, lost.request(new, shares)).dataset_id == lost.data.dataset_id
+
+
+def test_a_share_is_given_under_no_older_collateral_than_was_seen(lost: RecoveryWorld) -> None:
+    new, pki = lost.new_machine(), lost.old.platform.pki
+    with holder_facing(lost, new) as party:
+        party.remember_collateral(pki.collateral(datetime.now(UTC) + timedelta(hours=1)))
+        with pytest.raises(FreshnessError, match=r"freshness\.collateral"):
+            given(party, lost.package())
+        assert not (party.directory / "share.json").exists()
 
 
 def test_shares_for_a_broker_that_was_handed_over_open_in_the_build_that_runs(lost: RecoveryWorld) -> None:

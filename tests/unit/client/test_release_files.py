@@ -31,7 +31,7 @@ def built() -> MeasuredFiles:
 @pytest.fixture
 def file(tmp_path: Path, built: MeasuredFiles) -> Path:
     """A release draft of this checkout, its list beside it."""
-    release = Release(name="test", tag="1", created=1, measurements=own_references(built, {}))
+    release = Release(name="test", tag="1", created=1, measurements=own_references(built))
     (tmp_path / "release.json").write_bytes(release.encode())
     (tmp_path / "release.files.json").write_bytes(built.encode())
     return tmp_path / "release.json"
@@ -100,7 +100,7 @@ def test_a_build_with_other_packages_says_so(
     file: Path, built: MeasuredFiles, capsys: pytest.CaptureFixture[str]
 ) -> None:
     other = built.model_copy(update={"environment": sha256(b"another")})
-    release = Release(name="test", tag="1", created=1, measurements=own_references(other, {}))
+    release = Release(name="test", tag="1", created=1, measurements=own_references(other))
     file.write_bytes(release.encode())
     file.with_name("release.files.json").write_bytes(other.encode())
     (verified,) = files(file, "--compare")

@@ -4,6 +4,8 @@ import functools
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,8 @@ from client import releasing
 from client.cli import main
 from client.context import Party
 from client.measuring import list_own_files
+from common.enclave.simulated_pki import SimulatedPki
+from common.enclave.simulated_quote import encode_report, sign_quote
 from common.enclave.trust_settings import (
     TrustSettings,
     require_platform_inventory,
@@ -21,11 +25,13 @@ from common.enclave.trust_settings import (
     require_release_revocation,
 )
 from common.identifiers import Digest
-from common.messages.evidence import AllowedRoot, TrustLevel
-from common.messages.reference_values import SgxReferenceValue
+from common.messages.evidence import AllowedRoot, TdxDcapEvidence, TrustLevel
+from common.messages.reference_values import TD_SEPT_VE_DISABLE, SgxReferenceValue, TdxReferenceValue
 from common.messages.release import Release
 from common.messages.signed import Signed, sign
+from tests.fakes.domain_world import value_of
 from tests.fakes.sigstructs import sigstruct
+from tests.fakes.tdx_quotes import TdReport, sign_td_quote, tdx_collateral
 
 CODE = bytes(range(32))
 Run = Callable[..., list[dict[str, Any]]]
@@ -165,6 +171,61 @@ def test_sgx_enclaves_are_released_by_their_sig_files_with_terms_over_the_tcb(
     assert Release.decode(file.read_bytes()).reference("trainer", TrustLevel.SIMULATION).tcb.min_tcb_evaluation == 0
     assert release("sign", file, "--as", "ann", status=1)[-1]["code"] == "appraisal.own_build"
     assert missing(release("sign", file, "--as", "ann", "--sig", sig)) == 1
+
+
+@pytest.fixture
+def domain(tmp_path: Path) -> TdReport:
+    """A trust domain of the trainer's: its value as a file, and quotes, bare and with collateral."""
+    report, pki = TdReport(mr_td=b"\x77" * 48), SimulatedPki.generate(datetime.now(UTC))
+    quote = sign_td_quote(report.encode(), pki.pck.key, pki.pck.key, pki.pck_chain)
+    (tmp_path / "trainer.quote").write_bytes(quote)
+    evidence = TdxDcapEvidence(quote=quote, collateral=tdx_collateral(pki, datetime.now(UTC)))
+    (tmp_path / "trainer.evidence").write_bytes(evidence.encode())
+    (tmp_path / "trainer.value").write_bytes(value_of(report).encode())
+    return report
+
+
+@pytest.mark.parametrize("kind", ["value", "quote", "evidence"])
+def test_trust_domains_are_released_by_a_value_file_or_a_quote(
+    release: Run, tmp_path: Path, trust: TrustSettings, domain: TdReport, kind: str
+) -> None:
+    file, own = tmp_path / "tdx.json", f"trainer={tmp_path / 'trainer'}.{kind}"
+    release("draft", "--name", "test", "--tag", "1", "-o", file, "--td", own, "--min-tcb-evaluation", "17")
+    reference = Release.decode(file.read_bytes()).reference("trainer", TrustLevel.TDX)
+    assert isinstance(reference, TdxReferenceValue)
+    assert (reference.mr_td, reference.rtmrs[2], reference.tcb.min_tcb_evaluation) == ("77" * 48, "23" * 48, 17)
+    assert reference.rtmrs[0] == (None if kind == "value" else "21" * 48)
+    shown = release("show", file)
+    assert [one["registers"] for one in shown if one.get("platform") == "tdx"] == [list(reference.rtmrs)]
+    assert release("sign", file, "--as", "ann", status=1)[-1]["code"] == "appraisal.own_build"
+    other = tmp_path / "other.quote"
+    pki = SimulatedPki.generate(datetime.now(UTC))
+    for harm in ({"mr_td": bytes(48)}, {"rtmrs": (b"\x21" * 48, bytes(48), b"\x23" * 48, bytes(48))},
+                 {"mr_owner": b"\1" * 48}, {"attributes": TD_SEPT_VE_DISABLE | 1 << 30}):  # fmt: skip
+        other.write_bytes(sign_td_quote(replace(domain, **harm).encode(), pki.pck.key, pki.pck.key, pki.pck_chain))
+        refused = release("sign", file, "--as", "ann", "--td", f"trainer={other}", status=1)
+        assert refused[-1]["code"] == "appraisal.own_build", harm
+    assert missing(release("sign", file, "--as", "ann", "--td", f"trainer={tmp_path / 'trainer.quote'}")) == 1
+
+
+def test_neither_a_debug_domain_nor_what_is_no_domain_is_released(
+    release: Run, tmp_path: Path, trust: TrustSettings, domain: TdReport
+) -> None:
+    pki = SimulatedPki.generate(datetime.now(UTC))
+    debug = replace(domain, attributes=TD_SEPT_VE_DISABLE | 1)
+    sgx = sign_quote(encode_report(CODE, bytes(64)), pki.pck.key, pki.pck.key, pki.pck_chain)
+    for content, code in (
+        (sign_td_quote(debug.encode(), pki.pck.key, pki.pck.key, pki.pck_chain), "appraisal.debug"),
+        (value_of(domain, td_attributes=TD_SEPT_VE_DISABLE | 1).encode(), "appraisal.debug"),
+        (sgx, "format.quote"),
+        (b"{}", "format.quote"),
+        (b'{"type":"tdx"}', "format.message"),
+        (b"", "format.quote"),
+    ):
+        (tmp_path / "bad").write_bytes(content)
+        arguments = ("--name", "test", "--tag", "1", "-o", tmp_path / "new.json", "--td", f"query={tmp_path / 'bad'}")
+        assert release("draft", *arguments, status=1)[-1]["code"] == code, content[:20]
+        assert not (tmp_path / "new.json").exists()
 
 
 def test_a_debug_enclave_is_not_released(release: Run, tmp_path: Path) -> None:

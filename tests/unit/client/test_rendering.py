@@ -68,7 +68,10 @@ def test_progress_and_lines_go_together(*, terminal: bool) -> None:
     )
     assert "Training" in text
     assert "provider.raised" in text
+    assert "2 members heard" in text
     assert "3 real and 12 dummy frames" in text
+    waits = last.model_copy(update={"members_needed": 3})
+    assert "2 members heard, 3 needed: no round counts before" in shown(e.ReportOpened(report=waits))
 
 
 @pytest.mark.parametrize(

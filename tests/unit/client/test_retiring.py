@@ -5,10 +5,12 @@ from pathlib import Path
 import pytest
 
 from client.witnessing import Witness, WitnessMemory
-from common.errors import AppraisalError, ConflictError, NotFoundError
+from common.errors import AppraisalError, ConflictError, FreshnessError, NotFoundError
+from common.messages.attestation import InventoryTaken, TakeInventory
 from common.messages.recovery_package import Retirement
 from common.messages.signed import open_signed
 from tests.fakes.broker_world import BrokerWorld
+from tests.fakes.machines import inventory_of
 from tests.fakes.recovery_world import RecoveryWorld
 from tests.fakes.watched_broker import Served
 
@@ -65,3 +67,17 @@ def test_who_guards_nothing_ends_nothing(lost: RecoveryWorld) -> None:
     )
     with pytest.raises(NotFoundError, match=r"not_found\.pin"):
         nobody.retire(Served(lost.new_machine()))
+
+
+def test_a_successor_knows_the_machines_that_the_witness_knows(lost: RecoveryWorld) -> None:
+    """Else it would hand out keys to those that the release keys have revoked."""
+    body = TakeInventory(inventory=inventory_of(1, *lost.old.release_keys))
+    with lost.old.attended(lost.witness_identity.signing_key):
+        lost.old.channel().ask(body, InventoryTaken)
+    lost.witness.round()
+    new = lost.new_machine()
+    with pytest.raises(FreshnessError, match=r"freshness\.inventory"):
+        lost.retirement(new)
+    with new.attended(lost.witness_identity.signing_key):
+        new.channel().ask(body, InventoryTaken)
+    assert lost.retirement(new)

@@ -22,12 +22,13 @@ from common.sealed_object import CHUNK_BYTES
 
 
 @pytest.mark.parametrize("state_class", [1, 1000, 40_000, 5_000_000])
-def test_a_round_has_time_for_its_work_and_both_transfers(state_class: int) -> None:
-    wishes = ScheduleWishes(rounds=3, steps=50, step_milliseconds=20, slack_percent=100)
+@pytest.mark.parametrize("ahead", [False, True])
+def test_a_round_has_time_for_its_work_and_both_transfers(state_class: int, ahead: bool) -> None:
+    wishes = ScheduleWishes(rounds=3, steps=50, step_milliseconds=20, slack_percent=100, rounds_ahead=ahead)
     schedule = plan_schedule(wishes, state_class)
     work = 50 * 20 / schedule.tick_milliseconds
     transfer = ticks_to_send(FrameKind.STATE, schedule) + ticks_to_send(FrameKind.DELTA, schedule)
-    assert schedule.ticks_per_round > work + transfer
+    assert schedule.ticks_per_round > (max(work, transfer) if ahead else work + transfer)
     assert round_deadline_seconds(schedule) > 1.0
     assert schedule.total_ticks == schedule.warmup_ticks + 3 * schedule.ticks_per_round
     assert SMALLEST_FRAME <= schedule.frame_bytes <= LARGEST_FRAME
@@ -39,6 +40,16 @@ def test_design_code_gets_time_to_start_and_for_its_design() -> None:
     assert more >= 25 + ticks_to_send(FrameKind.DESIGN, design) * design.tick_seconds
     assert ticks_to_send(FrameKind.DESIGN, design) < 10
     assert design.ticks_per_round > native.ticks_per_round
+
+
+@pytest.mark.parametrize("state_class", [1000, 40_000, 100_000, 272_474, 5_000_000])
+def test_who_goes_ahead_sends_no_more_and_does_not_wait_for_an_exchange(state_class: int) -> None:
+    ahead, lockstep = (plan_schedule(ScheduleWishes(steps=300, rounds_ahead=one), state_class) for one in (True, False))
+    sent = ticks_to_send(FrameKind.STATE, ahead) + ticks_to_send(FrameKind.DELTA, ahead)
+    work = 300 * 10 / ahead.tick_milliseconds
+    assert sent + LATENCY_TICKS <= (0.7 if state_class < 300_000 else 1.0) * work
+    rates = [one.frame_bytes * one.frames_per_tick for one in (ahead, lockstep)]
+    assert rates == sorted(rates)
 
 
 def test_large_states_do_not_take_forever_to_send() -> None:

@@ -1,5 +1,6 @@
 import threading
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,8 @@ import pytest
 from client.witness import WitnessSettings, watch
 from client.witnessing import Witness, WitnessMemory
 from common.crypto.key_file import Identity
-from common.errors import AppraisalError, AuthenticityError, FormatError, FreshnessError, UnavailableError
+from common.enclave.simulated_pki import SimulatedPki
+from common.errors import AppraisalError, AuthenticityError, FormatError, FreshnessError, Refusal, UnavailableError
 from common.messages.attestation import NO_SUBJECT, BrokerRequest, ConfirmHead, LogHead
 from common.messages.decision_log import ConsistencyProof, NextHead
 from services.attestation import state
@@ -34,6 +36,23 @@ def test_it_confirms_a_new_broker_and_follows_it(watched: Watched) -> None:
     watched.world.register_data()
     watched.witness.round()
     assert watched.remembered == watched.world.head
+
+
+def test_it_verifies_a_quote_of_hardware_with_what_the_operator_serves(watched: Watched) -> None:
+    """Such a quote carries no collateral (`DcapQuote`); what comes beside it is verified with it."""
+    watched.world.bare_broker()
+    pki, at = watched.world.platform.pki, datetime.fromtimestamp(watched.world.time, UTC)
+    foreign, expired = SimulatedPki.generate(at).collateral(at), pki.collateral(at - timedelta(days=31))
+    for collateral in (None, foreign, expired):
+        watched.service.collateral = collateral
+        with pytest.raises(Refusal):
+            watched.witness.round()
+        assert not watched.witness.broker_is_thawed
+    watched.service.collateral = pki.collateral(at)
+    watched.service.paths.clear()
+    watched.witness.round()
+    assert watched.witness.broker_is_thawed
+    assert watched.service.paths[:3] == ["/v1/release", "/v1/broker", "/v1/collateral/sgx/c0ffee000000/platform"]
 
 
 def test_it_says_a_thing_once(watched: Watched) -> None:

@@ -123,11 +123,12 @@ def test_packing_measures_parameters_and_float_buffers_in_order(directory: Path)
     (directory / ".notes").write_bytes(b"x")
     packed = pack_bundle(directory)
     assert list(packed.files) == ["provider.toml", "tiny.py"]
-    assert [(one.name, one.shape) for one in packed.manifest.layout] == [
-        ("mean", (3,)),
-        ("linear.weight", (1, 2)),
-        ("linear.bias", (1,)),
+    assert [(one.name, one.shape, one.buffer) for one in packed.manifest.layout] == [
+        ("mean", (3,), True),
+        ("linear.weight", (1, 2), False),
+        ("linear.bias", (1,), False),
     ]
+    assert packed.manifest.buffers == (slice(0, 3),)
     assert packed.manifest.state_count == 6
 
 

@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 from collections.abc import Collection, Iterator
 from typing import BinaryIO
 
@@ -156,3 +157,51 @@ def test_short_requests_are_answered_by_the_thread_that_reads() -> None:
     pair.left.call("long", b"")
     pair.raw_to_left.close()
     assert names[0] == pair.threads[1].name != names[1]
+
+
+def test_what_is_sent_together_leaves_in_one_write_when_it_is_due() -> None:
+    """Another thread's words do not wait for it."""
+    reader, writer = os.pipe()
+    door, due = Door(os.fdopen(reader, "rb"), os.fdopen(writer, "wb"), {}), time.monotonic() + 0.2
+    with door.together(due):
+        door.notify("frame", b"a" * 100)
+        answer = door.begin("object.read", b"b")
+        other = threading.Thread(target=door.notify, args=("other", b"c"))
+        other.start()
+        other.join()
+        assert os.read(reader, 1000)[13:] == b"\x05otherc"
+        assert time.monotonic() < due
+    assert time.monotonic() >= due
+    piece = os.read(reader, 1000)
+    assert piece[13:19] == b"\x05frame"
+    assert piece.endswith(b"\x0bobject.readb")
+    with pytest.raises(TimeoutError):
+        answer(0.01)
+    door.notify("frame", b"d")
+    assert os.read(reader, 1000)[13:] == b"\x05framed"
+    with pytest.raises(ZeroDivisionError):
+        fail_together(door)
+    door.notify("frame", b"f")
+    assert os.read(reader, 1000)[13:] == b"\x05framef"
+    os.close(reader)
+    with pytest.raises(PeerClosedError), door.together(0.0):
+        door.notify("frame", b"g")
+
+
+def fail_together(door: Door) -> None:
+    with door.together(0.0):
+        door.notify("frame", b"e")
+        raise ZeroDivisionError
+
+
+def test_a_large_piece_arrives_whole(pair: Pair) -> None:
+    heard = list[bytes]()
+    pair.right._handlers["note"] = lambda body: heard.append(body) or b""  # type: ignore[func-returns-value]
+    with pair.left.together(time.monotonic()):
+        for fill in (b"a", b"b", b"c"):
+            pair.left.notify("note", fill * 300_000)
+    pair.left.call("echo", b"")
+    give_up = time.monotonic() + 5
+    while len(heard) < 3 and time.monotonic() < give_up:
+        time.sleep(0.01)
+    assert heard == [b"a" * 300_000, b"b" * 300_000, b"c" * 300_000]

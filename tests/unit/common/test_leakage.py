@@ -1,16 +1,17 @@
 """The bounds cover what provider code can choose from."""
 
-import math
-
 from common.exchange.payloads import OUTCOME_CODES
 from common.leakage import FAILURES, RELEASE_TICKS, AnswerSize, answer_bits, attempt_bits, report_bits, schedule_bits
-from services.query_enclave.answering import DEADLINE_SECONDS, QUANTUM_SECONDS
+from common.messages.answer_bounds import AnswerBounds
+from services.query_enclave.departures import DEADLINE_SECONDS, Timing
 from tests.vectors.sample_documents import SCHEDULE
 
 
 def test_there_are_as_many_failures_and_ticks_as_are_charged() -> None:
     assert len(OUTCOME_CODES[1:]) <= FAILURES  # the first one is no failure
-    assert math.ceil(DEADLINE_SECONDS / QUANTUM_SECONDS) + 2 <= RELEASE_TICKS
+    for timing in (Timing(), Timing.of_graph()):
+        milliseconds = range(int(DEADLINE_SECONDS * 1000) + 1)
+        assert len({round(timing.leaves_after(one / 1000), 6) for one in milliseconds}) + 2 <= RELEASE_TICKS
 
 
 def test_labels_and_scores() -> None:
@@ -18,6 +19,22 @@ def test_labels_and_scores() -> None:
     assert answer_bits(AnswerSize(10, 40), "scores") == 321 + 6
     assert answer_bits(AnswerSize(1, 1), "label") == 5 + 6
     assert 2**8 + FAILURES <= 2**9
+
+
+def test_bounds_of_scores_are_bounds_of_bits() -> None:
+    ten = AnswerSize(10, 40)
+
+    def bits(size: AnswerSize, **bounds: int) -> int:
+        return answer_bits(size, "scores", AnswerBounds(**bounds)) - 6
+
+    assert bits(ten) == bits(ten, top=10) == bits(ten, queries_per_minute=1) == 320 + 1
+    assert bits(ten, top=3) == 7 + 3 * 32 + 1  # 10 over 3 = 120 <= 2^7
+    assert bits(ten, decimals=2) == 4 + 10 * 7 + 1  # 101 values <= 2^7, and which of ten is the label
+    assert bits(ten, top=3, decimals=2) == 7 + 2 + 3 * 7 + 1
+    assert bits(ten, top=5, decimals=0) == min(8 + 3 + 5, 4 + 10) + 1
+    assert bits(AnswerSize(1, 4), decimals=0) == 5  # no less than a label: F refusals must fit
+    huge = answer_bits(AnswerSize(1 << 24, 1 << 24), "scores", AnswerBounds(top=256, decimals=6))
+    assert 256 * 20 < huge < 256 * (20 + 24)
 
 
 def test_a_report_to_a_provider_costs_nothing_or_what_it_can_say() -> None:

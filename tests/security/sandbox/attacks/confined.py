@@ -4,7 +4,7 @@ A query sandbox bears every attack, because each query meets a fresh process. A 
 failure, so each ending and forgery has one of its own; calls and notes share theirs.
 """
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,7 +63,7 @@ def play_bundles() -> Iterator[Verdict]:
         yield Verdict(_BY_NAME[name], "bundle", seen)
 
 
-def play_queries() -> Iterator[Verdict]:
+def play_queries() -> Generator[Verdict]:
     """All that is played in one query sandbox. After every failure the next query must be answered."""
     server = HostileServer()
 

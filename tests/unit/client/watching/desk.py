@@ -37,6 +37,12 @@ class Desk:
     reports_told: list[JobReport] = field(default_factory=list)
     participants: bool = True
     looks: int = 0
+    manifests: dict[str, Signed] = field(default_factory=dict)
+
+    def dataset(self, dataset_id: str) -> Signed:
+        if dataset_id not in self.manifests:
+            raise NotFoundError("not_found.dataset")
+        return self.manifests[dataset_id]
 
     @property
     def state(self) -> str:

@@ -18,7 +18,9 @@ from client.watching.events import ForecastHeld, JobProgressed, MembersListed, R
 from client.watching.live import live
 from common.errors import NotFoundError, UnavailableError
 from common.identifiers import JobId
+from common.messages.objects import DatasetManifest
 from common.messages.signed import sign
+from common.sealed_object import CHUNK_BYTES
 from tests.fakes.broker_world import TRAINER, BrokerWorld
 from tests.fakes.log_keeping import identity_directory
 from tests.unit.client.watching.desk import Desk, report
@@ -33,7 +35,8 @@ class Scene:
         self.world = BrokerWorld(directory / "world")
         self.owner = identity_directory(self.world, self.world.owner, directory / "owner")
         self.provider = identity_directory(self.world, self.world.provider, directory / "provider")
-        order = self.world.order(self.world.register_data(), self.world.register_bundle())
+        self.data = self.world.register_data()
+        order = self.world.order(self.data, self.world.register_bundle())
         self.order = sign(order, self.world.owner.key)
         self.job_id = self.world.accept(self.order).job_id
         self.world.launch(TRAINER, self.job_id)
@@ -66,6 +69,17 @@ def test_an_owner_sees_reports_rates_members_and_the_clock(scene: Scene) -> None
     assert isinstance(told[-2], ForecastHeld)
     assert isinstance(told[-1], e.JobSeen)
     assert told[-1].code == "unavailable.rounds"
+
+
+def test_forecast_and_fact_of_data_read_stand_side_by_side_while_the_data_are_there(scene: Scene) -> None:
+    scene.desk.reports_told[-1] = report(scene.order, 3, read_chunks=5)
+    (gone,) = of(scene.told(scene.owner), ForecastHeld)
+    assert "data read" not in [one.what for one in gone.figures]
+    scene.desk.looks, scene.desk.manifests[scene.data.dataset_id] = 0, scene.data.manifest
+    (held,) = of(scene.told(scene.owner), ForecastHeld)
+    (read,) = [one for one in held.figures if one.what == "data read"]
+    chunks = sum(part.chunk_count for part in DatasetManifest.decode(scene.data.manifest.payload).parts)
+    assert (read.forecast, read.fact) == (2 * chunks * CHUNK_BYTES, 5 * CHUNK_BYTES)
 
 
 def test_the_provider_sees_public_figures_alone(scene: Scene) -> None:

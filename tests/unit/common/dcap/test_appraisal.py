@@ -7,7 +7,15 @@ from typing import Any
 
 import pytest
 
-from common.dcap import SgxClaims, TdxClaims, appraise, require_report_data, require_trust_level, verify_quote
+from common.dcap import (
+    NO_PLATFORM_RULES,
+    SgxClaims,
+    TdxClaims,
+    appraise,
+    require_report_data,
+    require_trust_level,
+    verify_quote,
+)
 from common.errors import AppraisalError
 from common.identifiers import HexBytes48, MrEnclave
 from common.messages.evidence import TrustLevel
@@ -19,7 +27,7 @@ from common.messages.reference_values import (
     TdxReferenceValue,
 )
 from common.messages.tcb_terms import TcbStatus
-from tests.fakes.defective_evidence import MR_ENCLAVE, REPORT_DATA, Forge
+from tests.fakes.evidence_forge import MR_ENCLAVE, REPORT_DATA, Forge
 
 NOW = int(time.time())
 A, B = HexBytes48("a" * 96), HexBytes48("b" * 96)
@@ -40,20 +48,20 @@ def domain(claims: SgxClaims) -> TdxClaims:
     return TdxClaims(
         trust_level=TrustLevel.SIMULATION, machine=claims.machine, report_data=REPORT_DATA, mr_td=A,
         rtmrs=(A, A, A, B), mr_config_id=HexBytes48("0" * 96), mr_owner=HexBytes48("0" * 96),
-        mr_owner_config=HexBytes48("0" * 96), mr_seam=B, tee_tcb_svn=bytes(16), td_attributes=TD_SEPT_VE_DISABLE,
-        xfam=0x618E7,
+        mr_owner_config=HexBytes48("0" * 96), mr_seam=B, mr_signer_seam=HexBytes48("0" * 96), tee_tcb_svn=bytes(16),
+        td_attributes=TD_SEPT_VE_DISABLE, xfam=0x618E7,
     )  # fmt: skip
 
 
 def _code(claims: SgxClaims | TdxClaims, reference: ReferenceValue) -> str:
     with pytest.raises(AppraisalError) as refused:
-        appraise(claims, reference, NOW)
+        appraise(claims, reference, NO_PLATFORM_RULES, NOW)
     return refused.value.code
 
 
 def test_what_was_expected_passes(claims: SgxClaims, domain: TdxClaims) -> None:
-    appraise(claims, GOOD, NOW)
-    appraise(domain, DOMAIN, NOW)
+    appraise(claims, GOOD, NO_PLATFORM_RULES, NOW)
+    appraise(domain, DOMAIN, NO_PLATFORM_RULES, NOW)
 
 
 def test_other_code_is_refused(claims: SgxClaims) -> None:
@@ -78,8 +86,8 @@ def test_other_attributes_are_refused(claims: SgxClaims, change: dict[str, Any])
 def test_a_signer_vouches_for_its_product_from_a_security_version_on(claims: SgxClaims) -> None:
     reference = SgxSignerReferenceValue(mr_signer=MrEnclave("c" * 64), isv_prod_id=7, min_isv_svn=3)
     signed = replace(claims, mr_signer=MrEnclave("c" * 64), isv_prod_id=7, isv_svn=3)
-    appraise(signed, reference, NOW)
-    appraise(replace(signed, isv_svn=4), reference, NOW)
+    appraise(signed, reference, NO_PLATFORM_RULES, NOW)
+    appraise(replace(signed, isv_svn=4), reference, NO_PLATFORM_RULES, NOW)
     for change in ({"isv_svn": 2}, {"isv_prod_id": 8}, {"mr_signer": MR_ENCLAVE}):
         assert _code(replace(signed, **change), reference) == "appraisal.measurement"
     assert _code(replace(signed, misc_select=1), reference) == "appraisal.attributes"
@@ -100,7 +108,7 @@ def test_attributes_of_a_domain_are_its_release_s(domain: TdxClaims, change: dic
 
 
 def test_a_reference_may_name_the_tdx_modules(domain: TdxClaims) -> None:
-    appraise(domain, DOMAIN.model_copy(update={"mr_seams": (A, B)}), NOW)
+    appraise(domain, DOMAIN.model_copy(update={"mr_seams": (A, B)}), NO_PLATFORM_RULES, NOW)
     assert _code(domain, DOMAIN.model_copy(update={"mr_seams": (A,)})) == "appraisal.attributes"
 
 

@@ -9,10 +9,11 @@ from typing import Any, Final
 
 import pytest
 
-from common.dcap import PlatformClaims, SgxClaims, TdxClaims, appraisal, tcb_appraisal
+from common.dcap import PlatformClaims, PlatformRules, SgxClaims, TdxClaims, appraisal, tcb_appraisal
 from common.errors import AppraisalError
 from common.identifiers import Fmspc, HexBytes48, MrEnclave, PlatformId
 from common.messages.evidence import TrustLevel
+from common.messages.platform_inventory import PlatformInventory
 from common.messages.reference_values import (
     TD_SEPT_VE_DISABLE,
     ReferenceValue,
@@ -36,12 +37,16 @@ SGX: Final = SgxClaims(
 )  # fmt: skip
 TDX: Final = TdxClaims(
     trust_level=TrustLevel.SIMULATION, machine=MACHINE, report_data=bytes(64), mr_td=A, rtmrs=(A, A, A, A),
-    mr_config_id=ZERO, mr_owner=ZERO, mr_owner_config=ZERO, mr_seam=A, tee_tcb_svn=bytes(16),
-    td_attributes=TD_SEPT_VE_DISABLE, xfam=0x618E7,
+    mr_config_id=ZERO, mr_owner=ZERO, mr_owner_config=ZERO, mr_seam=A, mr_signer_seam=ZERO,
+    tee_tcb_svn=bytes([4, 1, *bytes(14)]), td_attributes=TD_SEPT_VE_DISABLE, xfam=0x618E7,
 )  # fmt: skip
+OVER: Final = PlatformId("22" * 16)
+INVENTORY: Final = PlatformInventory(number=1, platforms=MACHINE.platform_ids, revoked=(OVER,), created=NOW)
+RULES: Final = PlatformRules(INVENTORY, (TcbTerms(rejected_advisories=("INTEL-SA-00001",)),))
 ENCLAVE: Final = SgxReferenceValue(mr_enclave=CODE)
 SIGNED: Final = SgxSignerReferenceValue(mr_signer=CODE, isv_prod_id=7, min_isv_svn=3)
-DOMAIN: Final = TdxReferenceValue(mr_td=A, rtmrs=(A, A, A, A), mr_seams=(A,))
+DOMAIN: Final = TdxReferenceValue(mr_td=A, rtmrs=(A, A, A, A), mr_seams=(A,), min_module_version=(1, 4))
+OPEN: Final = TdxReferenceValue(mr_td=A, rtmrs=(None, A, A, None))
 
 Case = tuple[SgxClaims | TdxClaims, ReferenceValue, str]
 CASES: Final[dict[str, Case]] = {
@@ -54,7 +59,10 @@ CASES: Final[dict[str, Case]] = {
     "(2) other product": (replace(SGX, isv_prod_id=8), SIGNED, "measurement"),
     "(2) earlier security version": (replace(SGX, isv_svn=2), SIGNED, "measurement"),
     "(2) other domain": (replace(TDX, mr_td=B), DOMAIN, "measurement"),
-    "(2) other RTMR": (replace(TDX, rtmrs=(A, A, A, B)), DOMAIN, "measurement"),
+    "(2) other RTMR0": (replace(TDX, rtmrs=(B, A, A, A)), DOMAIN, "measurement"),
+    "(2) other RTMR1": (replace(TDX, rtmrs=(A, B, A, A)), OPEN, "measurement"),
+    "(2) other RTMR2": (replace(TDX, rtmrs=(A, A, B, A)), OPEN, "measurement"),
+    "(2) other RTMR3": (replace(TDX, rtmrs=(A, A, A, B)), DOMAIN, "measurement"),
     "(2) MRCONFIGID": (replace(TDX, mr_config_id=B), DOMAIN, "measurement"),
     "(2) MROWNER": (replace(TDX, mr_owner=B), DOMAIN, "measurement"),
     "(2) MROWNERCONFIG": (replace(TDX, mr_owner_config=B), DOMAIN, "measurement"),
@@ -65,7 +73,19 @@ CASES: Final[dict[str, Case]] = {
     "(3) TDATTRIBUTES": (replace(TDX, td_attributes=TD_SEPT_VE_DISABLE | 1 << 30), DOMAIN, "attributes"),
     "(3) XFAM": (replace(TDX, xfam=1), DOMAIN, "attributes"),
     "(3) TDX module": (replace(TDX, mr_seam=B), DOMAIN, "attributes"),
-    "(4) TCB status": (replace(SGX, machine=replace(MACHINE, tcb_status=TcbStatus.OUT_OF_DATE)), ENCLAVE, "tcb_status"),
+    "(3) TDX module of another signer": (replace(TDX, mr_signer_seam=B), DOMAIN, "attributes"),
+    "(3) TDX module of an earlier security version": (
+        replace(TDX, tee_tcb_svn=bytes([3, 1, *bytes(14)])), DOMAIN, "attributes"),
+    "(3) TDX module of an earlier version": (replace(TDX, tee_tcb_svn=bytes([9, 0, *bytes(14)])), DOMAIN, "attributes"),
+    "(4) revoked machine": (replace(SGX, machine=replace(MACHINE, platform_ids=(OVER,))), ENCLAVE, "platform_revoked"),
+    "(4) revoked machine, of a domain": (
+        replace(TDX, machine=replace(MACHINE, platform_ids=(*MACHINE.platform_ids, OVER))), DOMAIN, "platform_revoked"),
+    "(5) TCB status": (replace(SGX, machine=replace(MACHINE, tcb_status=TcbStatus.OUT_OF_DATE)), ENCLAVE, "tcb_status"),
+    "(5) not known, as the release wants it": (
+        replace(SGX, machine=replace(MACHINE, platform_ids=(PlatformId("33" * 16),))),
+        ENCLAVE.model_copy(update={"tcb": TcbTerms(inventory=True)}), "platform"),
+    "(5) advisory that the verifier rejects": (
+        replace(SGX, machine=replace(MACHINE, advisory_ids=("INTEL-SA-00001",))), ENCLAVE, "advisory"),
 }  # fmt: skip
 """What a claim says against which reference value -> the code, after `appraisal.`."""
 
@@ -75,6 +95,8 @@ TERMS: Final[dict[str, tuple[TcbTerms, dict[str, Any], str]]] = {
     "(2) FMSPC not listed": (TcbTerms(allowed_fmspcs=(Fmspc("00806f050000"),)), {}, "platform"),
     "(3) platform denied": (TcbTerms(denied_platforms=MACHINE.platform_ids), {}, "platform"),
     "(3) platform not listed": (TcbTerms(platforms=(PlatformId("33" * 16),)), {}, "platform"),
+    "(3) platform not in the inventory": (
+        TcbTerms(inventory=True), {"platform_ids": (PlatformId("33" * 16),)}, "platform"),
     "(4) dynamic platform": (TcbTerms(dynamic_platform=False), {}, "platform_configuration"),
     "(4) cached keys": (TcbTerms(cached_keys=False), {}, "platform_configuration"),
     "(4) SMT": (TcbTerms(smt=False), {}, "platform_configuration"),
@@ -104,8 +126,8 @@ def step_of(name: str) -> str:
 def test_each_step_of_the_appraisal_alone_refuses_what_it_is_for(name: str) -> None:
     claims, reference, code = CASES[name]
     with pytest.raises(AppraisalError, match=rf"appraisal\.{code}"):
-        appraisal.appraise(claims, reference, NOW)
-    without(appraisal, step_of(name)).appraise(claims, reference, NOW)
+        appraisal.appraise(claims, reference, RULES, NOW)
+    without(appraisal, step_of(name)).appraise(claims, reference, RULES, NOW)
 
 
 @pytest.mark.parametrize("name", TERMS)
@@ -113,11 +135,12 @@ def test_each_term_alone_refuses_what_it_is_for(name: str) -> None:
     terms, changes, code = TERMS[name]
     machine = replace(MACHINE, **changes)
     with pytest.raises(AppraisalError, match=rf"appraisal\.{code}:"):
-        tcb_appraisal.require_tcb(machine, terms, NOW)
-    without(tcb_appraisal, step_of(name)).require_tcb(machine, terms, NOW)
+        tcb_appraisal.require_tcb(machine, terms, INVENTORY, NOW)
+    without(tcb_appraisal, step_of(name)).require_tcb(machine, terms, INVENTORY, NOW)
 
 
 def test_what_meets_them_passes() -> None:
-    for claims, reference in ((SGX, ENCLAVE), (SGX, SIGNED), (TDX, DOMAIN)):
-        appraisal.appraise(claims, reference, NOW)
-    tcb_appraisal.require_tcb(MACHINE, TcbTerms(), NOW)
+    of_another_shape = replace(TDX, rtmrs=(B, A, A, B), tee_tcb_svn=bytes([0, 2, *bytes(14)]))
+    for claims, reference in ((SGX, ENCLAVE), (SGX, SIGNED), (TDX, DOMAIN), (TDX, OPEN), (of_another_shape, OPEN)):
+        appraisal.appraise(claims, reference, RULES, NOW)
+    tcb_appraisal.require_tcb(MACHINE, TcbTerms(inventory=True), INVENTORY, NOW)

@@ -7,9 +7,11 @@ import pytest
 
 from bench.evidence_mutations import mutations
 from bench.reference_vectors import Vector, all_vectors, vectors
-from common.dcap import intel_roots, verify_quote
-from common.errors import Refusal
+from common.dcap import intel_roots, require_tcb, verify_quote
+from common.errors import AppraisalError, Refusal
 from common.messages.evidence import TrustLevel
+from common.messages.platform_inventory import NO_INVENTORY
+from common.messages.tcb_terms import TcbStatus, TcbTerms
 
 _AUTHENTIC, _SIMULATED = vectors("authentic"), vectors("simulated")
 _GOOD = [vector for vector in all_vectors() if vector.status is not None]
@@ -32,6 +34,24 @@ def test_what_authentic_quotes_claim(vector: Vector) -> None:
     assert list(claims.machine.advisory_ids) == vector.expected["dcap_qvl_0_7_0"]["advisory_ids"]
     assert claims.trust_level == TrustLevel(vector.expected["tee"].lower()) == claims.platform
     assert claims.machine.fmspc.upper() == vector.expected["fmspc"]
+
+
+@pytest.mark.parametrize("name", ["tdx4-uptodate-gcp8060", "tdx4-uptodate-azure90C0"])
+def test_the_default_terms_accept_the_quotes_of_clouds(name: str) -> None:
+    if not _AUTHENTIC:
+        pytest.skip("no folder of reference vectors")
+    [vector] = [one for one in _AUTHENTIC if str(one) == name]
+    require_tcb(vector.verify().machine, TcbTerms(), NO_INVENTORY, vector.at)
+
+
+@pytest.mark.parametrize("vector", [vector for vector in _AUTHENTIC if vector.status], ids=str)
+def test_the_default_terms_accept_what_is_up_to_date_and_nothing_else(vector: Vector) -> None:
+    machine = vector.verify().machine
+    if vector.status == TcbStatus.UP_TO_DATE:
+        require_tcb(machine, TcbTerms(), NO_INVENTORY, vector.at)
+    else:
+        with pytest.raises(AppraisalError, match=r"appraisal\.tcb_status"):
+            require_tcb(machine, TcbTerms(), NO_INVENTORY, vector.at)
 
 
 @pytest.mark.parametrize("vector", _AUTHENTIC, ids=str)

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from common.dcap import PlatformClaims, require_tcb
 from common.errors import AppraisalError
 from common.identifiers import Fmspc, PlatformId
+from common.messages.platform_inventory import NO_INVENTORY
 from common.messages.tcb_terms import TcbStatus, TcbTerms, TcbTolerance
 
 NOW = 1_760_000_000
@@ -23,14 +24,16 @@ CLOUD = PlatformClaims(
 
 def _code(terms: TcbTerms, **changes: Any) -> str:
     with pytest.raises(AppraisalError) as refused:
-        require_tcb(replace(CLOUD, **changes), terms, NOW)
+        require_tcb(replace(CLOUD, **changes), terms, NO_INVENTORY, NOW)
     return refused.value.code
 
 
 def test_the_defaults_accept_a_cloud_platform_that_is_up_to_date() -> None:
-    require_tcb(CLOUD, TcbTerms(), NOW)
-    require_tcb(replace(CLOUD, cached_keys=True), TcbTerms(), NOW)
-    require_tcb(replace(CLOUD, dynamic=None, cached_keys=None, smt=None), TcbTerms(dynamic_platform=False), NOW)
+    require_tcb(CLOUD, TcbTerms(), NO_INVENTORY, NOW)
+    require_tcb(replace(CLOUD, cached_keys=True), TcbTerms(), NO_INVENTORY, NOW)
+    require_tcb(
+        replace(CLOUD, dynamic=None, cached_keys=None, smt=None), TcbTerms(dynamic_platform=False), NO_INVENTORY, NOW
+    )
 
 
 @pytest.mark.parametrize("status", [status for status in TcbStatus if status is not TcbStatus.UP_TO_DATE])
@@ -42,14 +45,14 @@ def test_every_other_status_is_refused_unless_it_is_named(status: TcbStatus) -> 
         with pytest.raises(ValidationError):
             TcbTerms(tolerances=(TcbTolerance(status=status, until=NOW),))
     else:
-        require_tcb(replace(CLOUD, tcb_status=status), TcbTerms(accepted_statuses=(status,)), NOW)
+        require_tcb(replace(CLOUD, tcb_status=status), TcbTerms(accepted_statuses=(status,)), NO_INVENTORY, NOW)
 
 
 def test_a_status_is_tolerated_for_a_time() -> None:
     def until(last: int) -> TcbTerms:
         return TcbTerms(tolerances=(TcbTolerance(status=TcbStatus.OUT_OF_DATE, until=last),))
 
-    require_tcb(replace(CLOUD, tcb_status=TcbStatus.OUT_OF_DATE), until(NOW), NOW)
+    require_tcb(replace(CLOUD, tcb_status=TcbStatus.OUT_OF_DATE), until(NOW), NO_INVENTORY, NOW)
     assert _code(until(NOW - 1), tcb_status=TcbStatus.OUT_OF_DATE) == "appraisal.tcb_status"
     assert _code(until(NOW), tcb_status=TcbStatus.OUT_OF_DATE_CONFIGURATION_NEEDED) == "appraisal.tcb_status"
 
@@ -59,7 +62,7 @@ def test_a_status_is_tolerated_from_a_tcb_date_on() -> None:
         tolerance = TcbTolerance(status=TcbStatus.OUT_OF_DATE, min_tcb_date=date, until=until)
         return TcbTerms(tolerances=(tolerance,))
 
-    require_tcb(replace(CLOUD, tcb_status=TcbStatus.OUT_OF_DATE), since(CLOUD.tcb_date), NOW)
+    require_tcb(replace(CLOUD, tcb_status=TcbStatus.OUT_OF_DATE), since(CLOUD.tcb_date), NO_INVENTORY, NOW)
     assert _code(since(CLOUD.tcb_date + 1), tcb_status=TcbStatus.OUT_OF_DATE) == "appraisal.tcb_status"
     assert _code(since(CLOUD.tcb_date, NOW - 1), tcb_status=TcbStatus.OUT_OF_DATE) == "appraisal.tcb_status"
 
@@ -101,7 +104,7 @@ def test_each_term_refuses(terms: TcbTerms, code: str) -> None:
     ids=str,
 )
 def test_each_term_lets_pass_what_meets_it(terms: TcbTerms) -> None:
-    require_tcb(CLOUD, terms, NOW)
+    require_tcb(CLOUD, terms, NO_INVENTORY, NOW)
 
 
 def test_cached_keys_are_a_matter_of_terms() -> None:

@@ -1,9 +1,15 @@
 """The clock: every tick at most once, never a burst, an end when it was to end."""
 
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.exchange.clock import RELEASE_SECONDS, Release, TickClock, run_clock
+from common.exchange.clock import RELEASE_SECONDS, Release, TickClock, first, run_clock, settling_seconds
 from common.exchange.frames import FrameKind
 from common.exchange.schedule import (
     part_count,
@@ -106,3 +112,40 @@ def test_what_is_released_on_time_waits_for_the_next_multiple() -> None:
     time = FakeTime([])
     Release(time.at, time.now, time.wait)()
     assert time.at == 100.0 + RELEASE_SECONDS
+
+
+def test_the_clock_runs_before_all_that_shares_time_where_it_may() -> None:
+    """And ends as it began; what it starts is ordinary."""
+    seen = list[int]()
+
+    def policy() -> None:
+        seen.append(os.sched_getscheduler(0))
+
+    with first():
+        policy()
+        thread = threading.Thread(target=policy)
+        thread.start()
+        thread.join()
+    policy()
+    assert seen[1:] == [os.SCHED_OTHER, os.SCHED_OTHER]
+    assert seen[0] & ~os.SCHED_RESET_ON_FORK == (os.SCHED_RR if may_come_first() else os.SCHED_OTHER)
+
+
+def may_come_first() -> bool:
+    """Asked of a process of its own."""
+    code = "import os; os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))"
+    return subprocess.run([sys.executable, "-c", code], check=False, capture_output=True).returncode == 0
+
+
+def test_a_machine_that_grants_nothing_hinders_no_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "no")
+
+    monkeypatch.setattr(os, "sched_setscheduler", refuse)
+    time = FakeTime([])
+    assert run_clock(TickClock(SCHEDULE, time.at), time.now, time.wait, lambda _: True)
+
+
+def test_what_a_tick_wakes_gets_a_fifth_of_it_at_most() -> None:
+    assert settling_seconds(SCHEDULE) == 0.002
+    assert settling_seconds(SCHEDULE.model_copy(update={"tick_milliseconds": 5})) == 0.001

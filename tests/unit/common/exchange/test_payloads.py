@@ -82,7 +82,11 @@ def test_codes_are_public_refusals_and_foreign_ones_are_translated() -> None:
     assert Figures.parse(Figures(None, 0, 0, "policy.budget").encode()).code == "unavailable.enclave"
 
 
-@pytest.mark.parametrize("raw", [b"", bytes(FIGURES_BYTES - 1), bytes(FIGURES_BYTES - 2) + b"\xff\xff"])
+def test_chunks_that_were_asked_for_are_told() -> None:
+    assert Figures.parse(Figures(None, 0, 0, chunks=1 << 20).encode()).chunks == 1 << 20
+
+
+@pytest.mark.parametrize("raw", [b"", bytes(FIGURES_BYTES - 1), bytes(FIGURES_BYTES - 6) + b"\xff\xff" + bytes(4)])
 def test_malformed_figures_are_refused(raw: bytes) -> None:
     with pytest.raises(FormatError):
         Figures.parse(raw)

@@ -12,6 +12,7 @@ from common.messages.query import (
     ANSWER_MAGIC,
     QUERY_MAGIC,
     QUESTION_HEAD,
+    RECEIPT_ROOM,
     Header,
     QueryProfile,
     pad_document,
@@ -59,7 +60,7 @@ def test_big_endian_rows_are_sent_little_endian() -> None:
 
 @pytest.mark.parametrize(
     ("at", "value"),
-    [(0, 0), (0, 9), (0, 7), (1, 1), (1, 3), (2, 1), (7, 0), (7, 6), (11, 3), (19, 1), (43, 4), (80, 1)],
+    [(0, 0), (0, 9), (0, 7), (1, 1), (1, 3), (2, 2), (3, 1), (7, 0), (7, 6), (11, 3), (19, 1), (43, 4), (80, 1)],
 )
 def test_a_question_of_another_layout_is_refused(at: int, value: int) -> None:
     padded = bytearray(encode_question(np.ones((5, 2, 3), np.uint8), IMAGES))
@@ -119,7 +120,7 @@ def test_outcomes_have_one_size() -> None:
     assert sizes | {len(encode_refusal(PolicyError("policy.grant"), 0, IMAGES))} == {IMAGES.outcome_bytes}
 
 
-@pytest.mark.parametrize(("at", "value"), [(0, 3), (1, 1), (7, 0), (7, 6), (-1, 1)])
+@pytest.mark.parametrize(("at", "value"), [(0, 4), (1, 1), (7, 0), (7, 6), (-RECEIPT_ROOM - 1, 1)])
 def test_an_outcome_of_another_layout_is_refused(at: int, value: int) -> None:
     padded = bytearray(encode_answer(np.ones((5, 4), np.float32), 1, "scores", IMAGES))
     padded[at] = value

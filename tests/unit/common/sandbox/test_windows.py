@@ -2,6 +2,8 @@
 
 import mmap
 import os
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -37,7 +39,7 @@ def test_an_output_buffer_is_writable_and_of_fixed_size() -> None:
     window = Window(100, writable_in_child=True)
     seen = mmap.mmap(window.child_fd, window.size)
     seen[0:2] = b"ok"
-    assert window.copy(2) == b"ok"
+    assert bytes(window.copy(2)) == b"ok"
     for size in (0, 2 * window.size):
         with pytest.raises(OSError, match="not permitted|denied|Bad file|Invalid"):
             os.ftruncate(window.child_fd, size)
@@ -69,3 +71,31 @@ def test_an_old_or_strange_output_does_not_count(sequence: int, status: int) -> 
 
 def test_a_header_is_read_as_it_was_written() -> None:
     assert parse_output(HEADER.pack(7, Status.DONE, 20, 1.0, 2.0), 7) == (Status.DONE, 20, 1.0, 2.0)
+
+
+@pytest.mark.parametrize("deed", ["write", "copy"])
+def test_other_threads_run_while_a_large_window_is_copied(deed: str) -> None:
+    """The clock of an enclave is one of them."""
+    size = 256 << 20
+    window, values = Window(size, writable_in_child=True), np.ones(size, np.uint8)
+    window.write(0, values)
+    moments, over = [time.perf_counter()], threading.Event()
+
+    def tick() -> None:
+        while not over.wait(0.0005):
+            moments.append(time.perf_counter())
+
+    thread = threading.Thread(target=tick)
+    thread.start()
+    while len(moments) < 3:
+        time.sleep(0.001)
+    began = time.perf_counter()
+    if deed == "write":
+        window.write(0, values)
+    else:
+        window.copy(size)
+    ended = time.perf_counter()
+    over.set()
+    thread.join()
+    window.close()
+    assert sum(began < moment < ended for moment in moments) >= 3

@@ -8,10 +8,11 @@ from fastapi import Depends, FastAPI, Response
 from fastapi.testclient import TestClient
 
 from common.crypto.signing import SigningKey
-from common.errors import FreshnessError
+from common.errors import FreshnessError, UnavailableError
 from common.http_signatures import WINDOW_SECONDS, sign_request
 from common.identifiers import PartyKey
 from common.messages.base import MAX_MESSAGE_BYTES
+from common.untrusted import http_identity
 from common.untrusted.http_identity import PartyRequest, ReplayGuard, RequestGate
 from common.untrusted.http_refusals import answer_refusals
 
@@ -169,3 +170,24 @@ def test_unknown_paths_and_methods_are_refusals(service: Service) -> None:
     for answer in (service.http.get(BASE + "/nothing"), service.http.delete(BASE + "/who")):
         assert answer.status_code in {404, 405}
         assert set(answer.json()) == {"code", "mender", "mend"}
+
+
+def test_nonces_are_forgotten_when_their_requests_are_stale_and_not_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So what is remembered is bounded by what is fresh, whatever its time of making within the window."""
+    monkeypatch.setattr(http_identity, "MAX_REMEMBERED", 40)
+    clock, party = Clock(), SigningKey.generate().party
+    guard = ReplayGuard(now=clock)
+    begin = int(clock.at)
+    for number in range(40):
+        guard.spend(party, f"nonce {number}", begin + number * WINDOW_SECONDS // 40)
+    with pytest.raises(UnavailableError, match=r"unavailable\.full"):
+        guard.spend(party, "one more", begin)
+    for seconds in (1, WINDOW_SECONDS // 2, WINDOW_SECONDS):
+        clock.at = begin + seconds
+        with pytest.raises(FreshnessError, match=r"freshness\.request"):
+            guard.spend(party, "nonce 39", begin + 39 * WINDOW_SECONDS // 40)
+    clock.at = begin + 1.5 * WINDOW_SECONDS
+    guard.spend(party, "one more", int(clock.at))
+    with pytest.raises(FreshnessError, match=r"freshness\.request"):
+        guard.spend(party, "one more", int(clock.at))
+    guard.spend(SigningKey.generate().party, "one more", int(clock.at))

@@ -7,6 +7,8 @@ import pytest
 
 from common.errors import ConflictError, NotFoundError
 from common.identifiers import Digest, JobId, ModelId, PartyKey
+from common.messages.base import MAX_MESSAGE_BYTES
+from common.messages.service import JobReports, ReportView
 from common.untrusted.database import Database
 from common.untrusted.job_board import JobBoard, NewJob
 from common.untrusted.slot_board import LIVE_SECONDS, MAX_CLAIMS, PARAMSERVER, TRAINER, Lease, Slot
@@ -233,6 +235,17 @@ def test_a_cancelled_job_gets_no_model(board: JobBoard) -> None:
     with pytest.raises(ConflictError, match="conflict.job_state"):
         board.finish(slot.job_id, "finished", model=(ModelId("model_" + "1" * 32), b"manifest", Digest("c3" * 32)))
     assert board.models() == []
+
+
+def test_a_page_of_long_reports_is_one_message(board: JobBoard) -> None:
+    job = submit(board, 1)
+    for number in range(12):
+        board.add_report(job, OWNER, number, bytes(60 << 10))
+    page = board.reports(job, OWNER)
+    assert [number for number, _ in page] == list(range(8)), "512 KiB at most"
+    assert len(board.reports(job, OWNER, after=7)) == 4
+    encoded = JobReports(reports=tuple(ReportView(sequence=number, sealed=sealed) for number, sealed in page)).encode()
+    assert len(encoded) < MAX_MESSAGE_BYTES
 
 
 def test_reports_are_per_owner_and_kept_once(board: JobBoard) -> None:

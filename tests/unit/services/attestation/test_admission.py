@@ -8,50 +8,17 @@ from common.dcap import verify_quote
 from common.enclave.simulated_platform import SimulatedPlatform
 from common.errors import AppraisalError, AuthenticityError, ConflictError, FreshnessError, NotFoundError, PolicyError
 from common.identifiers import ChallengeId, Digest, Fmspc, JobId, MrEnclave, PlatformId, RoleName
-from common.messages.attestation import (
-    Admission,
-    Admit,
-    Challenge,
-    IssueChallenge,
-    LaunchBinding,
-    ListMembers,
-    Members,
-    Placement,
-    Registered,
-)
+from common.messages.attestation import Admission, Admit, ListMembers, Members, Placement, Registered
 from common.messages.signed import open_signed, sign
 from common.messages.tcb_terms import TcbTerms
 from services.attestation.challenges import LIFETIME_SECONDS
 from tests.fakes.broker_world import MEASUREMENTS, PARAMSERVER, QUERY, TRAINER, BrokerWorld, TestRuntime
+from tests.fakes.half_launch import HalfLaunch
 
 
 @pytest.fixture
 def job_id(world: BrokerWorld) -> JobId:
     return world.start_job()
-
-
-class HalfLaunch:
-    """A launch that has its challenge, and may do everything wrong from there."""
-
-    def __init__(self, world: BrokerWorld, job_id: JobId, role: RoleName = TRAINER, slot: int = 0) -> None:
-        self._world = world
-        self.wrapping, self.signing = WrappingKey.generate(), SigningKey.generate()
-        self.challenge = world.channel().ask(IssueChallenge(role=role, job_id=job_id, slot=slot), Challenge)
-        self.binding = LaunchBinding(
-            nonce=self.challenge.nonce, broker=self.challenge.broker, role=role, subject=self.challenge.subject,
-            slot=slot, attempt=self.challenge.attempt, wrapping_public=self.wrapping.public,
-            signing_public=self.signing.party,
-        )  # fmt: skip
-
-    def admit(
-        self, *, quoted: LaunchBinding | None = None, runtime: TestRuntime | None = None, **changes: Any
-    ) -> Admission:
-        """Admission with a binding that `changes` differ in; the quote is over `quoted`, or over that."""
-        binding = self.binding.model_copy(update=changes)
-        runtime = runtime or self._world.runtime(binding.role)
-        evidence = runtime.evidence((quoted or binding).report_data())
-        body = Admit(challenge_id=self.challenge.challenge_id, binding=binding, evidence=evidence)
-        return self._world.channel().ask(body, Admission)
 
 
 def members(world: BrokerWorld, job_id: JobId) -> Members:

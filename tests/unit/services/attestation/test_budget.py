@@ -6,9 +6,11 @@ from common.crypto.signing import SigningKey
 from common.errors import AuthenticityError, FreshnessError, PolicyError, Refusal
 from common.identifiers import Digest, GrantId, JobId, ModelId, PartyKey
 from common.key_retrieval import Launch
+from common.leakage import answer_bits
+from common.messages.attestation import Registered
 from common.messages.signed import Signed, sign
 from services.attestation.admission import PLACEMENT_SECONDS
-from tests.fakes.broker_world import QUERY, BrokerWorld, Party
+from tests.fakes.broker_world import ANSWER, QUERY, BrokerWorld, Party
 
 
 class Served:
@@ -43,6 +45,45 @@ def test_a_crash_wastes_answers_and_never_regains_them(world: BrokerWorld, serve
     assert world.draw(enclave, grant, 64).answers == 36
 
 
+def test_a_block_of_no_answers_is_a_word_that_charges_nothing(world: BrokerWorld, served: Served) -> None:
+    """Also where all is drawn; and it is logged, so witnesses must have seen it."""
+    grant = world.grant(served.manifest, answers=100)
+    for drawn, remaining in ((64, 36), (36, 0)):
+        world.draw(served.enclave, grant, drawn)
+        before = world.head.size
+        block = world.draw(served.enclave, grant, 0)
+        assert (block.answers, block.remaining, block.detail) == (0, remaining, "scores")
+        assert world.head.size == before + 1
+    world.revoke(world.owner, "grant", block.grant_id)
+    with pytest.raises(PolicyError, match="policy.revoked"):
+        world.draw(served.enclave, grant, 0)
+
+
+@pytest.mark.parametrize(
+    ("tightened", "code"),
+    [
+        ({"answers_total": 64}, None),
+        ({"answers_total": 63}, "policy.budget"),
+        ({"max_bits": 64 * answer_bits(ANSWER, "scores") + 2000}, None),
+        ({"max_bits": 1}, "policy.bits"),
+        ({"users": (Party().party,)}, "policy.user"),
+        ({"not_after": 1}, "policy.expired"),
+    ],
+)
+def test_what_is_held_is_given_under_the_newest_terms_alone(
+    world: BrokerWorld, served: Served, tightened: dict[str, Any], code: str | None
+) -> None:
+    grant, data = world.grant(served.manifest), served.data
+    world.draw(served.enclave, grant, 64)
+    terms = world.policy_terms(data.owner, policy_version=2, previous=data.policy.digest, **tightened)
+    world.channel().ask(world.policy_update(data, sign(terms, data.owner.key)), Registered)
+    if code is None:
+        assert world.draw(served.enclave, grant, 0).answers == 0
+    else:
+        with pytest.raises(Refusal, match=code):
+            world.draw(served.enclave, grant, 0)
+
+
 def test_grants_of_one_model_share_the_owners_total(world: BrokerWorld) -> None:
     served = Served(world, policy={"answers_total": 70})
     assert world.draw(served.enclave, world.grant(served.manifest)).answers == 64
@@ -63,6 +104,23 @@ def test_the_providers_total_counts_too(world: BrokerWorld) -> None:
     served = Served(world, terms={"answers_total": 10})
     block = world.draw(served.enclave, world.grant(served.manifest))
     assert (block.answers, block.remaining) == (10, 0)
+
+
+def test_the_providers_total_counts_over_all_models_of_the_bundle(world: BrokerWorld) -> None:
+    """Also where they learned from other owners' data; another publication's answers don't count."""
+    served, second = Served(world, terms={"answers_total": 70}), Party()
+    assert world.draw(served.enclave, world.grant(served.manifest)).answers == 64
+    theirs = world.register_data(second)
+    job_id = world.accept(sign(world.order(theirs, served.bundle), second.key), second).job_id
+    manifest = world.finish(job_id)
+    enclave = world.launch(QUERY, job_id)
+    block = world.draw(enclave, world.grant(manifest, second))
+    assert (block.answers, block.remaining) == (6, 0)
+    for one, grant in ((served.enclave, world.grant(served.manifest)), (enclave, world.grant(manifest, second))):
+        with pytest.raises(PolicyError, match="policy.budget"):
+            world.draw(one, grant)
+    other = Served(world, terms={"answers_total": 70})
+    assert world.draw(other.enclave, world.grant(other.manifest)).answers == 64
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from common.broker_verification import verify_broker
+from common.dcap import NO_PLATFORM_RULES
 from common.errors import AppraisalError, AuthenticityError, ConflictError, FormatError, PolicyError
 from common.identifiers import Fmspc, JobId
 from common.key_retrieval import renew_lease
@@ -15,10 +16,18 @@ from common.messages.evidence import DcapQuote
 from common.messages.release import Release
 from common.messages.signed import Signed, sign
 from common.messages.tcb_terms import TcbTerms
-from tests.fakes.broker_world import MEASUREMENTS, QUERY, TRAINER, BrokerWorld, MemoryStore, SealedBundle, SealedData
+from tests.fakes.broker_world import (
+    MEASUREMENTS,
+    QUERY,
+    TRAINER,
+    BareRuntime,
+    BrokerWorld,
+    MemoryStore,
+    SealedBundle,
+    SealedData,
+)
 from tests.fakes.handover_world import HEIR, Heir
 from tests.fakes.identities import Recoverable, bind, held_by, replaced
-from tests.unit.client.test_broker import BareRuntime
 
 
 @pytest.fixture
@@ -36,7 +45,9 @@ def verified(world: BrokerWorld, release: Signed) -> bytes:
     """The broker's key as a party that pinned this release verifies it."""
     request = BrokerRequest(nonce=secrets.token_bytes(32), body=DescribeBroker()).encode()
     named = Release.decode(release.payload)
-    return verify_broker(world.handle(request), request, world.trust, named, world.time).wrapping_public
+    return verify_broker(
+        world.handle(request), request, world.trust, named, NO_PLATFORM_RULES, world.time
+    ).wrapping_public
 
 
 def test_it_stays_the_same_broker_with_its_log_and_gets_a_new_wrapping_key(heir: Heir) -> None:

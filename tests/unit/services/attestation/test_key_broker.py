@@ -11,7 +11,7 @@ from common.broker_channel import BrokerChannel, open_reply
 from common.broker_verification import verify_broker
 from common.crypto.digests import sha256
 from common.crypto.signing import SigningKey
-from common.dcap import intel_roots
+from common.dcap import NO_PLATFORM_RULES, intel_roots
 from common.errors import AppraisalError, AuthenticityError, FormatError, FreshnessError, NotFoundError
 from common.identifiers import JobId
 from common.messages.attestation import (
@@ -153,7 +153,7 @@ def test_a_channel_without_a_key_stays_with_the_first(world: BrokerWorld) -> Non
 def test_a_party_verifies_the_broker(world: BrokerWorld) -> None:
     request = describe_request()
     release = Release.decode(world.release.payload)
-    verified = verify_broker(world.handle(request), request, world.trust, release, world.time)
+    verified = verify_broker(world.handle(request), request, world.trust, release, NO_PLATFORM_RULES, world.time)
     assert verified.genesis == world.genesis
     assert verified.claims.measurement == MEASUREMENTS["broker"]
     assert verified.head == world.head
@@ -164,15 +164,15 @@ def test_a_party_refuses_any_other_broker(world: BrokerWorld) -> None:
     request, release = describe_request(), Release.decode(world.release.payload)
     raw = world.handle(request)
     with pytest.raises(AuthenticityError, match="authenticity.broker_reply"):  # another question
-        verify_broker(raw, describe_request(), world.trust, release, world.time)
+        verify_broker(raw, describe_request(), world.trust, release, NO_PLATFORM_RULES, world.time)
     other = Release.decode(world.sign_release(MEASUREMENTS | {"broker": MEASUREMENTS["query"]}).payload)
     with pytest.raises(AppraisalError, match="appraisal.measurement"):
-        verify_broker(raw, request, world.trust, other, world.time)
+        verify_broker(raw, request, world.trust, other, NO_PLATFORM_RULES, world.time)
     with pytest.raises(AppraisalError, match="appraisal.trust_level"):
-        verify_broker(raw, request, world.trust, release, world.time, floor=TrustLevel.SGX)
+        verify_broker(raw, request, world.trust, release, NO_PLATFORM_RULES, world.time, floor=TrustLevel.SGX)
     trust = world.trust.model_copy(update={"allowed_roots": intel_roots()})
     with pytest.raises(AppraisalError, match="appraisal.root"):
-        verify_broker(raw, request, trust, release, world.time)
+        verify_broker(raw, request, trust, release, NO_PLATFORM_RULES, world.time)
 
 
 def test_a_genuine_quote_under_other_keys_is_refused(world: BrokerWorld) -> None:
@@ -184,5 +184,10 @@ def test_a_genuine_quote_under_other_keys_is_refused(world: BrokerWorld) -> None
     forged = reply.model_copy(update={"body": reply.body.model_copy(update={"genesis": genesis})})
     with pytest.raises(AppraisalError, match="appraisal.binding"):
         verify_broker(
-            sign(forged, thief).encode(), request, world.trust, Release.decode(world.release.payload), world.time
+            sign(forged, thief).encode(),
+            request,
+            world.trust,
+            Release.decode(world.release.payload),
+            NO_PLATFORM_RULES,
+            world.time,
         )

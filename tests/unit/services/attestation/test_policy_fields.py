@@ -5,12 +5,25 @@ from typing import Any
 import pytest
 
 from common.errors import PolicyError
+from common.leakage import answer_bits
+from common.messages.answer_bounds import AnswerBounds
 from common.messages.attestation import Registered
 from common.messages.sandbox_bounds import SandboxBounds
 from common.messages.signed import sign
 from common.policy_rules import allowed_columns
 from common.sandbox.protocol import SandboxLimits
-from tests.fakes.broker_world import MEASUREMENTS, PARAMSERVER, QUERY, SCHEDULE, TRAINER, BrokerWorld, Party, SealedData
+from services.attestation.ledger import ANSWER_BITS, tally_of
+from tests.fakes.broker_world import (
+    ANSWER,
+    MEASUREMENTS,
+    PARAMSERVER,
+    QUERY,
+    SCHEDULE,
+    TRAINER,
+    BrokerWorld,
+    Party,
+    SealedData,
+)
 from tests.unit.services.attestation.test_budget import Served
 from tests.unit.services.attestation.test_registration import next_policy
 
@@ -50,6 +63,24 @@ def test_answers_tell_the_weakest_of_all_terms(
 ) -> None:
     served = Served(world, policy={"detail": policy}, terms={"detail": terms})
     assert world.draw(served.enclave, world.grant(served.manifest, detail=granted)).detail == told
+
+
+def test_answers_tell_the_tightest_of_all_terms_and_are_charged_for_that(world: BrokerWorld) -> None:
+    policy = {"answer_bounds": AnswerBounds(top=5, queries_per_minute=60), "max_bits": 1 << 20}
+    served = Served(world, policy=policy, terms={"answer_bounds": AnswerBounds(decimals=2, queries_per_minute=90)})
+    grant = world.grant(served.manifest, answer_bounds=AnswerBounds(top=3, decimals=4))
+    block = world.draw(served.enclave, grant)
+    assert block.bounds == AnswerBounds(top=3, decimals=2, queries_per_minute=60)
+    charged = world.context.state.tally(tally_of(ANSWER_BITS, served.data.dataset_id))
+    assert charged == 64 * answer_bits(ANSWER, "scores", block.bounds) < 64 * answer_bits(ANSWER, "scores")
+
+
+def test_a_tightened_bound_counts_from_the_next_block_on(world: BrokerWorld) -> None:
+    served = Served(world)
+    grant = world.grant(served.manifest)
+    assert world.draw(served.enclave, grant).bounds == AnswerBounds()
+    update(world, served.data, answer_bounds=AnswerBounds(top=1))
+    assert world.draw(served.enclave, grant, 0).bounds == AnswerBounds(top=1)
 
 
 @pytest.mark.parametrize(

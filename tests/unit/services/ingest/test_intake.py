@@ -32,6 +32,11 @@ def test_an_upload_goes_on_where_it_stopped(world: IngestWorld) -> None:
         assert client.get(f"/v1/objects/{sealed.root}/leaves/{number}").content == data
 
 
+def test_a_checkpoint_is_nobodys_to_upload(world: IngestWorld) -> None:
+    answer = world.client().begin(sealed_bytes(ObjectKind.CHECKPOINT))
+    assert (answer.status_code, code(answer)) == (400, "format.sealed_object")
+
+
 def test_completing_with_a_missing_leaf_is_refused(world: IngestWorld) -> None:
     client, sealed = world.client(), sealed_bytes(ObjectKind.DATASET)
     state = UploadState.decode(client.begin(sealed).content)

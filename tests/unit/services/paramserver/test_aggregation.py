@@ -12,7 +12,7 @@ from tests.fakes.in_memory_job import make_schedule
 
 
 def delta(values: list[float], rows: int = 1, loss: float | None = None) -> bytes:
-    return DeltaEncoder(len(values)).encode(np.array(values, np.float32), Figures(loss, 1, rows))
+    return bytes(DeltaEncoder(len(values)).encode(np.array(values, np.float32), Figures(loss, 1, rows)))
 
 
 def zeros(count: int = 2) -> np.ndarray:
@@ -37,6 +37,29 @@ def test_nesterov_momentum_as_torch_defines_it() -> None:
         state_P = optimiser.close_round(state_P, {0: delta([step, step])}).state_P
         seen.append(float(state_P[0]))
     assert seen == expected == [3.0, 2.0, 8.0]
+
+
+def test_buffers_are_averaged_whatever_rate_and_momentum_are() -> None:
+    """A variance that falls to a half in a round, with momentum, would be negative in the next."""
+    optimiser, state_P = OuterOptimiser(4, 0.7, 0.9), np.ones(4, np.float32)
+    optimiser.average((slice(0, 1), slice(2, 3)))
+    optimiser.average((slice(0, 1), slice(2, 3)))
+    for step in (-0.5, -0.25, -0.125):
+        state_P = optimiser.close_round(state_P, {0: delta([step] * 4)}).state_P
+    assert state_P[[0, 2]].tolist() == [0.125, 0.125]
+    assert (state_P[[1, 3]] < 0).all()
+    assert optimiser.velocity_P[[0, 2]].tolist() == [-0.125, -0.125]
+
+
+def test_without_buffers_nothing_changes() -> None:
+    plain, told = OuterOptimiser(2, 0.5, 0.5), OuterOptimiser(2, 0.5, 0.5)
+    told.average(())
+    states = [one.close_round(zeros(), {0: delta([4, 8])}).state_P.tobytes() for one in (plain, told)]
+    assert states[0] == states[1]
+    told.average((slice(0, 1),))
+    told.average(())
+    states = [one.close_round(zeros(), {0: delta([4, 8])}).state_P.tobytes() for one in (plain, told)]
+    assert states[0] == states[1], "the last word counts"
 
 
 @given(st.permutations(range(5)))
@@ -76,10 +99,10 @@ def test_mean_loss() -> None:
 
 def test_a_round_closes_with_all_or_after_its_deadline() -> None:
     rounds = RoundSchedule(make_schedule())
-    assert rounds.open_round is None
+    assert [rounds.open_round] == [None]
     assert not rounds.should_close(50, set(), {0})
     rounds.begin(2)
-    assert rounds.open_round == 0
+    assert [rounds.open_round] == [0]
     assert not rounds.should_close(3, {0, 1}, {0})
     assert rounds.should_close(3, {0, 1}, {0, 1})
     assert rounds.should_close(3, {0}, {0, 1})
@@ -89,5 +112,22 @@ def test_a_round_closes_with_all_or_after_its_deadline() -> None:
     for tick in range(6):
         rounds.close(22 + tick)
     assert rounds.all_done
-    assert rounds.open_round is None
-    assert not rounds.should_close(99, set(), {0})
+    assert (rounds.open_round, rounds.rounds_done) == (6, 6), "the next one counts for nothing"
+    rounds.close(99)
+    assert (rounds.open_round, rounds.rounds_done) == (7, 6)
+
+
+def test_a_round_stays_open_below_the_orders_minimum() -> None:
+    rounds = RoundSchedule(make_schedule(), minimal_trainers=2)
+    rounds.begin(2)
+    assert not rounds.should_close(3, {0}, {0})
+    assert not rounds.should_close(1000, {0, 1}, {0}), "whatever its deadline says"
+    assert rounds.should_close(1000, {0, 1, 2}, {0, 2})
+
+
+def test_fewer_valid_deltas_than_needed_move_nothing() -> None:
+    optimiser, state_P = OuterOptimiser(2, 1.0, 0.9), zeros() + 3
+    result = optimiser.close_round(state_P, {0: delta([1, 1]), 1: b""}, least=2)
+    assert (result.state_P.tolist(), result.contributors, result.invalid) == ([3, 3], (), (1,))
+    assert not optimiser.velocity_P.any()
+    assert optimiser.close_round(state_P, {0: delta([1, 1]), 1: delta([1, 1])}, least=2).contributors == (0, 1)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from common.door import Door
-from common.errors import UnavailableError
+from common.errors import ConflictError, UnavailableError
 from common.messages.training_door import JobEnded, OpenJob
 from services.paramserver.enclave import ParameterServerEnclave
 from services.paramserver.running import JobRun
@@ -75,6 +75,36 @@ def test_a_fault_ends_the_job_in_public_and_says_nothing_of_itself(
     said = b"".join(host.events)
     assert b"unavailable.enclave" in said
     assert not any(word in said for word in (b"MemoryError", b"ValueError", b"17.5"))
+
+
+def test_one_enclave_holds_so_many_jobs_and_no_more(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next one is refused, which its scheduler takes elsewhere; one that ends makes room."""
+    monkeypatch.setattr("services.paramserver.enclave.MAX_JOBS", 2)
+    ending = {number: threading.Event() for number in range(3)}
+    worlds = [TrainingWorld(tmp_path / str(number), make_schedule()) for number in ending]
+    jobs = [OpenJob(job_id=world.job_id, order=world.order) for world in worlds]
+
+    def run(job: JobRun) -> JobEnded:
+        number = [one.job_id for one in jobs].index(job._opened.job_id)
+        assert ending[number].wait(10)
+        return JobEnded(job_id=jobs[number].job_id, outcome="failed", completed=False, code="unavailable.enclave")
+
+    monkeypatch.setattr(JobRun, "run", run)
+    for job in jobs[:2]:
+        host.call("open_job", job.encode())
+    with pytest.raises(UnavailableError, match=r"unavailable\.full"):
+        host.call("open_job", jobs[2].encode())
+    with pytest.raises(ConflictError, match=r"conflict\.job_state"):
+        host.call("open_job", jobs[0].encode())
+    ending[0].set()
+    assert host.ends.get(timeout=10).job_id == jobs[0].job_id
+    host.call("open_job", jobs[2].encode())
+    assert host.open_jobs() == 2
+    for number in (1, 2):
+        ending[number].set()
+        host.ends.get(timeout=10)
 
 
 def test_a_job_whose_thread_does_not_start_is_not_open(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """A job from admission to its sealed model, in real time, with trainers beside it."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,15 @@ from common.crypto.labels import LAUNCH_STATEMENT
 from common.crypto.signing import verify_signature
 from common.door_objects import DoorObjects
 from common.exchange.payloads import Figures, StateP, decode_delta
+from common.exchange.schedule import REPORT_BYTES, question_ticks
 from common.messages.objects import ModelManifest
 from common.messages.order import Schedule
 from common.messages.signed import open_signed
 from common.model_file import decode_model
 from common.sealed_object import ObjectKind
-from services.paramserver.reporting import REPORT_BYTES
+from services.paramserver.running import JobRun
 from tests.fakes.in_memory_job import LeastSquares, loss_of, make_schedule, rows_for
-from tests.fakes.training_world import TrainingWorld, WorldDoor
+from tests.fakes.training_world import TrainingWorld, WorldDoor, small_bundle
 
 
 def quick(**changes: Any) -> Schedule:
@@ -91,6 +93,107 @@ def test_a_cancelled_job_ends_everybody(tmp_path: Path) -> None:
     assert (ended.outcome, ended.completed) == ("cancelled", True)
     assert world.completed is None
     assert world.codes == {0: None, 1: None}
+
+
+def test_one_owners_revocation_ends_the_job_of_all_before_its_next_tick(tmp_path: Path) -> None:
+    """The broker cancels the job when one of them revokes, and says so at once: lists are asked for each 10 ticks."""
+    schedule = quick(rounds=2000, tick_milliseconds=100, warmup_ticks=0, ticks_per_round=100)
+    assert question_ticks(schedule) == 10
+    world = TrainingWorld(tmp_path, schedule, owners=2)
+    for slot in range(2):
+        world.start_trainer(slot)
+    server = world.start_server()
+    ending = world.in_background(server)
+    await_rounds(server, 1)
+    while world.ticks[-1] % 10 != 1:
+        time.sleep(0.005)
+    tick, done = world.ticks[-1], rounds_done(server)
+    world.state = "cancelled"
+    ended = ending.result(30)
+    assert (ended.outcome, ended.manifest) == ("cancelled", None)
+    assert world.ticks[-1] <= tick + 1
+    assert rounds_done(server) <= done + 1
+    for trainer in world.threads.values():
+        trainer.join(30)
+    assert world.codes == {0: None, 1: None}
+
+
+def test_jobs_side_by_side_take_nothing_of_each_other(tmp_path: Path) -> None:
+    """A host that gives each of two jobs all frames of the other too."""
+    worlds = [TrainingWorld(tmp_path / str(number), quick(slack_percent=1000)) for number in range(2)]
+    for world in worlds:
+        for slot in range(2):
+            world.start_trainer(slot)
+    servers = [world.start_server() for world in worlds]
+    for world, other in zip(worlds, reversed(servers), strict=True):
+        world.servers.append(other)
+    endings = [world.in_background(server) for world, server in zip(worlds, servers, strict=True)]
+    for world, ending in zip(worlds, endings, strict=True):
+        assert ending.result(60).outcome == "finished"
+        last = world.read_reports()[-1]
+        assert (last.rounds_delivered, last.codes) == ((4, 4), ())
+        assert last.refused_frames > 20
+        assert last.loss is not None
+        assert last.loss < 0.2 * loss_of(np.zeros(20, np.float32))
+
+
+def test_a_partition_delays_and_corrupts_nothing(tmp_path: Path) -> None:
+    """400 ticks on end no frame arrives, at either end: as many as 40 s of a clock of 100 ms."""
+    world = TrainingWorld(tmp_path, quick(rounds=12, slack_percent=1000))
+    for slot in range(2):
+        world.start_trainer(slot)
+    server = world.start_server()
+    ending = world.in_background(server)
+    await_rounds(server, 2)
+    world.parted = True
+    time.sleep(0.5)  # what had arrived is worked on
+    done = rounds_done(server)
+    time.sleep(400 * world.schedule.tick_seconds)
+    assert rounds_done(server) == done
+    world.parted = False
+    ended = ending.result(60)
+    assert ended.outcome == "finished"
+    last = world.read_reports()[-1]
+    assert (last.round, last.rounds_delivered, last.refused_frames, last.codes) == (12, (12, 12), 0, ())
+    assert last.loss is not None
+    assert last.loss < 0.2 * loss_of(np.zeros(20, np.float32))
+
+
+def rounds_done(server: JobRun) -> int:
+    return 0 if server._job is None else server._job.rounds.rounds_done
+
+
+def await_rounds(server: JobRun, count: int) -> None:
+    give_up = time.monotonic() + 30
+    while rounds_done(server) < count:
+        assert time.monotonic() < give_up
+        time.sleep(0.01)
+
+
+def test_the_owner_reads_of_passes_over_the_data_and_of_several_none_does(tmp_path: Path) -> None:
+    alone, joint = (TrainingWorld(tmp_path / str(owners), quick(), owners=owners) for owners in (1, 2))
+    for world in (alone, joint):
+        assert world.run().outcome == "finished"
+    rows = sum(len(rows_for(0)(number)["y"]) for number in range(2))
+    seen = 4 * 2 * alone.schedule.steps_per_round * alone.schedule.batch_rows
+    last = alone.read_reports()[-1]
+    assert last.epochs == seen // rows > 0
+    assert last.epoch_loss is not None
+    assert {(one.epochs, one.epoch_loss) for one in joint.read_reports()} == {(0, None)}
+    chunks = sum(part.chunk_count for data in alone.datasets for part in data.manifest.parts)
+    assert last.read_chunks == 2 * chunks, "each trainer reads all of so few, once"
+    assert {one.read_chunks for one in joint.read_reports()} == {0}
+
+
+def test_buffers_of_the_layout_are_told_to_the_optimiser(tmp_path: Path) -> None:
+    bundle = small_bundle()
+    weight, more = bundle.manifest.layout
+    layout = (weight, more.model_copy(update={"buffer": True}))
+    bundle = bundle.model_copy(update={"manifest": bundle.manifest.model_copy(update={"layout": layout})})
+    world = TrainingWorld(tmp_path, quick(rounds=1), bundle=bundle)
+    world.run()
+    assert world.servers[0]._job is not None
+    assert world.servers[0]._job.context.buffers == (slice(18, 20),)
 
 
 def test_a_later_launch_supersedes_this_one_and_begins_anew(tmp_path: Path) -> None:
@@ -211,9 +314,10 @@ def test_no_model_is_sealed_without_the_broker_s_word_at_the_end(
     assert world.store.committed == []
 
 
-@pytest.mark.parametrize("least", [1, 3])
-def test_no_model_is_made_without_every_owners_part(tmp_path: Path, least: int) -> None:
+@pytest.mark.parametrize("least", [(), (3, 2), (2, 3), (3, 3)])
+def test_no_model_is_made_without_the_part_that_each_owner_states(tmp_path: Path, least: tuple[int, ...]) -> None:
     """One owner's trainer delivers two rounds and fails. The host sees a model either way; here it knows nothing."""
+    enough = least in {(), (3, 2)}
     world = TrainingWorld(tmp_path, quick(), owners=2, minimal_rounds=least)
     world.sandboxes[1] = LeastSquares(fails_in=2, code="provider.killed")
     ended = world.run()
@@ -224,8 +328,22 @@ def test_no_model_is_made_without_every_owners_part(tmp_path: Path, least: int) 
     manifest = ModelManifest.decode(ended.manifest.payload)
     payload = DoorObjects(WorldDoor(world)).load(manifest.object, world.keys["model"], ObjectKind.MODEL)
     state_P, _ = decode_model(payload, world.bundle.manifest)
-    assert last.outcome == ("finished" if least == 1 else "failed")
-    assert bool(state_P.any()) == (least == 1)
+    assert last.outcome == ("finished" if enough else "failed")
+    assert bool(state_P.any()) == enough
+
+
+def test_without_enough_trainers_no_round_counts_and_there_is_no_model(tmp_path: Path) -> None:
+    world = TrainingWorld(tmp_path, quick(rounds=2), minimal_trainers=2)
+    world.sandboxes[1] = LeastSquares(fails_in=0, code="provider.killed")
+    ended = world.run()
+    assert (ended.outcome, ended.completed) == ("finished", True)
+    assert ended.manifest is not None
+    last = world.read_reports()[-1]
+    assert (last.outcome, last.round, last.codes) == ("failed", 0, ("provider.killed",))
+    assert (last.members_live, last.members_needed) == (1, 2)
+    manifest = ModelManifest.decode(ended.manifest.payload)
+    payload = DoorObjects(WorldDoor(world)).load(manifest.object, world.keys["model"], ObjectKind.MODEL)
+    assert not decode_model(payload, world.bundle.manifest)[0].any()
 
 
 def test_a_model_of_one_owner_alone_is_not_had_by_keeping_the_others_trainer_away(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from common.exchange.frames import FrameHeader
-from common.exchange.schedule import round_deadline_ticks, rounds_per_answer
+from common.exchange.schedule import patience_ticks, round_deadline_ticks, rounds_per_answer
 from tests.fakes.in_memory_job import DelayedExecutor, InMemoryJob, LeastSquares, loss_of, make_schedule
 
 
@@ -113,6 +113,20 @@ def test_lost_frames_are_said_again() -> None:
     job = InMemoryJob(make_schedule(rounds=3, slack_percent=400), trainers=1, drop=outage)
     job.run()
     assert job.server.outcome() == "finished"
+
+
+def test_after_a_silence_of_all_a_round_waits_for_those_that_are_heard_later() -> None:
+    """Longer than a round is waited for; then the second trainer's frames come some ticks behind the first one's."""
+    schedule = make_schedule(rounds=6, slack_percent=1000)
+    back = 12 + 2 * max(round_deadline_ticks(schedule), patience_ticks(schedule))
+
+    def partition(sender: int, tick: int) -> bool:
+        return 12 <= tick < back + (5 if sender == 1 else 0)
+
+    job = InMemoryJob(schedule, drop=partition)
+    job.run()
+    assert job.server.members.hearing_since == back
+    assert (job.server.outcome(), job.server.members.delivered()) == ("finished", (6, 6))
 
 
 def test_restarted_server_begins_the_schedule_anew() -> None:

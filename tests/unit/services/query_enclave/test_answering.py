@@ -10,12 +10,15 @@ from client.query_session import QuerySession
 from common.crypto.keys import SecretKey
 from common.errors import AuthenticityError, FormatError, FreshnessError, PolicyError, Refusal
 from common.identifiers import SessionId
+from common.messages.answer_bounds import AnswerBounds
+from common.messages.attestation import BudgetBlock
 from common.messages.query import QUERY_MAGIC, Header
 from common.messages.query_tensors import decode_outcome, encode_question
+from common.messages.signed import Signed
 from common.query_sealing import SessionCipher
 from services.query_enclave.grants import BLOCK_ANSWERS
 from services.query_enclave.sessions import ANSWERS_KEPT
-from tests.fakes.query_world import PROFILE, ROWS, WEIGHTS_CF, Launch, QueryWorld, rows_of
+from tests.fakes.query_world import LEASE_SECONDS, PROFILE, ROWS, WEIGHTS_CF, Launch, QueryWorld, rows_of
 
 
 def cipher_of(session: QuerySession) -> SessionCipher:
@@ -47,6 +50,23 @@ def test_terms_that_allow_less_than_the_grant_give_less(world: QueryWorld) -> No
     for _ in range(BLOCK_ANSWERS // 4 - 1):
         assert session.ask(rows_of(4)).scores is None
     assert session.ask(rows_of(4)).scores is not None
+
+
+def test_bounds_of_grant_and_terms_are_kept_and_what_is_held_stays_tightened(world: QueryWorld) -> None:
+    session = world.session(world.launch(), world.grant(answers=BLOCK_ANSWERS + 40, answer_bounds=AnswerBounds(top=2)))
+    world.ledger.bounds = AnswerBounds(decimals=1)
+    first = session.ask(rows_of(4)).scores
+    assert first is not None
+    tenths = 10 * first.astype(np.float64)
+    assert (tenths > 0).sum() <= 2 * 4
+    np.testing.assert_allclose(tenths, np.round(tenths), atol=1e-5)
+    world.ledger.bounds = AnswerBounds()
+    for _ in range(BLOCK_ANSWERS // 4 - 1):
+        held = session.ask(rows_of(4)).scores
+        np.testing.assert_array_equal(held, first)
+    wider = session.ask(rows_of(4)).scores
+    assert wider is not None
+    assert np.isinf(wider).sum() == 4  # one of three is not told to the grant's two
 
 
 def test_each_row_costs_one_answer(world: QueryWorld) -> None:
@@ -88,8 +108,79 @@ def test_blocks_are_drawn_not_single_answers(world: QueryWorld) -> None:
     assert world.ledger.draws == 1
 
 
-def test_a_clock_that_is_held_gains_what_is_left_of_a_block(world: QueryWorld, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By it no grant ends; the next block takes the broker's word, to a fresh nonce."""
+def test_what_is_left_of_a_block_waits_for_the_brokers_word_when_a_lease_is_over(world: QueryWorld) -> None:
+    """Before that the broker is not asked; its word charges nothing, and holds for a lease again."""
+    launch, total = world.launch(), BLOCK_ANSWERS + 40
+    session = world.session(launch, world.grant(answers=total))
+    session.ask(rows_of(1))
+    for asked in (1, 2, 3):
+        launch.clock.at += LEASE_SECONDS - 1.0
+        assert session.ask(rows_of(1)).answers_left == total - 2 * asked
+        assert world.ledger.draws == asked
+        launch.clock.at += 1.0
+        assert session.ask(rows_of(1)).answers_left == total - 2 * asked - 1
+        assert world.ledger.draws == asked + 1
+    assert sum(world.ledger.drawn.values()) == BLOCK_ANSWERS
+
+
+def test_a_grant_that_is_used_up_by_being_drawn_is_answered_to_its_last(world: QueryWorld) -> None:
+    launch = world.launch()
+    session = world.session(launch, world.grant(answers=3))
+    for left in (2, 1, 0):
+        assert session.ask(rows_of(1)).answers_left == left
+        launch.clock.at += LEASE_SECONDS
+    with pytest.raises(PolicyError, match="policy.budget"):
+        session.ask(rows_of(1))
+
+
+@pytest.mark.parametrize("code", ["policy.revoked", "policy.budget", "unavailable.broker"])
+def test_no_answer_of_a_block_after_a_lease_without_the_brokers_word(world: QueryWorld, code: str) -> None:
+    """What is held stays charged and unused; should the broker say later that the grant holds, it can be asked."""
+    launch = world.launch()
+    session = world.session(launch, world.grant(answers=3 * BLOCK_ANSWERS))
+    session.ask(rows_of(1))
+    world.ledger.refusal = code
+    launch.clock.at += LEASE_SECONDS - 1.0
+    session.ask(rows_of(1))
+    launch.clock.at += 1.0
+    for _ in range(2):
+        with pytest.raises(Refusal, match=code):
+            session.ask(rows_of(1))
+    assert launch.model.calls == 2
+    world.ledger.refusal = None
+    assert session.ask(rows_of(1)).answers_left == 3 * BLOCK_ANSWERS - 3
+    assert sum(world.ledger.drawn.values()) == BLOCK_ANSWERS
+
+
+def test_a_block_lives_from_before_it_was_asked_for(world: QueryWorld) -> None:
+    """A host that delays the answer shortens it: what the broker knew may be as old as the question."""
+    launch, drawn = world.launch(), world.ledger.draw
+    session = world.session(launch, world.grant(answers=3 * BLOCK_ANSWERS))
+
+    def late(grant: Signed, answers: int) -> BudgetBlock:
+        launch.clock.at += 8.0
+        return drawn(grant, answers)
+
+    world.ledger.draw = late  # type: ignore[method-assign]
+    session.ask(rows_of(1))
+    world.ledger.refusal = "policy.revoked"
+    launch.clock.at += LEASE_SECONDS - 8.0
+    with pytest.raises(PolicyError, match="policy.revoked"):
+        session.ask(rows_of(1))
+
+
+def test_terms_that_were_tightened_to_labels_count_for_what_is_held(world: QueryWorld) -> None:
+    launch = world.launch()
+    session = world.session(launch, world.grant(answers=BLOCK_ANSWERS))
+    assert session.ask(rows_of(1)).scores is not None
+    world.ledger.detail = "label"
+    assert session.ask(rows_of(1)).scores is not None
+    launch.clock.at += LEASE_SECONDS
+    assert session.ask(rows_of(1)).scores is None
+
+
+def test_clocks_that_are_held_gain_what_is_left_of_a_block(world: QueryWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By them no grant and no lease ends; the next block takes the broker's word, to a fresh nonce."""
     held = time.time()
     monkeypatch.setattr(time, "time", lambda: held)
     session = world.session(world.launch(), world.grant(answers=3 * BLOCK_ANSWERS))

@@ -22,6 +22,7 @@ from common.sealed_object import ObjectKind, seal_object
 from common.untrusted.blobs import BlobStore
 from common.untrusted.relay import common_handlers
 from services.query_enclave.model import NoModel, OpenedModel, open_model
+from tests.fakes.answering import AnswersAtOnce
 from tests.fakes.broker_world import QUERY, BrokerWorld
 from tests.fakes.plain_designs import FEATURES, another_answer, designing_bundle, linear_design, too_large_design
 from tests.fakes.query_service import FinishedModel
@@ -37,7 +38,7 @@ CONTENTS = BundleContents(
 )  # fmt: skip
 
 
-class StoreDoor:
+class StoreDoor(AnswersAtOnce):
     """A door whose relay has the object store."""
 
     def __init__(self, store: BlobStore) -> None:

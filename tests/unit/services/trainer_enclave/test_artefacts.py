@@ -13,12 +13,13 @@ from common.untrusted import artefacts as host
 from common.untrusted.artefacts import ArtefactFolder
 from services.trainer_enclave import artefacts as enclave
 from services.trainer_enclave.artefacts import PIECE_BYTES, DoorArtefacts
+from tests.fakes.answering import AnswersAtOnce
 from tests.fakes.wasm_components import component
 
 NAME = sha256(b"a component")
 
 
-class FolderDoor:
+class FolderDoor(AnswersAtOnce):
     """A door whose relay has the folder."""
 
     def __init__(self, folder: ArtefactFolder) -> None:

@@ -13,14 +13,14 @@ from common.errors import QuotaError, UnavailableError
 from common.messages.objects import ObjectRef
 from services.trainer_enclave.keeping import MISSED_PASSES
 from services.trainer_enclave.reading import MAX_BEHIND, ChunkReads, ReadClock
-from tests.fakes.sealed_rows import UNIT_BYTES, WINDOWED, SealedRows, chunks_of, numbered
+from tests.fakes.sealed_rows import UNIT_BYTES, WINDOWED, SealedRows, chunks_of, numbered, read_tick
 
 SMALL, LARGE = (300, 200), (5000, 1000)
 
 
 def read(reads: ChunkReads, ticks: range) -> None:
     for tick in ticks:
-        reads.read_tick(tick)
+        read_tick(reads, tick)
 
 
 def a_pass(reads: ChunkReads, first: int = 0, per_tick: int = 8) -> range:
@@ -43,16 +43,14 @@ def test_small_data_are_read_by_all_and_kept(small: SealedRows) -> None:
     assert not reads.ready(0)
     with pytest.raises(UnavailableError):
         reads.take_kept()
-    passes = []
-    for number in range(3):
-        small.asked.clear()
-        read(reads, a_pass(reads, number * 100, 4))
-        passes.append(list(small.asked))
-        assert len(set(passes[-1])) == len(passes[-1]) == reads.share.chunks
-        assert reads.ready(0)
-        assert reads.ready(None)
-    assert passes[0] != passes[1]
+    small.asked.clear()
+    read(reads, a_pass(reads, 0, 4))
+    assert len(set(small.asked)) == len(small.asked) == reads.share.chunks
+    assert reads.ready(0)
+    assert reads.ready(None)
     assert reads.failure is None
+    read(reads, a_pass(reads, 100, 4))
+    assert len(small.asked) == reads.share.chunks, "once is enough"
     assert tuple(one.unit for one in reads.take_kept()) == reads.share.units
 
 
@@ -91,7 +89,7 @@ def test_what_is_kept_is_what_was_read_last(large: SealedRows) -> None:
     """So many units and no more, however slow training is: it is never asked."""
     reads = large.reads(**WINDOWED)
     for tick in range(300):
-        reads.read_tick(tick)
+        read_tick(reads, tick)
         assert reads.newest is not None
         kept = reads.newest._kept
         assert sorted(kept) == list(range(max(0, tick + 1 - KEPT_UNITS), tick + 1))
@@ -103,10 +101,10 @@ def test_a_launch_that_joins_late_reads_what_the_others_do(large: SealedRows) ->
     early, late = large.reads(**WINDOWED), large.reads(**WINDOWED)
     read(early, range(100))
     large.asked.clear()
-    early.read_tick(100)
+    read_tick(early, 100)
     on_time = list(large.asked)
     large.asked.clear()
-    late.read_tick(100)
+    read_tick(late, 100)
     assert large.asked == on_time
 
 
@@ -114,7 +112,7 @@ def test_a_round_waits_for_its_window_and_then_for_nothing(large: SealedRows) ->
     reads = large.reads(**WINDOWED)
     window, ready = reads.windows.of_round(0), list[bool]()
     for tick in range(80):
-        reads.read_tick(tick)
+        read_tick(reads, tick)
         ready.append(reads.ready(0))
     assert ready.index(True) == window.stop - 1
     assert all(ready[window.stop - 1 :])
@@ -124,7 +122,7 @@ def test_a_round_waits_for_its_window_and_then_for_nothing(large: SealedRows) ->
 def test_a_launch_that_joins_late_waits_for_a_window_that_it_saw_whole(large: SealedRows) -> None:
     late, seen = large.reads(**WINDOWED), list[tuple[bool, bool]]()
     for tick in range(100, 100 + KEPT_UNITS):
-        late.read_tick(tick)
+        read_tick(late, tick)
         on_time = (tick - WINDOWED["warmup_ticks"]) // WINDOWED["ticks_per_round"]
         seen.append((late.ready(on_time), late.ready(0)))
     first = [one for one, _ in seen].index(True)
@@ -157,15 +155,36 @@ def test_design_code_is_told_of_one_sample_at_every_slot(large: SealedRows) -> N
     assert len(samples[0]) == SAMPLE_UNITS * UNIT_CHUNKS
 
 
-def test_a_store_that_is_away_is_asked_again(small: SealedRows) -> None:
-    reads = small.reads(reads_per_tick=8)
+def test_a_store_that_is_away_is_asked_again_in_another_order(small: SealedRows) -> None:
+    reads, length = small.reads(reads_per_tick=1), small.reads().share.chunks
+    small.asked.clear()
     small.spoils = lambda _part, _leaf, _data: None
-    read(reads, a_pass(reads))
+    read(reads, range(length))
     assert not reads.ready(0)
     assert reads.failure is None
+    first = list(small.asked)
+    small.spoils = lambda part, leaf, data: None if (part, leaf) == (0, 2) else data
+    read(reads, range(100, 100 + length))
+    assert not reads.ready(0)
     small.spoils = lambda _part, _leaf, data: data
-    read(reads, range(100, 100 + 2 * len(a_pass(reads))))
+    read(reads, range(200, 200 + length))
     assert reads.ready(0)
+    passes = [small.asked[begin : begin + length] for begin in range(0, 3 * length, length)]
+    assert first == passes[0] != passes[1] != passes[2]
+    assert set(passes[0]) == set(passes[1]) == set(passes[2])
+    read(reads, range(300, 300 + length))
+    assert len(small.asked) == 3 * length
+
+
+def test_false_answers_are_answers(small: SealedRows) -> None:
+    """How long data are read tells nothing that the host did not do itself."""
+    false = SealedRows(SMALL)
+    false.spoils = lambda _part, _leaf, data: data[:-1] + bytes([data[-1] ^ 1])
+    for data in (small, false):
+        reads = data.reads(reads_per_tick=8)
+        data.asked.clear()
+        read(reads, range(2 * len(a_pass(reads))))
+        assert len(data.asked) == reads.share.chunks
 
 
 @pytest.mark.parametrize("parts", [SMALL, LARGE])

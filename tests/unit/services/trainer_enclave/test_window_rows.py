@@ -9,7 +9,7 @@ from common.data_shares import WINDOW_UNITS
 from common.errors import FormatError, UnavailableError
 from services.trainer_enclave.reading import ChunkReads
 from services.trainer_enclave.window_rows import WindowRows
-from tests.fakes.sealed_rows import CHUNK_BYTES, WIDTH, WINDOWED, SealedRows, numbered
+from tests.fakes.sealed_rows import CHUNK_BYTES, WIDTH, WINDOWED, SealedRows, numbered, read_tick
 
 LARGE = (5000, 1000)
 ROUNDS = 60
@@ -31,7 +31,7 @@ def trained(
     reads = data.reads(slot, trainers, **WINDOWED)
     rows, told, number = data.rows(reads, rows_per_round, slot), dict[int, dict[str, np.ndarray]](), 0
     for tick in range(first_tick, due(ROUNDS) + max(0, late)):
-        reads.read_tick(tick)
+        read_tick(reads, tick)
         while number < ROUNDS and due(number) + late <= tick:
             if reads.ready(number):
                 told[number] = rows.of_round(number)
@@ -137,7 +137,7 @@ def test_no_window_no_rows(large: SealedRows) -> None:
 def refused(data: SealedRows) -> None:
     reads: ChunkReads = data.reads(trainers=1, **WINDOWED)
     for tick in range(100):
-        reads.read_tick(tick)
+        read_tick(reads, tick)
     assert reads.failure is None
     rows: WindowRows = data.rows(reads)
     with pytest.raises(FormatError, match=r"format\.dataset"):
@@ -161,7 +161,7 @@ def test_a_window_without_rows_is_refused() -> None:
     data = SealedRows((3000,))
     reads = data.reads(trainers=1, **WINDOWED)
     for tick in range(100):
-        reads.read_tick(tick)
+        read_tick(reads, tick)
     rows = data.rows(reads)
     rows._tables.of_unit = lambda _: {}  # type: ignore[method-assign, assignment]
     with pytest.raises(FormatError, match=r"format\.dataset"):
