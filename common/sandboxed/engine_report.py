@@ -19,6 +19,13 @@ class EngineKind(IntEnum):
     OPENVINO_INT8 = 4
 
 
+class Precision(IntEnum):
+    """The lowest in which a model may be answered."""
+
+    FLOAT32 = 1
+    BFLOAT16 = 2
+
+
 class Reason(IntEnum):
     """Why it is this one; else why OpenVINO was not compared."""
 

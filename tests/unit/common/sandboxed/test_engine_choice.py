@@ -19,7 +19,7 @@ from common.sandboxed.engine_choice import (
     is_independent,
     random_rows,
 )
-from common.sandboxed.engine_report import EngineKind, EngineReport, Reason, parse_report
+from common.sandboxed.engine_report import EngineKind, EngineReport, Precision, Reason, parse_report
 from common.sandboxed.engines import EagerEngine, Engine, RowByRow
 from common.sandboxed.graph_operations import OPERATIONS
 from common.sandboxed.model_state import flatten_state
@@ -112,6 +112,25 @@ def test_openvino_answers_or_the_report_says_why_not() -> None:
     engine, report = choose_engine(DOCUMENT, STATE_P)
     assert report.reason is Reason.MEASURED
     assert difference(engine.answer(ROWS), KNOWN[1]) <= TOLERANCES.get(engine.kind, 1e-6)
+
+
+@pytest.mark.parametrize(
+    ("precision", "compared"),
+    [(Precision.FLOAT32, [FP32]), (Precision.BFLOAT16, [FP32, EngineKind.OPENVINO_BF16])],
+)
+def test_bfloat16_is_compared_only_if_it_is_allowed(
+    precision: Precision, compared: list[EngineKind], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else two launches of one model would answer differently, by what was faster at the time."""
+    asked: list[EngineKind] = []
+
+    def make(kind: EngineKind) -> Engine | Reason:
+        asked.append(kind)
+        return Reason.ABSENT
+
+    monkeypatch.setattr(engine_choice, "openvino_maker", lambda *_: make)
+    choose_engine(DOCUMENT, STATE_P, precision)
+    assert asked == compared
 
 
 def test_a_choice_that_takes_too_long_is_eager_torch(monkeypatch: pytest.MonkeyPatch) -> None:
