@@ -12,6 +12,7 @@ what a job has learned.
 import contextlib
 import gc
 import os
+import random
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -36,6 +37,14 @@ SETTLING_SHARE: Final = 0.2
 LEAD_SECONDS: Final = 0.001
 LEAD_SHARE: Final = 0.1
 """Of a tick, if that is less."""
+
+SCATTER_SECONDS: Final = 0.004
+SCATTER_SHARE: Final = 0.2
+"""Of a tick, if that is less. A core that was busy until a moment ago wakes some 10 microseconds later than one that
+was not, and sends as much later, whatever its software does. Among offsets that differ by hundreds of microseconds it
+takes thousands of ticks to see that (docs/traffic.md)."""
+
+_DRAW: Final = random.SystemRandom()
 
 Now = Callable[[], float]
 """Monotonic seconds."""
@@ -80,6 +89,11 @@ def settling_seconds(schedule: Schedule) -> float:
     return min(SETTLING_SECONDS, SETTLING_SHARE * schedule.tick_seconds)
 
 
+def scatter_seconds(schedule: Schedule) -> float:
+    """How far behind a tick its frames may leave."""
+    return min(SCATTER_SECONDS, SCATTER_SHARE * schedule.tick_seconds)
+
+
 @contextlib.contextmanager
 def first() -> Iterator[None]:
     """Run this thread before all that shares time, if the machine lets it (CAP_SYS_NICE, RLIMIT_RTPRIO; sched(7)).
@@ -119,6 +133,10 @@ class TickClock:
     def due(self, tick: int) -> float:
         """When it is."""
         return self.origin + tick * self.schedule.tick_seconds
+
+    def leaving(self, tick: int) -> float:
+        """When its frames leave: drawn anew by each call, by a density without edges, at which little would show."""
+        return self.due(tick) + _DRAW.triangular(0.0, scatter_seconds(self.schedule))
 
     @property
     def over(self) -> bool:

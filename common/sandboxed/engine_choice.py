@@ -9,8 +9,9 @@ N rows of a batch, X shape of an input row, A of an output row. Once, before the
   (3) rows a second are measured in batches of one and of `BATCH`; the highest product of both wins.
 Which engine wins depends on the machine and on the moment. Engines in float32 answer alike in the first three digits,
 so that a model answers the same wherever and however often it is launched; bfloat16 does not, so it is never raced for
-unless it was asked for. Rows are random: of data and queries nothing is used. Hostile neighbours are NaN, infinite and huge where the type has
-such values, the ends of its range else. Whatever fails, eager torch answers, and the report says why.
+unless it was asked for. Rows are random: of data and queries nothing is used. Hostile neighbours are NaN, infinite and
+huge where the type has such values, the ends of its range else. Whatever fails, eager torch answers, and the report
+says why.
 """
 
 import threading

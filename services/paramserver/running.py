@@ -192,7 +192,7 @@ class JobRun:
                 self._await_members(poll, launch.attempt)  # (4)
                 clock = TickClock.at_tick(self._schedule, -1 if progress is None else progress.tick, self._now())
                 run_clock(
-                    clock, self._now, self._over.wait, lambda tick: self._tick(rhythm, tick, clock.due(tick))
+                    clock, self._now, self._over.wait, lambda tick: self._tick(rhythm, tick, clock.leaving(tick))
                 )  # (5)
             finally:
                 poll.stop()

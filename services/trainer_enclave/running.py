@@ -224,7 +224,7 @@ class TrainerRun:
                     clock,
                     self._now,
                     self._over.wait,
-                    lambda tick: self._tick(job, reads, read_clock, tick, clock.due(tick)),
+                    lambda tick: self._tick(job, reads, read_clock, tick, clock.leaving(tick)),
                 )
             if work.graph is not None:
                 work.graph.stop()

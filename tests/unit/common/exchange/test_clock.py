@@ -1,6 +1,7 @@
 """The clock: every tick at most once, never a burst, an end when it was to end."""
 
 import os
+import statistics
 import subprocess
 import sys
 import threading
@@ -9,7 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.exchange.clock import RELEASE_SECONDS, Release, TickClock, first, run_clock, settling_seconds
+from common.exchange.clock import (
+    RELEASE_SECONDS,
+    Release,
+    TickClock,
+    first,
+    run_clock,
+    scatter_seconds,
+    settling_seconds,
+)
 from common.exchange.frames import FrameKind
 from common.exchange.schedule import (
     part_count,
@@ -71,6 +80,16 @@ def test_a_joiner_starts_with_the_next_tick() -> None:
     clock = TickClock.at_tick(SCHEDULE, 7, 50.0)
     assert clock.take(50.0) is None
     assert clock.take(50.11) == 8
+
+
+def test_frames_leave_scattered_behind_their_tick() -> None:
+    """Within the bound, and by far more than a busy core delays them."""
+    clock, most = TickClock(SCHEDULE, 50.0), scatter_seconds(SCHEDULE)
+    offsets = [clock.leaving(3) - clock.due(3) for _ in range(2000)]
+    assert min(offsets) >= -1e-9
+    assert max(offsets) <= most + 1e-9
+    assert 0.9 < statistics.stdev(offsets) / (most / 24**0.5) < 1.1  # of a symmetric triangle
+    assert scatter_seconds(SCHEDULE.model_copy(update={"tick_milliseconds": 10})) == 0.002
 
 
 def test_it_ends_early_when_told() -> None:
