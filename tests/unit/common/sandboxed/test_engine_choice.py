@@ -115,8 +115,7 @@ def test_openvino_answers_or_the_report_says_why_not() -> None:
 
 
 @pytest.mark.parametrize(
-    ("precision", "compared"),
-    [(Precision.FLOAT32, [FP32]), (Precision.BFLOAT16, [FP32, EngineKind.OPENVINO_BF16])],
+    ("precision", "compared"), [(Precision.FLOAT32, [FP32]), (Precision.BFLOAT16, [FP32, EngineKind.OPENVINO_BF16])]
 )
 def test_bfloat16_is_compared_only_if_it_is_allowed(
     precision: Precision, compared: list[EngineKind], monkeypatch: pytest.MonkeyPatch
