@@ -20,7 +20,7 @@ from common.crypto.keys import SecretKey
 from common.errors import Refusal, UnavailableError
 from common.identifiers import Digest, GrantId, JobId
 from common.key_retrieval import Launch, attest_and_fetch
-from common.messages.attestation import BrokerReply
+from common.messages.broker_exchange import BrokerReply
 from common.messages.signed import Signed, sign
 from tests.fakes.broker_world import QUERY, TRAINER, SealedData
 from tests.fakes.served_world import ServedWorld

@@ -28,8 +28,8 @@ from common.enclave.simulated_platform import SimulatedPlatform
 from common.errors import CloisterError
 from common.identifiers import JobId, MrEnclave, PartyKey, RoleName
 from common.key_retrieval import attest_and_fetch
-from common.messages.attestation import AcceptOrder, OrderAccepted
 from common.messages.evidence import SgxDcapEvidence, TrustLevel
+from common.messages.jobs import AcceptOrder, OrderAccepted
 from common.untrusted.broker_client import BrokerClient
 from deploy.embedded.stack import EmbeddedStack
 

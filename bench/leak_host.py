@@ -27,7 +27,8 @@ from common.door import Door, Handler, Kind
 from common.errors import NotFoundError, PeerClosedError
 from common.exchange.clock import SWITCH_SECONDS, first
 from common.identifiers import Digest
-from common.messages.attestation import AwaitEnd, BrokerRequest
+from common.messages.broker_exchange import BrokerRequest
+from common.messages.jobs import AwaitEnd
 from common.messages.order import Schedule
 from common.messages.training_door import OpenJob, StartTrainer, encode_job_frame, parse_job_frame
 from common.untrusted.relay import common_handlers

@@ -7,7 +7,7 @@ from bench.leak_world import Leaves
 from common.door import Kind
 from common.exchange.frames import FrameHeader
 from common.identifiers import JobId
-from common.messages.attestation import BrokerRequest
+from common.messages.broker_exchange import BrokerRequest
 from common.messages.order import Schedule
 
 

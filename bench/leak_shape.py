@@ -8,7 +8,7 @@ from bench.leak_raw import Asked, Frames, Heard, Raw
 from common.door import Kind
 from common.exchange.schedule import is_report_tick
 from common.identifiers import JobId
-from common.messages.attestation import BrokerRequest
+from common.messages.broker_exchange import BrokerRequest
 from common.messages.checkpoint import KeepCheckpoint
 from common.messages.order import Schedule
 from common.messages.training_door import JobEnded, SealedReport, TrainerEnded

@@ -14,10 +14,10 @@ from common.crypto.keys import SecretKey
 from common.dataset_payload import encode_pieces
 from common.dataset_units import UNIT_CHUNKS
 from common.identifiers import Digest, JobId
-from common.messages.attestation import Registered
 from common.messages.objects import BundlePublication, DatasetManifest, ObjectRef
 from common.messages.order import Schedule
 from common.messages.policy import BundleTerms
+from common.messages.registration import Registered
 from common.messages.signed import Signed, sign
 from common.sealed_object import ObjectKind, SealedObject, seal_object
 from services.attestation import key_broker

@@ -11,11 +11,12 @@ from client import context
 from client.broker_quote import verified_broker
 from client.platforms import rules_shown
 from common.identifiers import GrantId, JobId, PlatformId
-from common.messages.attestation import InventoryTaken, Registered, Revoked, RevokeRelease, TakeInventory
 from common.messages.evidence import TrustLevel
 from common.messages.order import TrainingOrder
-from common.messages.platform_inventory import PlatformInventory
+from common.messages.platform_inventory import InventoryTaken, PlatformInventory, TakeInventory
+from common.messages.registration import Registered
 from common.messages.release import ReleaseRevocation
+from common.messages.revocation import Revoked, RevokeRelease
 from common.messages.signed import Signed, sign
 from services.attestation.records import DatasetRecord, JobRecord
 from tests.fakes.broker_world import QUERY, TRAINER, BrokerWorld, MemoryStore, Party, SealedBundle, SealedData

@@ -6,7 +6,7 @@ from typing import Final
 
 from bench.rollback_tally import Tally
 from common.exchange.frames import Endpoint
-from common.messages.attestation import Members
+from common.messages.jobs import Members
 from tests.fakes.in_memory_job import InMemoryJob, make_schedule
 
 TICKS: Final = 4

@@ -9,18 +9,10 @@ from common.broker_channel import BrokerChannel, open_reply
 from common.errors import refusal_of
 from common.identifiers import JobId, RoleName
 from common.key_retrieval import Launch, renew_lease
-from common.messages.attestation import (
-    AttestationToken,
-    Challenge,
-    Completed,
-    IssueChallenge,
-    IssueToken,
-    Leased,
-    ListMembers,
-    Members,
-    Refused,
-    RenewLease,
-)
+from common.messages.admission import Challenge, IssueChallenge, Leased, RenewLease
+from common.messages.jobs import Completed, ListMembers, Members
+from common.messages.refusal_detail import Refused
+from common.messages.tokens import AttestationToken, IssueToken
 from tests.fakes.broker_world import PARAMSERVER, QUERY, TRAINER, BrokerWorld
 
 QUESTION = b'"issue-challenge"'

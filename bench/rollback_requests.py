@@ -14,7 +14,8 @@ from common.crypto.signing import SigningKey
 from common.errors import refusal_of
 from common.http_signatures import sign_request
 from common.identifiers import ModelId
-from common.messages.attestation import BrokerRequest, SignHead
+from common.messages.broker_exchange import BrokerRequest
+from common.messages.log_heads import SignHead
 from common.messages.query import SESSION_OPEN_BYTES, SESSION_REPLY_BYTES
 from common.messages.service import RefusalBody
 from common.untrusted.carried import ByteCount

@@ -13,8 +13,8 @@ from client import audit
 from client.events import LogVerified, outcome
 from common.identifiers import JobId
 from common.key_retrieval import Launch, renew_lease
-from common.messages.attestation import Registered
 from common.messages.decision_log import AuditBundle
+from common.messages.registration import Registered
 from common.messages.signed import Signed, sign
 from services.attestation.state_files import StateFiles
 from tests.fakes.broker_world import PARAMSERVER, QUERY, TRAINER, MemoryStore, SealedBundle, SealedData

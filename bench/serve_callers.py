@@ -30,7 +30,7 @@ from common.crypto.aead import BLOB_OVERHEAD
 from common.crypto.signing import SigningKey
 from common.http_signatures import sign_request
 from common.identifiers import SessionId
-from common.messages.attestation import QueryEnclaveProof
+from common.messages.placement import QueryEnclaveProof
 from common.messages.query import HEADER_BYTES, QUERY_MAGIC, Header, QueryProfile
 from common.messages.query_tensors import Answer, decode_outcome, encode_question
 from common.messages.signed import Signed

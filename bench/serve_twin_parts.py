@@ -21,7 +21,7 @@ from common.door import Door
 from common.exchange.steering import unpad_design
 from common.exported_graph import open_exported
 from common.identifiers import Digest, GrantId, ModelId, SessionId
-from common.messages.attestation import BudgetBlock
+from common.messages.budget import BudgetBlock
 from common.messages.policy import QueryGrant
 from common.messages.query import ANSWER_MAGIC, HEADER_BYTES, QUERY_MAGIC, QueryProfile
 from common.messages.signed import Signed, sign

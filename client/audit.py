@@ -21,9 +21,9 @@ from client.witnessing import WitnessMemory
 from common.errors import AuthenticityError, FormatError
 from common.identifiers import DatasetId, JobId, ModelId
 from common.json_text import read_json
-from common.messages.attestation import HeadSigned, LogHead, SignHead
 from common.messages.base import MAX_MESSAGE_BYTES
 from common.messages.decision_log import MAX_BUNDLE_BYTES, AuditBundle, LogEntry, LogItem, LogPage
+from common.messages.log_heads import HeadSigned, LogHead, SignHead
 from common.transparency import VerifiedLog, open_tree_head, verify_log
 
 ENTRIES_PATH: Final = "/v1/log/entries"

@@ -20,8 +20,8 @@ from common.crypto.signing import SigningKey
 from common.dcap.platform_rules import PLATFORM_REFUSALS
 from common.enclave.trust_settings import TrustSettings
 from common.errors import AppraisalError, Refusal
-from common.messages.attestation import RequestBody
 from common.messages.base import Message
+from common.messages.broker_exchange import RequestBody
 from common.messages.evidence import TrustLevel
 from common.messages.release import Release
 from common.messages.signed import Signed

@@ -18,7 +18,8 @@ from common.dcap.collateral_name import name_of_quote
 from common.enclave.trust_settings import TrustSettings
 from common.errors import AppraisalError, AuthenticityError
 from common.identifiers import PartyKey
-from common.messages.attestation import BrokerRequest, DescribeBroker
+from common.messages.broker_exchange import BrokerRequest
+from common.messages.broker_identity import DescribeBroker
 from common.messages.collateral import CollateralMark
 from common.messages.evidence import Collateral, DcapQuote, Evidence, TrustLevel
 from common.messages.release import Release

@@ -35,10 +35,11 @@ from common.dcap.collateral_memory import CollateralMemory, marks_of
 from common.enclave.trust_settings import TrustSettings, require_release
 from common.errors import NotFoundError
 from common.identifiers import BundleId, Digest, PartyKey
-from common.messages.attestation import Genesis, LogHead
 from common.messages.base import Message
+from common.messages.broker_identity import Genesis
 from common.messages.collateral import CollateralMark, SeenCollateral
 from common.messages.evidence import Collateral
+from common.messages.log_heads import LogHead
 from common.messages.objects import StepCost
 from common.messages.release import Release
 from common.messages.signed import Signed

@@ -19,10 +19,12 @@ from common.crypto.merkle import leaf_hash
 from common.crypto.merkle_proofs import verify_inclusion
 from common.errors import AuthenticityError, FormatError
 from common.identifiers import Digest, PartyKey
-from common.messages.attestation import BrokerReply, BrokerRequest, BundleRetired, RetireBundle, Revoke, Revoked
 from common.messages.base import Message
+from common.messages.broker_exchange import BrokerReply, BrokerRequest
 from common.messages.decision_log import InclusionProof, LogItem
 from common.messages.policy import Revocation
+from common.messages.registration import BundleRetired, RetireBundle
+from common.messages.revocation import Revoke, Revoked
 from common.messages.signed import Signed
 from common.transparency import open_entry
 

@@ -19,7 +19,7 @@ from client.revoking import end
 from common.errors import ConflictError, NotFoundError, PolicyError, refusal_of
 from common.identifiers import GrantId, ModelId, PartyKey
 from common.messages.answer_bounds import NO_ANSWER_BOUNDS, AnswerBounds
-from common.messages.attestation import ListMembers, Members
+from common.messages.jobs import ListMembers, Members
 from common.messages.objects import ModelManifest
 from common.messages.policy import QueryGrant
 from common.messages.signed import Signed, sign

@@ -23,8 +23,8 @@ from common.crypto.key_file import Identity
 from common.crypto.recovery_key import RecoveryKey
 from common.errors import ConflictError, FormatError, NotFoundError, UnavailableError
 from common.identifiers import DatasetId, PartyKey
-from common.messages.attestation import Revoked
 from common.messages.identity import BindIdentity, IdentityBound, IdentityCard, RecoverIdentity, RecoveryStatement
+from common.messages.revocation import Revoked
 from common.messages.signed import Signature, Signed, sign
 
 

@@ -16,8 +16,7 @@ from client.releasing import show
 from common.enclave.trust_settings import TrustSettings, require_platform_inventory
 from common.errors import FormatError
 from common.identifiers import PlatformId
-from common.messages.attestation import InventoryTaken, TakeInventory
-from common.messages.platform_inventory import NO_INVENTORY, PlatformInventory
+from common.messages.platform_inventory import NO_INVENTORY, InventoryTaken, PlatformInventory, TakeInventory
 from common.platform_inventory import kept_inventory, newer_inventory
 
 

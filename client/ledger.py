@@ -10,8 +10,7 @@ from client.policy_events import LedgerRead
 from common.errors import AuthenticityError
 from common.identifiers import DatasetId
 from common.key_binding import ledger_info
-from common.messages.attestation import LedgerReply, ReadLedger
-from common.messages.ledger import Ledger, LedgerRequest
+from common.messages.ledger import Ledger, LedgerReply, LedgerRequest, ReadLedger
 from common.messages.signed import sign
 
 

@@ -25,7 +25,7 @@ from common.errors import AuthenticityError, FormatError
 from common.identifiers import BundleId, DatasetId, JobId, PartyKey
 from common.key_binding import order_secret_info
 from common.leakage import OPEN_CHANNELS, report_bits
-from common.messages.attestation import AcceptOrder, OrderAccepted
+from common.messages.jobs import AcceptOrder, OrderAccepted
 from common.messages.objects import BundlePublication, DatasetManifest
 from common.messages.order import OrderSecret, SandboxName, Schedule, ToolchainWish, TrainingOrder
 from common.messages.policy import DataPolicy

@@ -32,9 +32,9 @@ from common.dataset_payload import encode_pieces
 from common.errors import ConflictError, FormatError
 from common.identifiers import DatasetId, PartyKey
 from common.key_binding import data_key_info
-from common.messages.attestation import RegisterDataset, Registered
 from common.messages.objects import DatasetManifest, ObjectRef
 from common.messages.policy import DataPolicy
+from common.messages.registration import RegisterDataset, Registered
 from common.messages.signed import Signed, sign
 from common.sealed_object import ObjectKind
 

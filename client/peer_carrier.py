@@ -12,18 +12,10 @@ from typing import Final, Protocol
 from common.broker_channel import NONCE_BYTES, BrokerChannel
 from common.errors import FormatError
 from common.event_log import log_event
-from common.messages.attestation import (
-    AwaitHead,
-    BrokerDescription,
-    BrokerReply,
-    BrokerRequest,
-    Confirmed,
-    ConfirmHead,
-    DescribeBroker,
-    HeadSigned,
-    LogHead,
-)
+from common.messages.broker_exchange import BrokerReply, BrokerRequest
+from common.messages.broker_identity import BrokerDescription, DescribeBroker
 from common.messages.decision_log import ConsistencyProof
+from common.messages.log_heads import AwaitHead, Confirmed, ConfirmHead, HeadSigned, LogHead
 from common.messages.peer import PeerWitnessed, WitnessPeer
 from common.messages.signed import Signed
 

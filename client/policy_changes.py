@@ -29,7 +29,7 @@ from client.policy_terms import (
 from client.policy_words import Assumed
 from common.errors import ConflictError
 from common.identifiers import BundleId, DatasetId
-from common.messages.attestation import Registered, UpdatePolicy, UpdateTerms
+from common.messages.registration import Registered, UpdatePolicy, UpdateTerms
 from common.messages.signed import Signed, countersign, open_signed
 
 

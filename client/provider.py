@@ -24,9 +24,9 @@ from common.crypto import KeyRing
 from common.crypto.wrapping import wrap_ring
 from common.identifiers import BundleId, Digest
 from common.key_binding import bundle_key_info
-from common.messages.attestation import RegisterBundle, Registered
 from common.messages.objects import BundlePublication, ObjectRef
 from common.messages.policy import BundleTerms
+from common.messages.registration import RegisterBundle, Registered
 from common.messages.signed import Signed, sign
 from common.sealed_object import ObjectKind, ObjectReader, padded_chunk_count
 

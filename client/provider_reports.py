@@ -15,7 +15,7 @@ from client.services import IngestService
 from common.errors import AppraisalError, NotFoundError
 from common.identifiers import BundleId, JobId
 from common.key_binding import provider_report_info
-from common.messages.attestation import ListMembers, Members
+from common.messages.jobs import ListMembers, Members
 from common.messages.provider_report import ProviderReport
 from common.messages.signed import Signed, open_signed
 

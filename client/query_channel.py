@@ -16,8 +16,8 @@ from common.crypto.signing import SigningKey
 from common.dcap.completion import CompleteEvidence, complete_evidence
 from common.errors import AuthenticityError, refusal_of
 from common.identifiers import SessionId
-from common.messages.attestation import QueryEnclaveProof
 from common.messages.evidence import Collateral, Evidence
+from common.messages.placement import QueryEnclaveProof
 from common.messages.policy import QueryGrant
 from common.messages.query import QueryProfile, SessionOpening, SessionReply
 from common.messages.signed import Signed

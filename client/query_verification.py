@@ -28,9 +28,9 @@ from common.dcap.completion import complete_evidence
 from common.enclave.trust_settings import TrustSettings, require_release
 from common.errors import AppraisalError, FreshnessError
 from common.identifiers import Digest, ModelId, PartyKey
-from common.messages.attestation import Placement, QueryEnclaveProof
 from common.messages.evidence import TrustLevel
 from common.messages.objects import ModelManifest
+from common.messages.placement import Placement, QueryEnclaveProof
 from common.messages.signed import Signed, open_signed
 
 

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from client.query_verification import QueryPins, VerifiedEnclave, verify_query_enclave
 from common.errors import AppraisalError, AuthenticityError
 from common.identifiers import Digest, ModelId, PartyKey
-from common.messages.attestation import QueryEnclaveProof
+from common.messages.placement import QueryEnclaveProof
 from common.messages.receipt import Opened, Receipt, ReceiptFile, ReceiptOpenings
 from common.receipts import commitment, require_signature
 

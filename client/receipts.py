@@ -16,7 +16,7 @@ from client.receipt_verification import ReceiptPins, verify_receipt
 from common.crypto.signing import SigningKey
 from common.errors import AuthenticityError, ConflictError, FormatError
 from common.identifiers import CodeMeasurement, GrantId
-from common.messages.attestation import QueryEnclaveProof
+from common.messages.placement import QueryEnclaveProof
 from common.messages.query import QueryProfile
 from common.messages.query_tensors import Answer
 from common.messages.receipt import (

@@ -28,10 +28,11 @@ from common.crypto.secret_sharing import SecretShare
 from common.errors import AppraisalError, AuthenticityError, FormatError, PolicyError, refusal_of
 from common.identifiers import DatasetId
 from common.key_binding import given_share_info, held_share_info
-from common.messages.attestation import BrokerReply, Refused
+from common.messages.broker_exchange import BrokerReply
 from common.messages.recovery import Recovered, RecoveryWords, SharesRefused
 from common.messages.recovery_package import GivenShare, HeldShare, RecoveryPackage, Retirement
 from common.messages.recovery_terms import HolderCard
+from common.messages.refusal_detail import Refused
 from common.messages.signed import Signed, open_signed, sign
 
 RECOVERY_PATH: Final = "/v1/recovery"

@@ -4,8 +4,8 @@ from typing import Literal
 
 from client.events import Event
 from common.identifiers import DatasetId, Digest, PartyKey
-from common.messages.attestation import LogHead
 from common.messages.base import Count
+from common.messages.log_heads import LogHead
 
 
 class CardKept(Event):

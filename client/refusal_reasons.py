@@ -12,8 +12,7 @@ from client.context import Party
 from client.events import Event, ReasonsRead, ReasonTold
 from common.identifiers import JobId
 from common.key_binding import reasons_info
-from common.messages.attestation import ReadReasons, ReasonsReply
-from common.messages.reasons import ReasonsRequest, RefusalReasons
+from common.messages.reasons import ReadReasons, ReasonsReply, ReasonsRequest, RefusalReasons
 from common.messages.signed import sign
 
 

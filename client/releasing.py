@@ -35,10 +35,10 @@ from common.enclave.file_lists import files_beside
 from common.enclave.trust_settings import TrustSettings, require_release_revocation
 from common.errors import AppraisalError, FormatError, PolicyError
 from common.identifiers import CodeMeasurement
-from common.messages.attestation import Revoked, RevokeRelease
 from common.messages.platform_inventory import PlatformInventory
 from common.messages.reference_values import TdxReferenceValue
 from common.messages.release import Release, ReleaseRevocation
+from common.messages.revocation import Revoked, RevokeRelease
 from common.messages.tcb_terms import TcbTerms
 
 

@@ -23,9 +23,11 @@ from common.crypto.merkle import leaf_hash
 from common.crypto.merkle_proofs import verify_inclusion
 from common.errors import AuthenticityError
 from common.identifiers import BundleId, Digest, Identifier
-from common.messages.attestation import BundleRetired, LogHead, RetireBundle, Revoke, Revoked
 from common.messages.decision_log import InclusionProof, LogItem, LogPage
+from common.messages.log_heads import LogHead
 from common.messages.policy import BundleRetirement, Revocation
+from common.messages.registration import BundleRetired, RetireBundle
+from common.messages.revocation import Revoke, Revoked
 from common.messages.signed import Signed, sign
 
 Target = Literal["dataset", "bundle", "grant", "job"]

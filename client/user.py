@@ -25,7 +25,7 @@ from client.receipts import require_new
 from common.dcap import PlatformRules
 from common.dcap.completion import CompleteEvidence, complete_evidence
 from common.errors import AppraisalError, NotFoundError, UnavailableError
-from common.messages.attestation import BrokerDescription, DescribeBroker
+from common.messages.broker_identity import BrokerDescription, DescribeBroker
 from common.messages.evidence import DcapQuote, Evidence
 from common.messages.policy import QueryGrant
 from common.messages.signed import Signed, open_signed

@@ -16,8 +16,8 @@ from common.dcap import appraise, require_trust_level, verify_quote
 from common.dcap.completion import complete_evidence
 from common.errors import FormatError, NotFoundError
 from common.identifiers import ModelId
-from common.messages.attestation import ListMembers, Members
 from common.messages.evidence import Evidence
+from common.messages.jobs import ListMembers, Members
 from common.messages.objects import ModelManifest
 from common.messages.signed import open_signed
 from common.platform_inventory import kept_inventory

@@ -52,20 +52,13 @@ from common.errors import (
 )
 from common.event_log import log_event
 from common.identifiers import Digest
-from common.messages.attestation import (
-    AwaitHead,
-    BrokerReply,
-    BrokerRequest,
-    Confirmed,
-    ConfirmHead,
-    LogHead,
-    Refused,
-    RequestBody,
-)
 from common.messages.base import Message
+from common.messages.broker_exchange import BrokerReply, BrokerRequest, RequestBody
 from common.messages.decision_log import ConsistencyProof, NextHead
 from common.messages.evidence import TrustLevel
+from common.messages.log_heads import AwaitHead, Confirmed, ConfirmHead, LogHead
 from common.messages.recovery_package import Retirement
+from common.messages.refusal_detail import Refused
 from common.messages.signed import Signed, sign
 from common.platform_inventory import kept_inventory, shown_inventory
 

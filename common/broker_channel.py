@@ -21,9 +21,10 @@ from common.crypto.digests import sha256
 from common.crypto.wrapping import WrappingKey
 from common.errors import AuthenticityError, FormatError, FreshnessError, Refusal, refusal_of
 from common.identifiers import Digest, PartyKey
-from common.messages.attestation import BrokerReply, BrokerRequest, LogHead, Refused, RequestBody
 from common.messages.base import Message
-from common.messages.refusal_detail import RefusalDetail
+from common.messages.broker_exchange import BrokerReply, BrokerRequest, RequestBody
+from common.messages.log_heads import LogHead
+from common.messages.refusal_detail import RefusalDetail, Refused
 from common.messages.signed import Signed, open_signed
 
 NONCE_BYTES: Final = 32

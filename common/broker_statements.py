@@ -8,8 +8,8 @@ from common.crypto.wrapping import WrappingKey, wrap
 from common.identifiers import Digest, JobId, ModelId, PartyKey
 from common.key_binding import refusal_detail_info
 from common.leakage import AnswerSize
-from common.messages.attestation import LogHead
 from common.messages.checkpoint import Checkpoint
+from common.messages.log_heads import LogHead
 from common.messages.refusal_detail import RefusalDetail
 
 

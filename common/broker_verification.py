@@ -29,18 +29,12 @@ from common.dcap.platform_rules import require_acceptable
 from common.enclave.trust_settings import TrustSettings
 from common.errors import FormatError, refusal_of
 from common.identifiers import RoleName
-from common.messages.attestation import (
-    NO_SUBJECT,
-    BrokerDescription,
-    BrokerReply,
-    Genesis,
-    LaunchBinding,
-    LogHead,
-    Refused,
-    Succession,
-    current_wrapping_key,
-)
+from common.messages.broker_exchange import BrokerReply
+from common.messages.broker_identity import BrokerDescription, Genesis, Succession, current_wrapping_key
 from common.messages.evidence import Collateral, TrustLevel
+from common.messages.launch_binding import NO_SUBJECT, LaunchBinding
+from common.messages.log_heads import LogHead
+from common.messages.refusal_detail import Refused
 from common.messages.release import Release
 from common.messages.signed import Signed
 from common.platform_inventory import shown_inventory

@@ -30,22 +30,15 @@ from common.errors import AppraisalError, AuthenticityError
 from common.identifiers import Digest, JobId, ModelId, RoleName
 from common.key_binding import key_grant_info
 from common.leakage import AnswerSize
-from common.messages.attestation import (
-    Admission,
-    Admit,
-    Challenge,
-    IssueChallenge,
-    LaunchBinding,
-    LaunchTerms,
-    Leased,
-    Placement,
-    RenewLease,
-)
+from common.messages.admission import Admission, Admit, Challenge, IssueChallenge, Leased, RenewLease
 from common.messages.base import Count
 from common.messages.checkpoint import Checkpoint
 from common.messages.evidence import Evidence
+from common.messages.launch_binding import LaunchBinding
+from common.messages.launch_terms import LaunchTerms
 from common.messages.objects import ModelManifest
 from common.messages.order import TrainingOrder
+from common.messages.placement import Placement
 from common.messages.signed import Signed, open_signed
 
 __all__ = ["Ask", "BrokerChannel", "EvidenceSource", "Launch", "attest_and_fetch", "renew_lease"]

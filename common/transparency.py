@@ -26,8 +26,9 @@ from common.crypto.labels import LOG_LEAF, LOG_TAG
 from common.crypto.merkle import MerkleTree
 from common.errors import AuthenticityError, FormatError, FreshnessError
 from common.identifiers import PartyKey
-from common.messages.attestation import Genesis, LogHead
+from common.messages.broker_identity import Genesis
 from common.messages.decision_log import MAX_ENTRY_BYTES, AuditBundle, LogEntry, LogItem, TreeHead
+from common.messages.log_heads import LogHead
 from common.messages.signed import Signed, open_signed
 
 TAG_BYTES: Final = 16

@@ -4,9 +4,9 @@ from typing import Literal
 
 from client.events.base import Event
 from common.identifiers import Digest
-from common.messages.attestation import LogHead
 from common.messages.base import Count
 from common.messages.decision_log import LogEntry
+from common.messages.log_heads import LogHead
 from common.messages.reasons import RefusalReason
 
 

@@ -21,8 +21,9 @@ from client.tpm.commands import Tpm
 from common.broker_channel import BrokerChannel
 from common.event_log import log_event
 from common.identifiers import Digest
-from common.messages.attestation import AwaitHead, BrokerDescription, Confirmed, DescribeBroker, HeadSigned, LogHead
 from common.messages.base import Message
+from common.messages.broker_identity import BrokerDescription, DescribeBroker
+from common.messages.log_heads import AwaitHead, Confirmed, HeadSigned, LogHead
 from common.messages.tpm_counter import MAX_STEPS, ConfirmByCounter, CounterStep, MeetTpm, TpmChallenge
 from common.tpm.steps import step_purpose
 

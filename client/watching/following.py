@@ -16,7 +16,7 @@ from client.services import IngestService
 from client.watching.reports import POLL_SECONDS, Reports, patiently
 from common.errors import AppraisalError, NotFoundError, refusal_of
 from common.identifiers import JobId, ModelId
-from common.messages.attestation import ListMembers, Members
+from common.messages.jobs import ListMembers, Members
 from common.messages.objects import ModelManifest
 from common.messages.policy import JobReport
 from common.messages.service import JobView

@@ -21,7 +21,7 @@ from client.watching.reports import POLL_SECONDS, patiently
 from common.data_shares import Share, share_of
 from common.errors import Refusal, UnavailableError
 from common.identifiers import JobId
-from common.messages.attestation import ListMembers, Members
+from common.messages.jobs import ListMembers, Members
 from common.messages.order import TrainingOrder
 from common.messages.service import JobProgress, JobView
 

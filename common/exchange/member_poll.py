@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 
 from common.errors import CloisterError
-from common.messages.attestation import Members
+from common.messages.jobs import Members
 
 ListMembersOf = Callable[[], Members]
 

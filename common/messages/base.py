@@ -19,6 +19,12 @@ Seconds = Annotated[int, Field(ge=0, le=1 << 40)]
 Count = Annotated[int, Field(ge=0, le=1 << 48)]
 """A non-negative count."""
 
+Nonce = Annotated[bytes, Field(min_length=32, max_length=32)]
+"""Fresh from whoever asks, or challenges."""
+
+Signature64 = Annotated[bytes, Field(min_length=64, max_length=64)]
+"""An Ed25519 signature (RFC 8032)."""
+
 
 class Message(BaseModel):
     """Base class. `encode` and `decode` are the only way to and from the wire."""

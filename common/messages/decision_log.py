@@ -11,8 +11,8 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import Field, model_validator
 
 from common.identifiers import BundleId, CodeMeasurement, DatasetId, Digest, GrantId, JobId, ModelId, PartyKey, RoleName
-from common.messages.attestation import LogHead
 from common.messages.base import Count, Message, Seconds
+from common.messages.log_heads import LogHead
 from common.messages.signed import Signed
 
 DecisionName = Literal[

@@ -9,7 +9,7 @@ broker that runs, the *heir* an enclave that has no state yet.
     heir    handover.take    TakeHandover   -> nothing: the heir has stored the state as its own, and runs
 
 Either enclave verifies the other's quote as `broker` of a release that enough of its own release keys have signed. The
-bindings (common/messages/attestation.LaunchBinding) say which of the two speaks: no other quote of a broker has these
+bindings (common/messages/launch_binding) say which of the two speaks: no other quote of a broker has these
 subjects.
 """
 
@@ -20,9 +20,10 @@ from pydantic import Field
 from common.crypto.digests import sha256, transcript
 from common.crypto.labels import HANDOVER_HEIR
 from common.identifiers import ChallengeId, Digest, RoleName
-from common.messages.attestation import Genesis, LaunchBinding, Nonce
-from common.messages.base import Count, Message, Seconds
+from common.messages.base import Count, Message, Nonce, Seconds
+from common.messages.broker_identity import Genesis
 from common.messages.evidence import Collateral, Evidence
+from common.messages.launch_binding import LaunchBinding
 from common.messages.signed import Signed
 
 _ROLE: Final = RoleName("broker")

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from common.identifiers import DatasetId, PartyKey
 from common.messages.base import Count, Message, Seconds
+from common.messages.signed import Signed
 
 
 class LedgerRequest(Message):
@@ -39,3 +40,17 @@ class Ledger(Message):
     answer_bits: Count
     report_bits: Count
     max_bits: Count | None
+
+
+class ReadLedger(Message):
+    """Answer: LedgerReply. `request` is a LedgerRequest, signed by the data set's owner."""
+
+    type: Literal["read-ledger"] = "read-ledger"
+    request: Signed
+
+
+class LedgerReply(Message):
+    """A Ledger, wrapped to the owner's report key (info: `ledger_info`), at one size."""
+
+    type: Literal["ledger-reply"] = "ledger-reply"
+    sealed: Annotated[bytes, Field(max_length=8192)]

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from common.identifiers import PlatformId
 from common.messages.base import Count, Message, Seconds
+from common.messages.signed import Signed
 
 MAX_PLATFORMS: Final = 4096
 _Platforms = Annotated[tuple[PlatformId, ...], Field(max_length=MAX_PLATFORMS)]
@@ -36,3 +37,18 @@ class PlatformInventory(Message):
 
 NO_INVENTORY: Final = PlatformInventory(number=0, platforms=(), revoked=(), created=0)
 """Before the first one: no machine is known, none is revoked."""
+
+
+class TakeInventory(Message):
+    """Asks the broker to take a Signed PlatformInventory. Answer: InventoryTaken."""
+
+    type: Literal["take-inventory"] = "take-inventory"
+    inventory: Signed
+
+
+class InventoryTaken(Message):
+    """In force for every admission and renewal from now on; after `leases_end` what it revoked holds no key."""
+
+    type: Literal["inventory-taken"] = "inventory-taken"
+    number: Count
+    leases_end: Seconds

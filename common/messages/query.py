@@ -33,8 +33,7 @@ from common.crypto.aead import BLOB_OVERHEAD
 from common.crypto.wrapping import WRAPPING_OVERHEAD
 from common.errors import FormatError
 from common.identifiers import JobId, ModelId, PartyKey, SessionId
-from common.messages.attestation import Signature64
-from common.messages.base import Count, Message
+from common.messages.base import Count, Message, Signature64
 from common.messages.signed import Signed
 
 SESSION_MAGIC: Final = b"CLSS\x01\x00\x00\x00"

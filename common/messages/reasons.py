@@ -9,6 +9,7 @@ from common.messages.base import Count, Message, Seconds
 from common.messages.decision_log import DecisionName
 from common.messages.policy import PublicKey
 from common.messages.refusal_detail import RefusalDetail
+from common.messages.signed import Signed
 
 REASONS_KEPT: Final = 64
 """Of each reader, the newest."""
@@ -67,3 +68,17 @@ class RefusalReasons(Message):
     reasons: Annotated[tuple[RefusalReason, ...], Field(max_length=REASONS_KEPT)]
     dropped: Count
     unkept: Count
+
+
+class ReadReasons(Message):
+    """Answer: ReasonsReply. A Signed ReasonsRequest."""
+
+    type: Literal["read-reasons"] = "read-reasons"
+    request: Signed
+
+
+class ReasonsReply(Message):
+    """RefusalReasons, wrapped to the key that the request names (info: `reasons_info`), at one size."""
+
+    type: Literal["reasons-reply"] = "reasons-reply"
+    sealed: Annotated[bytes, Field(max_length=1 << 18)]

@@ -10,8 +10,8 @@ from typing import Annotated, Final, Literal
 from pydantic import Field
 
 from common.identifiers import CodeMeasurement, Digest, GrantId, ModelId, PartyKey
-from common.messages.attestation import QueryEnclaveProof, Signature64
-from common.messages.base import Count, Message, Seconds
+from common.messages.base import Count, Message, Seconds, Signature64
+from common.messages.placement import QueryEnclaveProof
 from common.messages.signed import Signed
 
 MAX_RECEIPTS: Final = 4096

@@ -11,8 +11,9 @@ from pydantic import Field
 
 from common.crypto.secret_sharing import MAX_SHARES, MIN_NEEDED
 from common.identifiers import DatasetId, Digest, PartyKey
-from common.messages.attestation import Genesis, LogHead, Nonce
-from common.messages.base import Count, Message, Seconds
+from common.messages.base import Count, Message, Nonce, Seconds
+from common.messages.broker_identity import Genesis
+from common.messages.log_heads import LogHead
 from common.messages.signed import Signed
 
 Hash = Annotated[bytes, Field(min_length=32, max_length=32)]

@@ -1,4 +1,4 @@
-"""What a refusal expected and what it saw, for whoever may read that (side: library)."""
+"""A refusal as it travels: a public code, and what it expected and saw for whoever may read that (side: library)."""
 
 from typing import Annotated, Final, Literal, Self
 
@@ -40,3 +40,17 @@ class RefusalDetail(Message):
     def padded(self) -> bytes:
         """Its bytes, padded with spaces to `DETAIL_BYTES`."""
         return self.encode().ljust(DETAIL_BYTES)
+
+
+class Refused(Message):
+    """A public code; expected and seen are wrapped to the party entitled to them (`WRAP_REFUSAL_DETAIL`), if any.
+
+    `others`: where several parties' terms were judged, what each of the rest is told, at the same size. `shown`: of
+    things that asker and host have in the clear, a quote with its collateral and release, or a grant.
+    """
+
+    type: Literal["refused"] = "refused"
+    code: Annotated[str, Field(max_length=64)]
+    detail: Annotated[bytes, Field(max_length=8192)] | None = None
+    others: Annotated[tuple[Annotated[bytes, Field(max_length=8192)], ...], Field(max_length=64)] = ()
+    shown: RefusalDetail | None = None

@@ -10,7 +10,8 @@ from common.crypto.signing import SigningKey
 from common.errors import FormatError, Refusal, UnavailableError, refusal_of
 from common.event_log import log_event
 from common.http_signatures import sign_request
-from common.messages.attestation import BrokerReply, Refused, ReplyBody
+from common.messages.broker_exchange import BrokerReply, ReplyBody
+from common.messages.refusal_detail import Refused
 from common.messages.service import RefusalBody
 from common.messages.signed import Signed
 from common.untrusted.http_session import HttpFailure, HttpSession

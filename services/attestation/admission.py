@@ -30,9 +30,11 @@ from common.dcap import QuoteClaims, require_tcb, require_trust_level
 from common.dcap.completion import complete_evidence
 from common.errors import ConflictError, FreshnessError, NotFoundError
 from common.identifiers import Digest, RoleName
-from common.messages.attestation import Admission, Admit, AppraiseEvidence, Challenge, IssueChallenge, LaunchBinding
+from common.messages.admission import Admission, Admit, Challenge, IssueChallenge
 from common.messages.evidence import Evidence
+from common.messages.launch_binding import LaunchBinding
 from common.messages.policy import BundleTerms, DataPolicy
+from common.messages.tokens import AppraiseEvidence
 from common.policy_rules import (
     require_attempt_left,
     require_level,

@@ -23,27 +23,18 @@ from common.crypto.signing import verify_signature
 from common.errors import NotFoundError, Refusal
 from common.identifiers import PartyKey
 from common.key_binding import policy_info
-from common.messages.attestation import (
-    AcceptOrder,
-    Admit,
-    CompleteJob,
-    DrawBudget,
-    IssueChallenge,
-    RegisterBundle,
-    RegisterDataset,
-    RenewLease,
-    RequestBody,
-    RetireBundle,
-    Revoke,
-    UpdatePolicy,
-    UpdateTerms,
-)
+from common.messages.admission import Admit, IssueChallenge, RenewLease
 from common.messages.base import Message
+from common.messages.broker_exchange import RequestBody
+from common.messages.budget import DrawBudget
 from common.messages.checkpoint import KeepCheckpoint
 from common.messages.decision_log import DecisionName, LogSubjects
+from common.messages.jobs import AcceptOrder, CompleteJob
 from common.messages.objects import BundlePublication, DatasetManifest
 from common.messages.order import TrainingOrder
 from common.messages.policy import BundleRetirement, BundleTerms, DataPolicy, QueryGrant, Revocation
+from common.messages.registration import RegisterBundle, RegisterDataset, RetireBundle, UpdatePolicy, UpdateTerms
+from common.messages.revocation import Revoke
 from common.messages.signed import Signed, open_signed
 from services.attestation.budget import require_placed
 from services.attestation.context import BrokerContext

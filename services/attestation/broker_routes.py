@@ -11,7 +11,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
 from common.errors import Refusal
-from common.messages.attestation import BrokerRequest, RequestBody
+from common.messages.broker_exchange import BrokerRequest, RequestBody
 from common.messages.signed import Signed
 from common.untrusted.http_description import describe
 from common.untrusted.http_identity import RequestGate, is_signed

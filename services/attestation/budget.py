@@ -31,8 +31,8 @@ from common.errors import FreshnessError, NotFoundError, PolicyError
 from common.identifiers import GrantId, ModelId
 from common.leakage import AnswerSize, answer_bits
 from common.messages.answer_bounds import AnswerBounds
-from common.messages.attestation import BudgetBlock, DrawBudget
 from common.messages.bounds import tightest
+from common.messages.budget import BudgetBlock, DrawBudget
 from common.messages.policy import DataPolicy, QueryGrant
 from common.policy_rules import (
     require_grant_names,

@@ -15,38 +15,22 @@ from typing import Final
 
 from common.errors import AuthenticityError
 from common.identifiers import PartyKey
-from common.messages.attestation import (
-    AcceptOrder,
-    Admit,
-    AppraiseEvidence,
-    AwaitEnd,
-    AwaitHead,
-    CompleteJob,
-    ConfirmHead,
-    DescribeBroker,
-    DrawBudget,
-    IssueChallenge,
-    IssueToken,
-    ListMembers,
-    ReadLedger,
-    ReadReasons,
-    RegisterBundle,
-    RegisterDataset,
-    RenewLease,
-    RequestBody,
-    RetireBundle,
-    Revoke,
-    RevokeRelease,
-    ShowTokenKey,
-    SignHead,
-    TakeInventory,
-    UpdatePolicy,
-    UpdateTerms,
-)
+from common.messages.admission import Admit, IssueChallenge, RenewLease
+from common.messages.broker_exchange import RequestBody
+from common.messages.broker_identity import DescribeBroker
+from common.messages.budget import DrawBudget
 from common.messages.checkpoint import KeepCheckpoint
 from common.messages.identity import BindIdentity, RecoverIdentity
+from common.messages.jobs import AcceptOrder, AwaitEnd, CompleteJob, ListMembers
+from common.messages.ledger import ReadLedger
+from common.messages.log_heads import AwaitHead, ConfirmHead, SignHead
 from common.messages.peer import WitnessPeer
+from common.messages.platform_inventory import TakeInventory
+from common.messages.reasons import ReadReasons
 from common.messages.recovery import RecoverDataset
+from common.messages.registration import RegisterBundle, RegisterDataset, RetireBundle, UpdatePolicy, UpdateTerms
+from common.messages.revocation import Revoke, RevokeRelease
+from common.messages.tokens import AppraiseEvidence, IssueToken, ShowTokenKey
 from common.messages.tpm_counter import ConfirmByCounter, MeetTpm
 from common.untrusted.http_identity import Enrolled
 from common.untrusted.request_quota import RequestQuota

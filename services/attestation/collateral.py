@@ -14,9 +14,11 @@ from collections.abc import Collection
 
 from common.dcap.collateral_memory import CollateralMemory
 from common.dcap.completion import complete_evidence
-from common.messages.attestation import Admit, AppraiseEvidence, RenewLease, RequestBody
+from common.messages.admission import Admit, RenewLease
+from common.messages.broker_exchange import RequestBody
 from common.messages.collateral import CollateralMark
 from common.messages.evidence import Collateral
+from common.messages.tokens import AppraiseEvidence
 from services.attestation.context import BrokerContext
 from services.attestation.records import CollateralRecord, collateral_key
 

@@ -13,7 +13,7 @@ from common.broker_statements import complete_job_parts
 from common.crypto.labels import LAUNCH_STATEMENT
 from common.crypto.signing import verify_signature
 from common.errors import AppraisalError, ConflictError, FormatError
-from common.messages.attestation import Completed, CompleteJob
+from common.messages.jobs import Completed, CompleteJob
 from common.messages.objects import ModelManifest
 from common.messages.signed import open_signed
 from services.attestation.context import BrokerContext

@@ -14,7 +14,7 @@ from common.dcap.platform_rules import PlatformRules, require_unrevoked
 from common.enclave.trust_settings import TrustSettings
 from common.errors import AppraisalError, ConflictError, NotFoundError, PolicyError
 from common.identifiers import BundleId, CodeMeasurement, DatasetId, Digest, JobId, PartyKey, PlatformId
-from common.messages.attestation import Genesis
+from common.messages.broker_identity import Genesis
 from common.messages.decision_log import LogSubjects
 from common.messages.evidence import Evidence, TrustLevel
 from common.messages.platform_inventory import NO_INVENTORY, PlatformInventory

@@ -11,8 +11,8 @@ from functools import cached_property
 
 from common.crypto.merkle import MerkleFrontier
 from common.identifiers import Digest
-from common.messages.attestation import LogHead
 from common.messages.decision_log import DecisionName, LogEntry, LogSubjects, Outcome
+from common.messages.log_heads import LogHead
 from common.transparency import log_leaf
 
 SALT_BYTES = 16

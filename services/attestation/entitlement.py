@@ -17,7 +17,7 @@ from common.errors import CloisterError, Refusal
 from common.identifiers import PartyKey
 from common.messages.policy import BundleTerms, DataPolicy
 
-Judgement = tuple[DataPolicy | BundleTerms, Callable[[], None]]
+JudgedTerms = tuple[DataPolicy | BundleTerms, Callable[[], None]]
 """A party's (verified) terms, and what raises a refusal if they do not allow it."""
 
 
@@ -72,13 +72,13 @@ def beside(seen: str) -> Iterator[None]:
         raise
 
 
-def judge_each(judgements: Sequence[Judgement]) -> None:
+def judge_each(judged: Sequence[JudgedTerms]) -> None:
     """Judge under every party's terms, also after one has refused.
 
     Raises the first `EntitledRefusal`, in which every other party of these is told too, each once.
     """
     told, first = dict[PartyKey, Told](), None
-    for terms, judge in judgements:
+    for terms, judge in judged:
         try:
             with entitled(terms):
                 judge()

@@ -17,7 +17,7 @@ from common.crypto.keys import KeyRing, SecretKey
 from common.crypto.wrapping import WrappingKey, wrap_ring
 from common.errors import AuthenticityError
 from common.key_binding import handover_info
-from common.messages.attestation import Succession
+from common.messages.broker_identity import Succession
 from common.messages.handover import HandoverPackage
 from services.attestation.context import BrokerContext
 from services.attestation.handover import Agreed

@@ -27,9 +27,9 @@ from typing import Final
 
 from common.errors import AuthenticityError, ConflictError, FormatError, FreshnessError, NotFoundError, PolicyError
 from common.identifiers import DatasetId, PartyKey
-from common.messages.attestation import Revoked
 from common.messages.decision_log import LogSubjects
 from common.messages.identity import BindIdentity, IdentityBound, IdentityCard, RecoverIdentity, RecoveryStatement
+from common.messages.revocation import Revoked
 from common.messages.signed import Signed, open_signed
 from services.attestation.context import BrokerContext
 from services.attestation.decision_log import Decision

@@ -29,7 +29,7 @@ from common.dcap.platform_rules import machines_of, require_unrevoked
 from common.enclave.trust_settings import TrustSettings, require_platform_inventory, require_release
 from common.errors import AuthenticityError, FormatError
 from common.identifiers import PlatformId
-from common.messages.attestation import MAX_MACHINES, Succession
+from common.messages.broker_identity import MAX_MACHINES, Succession
 from common.messages.handover import AskHandover, HeirAsked, TakeHandover
 from common.messages.platform_inventory import NO_INVENTORY, PlatformInventory
 from services.attestation.context import SEALING_LABEL, BrokerContext, Platform, WitnessRule

@@ -31,51 +31,28 @@ from common.broker_verification import broker_binding
 from common.crypto.digests import sha256
 from common.errors import FormatError, Refusal, UnavailableError
 from common.identifiers import Digest, JobId
-from common.messages.attestation import (
-    AcceptOrder,
-    Admit,
-    AppraiseEvidence,
-    AwaitEnd,
-    AwaitHead,
-    BrokerDescription,
-    BrokerReply,
-    BrokerRequest,
-    CompleteJob,
-    Confirmed,
-    ConfirmHead,
-    DescribeBroker,
-    DrawBudget,
-    HeadSigned,
-    IssueChallenge,
-    IssueToken,
-    ListMembers,
-    ReadLedger,
-    ReadReasons,
-    Refused,
-    RegisterBundle,
-    RegisterDataset,
-    RenewLease,
-    ReplyBody,
-    RequestBody,
-    RetireBundle,
-    Revoke,
-    RevokeRelease,
-    ShowTokenKey,
-    SignHead,
-    TakeInventory,
-    UpdatePolicy,
-    UpdateTerms,
-)
+from common.messages.admission import Admit, IssueChallenge, RenewLease
 from common.messages.base import Message
+from common.messages.broker_exchange import BrokerReply, BrokerRequest, ReplyBody, RequestBody
+from common.messages.broker_identity import BrokerDescription, DescribeBroker
+from common.messages.budget import DrawBudget
 from common.messages.checkpoint import KeepCheckpoint
 from common.messages.decision_log import TreeHead
 from common.messages.evidence import Collateral
 from common.messages.handover import GiveHandover, HandoverGiven, HandoverOffer
 from common.messages.identity import BindIdentity, RecoverIdentity
+from common.messages.jobs import AcceptOrder, AwaitEnd, CompleteJob, ListMembers
+from common.messages.ledger import ReadLedger
+from common.messages.log_heads import AwaitHead, Confirmed, ConfirmHead, HeadSigned, SignHead
 from common.messages.peer import WitnessPeer
+from common.messages.platform_inventory import TakeInventory
+from common.messages.reasons import ReadReasons
 from common.messages.recovery import RecoverDataset
-from common.messages.refusal_detail import RefusalDetail
+from common.messages.refusal_detail import RefusalDetail, Refused
+from common.messages.registration import RegisterBundle, RegisterDataset, RetireBundle, UpdatePolicy, UpdateTerms
+from common.messages.revocation import Revoke, RevokeRelease
 from common.messages.signed import sign
+from common.messages.tokens import AppraiseEvidence, IssueToken, ShowTokenKey
 from common.messages.tpm_counter import ConfirmByCounter, MeetTpm
 from services.attestation.admission import admit, issue_challenge
 from services.attestation.attribution import Attribution

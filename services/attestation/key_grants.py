@@ -12,9 +12,12 @@ from common.crypto.wrapping import wrap, wrap_ring
 from common.dcap import QuoteClaims
 from common.identifiers import CodeMeasurement, PartyKey, RoleName
 from common.key_binding import key_grant_info
-from common.messages.attestation import Admission, DatasetTerms, LaunchBinding, LaunchTerms, Placement
+from common.messages.admission import Admission
 from common.messages.bounds import tightest
 from common.messages.evidence import TrustLevel
+from common.messages.launch_binding import LaunchBinding
+from common.messages.launch_terms import DatasetTerms, LaunchTerms
+from common.messages.placement import Placement
 from common.messages.policy import DataPolicy
 from common.messages.reference_values import SgxSignerReferenceValue
 from common.messages.sandbox_bounds import SandboxBounds

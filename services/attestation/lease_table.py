@@ -11,7 +11,7 @@ No time stands here: it is the host's, which may hold it back when it grants and
 from typing import Final
 
 from common.identifiers import PartyKey
-from common.messages.attestation import Leased
+from common.messages.admission import Leased
 from services.attestation.records import JobRecord
 
 LEASE_SECONDS: Final = 180

@@ -17,7 +17,7 @@ brought newer collateral is entered, too, with what is to be remembered of it.
 
 from common.errors import FreshnessError
 from common.identifiers import RoleName
-from common.messages.attestation import Challenge, IssueChallenge, Leased, RenewLease
+from common.messages.admission import Challenge, IssueChallenge, Leased, RenewLease
 from services.attestation.admission import appraise_launch, challenge_of, require_admissible
 from services.attestation.collateral import has_newer
 from services.attestation.context import BrokerContext

@@ -17,8 +17,7 @@ from common.errors import NotFoundError, PolicyError
 from common.identifiers import BundleId, DatasetId, GrantId
 from common.key_binding import ledger_info
 from common.leakage import attempt_bits, report_bits
-from common.messages.attestation import LedgerReply, ReadLedger
-from common.messages.ledger import Ledger, LedgerRequest
+from common.messages.ledger import Ledger, LedgerReply, LedgerRequest, ReadLedger
 from common.messages.policy import DataPolicy
 from common.messages.signed import open_signed
 from common.policy_rules import require_bits_left, weakest_report

@@ -14,9 +14,11 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Depends, Query, Response
 
 from common.errors import FormatError, Refusal, refusal_of
-from common.messages.attestation import AwaitHead, BrokerReply, BrokerRequest, HeadSigned, Refused, SignHead
 from common.messages.base import Message
+from common.messages.broker_exchange import BrokerReply, BrokerRequest
 from common.messages.decision_log import ConsistencyProof, InclusionProof, LogPage, NextHead
+from common.messages.log_heads import AwaitHead, HeadSigned, SignHead
+from common.messages.refusal_detail import Refused
 from common.messages.signed import Signed
 from common.untrusted.http_description import describe
 from common.untrusted.http_identity import PartyRequest, RequestGate

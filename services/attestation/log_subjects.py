@@ -9,7 +9,8 @@ from typing import Any
 
 from common.crypto.digests import sha256
 from common.identifiers import BundleId, DatasetId, Digest, GrantId, JobId, PartyKey
-from common.messages.attestation import Admit, DrawBudget, RenewLease
+from common.messages.admission import Admit, RenewLease
+from common.messages.budget import DrawBudget
 from common.messages.decision_log import LogSubjects
 from common.messages.order import TrainingOrder
 from common.messages.policy import QueryGrant, Revocation

@@ -10,7 +10,7 @@ from typing import Final
 
 from common.errors import AppraisalError, FreshnessError, NotFoundError
 from common.identifiers import RoleName
-from common.messages.attestation import Member, Members
+from common.messages.jobs import Member, Members
 from common.messages.objects import SlotRecord
 from services.attestation.records import JobRecord, LaunchRecord
 

@@ -26,7 +26,7 @@ from common.errors import AppraisalError, FormatError, FreshnessError, PolicyErr
 from common.identifiers import JobId
 from common.key_binding import order_secret_info
 from common.leakage import attempt_bits
-from common.messages.attestation import AcceptOrder, OrderAccepted
+from common.messages.jobs import AcceptOrder, OrderAccepted
 from common.messages.order import OrderSecret, TrainingOrder
 from common.messages.reference_values import SgxSignerReferenceValue
 from common.messages.release import Release

@@ -18,8 +18,10 @@ from common.broker_statements import head_seen_parts
 from common.crypto.labels import LOG_HEAD_SEEN
 from common.crypto.merkle_proofs import verify_consistency
 from common.errors import AuthenticityError, FormatError, FreshnessError, NotFoundError
-from common.messages.attestation import BrokerDescription, BrokerReply, LogHead
+from common.messages.broker_exchange import BrokerReply
+from common.messages.broker_identity import BrokerDescription
 from common.messages.decision_log import LogSubjects
+from common.messages.log_heads import LogHead
 from common.messages.peer import PeerWitnessed, WitnessPeer
 from common.messages.signed import open_signed
 from services.attestation.context import BrokerContext

@@ -9,8 +9,8 @@ as far as its host lets it know where it runs (docs/attestation.md).
 Everybody who verifies this broker is shown the inventory with its quote.
 """
 
-from common.messages.attestation import InventoryTaken, TakeInventory
 from common.messages.decision_log import LogSubjects
+from common.messages.platform_inventory import InventoryTaken, TakeInventory
 from common.messages.signed import Signed
 from common.platform_inventory import newer_inventory
 from services.attestation.context import BrokerContext

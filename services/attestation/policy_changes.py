@@ -16,8 +16,8 @@ from typing import TypeVar
 
 from common.errors import FreshnessError, PolicyError
 from common.identifiers import Digest
-from common.messages.attestation import Registered, UpdatePolicy, UpdateTerms
 from common.messages.policy import BundleTerms, DataPolicy
+from common.messages.registration import Registered, UpdatePolicy, UpdateTerms
 from common.messages.signed import Signed
 from services.attestation.context import BrokerContext
 from services.attestation.decision_log import Decision

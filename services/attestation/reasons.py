@@ -21,11 +21,12 @@ from typing import Final
 from common.crypto.wrapping import wrap
 from common.errors import PolicyError, Refusal
 from common.key_binding import reasons_info
-from common.messages.attestation import ReadReasons, ReasonsReply
 from common.messages.reasons import (
     REASON_BYTES,
     REASONS_BYTES,
     REASONS_KEPT,
+    ReadReasons,
+    ReasonsReply,
     ReasonsRequest,
     RefusalReason,
     RefusalReasons,

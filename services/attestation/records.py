@@ -9,11 +9,12 @@ from typing import Annotated, Final, Literal
 from pydantic import Field
 
 from common.identifiers import BundleId, CodeMeasurement, DatasetId, Digest, GrantId, JobId, ModelId, PartyKey, RoleName
-from common.messages.attestation import Genesis, LogHead, Succession
 from common.messages.base import Count, Message, Seconds
+from common.messages.broker_identity import Genesis, Succession
 from common.messages.checkpoint import Checkpoint
 from common.messages.collateral import CollateralMark
 from common.messages.evidence import TrustLevel
+from common.messages.log_heads import LogHead
 from common.messages.objects import BundlePublication, DatasetManifest
 from common.messages.order import TrainingOrder
 from common.messages.policy import BundleTerms, DataPolicy, PublicKey

@@ -31,8 +31,8 @@ from common.enclave.trust_settings import require_release_revocation
 from common.errors import AuthenticityError, ConflictError, PolicyError, Refusal, UnavailableError
 from common.identifiers import DatasetId, PartyKey
 from common.key_binding import given_share_info
-from common.messages.attestation import LogHead
 from common.messages.decision_log import LogSubjects
+from common.messages.log_heads import LogHead
 from common.messages.objects import DatasetManifest
 from common.messages.policy import DataPolicy
 from common.messages.recovery import RecoverDataset, Recovered, SharesRefused

@@ -22,8 +22,9 @@ from common.crypto.merkle import MerkleFrontier
 from common.crypto.merkle_proofs import verify_consistency
 from common.errors import AuthenticityError, FreshnessError, PolicyError
 from common.identifiers import Digest, PartyKey
-from common.messages.attestation import Genesis, LogHead
+from common.messages.broker_identity import Genesis
 from common.messages.decision_log import MAX_ENTRY_BYTES, LogEntry
+from common.messages.log_heads import LogHead
 from common.messages.recovery import RecoverDataset
 from common.messages.recovery_package import RecoveryPackage, Retirement
 from common.messages.signed import Signed, open_signed

@@ -31,8 +31,9 @@ from common.crypto.wrapping import wrap
 from common.errors import FormatError
 from common.identifiers import DatasetId, Digest
 from common.key_binding import held_share_info
-from common.messages.attestation import Genesis, LogHead
+from common.messages.broker_identity import Genesis
 from common.messages.decision_log import DecisionName, LogSubjects
+from common.messages.log_heads import LogHead
 from common.messages.policy import DataPolicy
 from common.messages.recovery_package import HeldShare, RecoveredDataset, RecoveryPackage, SpentCounts
 from common.messages.recovery_terms import RecoveryTerms

@@ -15,7 +15,7 @@ from fastapi.concurrency import run_in_threadpool
 
 from common.errors import NotFoundError
 from common.identifiers import DatasetId
-from common.messages.attestation import BrokerRequest
+from common.messages.broker_exchange import BrokerRequest
 from common.messages.recovery import MAX_LATER_ENTRIES, RecoverDataset, RecoveryWords
 from common.messages.recovery_package import RecoveryPackage, Retirement
 from common.messages.signed import Signed

@@ -9,8 +9,11 @@ import logging
 
 from common.errors import Refusal
 from common.event_log import log_event
-from common.messages.attestation import Admit, AppraiseEvidence, BrokerReply, Refused, RenewLease, RequestBody
+from common.messages.admission import Admit, RenewLease
+from common.messages.broker_exchange import BrokerReply, RequestBody
+from common.messages.refusal_detail import Refused
 from common.messages.signed import Signed
+from common.messages.tokens import AppraiseEvidence
 
 _log = logging.getLogger("attestation.launches")
 

@@ -21,9 +21,9 @@ from common.crypto.keys import SecretKey
 from common.errors import ConflictError, FormatError, PolicyError
 from common.identifiers import BundleId, DatasetId, Digest, PartyKey
 from common.key_binding import bundle_key_info, data_key_info, policy_info
-from common.messages.attestation import RegisterBundle, RegisterDataset, Registered
 from common.messages.objects import BundlePublication, DatasetManifest
 from common.messages.policy import BundleTerms, DataPolicy
+from common.messages.registration import RegisterBundle, RegisterDataset, Registered
 from common.messages.signed import Signed, open_signed
 from common.policy_rules import require_document_fits
 from services.attestation.context import BrokerContext

@@ -20,11 +20,13 @@ from common.door import Handler
 from common.errors import CloisterError, PeerClosedError, Refusal, UnavailableError
 from common.event_log import log_event
 from common.identifiers import DatasetId
-from common.messages.attestation import Admit, AppraiseEvidence, BrokerRequest, RenewLease
+from common.messages.admission import Admit, RenewLease
 from common.messages.broker_door import OfferedCollateral, StartBroker
+from common.messages.broker_exchange import BrokerRequest
 from common.messages.collateral import CollateralName
 from common.messages.evidence import DcapQuote
 from common.messages.handover import TakeHandover
+from common.messages.tokens import AppraiseEvidence
 from common.untrusted.collateral_service import CollateralService
 from common.untrusted.relay import EnclaveRelay
 from services.attestation.handover_relay import HandoverPlan, Predecessor

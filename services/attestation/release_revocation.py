@@ -16,8 +16,8 @@ from typing import Final
 
 from common.enclave.trust_settings import require_release_revocation
 from common.identifiers import Digest, PartyKey
-from common.messages.attestation import Revoked, RevokeRelease
 from common.messages.decision_log import LogSubjects
+from common.messages.revocation import Revoked, RevokeRelease
 from common.messages.signed import Signed
 from services.attestation.context import BrokerContext
 from services.attestation.decision_log import Decision

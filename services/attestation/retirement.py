@@ -5,8 +5,8 @@ asked as the terms say. A bundle once retired stays so; publishing it under othe
 """
 
 from common.errors import PolicyError
-from common.messages.attestation import BundleRetired, RetireBundle
 from common.messages.policy import BundleRetirement
+from common.messages.registration import BundleRetired, RetireBundle
 from common.messages.signed import open_signed
 from services.attestation.context import BrokerContext
 from services.attestation.decision_log import Decision

@@ -15,8 +15,8 @@ from typing import Final
 
 from common.errors import FormatError, NotFoundError, PolicyError
 from common.identifiers import BundleId, DatasetId, GrantId, JobId, PartyKey
-from common.messages.attestation import Revoke, Revoked
 from common.messages.policy import Revocation
+from common.messages.revocation import Revoke, Revoked
 from common.messages.signed import open_signed
 from services.attestation.context import BrokerContext
 from services.attestation.decision_log import Decision

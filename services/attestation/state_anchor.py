@@ -22,7 +22,8 @@ from common.crypto.labels import LOG_HEAD_SEEN
 from common.crypto.signing import verify_signature
 from common.errors import AuthenticityError, FreshnessError, UnavailableError
 from common.identifiers import Digest
-from common.messages.attestation import ConfirmHead, Genesis, LogHead
+from common.messages.broker_identity import Genesis
+from common.messages.log_heads import ConfirmHead, LogHead
 
 UNCONFIRMED_LIMIT: Final = 256
 """Decisions that a quorum of witnesses need not have seen yet. One budget draw, launch or order is one decision."""

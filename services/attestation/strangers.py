@@ -12,7 +12,8 @@ from typing import Final
 from fastapi import Request
 
 from common.errors import AuthenticityError, Refusal, UnavailableError
-from common.messages.attestation import BrokerRequest, DescribeBroker
+from common.messages.broker_exchange import BrokerRequest
+from common.messages.broker_identity import DescribeBroker
 from common.untrusted.http_address import sender_address
 from common.untrusted.http_bodies import read_body
 from common.untrusted.http_identity import RequestGate, is_signed

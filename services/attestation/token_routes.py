@@ -16,17 +16,9 @@ from fastapi.responses import JSONResponse
 
 from common.crypto.jws import ALGORITHM, base64url, public_jwk, thumbprint
 from common.errors import FormatError, UnavailableError
-from common.messages.attestation import (
-    AppraiseEvidence,
-    AttestationToken,
-    BrokerRequest,
-    IssueToken,
-    ReplyBody,
-    ShowTokenKey,
-    TokenKey,
-    TokenKeyShown,
-)
+from common.messages.broker_exchange import BrokerRequest, ReplyBody
 from common.messages.signed import Signed
+from common.messages.tokens import AppraiseEvidence, AttestationToken, IssueToken, ShowTokenKey, TokenKey, TokenKeyShown
 from common.untrusted.broker_client import reply_of
 from common.untrusted.http_description import describe
 from common.untrusted.http_identity import PartyRequest, RequestGate

@@ -20,8 +20,8 @@ from typing import Any, Final
 from common.crypto.jws import base64url, public_jwk, sign_compact
 from common.errors import NotFoundError
 from common.identifiers import PartyKey
-from common.messages.attestation import AppraiseEvidence, AttestationToken, IssueToken, TokenKey, TokenKeyShown
 from common.messages.signed import sign
+from common.messages.tokens import AppraiseEvidence, AttestationToken, IssueToken, TokenKey, TokenKeyShown
 from services.attestation.admission import appraise_newcomer, launch_record, require_admissible
 from services.attestation.context import BrokerContext
 from services.attestation.members import QUERY

@@ -19,7 +19,7 @@ neither gets two values without a gap.
 from common.crypto.tpm_keys import Activations, make_credential
 from common.errors import AuthenticityError, FreshnessError
 from common.identifiers import Digest
-from common.messages.attestation import Genesis
+from common.messages.broker_identity import Genesis
 from common.messages.tpm_counter import ConfirmByCounter, CounterStep, MeetTpm, TpmChallenge, TpmCounter
 from common.tpm.layouts import AttestationKey, EndorsementKey, name_of
 from common.tpm.steps import step_purpose, verify_step

@@ -21,8 +21,8 @@ from common.dcap.completion import CompleteEvidence
 from common.enclave.trust_settings import TrustSettings
 from common.errors import AppraisalError, AuthenticityError
 from common.identifiers import Digest, PartyKey
-from common.messages.attestation import LaunchBinding
 from common.messages.collateral import CollateralMark
+from common.messages.launch_binding import LaunchBinding
 from common.messages.release import Release
 from services.attestation.challenges import OpenChallenge
 

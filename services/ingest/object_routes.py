@@ -7,8 +7,8 @@ from pydantic import BeforeValidator, Field
 
 from common.errors import FormatError
 from common.identifiers import BundleId, DatasetId, Digest, UploadId
-from common.messages.attestation import BrokerRequest
 from common.messages.base import Message
+from common.messages.broker_exchange import BrokerRequest
 from common.messages.service import BeginUpload, BundleList, DatasetList, Deleted, ObjectList, UploadState
 from common.messages.signed import Signed
 from common.untrusted.blobs import MAX_LEAF_BYTES

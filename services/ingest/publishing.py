@@ -10,11 +10,13 @@ from typing import Final
 from common.errors import FormatError, PolicyError, Refusal, UnavailableError
 from common.event_log import log_event
 from common.identifiers import BundleId, DatasetId, Digest, PartyKey
-from common.messages.attestation import BrokerRequest, RegisterBundle, RegisterDataset, Registered, Revoke, Revoked
 from common.messages.base import Message
+from common.messages.broker_exchange import BrokerRequest
 from common.messages.identity import IdentityCard, RecoverIdentity, RecoveryStatement
 from common.messages.objects import BundlePublication, DatasetManifest
 from common.messages.policy import Revocation
+from common.messages.registration import RegisterBundle, RegisterDataset, Registered
+from common.messages.revocation import Revoke, Revoked
 from common.messages.service import BundleView, DatasetView
 from common.messages.signed import Signed, open_signed
 from common.sealed_object.layout import ObjectKind

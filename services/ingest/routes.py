@@ -12,7 +12,7 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from common.errors import AuthenticityError, QuotaError
 from common.identifiers import JobId, ModelId
-from common.messages.attestation import BrokerRequest
+from common.messages.broker_exchange import BrokerRequest
 from common.messages.service import (
     EnrolIdentity,
     IdentityView,

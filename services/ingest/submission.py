@@ -13,7 +13,8 @@ from collections.abc import Callable
 from common.errors import FreshnessError, NotFoundError, PolicyError, UnavailableError
 from common.event_log import log_event
 from common.identifiers import JobId, PartyKey
-from common.messages.attestation import AcceptOrder, BrokerRequest, OrderAccepted
+from common.messages.broker_exchange import BrokerRequest
+from common.messages.jobs import AcceptOrder, OrderAccepted
 from common.messages.order import TrainingOrder
 from common.messages.signed import Signed, open_signed
 from common.untrusted.broker_client import BrokerRoute, reply_of

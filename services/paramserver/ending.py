@@ -20,7 +20,7 @@ from common.exchange.clock import Now, Release, Waiting
 from common.exchange.payloads import StateP
 from common.identifiers import ModelId, PartyKey
 from common.key_retrieval import BrokerChannel, Launch
-from common.messages.attestation import Completed, CompleteJob
+from common.messages.jobs import Completed, CompleteJob
 from common.messages.signed import Signed
 from common.sealed_object import ObjectKind, seal_object
 from services.paramserver.job import ParameterServerJob

@@ -34,7 +34,7 @@ from common.exchange.payloads import Buffer, Figures, StateP, decode_state, enco
 from common.exchange.schedule import patience_ticks, question_ticks, rounds_per_answer
 from common.exchange.steering import EpochLosses, Steering, rounds_per_epoch, unpad_design
 from common.exchange.toolchain import Toolchain
-from common.messages.attestation import Members
+from common.messages.jobs import Members
 from common.messages.policy import JobOutcome, JobReport
 from common.messages.provider_report import Learned, ToldToProvider
 from common.refused_calls import NONE_REFUSED

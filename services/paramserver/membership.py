@@ -15,7 +15,7 @@ from common.exchange.payloads import STOPPED
 from common.exchange.schedule import patience_ticks
 from common.exchange.toolchain import Toolchain
 from common.identifiers import CodeMeasurement, Digest, RoleName
-from common.messages.attestation import Members
+from common.messages.jobs import Members
 from common.messages.objects import SlotRecord
 from common.messages.order import Schedule
 

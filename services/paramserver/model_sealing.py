@@ -13,8 +13,8 @@ from common.errors import FormatError
 from common.exchange.payloads import StateP
 from common.exported_graph import open_exported
 from common.identifiers import Digest, ModelId
-from common.messages.attestation import LaunchTerms
 from common.messages.base import Seconds
+from common.messages.launch_terms import LaunchTerms
 from common.messages.objects import ModelManifest, ObjectRef, SlotRecord
 from common.messages.order import ToolchainName, TrainingOrder
 from common.messages.signed import Signed, sign

@@ -15,7 +15,7 @@ from common.exchange.schedule import REPORT_BYTES, report_bytes
 from common.identifiers import Digest, JobId, PartyKey
 from common.key_binding import provider_report_info, report_info
 from common.key_retrieval import Launch
-from common.messages.attestation import DatasetTerms
+from common.messages.launch_terms import DatasetTerms
 from common.messages.policy import JobReport
 from common.messages.provider_report import Learned, ProviderReport, RefusedCallsTold, ToldToProvider
 from common.messages.signed import sign

@@ -35,7 +35,7 @@ from common.exported_graph import build_checks
 from common.identifiers import Digest
 from common.key_retrieval import BrokerChannel, EvidenceSource, Launch, attest_and_fetch
 from common.lease import LeaseKeeper
-from common.messages.attestation import AwaitEnd, ListMembers, Members
+from common.messages.jobs import AwaitEnd, ListMembers, Members
 from common.messages.order import TrainingOrder
 from common.messages.policy import JobOutcome
 from common.messages.provider_report import ToldToProvider

@@ -25,8 +25,8 @@ from common.bundle import MAX_ROW_BYTES
 from common.errors import FormatError, Refusal, UnavailableError
 from common.event_log import configure_host_logging
 from common.identifiers import ModelId, PartyKey, QueryId
-from common.messages.attestation import QueryEnclaveProof
 from common.messages.base import MAX_MESSAGE_BYTES
+from common.messages.placement import QueryEnclaveProof
 from common.messages.query import SESSION_OPEN_BYTES, SESSION_REPLY_BYTES
 from common.messages.query_batch import QuerySubmitted, encode_answers, most_queries, split_queries
 from common.untrusted.database import Database

@@ -22,7 +22,8 @@ from common.identifiers import CodeMeasurement, ModelId, RoleName
 from common.key_retrieval import BrokerChannel, Launch, attest_and_fetch
 from common.leakage import AnswerSize
 from common.lease import LeaseKeeper
-from common.messages.attestation import BudgetBlock, DrawBudget, Placement, QueryEnclaveProof
+from common.messages.budget import BudgetBlock, DrawBudget
+from common.messages.placement import Placement, QueryEnclaveProof
 from common.messages.query import PlaceModel, QueryEnclaveStatus, QueryProfile
 from common.messages.signed import Signed, open_signed
 from common.sandbox.native import DEFAULT_LIMITS, NativeQuerySandbox

@@ -19,7 +19,7 @@ from redis.exceptions import RedisError
 from common.errors import UnavailableError, refusal_of
 from common.event_log import log_event
 from common.identifiers import ModelId, QueryId
-from common.messages.attestation import QueryEnclaveProof
+from common.messages.placement import QueryEnclaveProof
 from common.untrusted.carried import ByteCount
 from services.query_enclave.question_sender import QuestionSender, redis_errors
 from services.query_enclave.slots import INLINE_BYTES, Slots

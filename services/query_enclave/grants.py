@@ -28,8 +28,9 @@ from typing import Final, Protocol
 from common.errors import AppraisalError, FreshnessError, PolicyError
 from common.identifiers import Digest, GrantId, ModelId, PartyKey
 from common.messages.answer_bounds import NO_ANSWER_BOUNDS, AnswerBounds
-from common.messages.attestation import BudgetBlock, Placement
 from common.messages.bounds import tightest
+from common.messages.budget import BudgetBlock
+from common.messages.placement import Placement
 from common.messages.policy import AnswerDetail, QueryGrant
 from common.messages.signed import Signed, open_signed
 from common.policy_rules import weakest_detail

@@ -29,9 +29,9 @@ from common.exported_graph import open_exported
 from common.identifiers import ModelId
 from common.job_design import open_design
 from common.key_retrieval import Launch
-from common.messages.attestation import Placement
 from common.messages.objects import ModelManifest, ObjectRef
 from common.messages.order import Schedule
+from common.messages.placement import Placement
 from common.messages.signed import Signed
 from common.model_file import decode_document, decode_model
 from common.sandbox.protocol import QueryOutcome

@@ -15,7 +15,7 @@ from redis import Redis
 from common.door import Handler
 from common.event_log import log_event
 from common.identifiers import JobId, ModelId
-from common.messages.attestation import Placement, QueryEnclaveProof
+from common.messages.placement import Placement, QueryEnclaveProof
 from common.messages.query import PlaceModel
 from common.untrusted.relay import EnclaveRelay
 from services.query_enclave.question_reader import QuestionReader

@@ -38,8 +38,8 @@ from common.exchange.toolchain import Toolchain, own_toolchain
 from common.identifiers import RoleName
 from common.key_retrieval import BrokerChannel, EvidenceSource, Launch, attest_and_fetch
 from common.lease import LeaseKeeper
-from common.messages.attestation import ListMembers, Members
 from common.messages.evidence import TrustLevel
+from common.messages.jobs import ListMembers, Members
 from common.messages.objects import ObjectRef
 from common.messages.order import Schedule, TrainingOrder
 from common.messages.training_door import StartTrainer

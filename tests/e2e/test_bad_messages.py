@@ -20,10 +20,10 @@ from common.crypto.wrapping import wrap_ring
 from common.errors import AuthenticityError, FormatError, NotFoundError, QuotaError, Refusal
 from common.identifiers import JobId
 from common.key_binding import data_key_info
-from common.messages.attestation import RegisterDataset
-from common.messages.attestation import Registered as BrokerRegistered
 from common.messages.objects import DatasetManifest
 from common.messages.order import TrainingOrder
+from common.messages.registration import RegisterDataset
+from common.messages.registration import Registered as BrokerRegistered
 from common.messages.signed import Signed, sign
 from common.sealed_object import CHUNK_BYTES, ObjectHeader, ObjectKind
 from tests.e2e.conftest import TINY, MakeParty, Published, Registered, RunningStack

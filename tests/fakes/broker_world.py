@@ -29,39 +29,27 @@ from common.identifiers import BundleId, DatasetId, Digest, JobId, MrEnclave, Pa
 from common.key_binding import bundle_key_info, data_key_info, order_secret_info, policy_info
 from common.key_retrieval import Launch, attest_and_fetch
 from common.leakage import AnswerSize
-from common.messages.attestation import (
-    AcceptOrder,
-    BrokerDescription,
-    BrokerReply,
-    BrokerRequest,
-    BudgetBlock,
-    BundleRetired,
-    Completed,
-    CompleteJob,
-    Confirmed,
-    ConfirmHead,
-    DescribeBroker,
-    DrawBudget,
-    Genesis,
-    LogHead,
-    OrderAccepted,
-    RegisterBundle,
-    RegisterDataset,
-    Registered,
-    RequestBody,
-    RetireBundle,
-    Revoke,
-    Revoked,
-    UpdatePolicy,
-    UpdateTerms,
-    current_wrapping_key,
-)
+from common.messages.broker_exchange import BrokerReply, BrokerRequest, RequestBody
+from common.messages.broker_identity import BrokerDescription, DescribeBroker, Genesis, current_wrapping_key
+from common.messages.budget import BudgetBlock, DrawBudget
 from common.messages.evidence import AllowedRoot, DcapQuote, SgxDcapEvidence, TrustLevel
+from common.messages.jobs import AcceptOrder, Completed, CompleteJob, OrderAccepted
+from common.messages.log_heads import Confirmed, ConfirmHead, LogHead
 from common.messages.objects import BundlePublication, DatasetManifest, ModelManifest, ObjectRef
 from common.messages.order import OrderSecret, SandboxName, Schedule, TrainingOrder
 from common.messages.policy import BundleRetirement, BundleTerms, DataPolicy, QueryGrant, Revocation
 from common.messages.reference_values import ReferenceValue, SgxReferenceValue
+from common.messages.registration import (
+    BundleRetired,
+    RegisterBundle,
+    RegisterDataset,
+    Registered,
+    RetireBundle,
+    UpdatePolicy,
+    UpdateTerms,
+)
 from common.messages.release import Release
+from common.messages.revocation import Revoke, Revoked
 from common.messages.signed import Signed, sign
 from services.attestation.context import BrokerContext, Platform, WitnessRule
 from services.attestation.key_broker import KeyBroker

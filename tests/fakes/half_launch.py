@@ -5,7 +5,8 @@ from typing import Any
 from common.crypto.signing import SigningKey
 from common.crypto.wrapping import WrappingKey
 from common.identifiers import JobId, RoleName
-from common.messages.attestation import Admission, Admit, Challenge, IssueChallenge, LaunchBinding
+from common.messages.admission import Admission, Admit, Challenge, IssueChallenge
+from common.messages.launch_binding import LaunchBinding
 from tests.fakes.broker_world import TRAINER, BrokerWorld, TestRuntime
 
 

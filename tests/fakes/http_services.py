@@ -20,10 +20,12 @@ from common.crypto.digests import sha256_raw
 from common.crypto.signing import SigningKey
 from common.http_signatures import sign_request
 from common.identifiers import DatasetId, ModelId, QueryId
-from common.messages.attestation import AttestationToken, AwaitHead, HeadSigned, IssueToken, QueryEnclaveProof
+from common.messages.log_heads import AwaitHead, HeadSigned
 from common.messages.objects import DatasetManifest
+from common.messages.placement import QueryEnclaveProof
 from common.messages.query import SESSION_OPEN_BYTES
 from common.messages.service import BeginUpload, EnrolIdentity, UploadState
+from common.messages.tokens import AttestationToken, IssueToken
 from common.sealed_object import ObjectKind
 from common.untrusted.collateral_cache import CollateralCache
 from common.untrusted.collateral_service import CollateralLimits, CollateralService

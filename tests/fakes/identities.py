@@ -5,8 +5,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from common.crypto.recovery_key import RecoveryKey
-from common.messages.attestation import Revoked
 from common.messages.identity import BindIdentity, IdentityBound, IdentityCard, RecoverIdentity, RecoveryStatement
+from common.messages.revocation import Revoked
 from common.messages.signed import Signature, Signed, sign
 from tests.fakes.broker_world import BrokerWorld, Party, SealedData
 

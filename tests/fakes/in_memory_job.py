@@ -22,7 +22,7 @@ from common.exchange.toolchain import Toolchain
 from common.identifiers import BundleId, DatasetId, JobId, MrEnclave, RoleName
 from common.job_design import open_design
 from common.job_profile import JobRows
-from common.messages.attestation import Member, Members
+from common.messages.jobs import Member, Members
 from common.messages.order import Schedule, ToolchainWish, TrainingOrder
 from common.refused_calls import NONE_REFUSED, RefusedCalls
 from common.sandbox.protocol import RoundMetrics, RoundOutcome, Rows, StateP

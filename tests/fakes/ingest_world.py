@@ -16,7 +16,7 @@ from common.crypto.digests import sha256_raw
 from common.crypto.keys import SecretKey
 from common.crypto.signing import SigningKey
 from common.http_signatures import sign_request
-from common.messages.attestation import BrokerRequest, RequestBody
+from common.messages.broker_exchange import BrokerRequest, RequestBody
 from common.messages.objects import BundlePublication, DatasetManifest, ObjectRef
 from common.messages.policy import BundleTerms
 from common.messages.service import BeginUpload, EnrolIdentity, UploadState

@@ -6,8 +6,8 @@ from pathlib import Path
 from client.context import Endpoints, PinnedTrust
 from client.context import Party as ClientParty
 from common.identifiers import PartyKey
-from common.messages.attestation import HeadSigned, SignHead
 from common.messages.decision_log import AuditBundle, LogItem
+from common.messages.log_heads import HeadSigned, SignHead
 from services.attestation.log_store import LogStore
 from tests.fakes.broker_world import BrokerWorld, MemoryStore, Party
 

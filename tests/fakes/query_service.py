@@ -25,10 +25,11 @@ from common.crypto.keys import SecretKey
 from common.dcap import NO_PLATFORM_RULES
 from common.enclave.roles import ROLES as ENCLAVES
 from common.identifiers import JobId, ModelId, RoleName
-from common.messages.attestation import Completed, Registered
 from common.messages.evidence import TrustLevel
+from common.messages.jobs import Completed
 from common.messages.objects import BundlePublication, ModelManifest, ObjectRef
 from common.messages.reference_values import SgxReferenceValue
+from common.messages.registration import Registered
 from common.messages.signed import Signed, sign
 from common.model_file import encode_model
 from common.sealed_object import ObjectKind, SealedObject, seal_object

@@ -25,11 +25,13 @@ from common.enclave.trust_settings import TrustSettings
 from common.errors import FreshnessError, NotFoundError, PolicyError, Refusal, refusal_of
 from common.identifiers import BundleId, DatasetId, Digest, GrantId, JobId, ModelId, MrEnclave, RoleName
 from common.messages.answer_bounds import NO_ANSWER_BOUNDS, AnswerBounds
-from common.messages.attestation import BudgetBlock, LaunchBinding, Placement, QueryEnclaveProof
 from common.messages.bounds import tightest
+from common.messages.budget import BudgetBlock
 from common.messages.evidence import Evidence, TrustLevel
+from common.messages.launch_binding import LaunchBinding
 from common.messages.objects import ModelManifest, ObjectRef
 from common.messages.order import Schedule
+from common.messages.placement import Placement, QueryEnclaveProof
 from common.messages.policy import AnswerDetail, QueryGrant
 from common.messages.query import QueryProfile
 from common.messages.query_batch import encode_answers, split_queries

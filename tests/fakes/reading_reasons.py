@@ -4,8 +4,7 @@ import secrets
 from typing import Any
 
 from common.key_binding import reasons_info
-from common.messages.attestation import ReadReasons, ReasonsReply
-from common.messages.reasons import REASONS_BYTES, ReasonsRequest, RefusalReasons
+from common.messages.reasons import REASONS_BYTES, ReadReasons, ReasonsReply, ReasonsRequest, RefusalReasons
 from common.messages.signed import Signed, sign
 from tests.fakes.broker_world import BrokerWorld, Party
 

@@ -14,7 +14,8 @@ from common.enclave.simulated_platform import SimulatedPlatform
 from common.enclave.trust_settings import require_release
 from common.errors import NotFoundError
 from common.identifiers import MrEnclave
-from common.messages.attestation import BrokerRequest, DescribeBroker, Genesis
+from common.messages.broker_exchange import BrokerRequest
+from common.messages.broker_identity import DescribeBroker, Genesis
 from common.messages.evidence import TrustLevel
 from common.untrusted.broker_client import BrokerClient
 from common.untrusted.database import Database

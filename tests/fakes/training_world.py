@@ -29,32 +29,17 @@ from common.exchange.clock import Now
 from common.exchange.frames import FrameHeader
 from common.identifiers import BundleId, ChallengeId, DatasetId, Digest, JobId, ModelId, MrEnclave
 from common.key_binding import key_grant_info, report_info
-from common.messages.attestation import (
-    Admission,
-    Admit,
-    AwaitEnd,
-    BrokerReply,
-    BrokerRequest,
-    Challenge,
-    Completed,
-    CompleteJob,
-    DatasetTerms,
-    IssueChallenge,
-    LaunchTerms,
-    Leased,
-    ListMembers,
-    LogHead,
-    Member,
-    Members,
-    Refused,
-    RenewLease,
-    ReplyBody,
-)
+from common.messages.admission import Admission, Admit, Challenge, IssueChallenge, Leased, RenewLease
+from common.messages.broker_exchange import BrokerReply, BrokerRequest, ReplyBody
 from common.messages.checkpoint import Checkpoint, CheckpointKept, KeepCheckpoint
 from common.messages.evidence import Evidence
+from common.messages.jobs import AwaitEnd, Completed, CompleteJob, ListMembers, Member, Members
+from common.messages.launch_terms import DatasetTerms, LaunchTerms
+from common.messages.log_heads import LogHead
 from common.messages.objects import BundlePublication, DatasetManifest, ObjectRef
 from common.messages.order import Schedule, TrainingOrder
 from common.messages.policy import JobReport, RefusalReport
+from common.messages.refusal_detail import Refused
 from common.messages.signed import Signed, sign
 from common.messages.training_door import (
     JobEnded,

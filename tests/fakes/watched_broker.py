@@ -6,8 +6,8 @@ from client.witnessing import Witness, WitnessMemory
 from common.crypto.key_file import Identity
 from common.crypto.signing import SigningKey
 from common.errors import UnavailableError
-from common.messages.attestation import LogHead
 from common.messages.evidence import Collateral
+from common.messages.log_heads import LogHead
 from services.attestation.context import WitnessRule
 from tests.fakes.broker_world import BrokerWorld, MemoryStore
 from tests.fakes.served_log import get_log, post_log

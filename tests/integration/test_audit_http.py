@@ -25,8 +25,8 @@ from common.crypto.wrapping import wrap_ring
 from common.errors import Refusal
 from common.identifiers import DatasetId
 from common.key_binding import data_key_info
-from common.messages.attestation import RegisterDataset, Registered, UpdatePolicy
 from common.messages.objects import DatasetManifest, ObjectRef
+from common.messages.registration import RegisterDataset, Registered, UpdatePolicy
 from common.messages.signed import Signed, sign
 from tests.integration.attestation_service import Service
 

@@ -19,8 +19,8 @@ from common.bundle import BundleManifest, ColumnSpec, StateTensor, TensorSpec
 from common.crypto.digests import sha256
 from common.crypto.keys import SecretKey
 from common.identifiers import BundleId
-from common.messages.attestation import Registered
 from common.messages.objects import ObjectRef
+from common.messages.registration import Registered
 from tests.integration.attestation_service import Service
 
 MANIFEST = BundleManifest(

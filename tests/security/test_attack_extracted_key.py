@@ -24,9 +24,10 @@ from common.dcap import NO_PLATFORM_RULES, PlatformRules
 from common.enclave.simulated_platform import SimulatedPlatform
 from common.errors import AppraisalError, AuthenticityError, FreshnessError, Refusal
 from common.identifiers import PlatformId
-from common.messages.attestation import BrokerDescription, BrokerReply, InventoryTaken, TakeInventory
+from common.messages.broker_exchange import BrokerReply
+from common.messages.broker_identity import BrokerDescription
 from common.messages.peer import PeerWitnessed, WitnessPeer
-from common.messages.platform_inventory import PlatformInventory
+from common.messages.platform_inventory import InventoryTaken, PlatformInventory, TakeInventory
 from common.messages.release import Release
 from common.messages.signed import Signed, sign
 from common.messages.tcb_terms import TcbTerms

@@ -16,10 +16,11 @@ from common.enclave.simulated_platform import SimulatedPlatform
 from common.enclave.simulated_quote import encode_report, sign_quote
 from common.errors import AppraisalError, AuthenticityError, FreshnessError, Refusal
 from common.identifiers import MrEnclave
-from common.messages.attestation import LaunchBinding, Revoked, RevokeRelease
 from common.messages.evidence import SGX_FLAGS_DEBUG, SGX_FLAGS_INIT, SGX_FLAGS_MODE64BIT, SgxDcapEvidence
 from common.messages.handover import GiveHandover
+from common.messages.launch_binding import LaunchBinding
 from common.messages.release import ReleaseRevocation
+from common.messages.revocation import Revoked, RevokeRelease
 from common.messages.signed import sign
 from tests.fakes.broker_world import MEASUREMENTS, BrokerWorld, MemoryStore
 from tests.fakes.handover_world import HEIR, Heir

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from common.exchange.schedule import rounds_per_answer
-from common.messages.attestation import AwaitEnd, BrokerRequest, ListMembers
+from common.messages.broker_exchange import BrokerRequest
+from common.messages.jobs import AwaitEnd, ListMembers
 from common.messages.training_door import JobEnded
 from tests.fakes.training_world import TrainingWorld
 from tests.unit.services.paramserver.test_running import await_rounds, quick, rounds_done

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from common.errors import AuthenticityError, FormatError, FreshnessError, NotFoundError, UnavailableError
-from common.messages.attestation import ConfirmHead, DescribeBroker, LogHead
+from common.messages.broker_identity import DescribeBroker
+from common.messages.log_heads import ConfirmHead, LogHead
 from common.messages.peer import PeerWitnessed, WitnessPeer
 from common.messages.signed import Signed, sign
 from services.attestation import key_broker

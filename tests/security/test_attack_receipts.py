@@ -23,8 +23,9 @@ from common.dcap.completion import complete_evidence
 from common.errors import AppraisalError, AuthenticityError, FormatError, FreshnessError, PolicyError, Refusal
 from common.identifiers import CodeMeasurement, Digest, GrantId, ModelId, MrEnclave
 from common.messages.answer_bounds import AnswerBounds
-from common.messages.attestation import Genesis, Placement
+from common.messages.broker_identity import Genesis
 from common.messages.evidence import DcapQuote, TrustLevel
+from common.messages.placement import Placement
 from common.messages.query import RECEIPT_ROOM, size_class
 from common.messages.receipt import MAX_RECEIPT_FILE_BYTES, Opening, Receipt, ReceiptFile, ReceiptOpenings
 from common.messages.signed import Signed

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from common.errors import ConflictError, FreshnessError, NotFoundError, PolicyError, Refusal
-from common.messages.attestation import Registered
 from common.messages.decision_log import LogEntry
 from common.messages.policy import DataPolicy
 from common.messages.recovery import SharesRefused
 from common.messages.recovery_package import RecoveryPackage
+from common.messages.registration import Registered
 from common.messages.signed import Signed, sign
 from services.attestation.identity_replacement import DATASETS_AT_ONCE
 from services.attestation.recovery_packages import changes_dataset

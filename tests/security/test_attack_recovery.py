@@ -16,9 +16,9 @@ from common.crypto.secret_sharing import MAX_SHARES, SecretShare, join
 from common.errors import AuthenticityError, ConflictError, FreshnessError, PolicyError, UnavailableError
 from common.identifiers import Digest
 from common.key_binding import held_share_info
-from common.messages.attestation import Registered
 from common.messages.recovery import RecoverDataset, SharesRefused
 from common.messages.recovery_package import GivenShare, RecoveryPackage, Retirement
+from common.messages.registration import Registered
 from common.messages.signed import Signed, sign
 from common.messages.tpm_counter import TpmCounter
 from services.attestation.context import WitnessRule

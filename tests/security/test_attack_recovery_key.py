@@ -15,23 +15,16 @@ from common.crypto.key_file import Identity
 from common.crypto.signing import SigningKey
 from common.errors import Refusal
 from common.identifiers import JobId
-from common.messages.attestation import (
-    AcceptOrder,
-    ConfirmHead,
-    LedgerReply,
-    OrderAccepted,
-    ReadLedger,
-    Registered,
-    RequestBody,
-    Revoke,
-    Revoked,
-    RevokeRelease,
-)
 from common.messages.base import Message
+from common.messages.broker_exchange import RequestBody
 from common.messages.identity import BindIdentity, IdentityCard, RecoverIdentity, RecoveryStatement
-from common.messages.ledger import LedgerRequest
+from common.messages.jobs import AcceptOrder, OrderAccepted
+from common.messages.ledger import LedgerReply, LedgerRequest, ReadLedger
+from common.messages.log_heads import ConfirmHead
 from common.messages.policy import DataPolicy, Revocation
+from common.messages.registration import Registered
 from common.messages.release import ReleaseRevocation
+from common.messages.revocation import Revoke, Revoked, RevokeRelease
 from common.messages.signed import Signed, sign
 from tests.fakes.broker_world import QUERY, BrokerWorld, Party, SealedBundle, SealedData
 from tests.fakes.identities import Recoverable, bind, recover, replaced, revocation, statement

@@ -8,7 +8,7 @@ import pytest
 
 from common.broker_channel import require_not_older
 from common.errors import FreshnessError, UnavailableError
-from common.messages.attestation import LogHead
+from common.messages.log_heads import LogHead
 from tests.fakes.broker_world import QUERY, TRAINER, BrokerWorld
 from tests.fakes.watched_broker import Watched
 

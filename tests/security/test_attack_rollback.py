@@ -10,7 +10,7 @@ from bench.rollback_launches import Recorder
 from bench.rollback_tally import Tally
 from common.broker_channel import open_reply
 from common.errors import FreshnessError, PolicyError
-from common.messages.attestation import BudgetBlock
+from common.messages.budget import BudgetBlock
 from tests.fakes.broker_world import QUERY, BrokerWorld
 
 LENGTH: Final = 3

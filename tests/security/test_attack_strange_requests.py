@@ -16,21 +16,14 @@ from common.crypto.key_file import Identity
 from common.crypto.signing import SigningKey
 from common.http_signatures import sign_request
 from common.identifiers import DatasetId, JobId, RoleName
-from common.messages.attestation import (
-    AwaitHead,
-    BrokerReply,
-    BrokerRequest,
-    Challenge,
-    ConfirmHead,
-    DescribeBroker,
-    IssueChallenge,
-    IssueToken,
-    Refused,
-    RequestBody,
-    SignHead,
-)
+from common.messages.admission import Challenge, IssueChallenge
+from common.messages.broker_exchange import BrokerReply, BrokerRequest, RequestBody
+from common.messages.broker_identity import DescribeBroker
 from common.messages.decision_log import LogPage
+from common.messages.log_heads import AwaitHead, ConfirmHead, SignHead
+from common.messages.refusal_detail import Refused
 from common.messages.signed import Signed
+from common.messages.tokens import IssueToken
 from common.untrusted.database import Database
 from common.untrusted.registry import Registry
 from services.attestation.app import build

@@ -14,23 +14,13 @@ from common.crypto.signing import SigningKey
 from common.crypto.wrapping import WrappingKey
 from common.errors import AuthenticityError, FormatError, Refusal
 from common.identifiers import JobId
-from common.messages.attestation import (
-    Admission,
-    Admit,
-    AttestationToken,
-    BrokerReply,
-    BrokerRequest,
-    Challenge,
-    IssueChallenge,
-    IssueToken,
-    LaunchBinding,
-    Refused,
-    ShowTokenKey,
-    TokenKey,
-    TokenKeyShown,
-)
+from common.messages.admission import Admission, Admit, Challenge, IssueChallenge
+from common.messages.broker_exchange import BrokerReply, BrokerRequest
 from common.messages.evidence import DcapQuote
+from common.messages.launch_binding import LaunchBinding
+from common.messages.refusal_detail import Refused
 from common.messages.signed import Signature, Signed, open_signed
+from common.messages.tokens import AttestationToken, IssueToken, ShowTokenKey, TokenKey, TokenKeyShown
 from tests.fakes.broker_world import TRAINER, BrokerWorld
 from tests.fakes.jwt_reader import JwtError, read_jwt
 

@@ -9,7 +9,7 @@ import pytest
 
 from client.tpm.commands import Tpm
 from common.errors import AuthenticityError, FormatError, FreshnessError, Refusal, UnavailableError
-from common.messages.attestation import Confirmed, LogHead
+from common.messages.log_heads import Confirmed, LogHead
 from common.messages.tpm_counter import ConfirmByCounter, CounterStep, MeetTpm, TpmChallenge
 from common.tpm import layouts
 from common.tpm.layouts import AttestationKey, EndorsementKey

@@ -13,8 +13,10 @@ from common.errors import AuthenticityError, FreshnessError, PolicyError
 from common.identifiers import PartyKey
 from common.key_binding import key_grant_info
 from common.key_retrieval import Launch, attest_and_fetch
-from common.messages.attestation import Admission, BrokerReply, Registered
+from common.messages.admission import Admission
+from common.messages.broker_exchange import BrokerReply
 from common.messages.evidence import Collateral, TrustLevel
+from common.messages.registration import Registered
 from common.messages.signed import Signed, sign
 from common.policy_rules import require_document_fits
 from tests.fakes.broker_world import PARAMSERVER, QUERY, TRAINER, BrokerWorld, MemoryStore, Party

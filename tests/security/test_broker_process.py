@@ -29,20 +29,16 @@ from common.enclave.simulated_platform import SimulatedPlatform
 from common.errors import AppraisalError, FreshnessError, UnavailableError
 from common.http_signatures import sign_request
 from common.identifiers import ChallengeId, JobId, MrEnclave
-from common.messages.attestation import (
-    Admit,
-    BrokerReply,
-    BrokerRequest,
-    DescribeBroker,
-    IssueToken,
-    ListMembers,
-    Refused,
-    TokenKey,
-)
+from common.messages.admission import Admit
 from common.messages.base import MAX_MESSAGE_BYTES
 from common.messages.broker_door import StartBroker
+from common.messages.broker_exchange import BrokerReply, BrokerRequest
+from common.messages.broker_identity import DescribeBroker
 from common.messages.evidence import DcapQuote
+from common.messages.jobs import ListMembers
+from common.messages.refusal_detail import Refused
 from common.messages.signed import Signed, open_signed
+from common.messages.tokens import IssueToken, TokenKey
 from common.untrusted.collateral_cache import CollateralCache
 from common.untrusted.collateral_service import CollateralLimits, CollateralService
 from services.attestation.app import build

@@ -31,10 +31,12 @@ from common.enclave.roles import ROLES, RoleSpec
 from common.enclave.simulated_platform import SimulatedPlatform
 from common.identifiers import DatasetId, MrEnclave, RoleName
 from common.key_binding import data_key_info
-from common.messages.attestation import Genesis, RegisterDataset, Registered, Revoke, Revoked
+from common.messages.broker_identity import Genesis
 from common.messages.evidence import TrustLevel
 from common.messages.objects import DatasetManifest, ObjectRef
 from common.messages.reference_values import SgxReferenceValue
+from common.messages.registration import RegisterDataset, Registered
+from common.messages.revocation import Revoke, Revoked
 from common.messages.signed import Signed, sign
 from tests.fakes.broker_world import TRAINER, BrokerWorld, SealedData, TestRuntime
 from tests.fakes.broker_world import Party as WorldParty

@@ -10,9 +10,10 @@ import pytest
 from common.crypto.keys import SecretKey
 from common.errors import AuthenticityError, PolicyError, Refusal
 from common.key_binding import reasons_info
-from common.messages.attestation import ReadReasons, ReasonsReply, Refused, Registered
 from common.messages.objects import DatasetManifest
-from common.messages.reasons import REASON_BYTES, REASONS_KEPT
+from common.messages.reasons import REASON_BYTES, REASONS_KEPT, ReadReasons, ReasonsReply
+from common.messages.refusal_detail import Refused
+from common.messages.registration import Registered
 from common.messages.signed import sign
 from services.attestation import refusal_log
 from services.attestation.records import ReasonRecord

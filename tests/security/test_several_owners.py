@@ -12,16 +12,10 @@ from common.broker_statements import open_refusal_detail
 from common.crypto.digests import sha256
 from common.errors import AuthenticityError, CloisterError, PolicyError
 from common.key_retrieval import renew_lease
-from common.messages.attestation import (
-    AcceptOrder,
-    BrokerRequest,
-    ListMembers,
-    Members,
-    OrderAccepted,
-    Refused,
-    Registered,
-)
-from common.messages.refusal_detail import RefusalDetail
+from common.messages.broker_exchange import BrokerRequest
+from common.messages.jobs import AcceptOrder, ListMembers, Members, OrderAccepted
+from common.messages.refusal_detail import RefusalDetail, Refused
+from common.messages.registration import Registered
 from common.messages.signed import sign
 from tests.fakes.broker_world import PARAMSERVER, QUERY, TRAINER, BrokerWorld, Party
 from tests.unit.services.attestation.test_registration import next_policy

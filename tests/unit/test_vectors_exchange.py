@@ -16,9 +16,9 @@ from common.exchange.payloads import DeltaEncoder, Figures, decode_delta, decode
 from common.exchange.steering import DESIGN_BYTES, Steering, pad_design, unpad_design
 from common.identifiers import CodeMeasurement, Digest, GrantId, JobId, ModelId, PartyKey, SessionId
 from common.leakage import AnswerSize
-from common.messages.attestation import LogHead
 from common.messages.checkpoint import Checkpoint
 from common.messages.evidence import AllowedRoot, Collateral, SgxDcapEvidence
+from common.messages.log_heads import LogHead
 from common.messages.objects import ObjectRef
 from common.messages.query import QueryProfile, pad_document, unpad_document
 from common.messages.query_tensors import (

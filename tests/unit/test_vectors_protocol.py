@@ -15,7 +15,7 @@ from common.enclave.roles import role_spec
 from common.errors import PolicyError, Refusal
 from common.http_signatures import SignedRequest, Target, _signature_base, verify_request
 from common.identifiers import Digest, PartyKey, RoleName
-from common.messages.attestation import LaunchBinding
+from common.messages.launch_binding import LaunchBinding
 from common.transparency import log_leaf, log_tag, tags_of
 from common.untrusted.http_identity import ReplayGuard
 from services.attestation.decision_log import DecisionLog

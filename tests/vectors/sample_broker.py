@@ -3,20 +3,50 @@
 from typing import Final
 
 from common.identifiers import ChallengeId, GrantId, PlatformId, RoleName
-from common.messages import attestation as a
 from common.messages import decision_log as d
 from common.messages import handover as h
 from common.messages import identity as i
+from common.messages.admission import Admission, Admit, Challenge, IssueChallenge, Leased, RenewLease
 from common.messages.base import Message
 from common.messages.broker_door import OfferedCollateral, StartBroker
+from common.messages.broker_exchange import BrokerReply, BrokerRequest, ReplyBody, RequestBody
+from common.messages.broker_identity import BrokerDescription, DescribeBroker, Genesis, Succession
+from common.messages.budget import BudgetBlock, DrawBudget
 from common.messages.checkpoint import Checkpoint, CheckpointKept, KeepCheckpoint
 from common.messages.collateral import CollateralMark
 from common.messages.evidence import TrustLevel
+from common.messages.jobs import (
+    AcceptOrder,
+    AwaitEnd,
+    Completed,
+    CompleteJob,
+    ListMembers,
+    Member,
+    Members,
+    OrderAccepted,
+)
+from common.messages.launch_binding import LaunchBinding
+from common.messages.launch_terms import DatasetTerms, LaunchTerms
+from common.messages.ledger import LedgerReply, ReadLedger
+from common.messages.log_heads import AwaitHead, Confirmed, ConfirmHead, HeadSigned, LogHead, SignHead
 from common.messages.peer import PeerWitnessed, WitnessPeer
-from common.messages.reasons import REASON_BYTES
-from common.messages.refusal_detail import RefusalDetail
+from common.messages.placement import Placement, QueryEnclaveProof
+from common.messages.platform_inventory import InventoryTaken, TakeInventory
+from common.messages.reasons import REASON_BYTES, ReadReasons, ReasonsReply
+from common.messages.refusal_detail import RefusalDetail, Refused
+from common.messages.registration import (
+    BundleRetired,
+    RegisterBundle,
+    RegisterDataset,
+    Registered,
+    RetireBundle,
+    UpdatePolicy,
+    UpdateTerms,
+)
+from common.messages.revocation import Revoke, Revoked, RevokeRelease
 from common.messages.signed import Signed, sign
 from common.messages.tcb_terms import TcbStatus
+from common.messages.tokens import AppraiseEvidence, AttestationToken, IssueToken, ShowTokenKey, TokenKey, TokenKeyShown
 from common.messages.tpm_counter import ConfirmByCounter, CounterStep, MeetTpm, TpmChallenge, TpmCounter
 from common.transparency import log_leaf
 from services.attestation import party_records as p
@@ -63,36 +93,36 @@ NONCE32: Final = bytes(range(32))
 WORD: Final = bytes(64)
 TRAINER: Final = RoleName("trainer")
 CHALLENGE: Final = ChallengeId.of(A)
-HEAD: Final = a.LogHead(size=5, root=A, epoch=2)
+HEAD: Final = LogHead(size=5, root=A, epoch=2)
 SHORT: Final = Signed(payload_type="note", payload=b"payload", signatures=sign(GRANT, KEY).signatures)
 """A signed document where its content does not matter."""
 
-BINDING: Final = a.LaunchBinding(
+BINDING: Final = LaunchBinding(
     nonce=NONCE32, broker=A, role=TRAINER, subject=B, slot=1, attempt=2, wrapping_public=PUBLIC, signing_public=USER
 )
 MARK: Final = CollateralMark(subject=f"tcb-info {A} SGX c0ffee000000", evaluation=17, issued=TIME)
-TOKEN_KEY: Final = a.TokenKey(broker=A, epoch=2, key=USER)
+TOKEN_KEY: Final = TokenKey(broker=A, epoch=2, key=USER)
 COUNTER: Final = TpmCounter(endorsement_key=C, index=0x01500020, value=7)
 STEP: Final = CounterStep(value=9, size=5, root=A, attested=b"attested", signature=b"signature")
-GENESIS: Final = a.Genesis(
+GENESIS: Final = Genesis(
     signing_public=PARTY, wrapping_public=PUBLIC, witnesses=(USER,), witness_quorum=2, created=TIME,
     tpm_counters=(COUNTER,),
 )  # fmt: skip
-SUCCESSION: Final = a.Succession(
+SUCCESSION: Final = Succession(
     handovers=1, wrapping_public=PUBLIC, predecessor=MEASURED, release=B, machines=(PlatformId("ab" * 16),)
 )
 PACKAGE: Final = h.HandoverPackage(genesis=GENESIS, epoch=2, key=b"wrapped")
-PROOF: Final = a.QueryEnclaveProof(
+PROOF: Final = QueryEnclaveProof(
     binding=BINDING, evidence=EVIDENCE, placement=SHORT, manifest=SHORT, query_bytes=4096, answer_bytes=2048
 )
-PLACEMENT: Final = a.Placement(
+PLACEMENT: Final = Placement(
     model_id=MODEL, manifest=B, launch=USER, report_data=WORD, grant_authorities=(PARTY,), release=C,
     trust_level="simulation", witnessed=True, not_after=TIME,
 )  # fmt: skip
-TERMS_OF_LAUNCH: Final = a.LaunchTerms(
+TERMS_OF_LAUNCH: Final = LaunchTerms(
     job_id=JOB, role=TRAINER, slot=1, attempt=2, order=sign(ORDER, KEY), outer_learning_rate=1.0, outer_momentum=0.0,
     bundle_id=BUNDLE, bundle=PUBLICATION, provider=PROVIDER, provider_report_key=PUBLIC,
-    datasets=(a.DatasetTerms(dataset_id=DATASET, manifest=MANIFEST, report_key=PUBLIC, columns=("image",)),),
+    datasets=(DatasetTerms(dataset_id=DATASET, manifest=MANIFEST, report_key=PUBLIC, columns=("image",)),),
     trust_level="simulation", mr_enclaves={"broker": MEASURED}, lease_seconds=900,
 )  # fmt: skip
 CHECKPOINT: Final = Checkpoint(attempt=1, tick=20, object=OBJECT)
@@ -119,76 +149,76 @@ REFUSED_ENTRY: Final = d.LogEntry(
 )  # fmt: skip
 
 
-def request_bodies() -> list[a.RequestBody]:
+def request_bodies() -> list[RequestBody]:
     """What the broker can be asked."""
     return [
-        a.DescribeBroker(),
-        a.RegisterDataset(manifest=sign(MANIFEST, KEY), policy=b"wrapped", data_key=b"wrapped"),
-        a.UpdatePolicy(dataset_id=DATASET, digest=B, policy=b"wrapped"),
-        a.RegisterBundle(publication=sign(PUBLICATION, KEY), terms=b"wrapped", bundle_key=b"wrapped"),
-        a.UpdateTerms(bundle_id=BUNDLE, digest=B, terms=b"wrapped"),
-        a.AcceptOrder(order=sign(ORDER, KEY), release=sign(RELEASE, KEY)),
-        a.IssueChallenge(role=TRAINER, job_id=JOB, slot=1),
-        a.Admit(challenge_id=CHALLENGE, binding=BINDING, evidence=EVIDENCE),
-        a.IssueChallenge(role=TRAINER, job_id=JOB, slot=1, renews=2),
-        a.RenewLease(challenge_id=CHALLENGE, binding=BINDING, evidence=EVIDENCE),
-        a.ListMembers(job_id=JOB),
-        a.AwaitEnd(job_id=JOB),
+        DescribeBroker(),
+        RegisterDataset(manifest=sign(MANIFEST, KEY), policy=b"wrapped", data_key=b"wrapped"),
+        UpdatePolicy(dataset_id=DATASET, digest=B, policy=b"wrapped"),
+        RegisterBundle(publication=sign(PUBLICATION, KEY), terms=b"wrapped", bundle_key=b"wrapped"),
+        UpdateTerms(bundle_id=BUNDLE, digest=B, terms=b"wrapped"),
+        AcceptOrder(order=sign(ORDER, KEY), release=sign(RELEASE, KEY)),
+        IssueChallenge(role=TRAINER, job_id=JOB, slot=1),
+        Admit(challenge_id=CHALLENGE, binding=BINDING, evidence=EVIDENCE),
+        IssueChallenge(role=TRAINER, job_id=JOB, slot=1, renews=2),
+        RenewLease(challenge_id=CHALLENGE, binding=BINDING, evidence=EVIDENCE),
+        ListMembers(job_id=JOB),
+        AwaitEnd(job_id=JOB),
         KeepCheckpoint(job_id=JOB, checkpoint=CHECKPOINT, statement=WORD),
-        a.CompleteJob(job_id=JOB, outcome="finished", manifest=sign(MODEL_MANIFEST, KEY), statement=WORD),
-        a.DrawBudget(
+        CompleteJob(job_id=JOB, outcome="finished", manifest=sign(MODEL_MANIFEST, KEY), statement=WORD),
+        DrawBudget(
             model_id=MODEL, grant=sign(GRANT, KEY), answers=16, classes=10, row_bytes=40, launch=USER, statement=WORD
         ),
-        a.Revoke(revocation=sign(REVOCATION, KEY)),
-        a.RetireBundle(retirement=sign(RETIREMENT, KEY)),
-        a.RevokeRelease(revocation=sign(RELEASE_REVOCATION, KEY)),
-        a.TakeInventory(inventory=sign(INVENTORY, KEY)),
+        Revoke(revocation=sign(REVOCATION, KEY)),
+        RetireBundle(retirement=sign(RETIREMENT, KEY)),
+        RevokeRelease(revocation=sign(RELEASE_REVOCATION, KEY)),
+        TakeInventory(inventory=sign(INVENTORY, KEY)),
         i.BindIdentity(card=sign(CARD, KEY)),
         i.RecoverIdentity(statement=sign(STATEMENT, KEY)),
-        a.ReadLedger(request=sign(LEDGER_REQUEST, KEY)),
-        a.ReadReasons(request=sign(REASONS_REQUEST, KEY)),
-        a.ConfirmHead(witness=USER, boot_nonce=NONCE32, head=HEAD, signature=WORD),
+        ReadLedger(request=sign(LEDGER_REQUEST, KEY)),
+        ReadReasons(request=sign(REASONS_REQUEST, KEY)),
+        ConfirmHead(witness=USER, boot_nonce=NONCE32, head=HEAD, signature=WORD),
         MeetTpm(endorsement_key=b"public area", attestation_key=b"public area"),
         ConfirmByCounter(endorsement_key=C, attestation_key=b"public area", activation=NONCE32, steps=(STEP,)),
         WitnessPeer(description=SHORT, proof=(NONCE32,)),
-        a.SignHead(),
-        a.AwaitHead(known=7),
-        a.IssueToken(job_id=JOB, launch=USER),
-        a.AppraiseEvidence(challenge_id=CHALLENGE, binding=BINDING, evidence=EVIDENCE),
-        a.ShowTokenKey(),
+        SignHead(),
+        AwaitHead(known=7),
+        IssueToken(job_id=JOB, launch=USER),
+        AppraiseEvidence(challenge_id=CHALLENGE, binding=BINDING, evidence=EVIDENCE),
+        ShowTokenKey(),
     ]
 
 
-def reply_bodies() -> list[a.ReplyBody]:
+def reply_bodies() -> list[ReplyBody]:
     """What it answers."""
-    member = a.Member(role=TRAINER, slot=1, attempt=2, signing_public=USER, mr_enclave=MEASURED)
+    member = Member(role=TRAINER, slot=1, attempt=2, signing_public=USER, mr_enclave=MEASURED)
     return [
-        a.BrokerDescription(genesis=GENESIS, evidence=EVIDENCE, frozen=True, boot_nonce=NONCE32),
-        a.BrokerDescription(
+        BrokerDescription(genesis=GENESIS, evidence=EVIDENCE, frozen=True, boot_nonce=NONCE32),
+        BrokerDescription(
             genesis=GENESIS, evidence=EVIDENCE, frozen=True, boot_nonce=NONCE32, succession=SUCCESSION, inventory=SHORT
         ),
-        a.Registered(dataset_id=DATASET),
-        a.OrderAccepted(job_id=JOB, trainers=2, trust_level="simulation"),
-        a.Challenge(challenge_id=CHALLENGE, nonce=NONCE32, broker=A, subject=B, attempt=2, not_after=TIME),
-        a.Admission(keys=b"wrapped", terms=b"wrapped", placement=sign(PLACEMENT, KEY)),
-        a.Leased(seconds=180),
-        a.Members(job_id=JOB, state="running", members=(member,)),
+        Registered(dataset_id=DATASET),
+        OrderAccepted(job_id=JOB, trainers=2, trust_level="simulation"),
+        Challenge(challenge_id=CHALLENGE, nonce=NONCE32, broker=A, subject=B, attempt=2, not_after=TIME),
+        Admission(keys=b"wrapped", terms=b"wrapped", placement=sign(PLACEMENT, KEY)),
+        Leased(seconds=180),
+        Members(job_id=JOB, state="running", members=(member,)),
         CheckpointKept(job_id=JOB),
-        a.Completed(job_id=JOB, model_id=MODEL),
-        a.BudgetBlock(grant_id=GrantId.of(C), answers=16, remaining=84, detail="label"),
-        a.Revoked(identifier=JOB, leases_end=TIME),
-        a.InventoryTaken(number=2, leases_end=TIME),
-        a.BundleRetired(bundle_id=BUNDLE, document=C),
+        Completed(job_id=JOB, model_id=MODEL),
+        BudgetBlock(grant_id=GrantId.of(C), answers=16, remaining=84, detail="label"),
+        Revoked(identifier=JOB, leases_end=TIME),
+        InventoryTaken(number=2, leases_end=TIME),
+        BundleRetired(bundle_id=BUNDLE, document=C),
         i.IdentityBound(party=PARTY, recovery=USER),
-        a.LedgerReply(sealed=b"wrapped"),
-        a.ReasonsReply(sealed=b"wrapped"),
-        a.Confirmed(frozen=False),
+        LedgerReply(sealed=b"wrapped"),
+        ReasonsReply(sealed=b"wrapped"),
+        Confirmed(frozen=False),
         TpmChallenge(credential=b"credential", secret=b"secret"),
         PeerWitnessed(size=5, root=A, epoch=2, signature=WORD),
-        a.HeadSigned(head=sign(TREE_HEAD, KEY)),
-        a.AttestationToken(token="header.claims.signature"),
-        a.TokenKeyShown(document=sign(TOKEN_KEY, KEY)),
-        a.Refused(
+        HeadSigned(head=sign(TREE_HEAD, KEY)),
+        AttestationToken(token="header.claims.signature"),
+        TokenKeyShown(document=sign(TOKEN_KEY, KEY)),
+        Refused(
             code="policy.provider",
             detail=b"wrapped",
             others=(b"wrapped",),
@@ -200,8 +230,8 @@ def reply_bodies() -> list[a.ReplyBody]:
 def broker_messages() -> list[Message]:
     """Requests and replies as they travel, and what is signed beside them."""
     return [
-        *(a.BrokerRequest(nonce=NONCE32, body=body) for body in request_bodies()),
-        *(a.BrokerReply(request=A, nonce=NONCE32, head=HEAD, time=TIME, body=body) for body in reply_bodies()),
+        *(BrokerRequest(nonce=NONCE32, body=body) for body in request_bodies()),
+        *(BrokerReply(request=A, nonce=NONCE32, head=HEAD, time=TIME, body=body) for body in reply_bodies()),
         GENESIS,
         PLACEMENT,
         TOKEN_KEY,

@@ -21,7 +21,7 @@ from common.errors import AuthenticityError, Refusal
 from common.identifiers import JobId
 from common.key_binding import provider_report_info, report_info
 from common.leakage import report_bits
-from common.messages.attestation import Members
+from common.messages.jobs import Members
 from common.messages.provider_report import LEARNED, ProviderReport, RefusedCallsTold
 from common.messages.signed import sign
 from common.messages.training_door import JobEnded

@@ -10,8 +10,8 @@ from client.log_words import entry_details, entry_summary
 from common.crypto.digests import sha256
 from common.errors import Refusal
 from common.identifiers import JobId, ModelId
-from common.messages.attestation import AcceptOrder
 from common.messages.decision_log import LogEntry
+from common.messages.jobs import AcceptOrder
 from common.messages.objects import ModelManifest
 from common.messages.signed import sign
 from tests.fakes.broker_world import MEASUREMENTS, QUERY, TRAINER, BrokerWorld

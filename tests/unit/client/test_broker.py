@@ -17,7 +17,8 @@ from common.dcap import NO_PLATFORM_RULES
 from common.dcap.collateral_memory import marks_of
 from common.enclave.simulated_pki import SimulatedPki, issue_crl
 from common.errors import AuthenticityError, FreshnessError, Refusal
-from common.messages.attestation import BrokerDescription, BrokerReply
+from common.messages.broker_exchange import BrokerReply
+from common.messages.broker_identity import BrokerDescription
 from common.messages.evidence import Collateral, SgxDcapEvidence, TrustLevel
 from common.messages.release import Release
 from common.messages.signed import Signed, read_document, sign

@@ -21,17 +21,11 @@ from common.dcap import NO_PLATFORM_RULES, PlatformRules, QuoteClaims, verify_qu
 from common.enclave.simulated_platform import SimulatedPlatform
 from common.errors import Refusal
 from common.identifiers import Digest, MrEnclave, PlatformId
-from common.messages.attestation import (
-    BrokerReply,
-    BrokerRequest,
-    DescribeBroker,
-    InventoryTaken,
-    Placement,
-    QueryEnclaveProof,
-    TakeInventory,
-)
+from common.messages.broker_exchange import BrokerReply, BrokerRequest
+from common.messages.broker_identity import DescribeBroker
 from common.messages.evidence import SgxDcapEvidence, TrustLevel
-from common.messages.platform_inventory import NO_INVENTORY, PlatformInventory
+from common.messages.placement import Placement, QueryEnclaveProof
+from common.messages.platform_inventory import NO_INVENTORY, InventoryTaken, PlatformInventory, TakeInventory
 from common.messages.policy import QueryGrant
 from common.messages.release import Release
 from common.messages.signed import Signed, read_document, sign

@@ -19,9 +19,8 @@ from client.query_session import QuerySession, QueryUser
 from client.services import AttestationService
 from common.dcap import PlatformRules
 from common.errors import AppraisalError, AuthenticityError, FormatError, FreshnessError
-from common.messages.attestation import InventoryTaken, TakeInventory
 from common.messages.evidence import DcapQuote, Evidence
-from common.messages.platform_inventory import NO_INVENTORY
+from common.messages.platform_inventory import NO_INVENTORY, InventoryTaken, TakeInventory
 from common.messages.signed import Signed, sign
 from common.messages.tcb_terms import TcbStatus, TcbTerms
 from services.attestation.context import BrokerContext

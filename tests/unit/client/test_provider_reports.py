@@ -19,7 +19,7 @@ from client.rendering import Terminal
 from client.services import IngestService
 from common.errors import AuthenticityError, NotFoundError
 from common.identifiers import JobId
-from common.messages.attestation import Completed
+from common.messages.jobs import Completed
 from common.refused_calls import NONE_REFUSED, RefusedCalls
 from services.paramserver.reporting import provider_report, seal_provider_report
 from tests.fakes.broker_world import PARAMSERVER, BrokerWorld

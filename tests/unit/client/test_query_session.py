@@ -23,9 +23,9 @@ from common.errors import (
     UnavailableError,
 )
 from common.identifiers import Digest, MrEnclave, RoleName
-from common.messages.attestation import QueryEnclaveProof
 from common.messages.evidence import Collateral, DcapQuote, TrustLevel
 from common.messages.objects import ModelManifest
+from common.messages.placement import QueryEnclaveProof
 from common.messages.policy import QueryGrant
 from common.messages.signed import sign
 from services.query_enclave.grants import BLOCK_ANSWERS

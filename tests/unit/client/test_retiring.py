@@ -6,7 +6,7 @@ import pytest
 
 from client.witnessing import Witness, WitnessMemory
 from common.errors import AppraisalError, ConflictError, FreshnessError, NotFoundError
-from common.messages.attestation import InventoryTaken, TakeInventory
+from common.messages.platform_inventory import InventoryTaken, TakeInventory
 from common.messages.recovery_package import Retirement
 from common.messages.signed import open_signed
 from tests.fakes.broker_world import BrokerWorld

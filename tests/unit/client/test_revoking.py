@@ -13,7 +13,7 @@ from client.events import Ended
 from client.revoking import Ending, end, logged_entry
 from common.crypto.signing import SigningKey
 from common.errors import AuthenticityError, FormatError, Refusal, UnavailableError
-from common.messages.attestation import BrokerReply
+from common.messages.broker_exchange import BrokerReply
 from common.messages.decision_log import InclusionProof, LogItem, LogPage
 from common.messages.signed import sign
 from services.attestation.log_store import LogStore

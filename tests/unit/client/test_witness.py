@@ -10,8 +10,10 @@ from client.witnessing import Witness, WitnessMemory
 from common.crypto.key_file import Identity
 from common.enclave.simulated_pki import SimulatedPki
 from common.errors import AppraisalError, AuthenticityError, FormatError, FreshnessError, Refusal, UnavailableError
-from common.messages.attestation import NO_SUBJECT, BrokerRequest, ConfirmHead, LogHead
+from common.messages.broker_exchange import BrokerRequest
 from common.messages.decision_log import ConsistencyProof, NextHead
+from common.messages.launch_binding import NO_SUBJECT
+from common.messages.log_heads import ConfirmHead, LogHead
 from services.attestation import state
 from services.attestation.context import WitnessRule
 from tests.fakes.broker_world import MEASUREMENTS, MemoryStore

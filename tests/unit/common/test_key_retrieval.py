@@ -15,7 +15,9 @@ from common.errors import AppraisalError, AuthenticityError, Refusal
 from common.identifiers import BundleId, DatasetId, JobId
 from common.key_binding import key_grant_info
 from common.key_retrieval import Launch, attest_and_fetch
-from common.messages.attestation import Admission, Admit, BrokerReply, BrokerRequest, Challenge, LaunchTerms
+from common.messages.admission import Admission, Admit, Challenge
+from common.messages.broker_exchange import BrokerReply, BrokerRequest
+from common.messages.launch_terms import LaunchTerms
 from common.messages.signed import Signed, sign
 from tests.fakes.broker_world import QUERY, TRAINER, BrokerWorld
 

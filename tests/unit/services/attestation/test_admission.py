@@ -8,7 +8,10 @@ from common.dcap import verify_quote
 from common.enclave.simulated_platform import SimulatedPlatform
 from common.errors import AppraisalError, AuthenticityError, ConflictError, FreshnessError, NotFoundError, PolicyError
 from common.identifiers import ChallengeId, Digest, Fmspc, JobId, MrEnclave, PlatformId, RoleName
-from common.messages.attestation import Admission, Admit, ListMembers, Members, Placement, Registered
+from common.messages.admission import Admission, Admit
+from common.messages.jobs import ListMembers, Members
+from common.messages.placement import Placement
+from common.messages.registration import Registered
 from common.messages.signed import open_signed, sign
 from common.messages.tcb_terms import TcbTerms
 from services.attestation.challenges import LIFETIME_SECONDS

@@ -7,7 +7,7 @@ import pytest
 
 from common.errors import NotFoundError
 from common.identifiers import JobId
-from common.messages.attestation import AwaitEnd, Members
+from common.messages.jobs import AwaitEnd, Members
 from services.attestation.key_broker import MAX_AWAITING_ENDS
 from tests.fakes.broker_world import TRAINER, BrokerWorld
 

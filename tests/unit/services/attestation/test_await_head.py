@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from common.messages.attestation import AwaitHead, HeadSigned
 from common.messages.decision_log import TreeHead
+from common.messages.log_heads import AwaitHead, HeadSigned
 from common.messages.signed import open_signed
 from services.attestation.key_broker import MAX_AWAITING
 from tests.fakes.broker_world import BrokerWorld

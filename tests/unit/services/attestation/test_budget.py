@@ -7,7 +7,7 @@ from common.errors import AuthenticityError, FreshnessError, PolicyError, Refusa
 from common.identifiers import Digest, GrantId, JobId, ModelId, PartyKey
 from common.key_retrieval import Launch
 from common.leakage import answer_bits
-from common.messages.attestation import Registered
+from common.messages.registration import Registered
 from common.messages.signed import Signed, sign
 from services.attestation.admission import PLACEMENT_SECONDS
 from tests.fakes.broker_world import ANSWER, QUERY, BrokerWorld, Party

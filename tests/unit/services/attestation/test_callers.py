@@ -5,7 +5,7 @@ import pytest
 from common.crypto.signing import SigningKey
 from common.errors import AuthenticityError, QuotaError
 from common.identifiers import PartyKey
-from common.messages.attestation import RequestBody
+from common.messages.broker_exchange import RequestBody
 from common.untrusted.request_quota import RequestQuota
 from services.attestation.callers import OF_ALL, OF_SERVICES, OF_WITNESSES, Callers
 from tests.vectors.sample_broker import request_bodies

@@ -9,8 +9,8 @@ from common.crypto.signing import SigningKey
 from common.errors import AuthenticityError, ConflictError, FreshnessError, Refusal
 from common.identifiers import JobId
 from common.key_retrieval import Launch
-from common.messages.attestation import Completed
 from common.messages.checkpoint import Checkpoint, CheckpointKept, KeepCheckpoint
+from common.messages.jobs import Completed
 from common.messages.objects import ObjectRef
 from common.messages.signed import sign
 from tests.fakes.broker_world import PARAMSERVER, QUERY, SCHEDULE, TRAINER, BrokerWorld

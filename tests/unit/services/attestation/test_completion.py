@@ -5,7 +5,7 @@ import pytest
 from common.crypto.signing import SigningKey
 from common.errors import AppraisalError, AuthenticityError, ConflictError, FormatError, PolicyError
 from common.identifiers import Digest, JobId, ModelId, MrEnclave
-from common.messages.attestation import Completed, CompleteJob, ListMembers, Members
+from common.messages.jobs import Completed, CompleteJob, ListMembers, Members
 from common.messages.objects import SlotRecord
 from common.messages.signed import sign
 from tests.fakes.broker_world import MEASUREMENTS, PARAMSERVER, TRAINER, BrokerWorld

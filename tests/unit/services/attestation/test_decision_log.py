@@ -11,18 +11,13 @@ from common.crypto.signing import SigningKey
 from common.errors import Refusal, UnavailableError
 from common.identifiers import DatasetId
 from common.key_retrieval import renew_lease
-from common.messages.attestation import (
-    AcceptOrder,
-    Admit,
-    BrokerRequest,
-    HeadSigned,
-    IssueChallenge,
-    RequestBody,
-    Revoke,
-    SignHead,
-)
+from common.messages.admission import Admit, IssueChallenge
+from common.messages.broker_exchange import BrokerRequest, RequestBody
 from common.messages.decision_log import LogEntry, TreeHead
+from common.messages.jobs import AcceptOrder
+from common.messages.log_heads import HeadSigned, SignHead
 from common.messages.policy import Revocation
+from common.messages.revocation import Revoke
 from common.messages.signed import Signed, sign
 from common.transparency import open_tree_head
 from services.attestation import refusal_log, state_anchor

@@ -22,10 +22,10 @@ from common.enclave.simulated_platform import SimulatedPlatform
 from common.errors import Refusal
 from common.identifiers import MrEnclave, PlatformId
 from common.key_retrieval import Launch
-from common.messages.attestation import Admit, Challenge, IssueChallenge, RenewLease, TakeInventory
+from common.messages.admission import Admit, Challenge, IssueChallenge, RenewLease
 from common.messages.decision_log import LogSubjects
 from common.messages.evidence import TrustLevel
-from common.messages.platform_inventory import PlatformInventory
+from common.messages.platform_inventory import PlatformInventory, TakeInventory
 from common.messages.signed import read_document, sign
 from common.messages.tcb_terms import TcbTerms
 from services.attestation import admission, leases, platform_inventory, verifier

@@ -19,10 +19,10 @@ from common.dcap import QuoteClaims, verify_quote
 from common.enclave.simulated_platform import SimulatedPlatform
 from common.errors import Refusal
 from common.identifiers import MrEnclave, PlatformId
-from common.messages.attestation import InventoryTaken, LaunchBinding, TakeInventory
 from common.messages.evidence import TrustLevel
 from common.messages.handover import GiveHandover, HandoverGiven, TakeHandover
-from common.messages.platform_inventory import PlatformInventory
+from common.messages.launch_binding import LaunchBinding
+from common.messages.platform_inventory import InventoryTaken, PlatformInventory, TakeInventory
 from common.messages.release import Release
 from common.messages.signed import Signed, read_document
 from services.attestation import handover, inheritance

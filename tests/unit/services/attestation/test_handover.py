@@ -10,9 +10,11 @@ from common.dcap import NO_PLATFORM_RULES
 from common.errors import AppraisalError, AuthenticityError, ConflictError, FormatError, PolicyError
 from common.identifiers import Fmspc, JobId
 from common.key_retrieval import renew_lease
-from common.messages.attestation import BrokerRequest, DescribeBroker, Registered
+from common.messages.broker_exchange import BrokerRequest
+from common.messages.broker_identity import DescribeBroker
 from common.messages.decision_log import LogEntry
 from common.messages.evidence import DcapQuote
+from common.messages.registration import Registered
 from common.messages.release import Release
 from common.messages.signed import Signed, sign
 from common.messages.tcb_terms import TcbTerms

@@ -19,9 +19,10 @@ from common.errors import (
 )
 from common.identifiers import GrantId, JobId
 from common.key_retrieval import renew_lease
-from common.messages.attestation import ListMembers, Members, Registered
 from common.messages.decision_log import LogEntry
+from common.messages.jobs import ListMembers, Members
 from common.messages.policy import DataPolicy, QueryGrant
+from common.messages.registration import Registered
 from common.messages.signed import Signed, sign
 from tests.fakes.broker_world import QUERY, TRAINER, BrokerWorld, Party, SealedBundle, SealedData
 from tests.fakes.identities import (

@@ -14,18 +14,13 @@ from common.crypto.signing import SigningKey
 from common.dcap import NO_PLATFORM_RULES, intel_roots
 from common.errors import AppraisalError, AuthenticityError, FormatError, FreshnessError, NotFoundError
 from common.identifiers import JobId
-from common.messages.attestation import (
-    BrokerDescription,
-    BrokerReply,
-    BrokerRequest,
-    DescribeBroker,
-    ListMembers,
-    LogHead,
-    Members,
-    Refused,
-)
 from common.messages.base import MAX_MESSAGE_BYTES
+from common.messages.broker_exchange import BrokerReply, BrokerRequest
+from common.messages.broker_identity import BrokerDescription, DescribeBroker
 from common.messages.evidence import TrustLevel
+from common.messages.jobs import ListMembers, Members
+from common.messages.log_heads import LogHead
+from common.messages.refusal_detail import Refused
 from common.messages.release import Release
 from common.messages.signed import Signed, open_signed, sign
 from tests.fakes.broker_world import MEASUREMENTS, BrokerWorld

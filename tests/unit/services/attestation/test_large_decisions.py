@@ -9,9 +9,9 @@ import pytest
 from common.crypto.digests import sha256
 from common.errors import FormatError
 from common.identifiers import DatasetId, JobId, PartyKey
-from common.messages.attestation import Registered
 from common.messages.decision_log import LogEntry
 from common.messages.objects import DatasetManifest, ObjectRef
+from common.messages.registration import Registered
 from common.messages.signed import Signed, sign, signature_by
 from services.attestation import state
 from services.attestation.decision_log import Decision

@@ -10,8 +10,9 @@ from common.crypto.signing import SigningKey
 from common.errors import AppraisalError, ConflictError, FreshnessError, PolicyError, UnavailableError
 from common.identifiers import JobId, MrEnclave
 from common.key_retrieval import Launch, renew_lease
-from common.messages.attestation import Admission, Admit, Challenge, IssueChallenge, Leased, Registered, RenewLease
+from common.messages.admission import Admission, Admit, Challenge, IssueChallenge, Leased, RenewLease
 from common.messages.decision_log import LogEntry
+from common.messages.registration import Registered
 from common.messages.signed import sign
 from common.messages.tcb_terms import TcbTerms
 from services.attestation.challenges import LIFETIME_SECONDS

@@ -9,8 +9,7 @@ from common.errors import NotFoundError, PolicyError
 from common.identifiers import DatasetId, JobId, PartyKey
 from common.key_binding import ledger_info
 from common.leakage import answer_bits, attempt_bits, report_bits
-from common.messages.attestation import LedgerReply, ReadLedger
-from common.messages.ledger import Ledger, LedgerRequest
+from common.messages.ledger import Ledger, LedgerReply, LedgerRequest, ReadLedger
 from common.messages.signed import sign
 from services.attestation.ledger import LEDGER_BYTES
 from tests.fakes.broker_world import ANSWER, QUERY, SCHEDULE, TRAINER, BrokerWorld, Party, SealedData

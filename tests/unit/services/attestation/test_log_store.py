@@ -11,8 +11,9 @@ from common.crypto.merkle_proofs import verify_consistency, verify_inclusion
 from common.crypto.signing import SigningKey
 from common.errors import FormatError
 from common.http_signatures import sign_request
-from common.messages.attestation import AwaitHead, BrokerReply, BrokerRequest, RequestBody, SignHead
+from common.messages.broker_exchange import BrokerReply, BrokerRequest, RequestBody
 from common.messages.decision_log import ConsistencyProof, InclusionProof, LogPage, NextHead
+from common.messages.log_heads import AwaitHead, SignHead
 from common.messages.signed import Signed, open_signed
 from common.transparency import log_leaf, open_tree_head
 from services.attestation import log_store

@@ -13,14 +13,15 @@ from common.dcap import verify_quote
 from common.errors import AppraisalError, AuthenticityError, ConflictError, FreshnessError
 from common.identifiers import PlatformId, RoleName
 from common.key_retrieval import renew_lease
-from common.messages.attestation import AttestationToken, InventoryTaken, IssueToken, Refused, TakeInventory
 from common.messages.decision_log import LogEntry
 from common.messages.evidence import TrustLevel
-from common.messages.platform_inventory import PlatformInventory
+from common.messages.platform_inventory import InventoryTaken, PlatformInventory, TakeInventory
 from common.messages.reference_values import ReferenceValue, SgxReferenceValue
+from common.messages.refusal_detail import Refused
 from common.messages.release import Release
 from common.messages.signed import sign
 from common.messages.tcb_terms import TcbTerms
+from common.messages.tokens import AttestationToken, IssueToken
 from services.attestation.context import BrokerContext
 from services.attestation.lease_table import LEASE_SECONDS
 from tests.fakes.broker_world import MEASUREMENTS, QUERY, TRAINER, BrokerWorld, MemoryStore

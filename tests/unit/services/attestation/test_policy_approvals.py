@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from common.errors import AuthenticityError, PolicyError
-from common.messages.attestation import Registered
 from common.messages.policy import DataPolicy
+from common.messages.registration import Registered
 from common.messages.signed import Signed, sign
 from tests.fakes.broker_world import BrokerWorld, Party, SealedData
 

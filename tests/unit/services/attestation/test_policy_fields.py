@@ -7,7 +7,7 @@ import pytest
 from common.errors import PolicyError
 from common.leakage import answer_bits
 from common.messages.answer_bounds import AnswerBounds
-from common.messages.attestation import Registered
+from common.messages.registration import Registered
 from common.messages.sandbox_bounds import SandboxBounds
 from common.messages.signed import sign
 from common.policy_rules import allowed_columns

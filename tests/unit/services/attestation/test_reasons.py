@@ -8,8 +8,10 @@ from common.crypto.key_file import Identity
 from common.errors import AppraisalError, FreshnessError, PolicyError, Refusal
 from common.identifiers import Fmspc
 from common.key_retrieval import renew_lease
-from common.messages.attestation import AcceptOrder, Refused, Registered
+from common.messages.jobs import AcceptOrder
 from common.messages.reasons import REASONS_KEPT
+from common.messages.refusal_detail import Refused
+from common.messages.registration import Registered
 from common.messages.signed import sign
 from common.messages.tcb_terms import TcbTerms
 from tests.fakes.broker_world import MEASUREMENTS, QUERY, TRAINER, BrokerWorld, Party, SealedData

@@ -6,12 +6,13 @@ import pytest
 
 from common.errors import AppraisalError, ConflictError, FormatError, FreshnessError, PolicyError, UnavailableError
 from common.identifiers import Digest, PartyKey
-from common.messages.attestation import Registered, Revoked, RevokeRelease
 from common.messages.decision_log import LogEntry
 from common.messages.recovery import SharesRefused
 from common.messages.recovery_package import RecoveryPackage
 from common.messages.recovery_terms import RecoveryTerms
+from common.messages.registration import Registered
 from common.messages.release import ReleaseRevocation
+from common.messages.revocation import Revoked, RevokeRelease
 from common.messages.signed import sign
 from services.attestation.context import WitnessRule
 from services.attestation.decision_log import Decision

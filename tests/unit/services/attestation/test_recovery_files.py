@@ -8,7 +8,7 @@ from fastapi.testclient import TestClient
 
 from common.errors import NotFoundError
 from common.identifiers import DatasetId
-from common.messages.attestation import BrokerReply
+from common.messages.broker_exchange import BrokerReply
 from common.messages.recovery import Recovered, RecoveryWords
 from common.messages.signed import Signed
 from common.untrusted.http_identity import RequestGate

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from common.errors import Refusal
-from common.messages.attestation import Admit, BrokerRequest
+from common.messages.admission import Admit
+from common.messages.broker_exchange import BrokerRequest
 from common.messages.tcb_terms import TcbTerms
 from services.attestation.refused_launches import log_refused_launch
 from tests.fakes.broker_world import MEASUREMENTS, TRAINER, BrokerWorld

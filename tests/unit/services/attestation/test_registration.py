@@ -4,9 +4,10 @@ from common.crypto.keys import KeyRing, SecretKey
 from common.crypto.wrapping import wrap, wrap_ring
 from common.errors import AuthenticityError, ConflictError, FormatError, FreshnessError, NotFoundError, PolicyError
 from common.key_binding import data_key_info, policy_info
-from common.messages.attestation import Refused, RegisterDataset, Registered, UpdatePolicy
 from common.messages.objects import DatasetManifest
 from common.messages.policy import DataPolicy
+from common.messages.refusal_detail import Refused
+from common.messages.registration import RegisterDataset, Registered, UpdatePolicy
 from common.messages.signed import Signed, sign
 from tests.fakes.broker_world import BrokerWorld, Party, SealedData
 

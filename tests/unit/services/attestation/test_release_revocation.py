@@ -9,9 +9,11 @@ from common.crypto.signing import SigningKey
 from common.errors import AppraisalError, AuthenticityError, FormatError, PolicyError, UnavailableError
 from common.identifiers import Digest, JobId, MrEnclave
 from common.key_retrieval import renew_lease
-from common.messages.attestation import ListMembers, Members, Registered, Revoked, RevokeRelease
 from common.messages.decision_log import LogEntry
+from common.messages.jobs import ListMembers, Members
+from common.messages.registration import Registered
 from common.messages.release import ReleaseRevocation
+from common.messages.revocation import Revoked, RevokeRelease
 from common.messages.signed import Signed, sign
 from services.attestation.lease_table import LEASE_SECONDS
 from tests.fakes.broker_world import MEASUREMENTS, QUERY, TRAINER, BrokerWorld, SealedBundle, SealedData

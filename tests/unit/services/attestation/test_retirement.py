@@ -4,8 +4,9 @@ import pytest
 
 from common.errors import AuthenticityError, NotFoundError, PolicyError
 from common.identifiers import BundleId, PartyKey
-from common.messages.attestation import BundleRetired, ListMembers, Members, RetireBundle
+from common.messages.jobs import ListMembers, Members
 from common.messages.policy import BundleRetirement
+from common.messages.registration import BundleRetired, RetireBundle
 from common.messages.signed import sign
 from tests.fakes.broker_world import QUERY, TRAINER, BrokerWorld, Party, SealedBundle, SealedData
 

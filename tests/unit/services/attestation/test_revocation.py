@@ -2,8 +2,10 @@ import pytest
 
 from common.errors import AuthenticityError, ConflictError, FormatError, NotFoundError, PolicyError
 from common.identifiers import GrantId, JobId, PartyKey
-from common.messages.attestation import ListMembers, Members, Registered, Revoke, Revoked
+from common.messages.jobs import ListMembers, Members
 from common.messages.policy import Revocation
+from common.messages.registration import Registered
+from common.messages.revocation import Revoke, Revoked
 from common.messages.signed import sign
 from tests.fakes.broker_world import QUERY, TRAINER, BrokerWorld, Party, SealedBundle, SealedData
 

@@ -4,8 +4,11 @@ import pytest
 
 from common.crypto.signing import SigningKey
 from common.errors import AuthenticityError, FreshnessError, UnavailableError
-from common.messages.attestation import Completed, DescribeBroker, ListMembers, LogHead, Members, Refused
+from common.messages.broker_identity import DescribeBroker
 from common.messages.evidence import TrustLevel
+from common.messages.jobs import Completed, ListMembers, Members
+from common.messages.log_heads import LogHead
+from common.messages.refusal_detail import Refused
 from services.attestation import key_broker, state_anchor
 from tests.fakes.broker_world import PARAMSERVER, QUERY, TRAINER, BrokerWorld
 

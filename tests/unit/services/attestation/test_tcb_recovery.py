@@ -7,9 +7,9 @@ import pytest
 from common.errors import AppraisalError, Refusal
 from common.identifiers import JobId, RoleName
 from common.key_retrieval import Launch, renew_lease
-from common.messages.attestation import Registered
 from common.messages.evidence import TrustLevel
 from common.messages.reference_values import ReferenceValue, SgxReferenceValue
+from common.messages.registration import Registered
 from common.messages.release import Release
 from common.messages.signed import sign
 from common.messages.tcb_terms import TcbStatus, TcbTerms, TcbTolerance

@@ -8,9 +8,9 @@ import pytest
 from common.errors import AppraisalError, AuthenticityError, FreshnessError, PolicyError
 from common.identifiers import Fmspc, JobId
 from common.key_retrieval import renew_lease
-from common.messages.attestation import Registered
 from common.messages.decision_log import LogEntry
 from common.messages.policy import BundleTerms
+from common.messages.registration import Registered
 from common.messages.signed import Signed, sign
 from common.messages.tcb_terms import TcbTerms
 from services.attestation.party_records import accepted_key

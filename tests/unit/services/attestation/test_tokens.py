@@ -12,20 +12,11 @@ from common.crypto.signing import SigningKey
 from common.crypto.wrapping import WrappingKey
 from common.errors import ConflictError, FreshnessError, NotFoundError, PolicyError, Refusal
 from common.identifiers import JobId, MrEnclave, RoleName
-from common.messages.attestation import (
-    Admit,
-    AppraiseEvidence,
-    AttestationToken,
-    BrokerRequest,
-    Challenge,
-    IssueChallenge,
-    IssueToken,
-    LaunchBinding,
-    ShowTokenKey,
-    TokenKey,
-    TokenKeyShown,
-)
+from common.messages.admission import Admit, Challenge, IssueChallenge
+from common.messages.broker_exchange import BrokerRequest
+from common.messages.launch_binding import LaunchBinding
 from common.messages.signed import open_signed
+from common.messages.tokens import AppraiseEvidence, AttestationToken, IssueToken, ShowTokenKey, TokenKey, TokenKeyShown
 from services.attestation.token_routes import _jwk
 from services.attestation.tokens import TOKEN_SECONDS
 from tests.fakes.broker_world import MEASUREMENTS, PARAMSERVER, QUERY, TRAINER, BrokerWorld

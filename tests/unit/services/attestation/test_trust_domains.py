@@ -15,20 +15,14 @@ from common.enclave.simulated_pki import issue_crl
 from common.errors import AppraisalError, AuthenticityError, FreshnessError, PolicyError, Refusal
 from common.identifiers import CodeMeasurement, Fmspc, HexBytes48, JobId, MrEnclave, PlatformId
 from common.key_retrieval import attest_and_fetch, renew_lease
-from common.messages.attestation import (
-    BrokerRequest,
-    Completed,
-    DescribeBroker,
-    InventoryTaken,
-    ListMembers,
-    Members,
-    QueryEnclaveProof,
-    TakeInventory,
-)
+from common.messages.broker_exchange import BrokerRequest
+from common.messages.broker_identity import DescribeBroker
 from common.messages.decision_log import LogEntry
 from common.messages.evidence import Collateral, DcapQuote, TdxDcapEvidence, TrustLevel
+from common.messages.jobs import Completed, ListMembers, Members
 from common.messages.objects import SlotRecord
-from common.messages.platform_inventory import PlatformInventory
+from common.messages.placement import QueryEnclaveProof
+from common.messages.platform_inventory import InventoryTaken, PlatformInventory, TakeInventory
 from common.messages.policy import QueryGrant
 from common.messages.reference_values import (
     TD_MIGRATABLE,

@@ -7,9 +7,13 @@ import pytest
 from common.broker_channel import open_reply
 from common.crypto.keys import SecretKey
 from common.identifiers import BundleId, DatasetId
-from common.messages.attestation import BrokerReply, BrokerRequest, DescribeBroker, Refused, Registered, Revoke
+from common.messages.broker_exchange import BrokerReply, BrokerRequest
+from common.messages.broker_identity import DescribeBroker
 from common.messages.objects import DatasetManifest, ObjectRef
 from common.messages.policy import Revocation
+from common.messages.refusal_detail import Refused
+from common.messages.registration import Registered
+from common.messages.revocation import Revoke
 from common.messages.service import BundleList, DatasetList, ObjectList, RefusalBody
 from common.messages.signed import Signed, sign
 from common.sealed_object import ObjectKind

@@ -5,8 +5,9 @@ import secrets
 import pytest
 
 from common.crypto.signing import SigningKey
-from common.messages.attestation import BrokerRequest, RegisterDataset
+from common.messages.broker_exchange import BrokerRequest
 from common.messages.identity import RecoverIdentity
+from common.messages.registration import RegisterDataset
 from common.messages.service import DatasetList
 from common.messages.signed import Signed
 from services.ingest.app import Ingest

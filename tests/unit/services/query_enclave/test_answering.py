@@ -11,7 +11,7 @@ from common.crypto.keys import SecretKey
 from common.errors import AuthenticityError, FormatError, FreshnessError, PolicyError, Refusal
 from common.identifiers import SessionId
 from common.messages.answer_bounds import AnswerBounds
-from common.messages.attestation import BudgetBlock
+from common.messages.budget import BudgetBlock
 from common.messages.query import QUERY_MAGIC, Header
 from common.messages.query_tensors import decode_outcome, encode_question
 from common.messages.signed import Signed

@@ -14,8 +14,8 @@ from common.door_objects import DoorObjects
 from common.errors import AppraisalError, AuthenticityError, Refusal
 from common.identifiers import ModelId
 from common.key_retrieval import Launch
-from common.messages.attestation import Placement
 from common.messages.objects import ModelManifest, ObjectRef
+from common.messages.placement import Placement
 from common.messages.signed import sign
 from common.model_file import encode_model
 from common.sealed_object import ObjectKind, seal_object

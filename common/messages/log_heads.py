@@ -1,0 +1,58 @@
+"""Heads of the broker's log of decisions: how they are asked for, and how witnesses confirm them (side: library).
+
+The log itself: `decision_log`.
+"""
+
+from typing import Literal
+
+from common.identifiers import Digest, PartyKey
+from common.messages.base import Count, Message, Nonce, Signature64
+from common.messages.signed import Signed
+
+
+class LogHead(Message):
+    """Head of the broker's append-only log of decisions (RFC 9162 Merkle root), in one epoch of its life.
+
+    The epoch grows by one at every start of the broker.
+    """
+
+    size: Count
+    root: Digest
+    epoch: Count
+
+
+class ConfirmHead(Message):
+    """Answer: Confirmed. A witness signs LOG_HEAD_SEEN over genesis digest, boot nonce, size, root and epoch."""
+
+    type: Literal["confirm-head"] = "confirm-head"
+    witness: PartyKey
+    boot_nonce: Nonce
+    head: LogHead
+    signature: Signature64
+
+
+class Confirmed(Message):
+    """The witness's word is taken; `frozen` tells whether the quorum is still missing."""
+
+    type: Literal["confirmed"] = "confirmed"
+    frozen: bool
+
+
+class AwaitHead(Message):
+    """Answer: HeadSigned, as soon as the log is longer than `known`, or after a moment all the same. For witnesses."""
+
+    type: Literal["await-head"] = "await-head"
+    known: Count
+
+
+class SignHead(Message):
+    """Answer: HeadSigned. Asked by anybody; the answer is for whoever verifies the log offline."""
+
+    type: Literal["sign-head"] = "sign-head"
+
+
+class HeadSigned(Message):
+    """A Signed TreeHead (common/messages/decision_log)."""
+
+    type: Literal["head-signed"] = "head-signed"
+    head: Signed
