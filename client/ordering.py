@@ -27,7 +27,7 @@ from common.key_binding import order_secret_info
 from common.leakage import OPEN_CHANNELS, report_bits
 from common.messages.jobs import AcceptOrder, OrderAccepted
 from common.messages.objects import BundlePublication, DatasetManifest
-from common.messages.order import OrderSecret, SandboxName, Schedule, ToolchainWish, TrainingOrder
+from common.messages.order import AnswerTiming, OrderSecret, SandboxName, Schedule, ToolchainWish, TrainingOrder
 from common.messages.policy import DataPolicy
 from common.messages.signed import Signed, open_signed, sign
 
@@ -53,7 +53,8 @@ class Training:
     """What to train: whose data with whose code, on how many trainers, how long.
 
     `minimal_trainers`: a round counts with the deltas of so many at least. `minimal_rounds`: no model unless each
-    owner's trainers had part in so many; a joint order may say another number of one of them.
+    owner's trainers had part in so many; a joint order may say another number of one of them. `answer_timing`: whether
+    the model's answers leave on a quantum, as they must where provider code gives them.
     `calibrate`: the schedule is chosen by public figures (client/calibrating), but for the wishes that `keep` names.
     The outer optimiser's figures travel wrapped to the broker: the host does not know them.
     """
@@ -65,6 +66,7 @@ class Training:
     minimal_trainers: int = 1
     minimal_rounds: int = 1
     toolchain: ToolchainWish = "auto"
+    answer_timing: AnswerTiming = "padded"
     calibrate: bool = False
     keep: frozenset[str] = frozenset()
     outer_learning_rate: float = 1.0
@@ -153,6 +155,7 @@ def make_order(
         minimal_rounds=minimal_rounds,
         schedule=schedule,
         toolchain=training.toolchain,
+        answer_timing=training.answer_timing,
         not_after=int(time.time()) + ORDER_SECONDS,
         secret=wrap(
             secret.encode(), party.broker_key, order_secret_info(nonce, own.party, trust.broker.signing_public)
@@ -201,13 +204,14 @@ def _submitted(party: Party, link: BrokerLink, order: Signed) -> e.OrderAccepted
 
 def preview(party: Party, training: Training, schedule: Schedule) -> e.OrderPreview:
     """What the host will see of this training, and what this owner's data set is charged for it."""
-    return _preview(schedule, training.trainers, _report_bits(party, training.dataset_id))
+    told = _report_bits(party, training.dataset_id)
+    return _preview(schedule, training.trainers, told, training.answer_timing)
 
 
 def preview_of(party: Party, order: TrainingOrder) -> e.OrderPreview:
     """The same of an order that somebody else has drafted."""
     own = max((_report_bits(party, dataset_id) for dataset_id in order.datasets), default=0)
-    return _preview(order.schedule, order.trainers, own)
+    return _preview(order.schedule, order.trainers, own, order.answer_timing)
 
 
 def forecast_training(party: Party, training: Training) -> Iterator[e.Event]:
@@ -240,12 +244,13 @@ def _report_bits(party: Party, dataset_id: DatasetId) -> int:
     return 0 if newest is None else report_bits(DataPolicy.decode(newest.payload).refusal_report)
 
 
-def _preview(schedule: Schedule, trainers: int, told: int) -> e.OrderPreview:
+def _preview(schedule: Schedule, trainers: int, told: int, timing: AnswerTiming) -> e.OrderPreview:
     return e.OrderPreview(
         trainers=trainers,
         total_ticks=schedule.total_ticks,
         frame_bytes=schedule.frame_bytes,
         report_bits=told,
+        answer_timing=timing,
         open_channels=OPEN_CHANNELS,
         **asdict(host_view(schedule, trainers)),
     )

@@ -12,6 +12,7 @@ on purpose, and on what a model gives away by itself.
                                                                                    ceil(log2(C)) + C ceil(log2(V))
     both       which k of C, the label among them, and k confidences; or as rounded, if that is less:
                                                             ceil(log2(C over k)) + ceil(log2(k)) + k ceil(log2(V))
+    immediate  instead of Q ticks, M moments that an answer can leave at:          ceil(log2(M))
     schedule   a launch falls silent after one of its T ticks, or not before the end:         ceil(log2(T + 1))
     attempt    a launch of a trainer, which shows provider code the data:         schedule, and `BITS_PER_TICK` a tick
     report     what a job's provider reads at its end, one of W numbers of refused calls
@@ -28,7 +29,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from common.messages.answer_bounds import NO_ANSWER_BOUNDS, AnswerBounds
-from common.messages.order import Schedule
+from common.messages.order import AnswerTiming, Schedule
 from common.messages.policy import AnswerDetail, RefusalReport
 from common.messages.provider_report import LEARNED
 from common.refused_calls import CHOICES
@@ -38,6 +39,9 @@ FAILURES: Final = 16
 
 RELEASE_TICKS: Final = 64
 """Q: at least as many as there are quanta up to a query's deadline; a query has one or more answers."""
+
+MOMENTS: Final = 5_000_000
+"""M: microseconds up to a query's deadline. Finer times drown in what the machine does of itself between two clocks."""
 
 BITS_PER_TICK: Final = 1
 
@@ -53,12 +57,15 @@ class AnswerSize:
     row_bytes: int
 
 
-def answer_bits(size: AnswerSize, detail: AnswerDetail, bounds: AnswerBounds = NO_ANSWER_BOUNDS) -> int:
+def answer_bits(
+    size: AnswerSize, detail: AnswerDetail, bounds: AnswerBounds = NO_ANSWER_BOUNDS, timing: AnswerTiming = "padded"
+) -> int:
     """Most bits that one answer carries, its time of leaving included."""
+    time = _bits(MOMENTS if timing == "immediate" else RELEASE_TICKS)
     label = _bits(size.classes + FAILURES)
     if detail == "label":
-        return label + _bits(RELEASE_TICKS)
-    return max(label, _score_bits(size, bounds) + 1) + _bits(RELEASE_TICKS)  # 2^b + F <= 2^(b + 1), or F + 8 <= 2^label
+        return label + time
+    return max(label, _score_bits(size, bounds) + 1) + time  # 2^b + F <= 2^(b + 1), or F + 8 <= 2^label
 
 
 def _score_bits(size: AnswerSize, bounds: AnswerBounds) -> int:

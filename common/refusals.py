@@ -132,6 +132,10 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     "policy.sandbox": ("owner", "allow this sandbox kind in the policy, or run on a platform where it is sound"),
     "policy.trust_level": ("owner", "allow this trust level in the policy, or use a stronger platform"),
     "policy.shards": ("owner", "order trainers for each owner's data, of a bundle that is no design code"),
+    "policy.answer_timing": (
+        "owner",
+        "order the model with `--answer-timing padded`, or of a bundle whose code is exported to a graph",
+    ),
     "policy.slots": ("owner", "order a number of trainers within the policy"),
     "policy.size": ("owner", "allow models of this size class in the policy (`at_most: state_values`)"),
     "policy.user": ("owner", "name the user in the policy (`answering: users`)"),

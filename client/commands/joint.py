@@ -11,7 +11,7 @@ from client.commands.schedule_options import schedule_options
 from client.commands.types import BUNDLE, DATASET, FILE, PARTNER
 from client.scheduling import ScheduleWishes
 from common.identifiers import BundleId, DatasetId
-from common.messages.order import ToolchainWish
+from common.messages.order import AnswerTiming, ToolchainWish
 
 
 @click.group("joint")
@@ -37,11 +37,19 @@ def draft(
     minimal_trainers: int,
     minimal_rounds: int,
     toolchain: ToolchainWish,
+    answer_timing: AnswerTiming,
     **wishes: Any,
 ) -> None:
     """Sign a joint training order as its first owner, and write it for the others."""
     training = ordering.Training(
-        dataset_id, bundle_id, trainers, ScheduleWishes(**wishes), minimal_trainers, minimal_rounds, toolchain
+        dataset_id,
+        bundle_id,
+        trainers,
+        ScheduleWishes(**wishes),
+        minimal_trainers,
+        minimal_rounds,
+        toolchain,
+        answer_timing,
     )
     here.run(joint.draft(here.party, training, partners, output))
 

@@ -19,7 +19,7 @@ from client.policy_terms import PolicyTerms
 from client.scheduling import ScheduleWishes
 from common.identifiers import BundleId, DatasetId, GrantId, JobId, ModelId, PartyKey
 from common.messages.answer_bounds import MOST_DECIMALS, MOST_TOP, AnswerBounds
-from common.messages.order import ToolchainWish
+from common.messages.order import AnswerTiming, ToolchainWish
 
 
 @click.group()
@@ -124,6 +124,7 @@ def train(
     trainers: int,
     toolchain: ToolchainWish,
     *,
+    answer_timing: AnswerTiming,
     minimal_trainers: int,
     minimal_rounds: int,
     outer_rate: float,
@@ -143,6 +144,7 @@ def train(
         minimal_trainers,
         minimal_rounds,
         toolchain,
+        answer_timing,
         calibrate=calibrate,
         keep=given,
         outer_learning_rate=outer_rate,

@@ -69,9 +69,16 @@ _OPTIONS: Final = (
         show_default=True,
         help="What is trained in; auto: bfloat16 where all trainers' processors have AMX, else float32.",
     ),
+    click.option(
+        "--answer-timing",
+        type=click.Choice(["padded", "immediate"]),
+        default="padded",
+        show_default=True,
+        help="When the model's answers leave; immediate: when they are ready, and provider code may not answer.",
+    ),
 )
 
 
 def schedule_options(command: CommandT) -> CommandT:
-    """Adds the options: trainers, minima, toolchain, and the fields of `ScheduleWishes`."""
+    """Adds the options: trainers, minima, toolchain, timing of answers, and the fields of `ScheduleWishes`."""
     return with_options(command, _OPTIONS)

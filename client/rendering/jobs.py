@@ -15,13 +15,7 @@ def job_lines(event: JobTold) -> Iterator[Line]:
     """The lines of one event."""
     match event:
         case e.OrderPreview():
-            frames = f"{event.frames:,} frames of {event.frame_bytes:,} bytes ({event.traffic_bytes:,} bytes)"
-            seen = f"{event.total_ticks} ticks in {event.seconds:.0f} s, {frames}"
-            yield "order", f"the host will see: {seen}, whatever happens in the job", ""
-            bits = f"{event.schedule_bits} bits by its end, and is charged {event.attempt_bits}"
-            yield "", f"a trainer's launch can tell {bits}; not bounded: {', '.join(event.open_channels)}", ""
-            if event.report_bits:
-                yield "", f"the provider can be told {event.report_bits} bits at the job's end, by your policy", ""
+            yield from _preview_lines(event)
         case e.Calibrated():
             by = "its publication" if event.source == "publication" else "a stand-in of its size"
             machines = f"{event.machines} trainer machines, {event.slowness:.2f} times a standard step"
@@ -52,6 +46,18 @@ def job_lines(event: JobTold) -> Iterator[Line]:
                 yield "", told_words(event.told), ""
             elif event.outcome is not None:
                 yield "", "the owners' policies do not let a provider know more", "dim"
+
+
+def _preview_lines(event: e.OrderPreview) -> Iterator[Line]:
+    frames = f"{event.frames:,} frames of {event.frame_bytes:,} bytes ({event.traffic_bytes:,} bytes)"
+    seen = f"{event.total_ticks} ticks in {event.seconds:.0f} s, {frames}"
+    yield "order", f"the host will see: {seen}, whatever happens in the job", ""
+    bits = f"{event.schedule_bits} bits by its end, and is charged {event.attempt_bits}"
+    yield "", f"a trainer's launch can tell {bits}; not bounded: {', '.join(event.open_channels)}", ""
+    if event.report_bits:
+        yield "", f"the provider can be told {event.report_bits} bits at the job's end, by your policy", ""
+    if event.answer_timing == "immediate":
+        yield "", "answers of the model leave when they are ready: provider code may not give them", ""
 
 
 def _forecast_lines(event: e.JobForecast) -> Iterator[Line]:

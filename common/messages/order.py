@@ -14,6 +14,8 @@ ToolchainName = Literal["fp32", "bf16"]
 """What a job trains in (common/exchange/toolchain.py)."""
 ToolchainWish = Literal["auto", "fp32", "bf16"]
 """`auto`: bfloat16 where all members can."""
+AnswerTiming = Literal["padded", "immediate"]
+"""When a model's answers leave: on a quantum, or, where trusted code computes them, when they are ready."""
 
 
 class Schedule(Message):
@@ -70,7 +72,8 @@ class TrainingOrder(Message):
     key and `release` the digest of the release document: members accept no other. `trainers` slots are numbered from 0.
     `shards` has one entry for each of them; none: every slot trains on all data sets. A round counts with the deltas of
     `minimal_trainers` at least. No model is made unless of each owner's slots one has delivered that owner's
-    `minimal_rounds`, which are in the order of `owners`; none: one round of each.
+    `minimal_rounds`, which are in the order of `owners`; none: one round of each. With the `answer_timing`
+    `immediate` provider code may not answer (ARCHITECTURE, decision 45).
     """
 
     type: Literal["training-order"] = "training-order"
@@ -91,6 +94,7 @@ class TrainingOrder(Message):
     parent_model: Digest | None = None
     device: Literal["cpu", "cuda"] = "cpu"
     toolchain: ToolchainWish = "auto"
+    answer_timing: AnswerTiming = "padded"
     standing: None = None
     not_after: Seconds
     secret: Annotated[bytes, Field(max_length=8192)]

@@ -34,6 +34,7 @@ from common.crypto.wrapping import WRAPPING_OVERHEAD
 from common.errors import FormatError
 from common.identifiers import JobId, ModelId, PartyKey, SessionId
 from common.messages.base import Count, Message, Signature64
+from common.messages.order import AnswerTiming
 from common.messages.signed import Signed
 
 SESSION_MAGIC: Final = b"CLSS\x01\x00\x00\x00"
@@ -69,22 +70,30 @@ def size_class(count: int) -> int:
 class QueryProfile(Message):
     """What one model takes and gives; told to a user with a grant inside the sealed session reply.
 
-    `answered_by`: the provider's code, or trusted code that computes a graph or design.
+    `answered_by`: the provider's code, or trusted code that computes a graph or design. `answer_timing`: what the
+    model's order says; a session is refused where it is `immediate` and provider code answers.
     """
 
     input: TensorSpec
     answer: TensorSpec
     max_rows: Annotated[int, Field(ge=1, le=4096)]
     answered_by: Literal["code", "graph"] = "code"
+    answer_timing: AnswerTiming = "padded"
 
     @classmethod
-    def of(cls, manifest: BundleManifest, answered_by: Literal["code", "graph"] = "code") -> Self:
+    def of(
+        cls,
+        manifest: BundleManifest,
+        answered_by: Literal["code", "graph"] = "code",
+        answer_timing: AnswerTiming = "padded",
+    ) -> Self:
         """The profile of a model that a bundle made."""
         return cls(
             input=TensorSpec(shape=manifest.input.shape, dtype=manifest.input.dtype),
             answer=manifest.answer,
             max_rows=manifest.query_rows,
             answered_by=answered_by,
+            answer_timing=answer_timing,
         )
 
     @property

@@ -81,7 +81,7 @@ def draw_budget(broker: BrokerContext, body: DrawBudget, nonce: bytes, at: int) 
     detail = weakest_detail(grant.detail, bundle.terms.detail, *(data.policy.detail for data in datasets))
     every = (grant.answer_bounds, bundle.terms.answer_bounds, *(data.policy.answer_bounds for data in datasets))
     bounds = tightest(AnswerBounds, every)
-    each = answer_bits(AnswerSize(body.classes, body.row_bytes), detail, bounds)
+    each = answer_bits(AnswerSize(body.classes, body.row_bytes), detail, bounds, job.order.answer_timing)
     total = min(*left.values(), *answers_in_bits(broker, datasets, each, needed).values())  # (6)
     block = min(body.answers, total)
     tallies = [broker.state.tally_after(name, block) for name in left]

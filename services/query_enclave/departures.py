@@ -2,7 +2,8 @@
 
 An answer leaves at the next multiple of the quantum after its query arrived. Where trusted code computes a graph, the
 first quantum is divided into finer ones: its cost is fixed but for what a processor makes of single numbers, so most
-answers come in the first of them, and in all there are no more times than common/leakage charges for.
+answers come in the first of them, and in all there are no more times than common/leakage charges for. Where the
+model's order wants it and trusted code computes, an answer leaves when it is ready (ARCHITECTURE, decision 45).
 """
 
 import heapq
@@ -13,6 +14,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
+
+from common.messages.query import QueryProfile
 
 QUANTUM_SECONDS: Final = 0.1
 """A digits-sized model takes 40 to 90 ms in its sandbox on two busy cores, so that it answers in the first quantum."""
@@ -32,7 +35,8 @@ def _wait(due: threading.Condition, seconds: float) -> None:
 @dataclass(frozen=True)
 class Timing:
     """The clock by which answers leave; `monotonic` and `wait` (for a condition, so long) are the machine's, or a
-    test's. `first_quantum_seconds`: of answers that leave within the first `quantum_seconds`.
+    test's. `first_quantum_seconds`: of answers that leave within the first `quantum_seconds`; both 0: they leave when
+    they are ready.
     """
 
     quantum_seconds: float = QUANTUM_SECONDS
@@ -42,12 +46,21 @@ class Timing:
     wait: Callable[[threading.Condition, float], object] = _wait
 
     @classmethod
+    def of(cls, profile: QueryProfile) -> "Timing":
+        """Of one model's answers: coarse, whatever its order says, where provider code gives them."""
+        if profile.answered_by == "code":
+            return cls()
+        return cls(0.0, 0.0) if profile.answer_timing == "immediate" else cls.of_graph()
+
+    @classmethod
     def of_graph(cls) -> "Timing":
-        """Of answers that trusted code computes."""
+        """Of answers that trusted code computes, padded."""
         return cls(first_quantum_seconds=GRAPH_QUANTUM_SECONDS)
 
     def leaves_after(self, passed: float) -> float:
         """Seconds after its query's arrival at which an answer leaves that is ready after `passed` ones."""
+        if not self.quantum_seconds:
+            return passed
         first = self.first_quantum_seconds
         step = first if math.ceil(passed / first) * first <= self.quantum_seconds else self.quantum_seconds
         return max(1, math.ceil(passed / step)) * step

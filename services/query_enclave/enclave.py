@@ -12,7 +12,7 @@ import threading
 import time
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, Literal
 
 from common.door import Door
 from common.door_objects import DoorObjects
@@ -23,6 +23,7 @@ from common.key_retrieval import BrokerChannel, Launch, attest_and_fetch
 from common.leakage import AnswerSize
 from common.lease import LeaseKeeper
 from common.messages.budget import BudgetBlock, DrawBudget
+from common.messages.order import TrainingOrder
 from common.messages.placement import Placement, QueryEnclaveProof
 from common.messages.query import PlaceModel, QueryEnclaveStatus, QueryProfile
 from common.messages.signed import Signed, open_signed
@@ -163,20 +164,21 @@ def _serve(
     lease: LeaseKeeper,
     measurement: CodeMeasurement,
 ) -> Serving:
-    profile = QueryProfile.of(model.contents.manifest, "code" if model.by_provider_code else "graph")
+    order = TrainingOrder.decode(launch.terms.order.payload)
+    answered_by: Literal["code", "graph"] = "code" if model.by_provider_code else "graph"
+    profile = QueryProfile.of(model.contents.manifest, answered_by, order.answer_timing)
     clock = LowerBoundClock()
     sandbox = _start_sandbox(model, DEFAULT_LIMITS.within(launch.terms.sandbox_bounds))
     sessions = SessionTable(placed, launch.wrapping_key, profile, clock.now)
     size = AnswerSize(math.prod(profile.answer.shape), profile.answer.row_bytes)
     budgets = GrantBudgets(BrokerBudgets(channel, launch, placed.model_id, size), launch.terms.lease_seconds)
-    timing = Timing() if model.by_provider_code else Timing.of_graph()
     answering = Answering(
         profile,
         sessions,
         budgets,
         sandbox,
         clock.now,
-        timing,
+        Timing.of(profile),
         lease.require,
         Receipts(launch.signing_key, measurement, placed, profile, clock.now),
         questions=model.questions_at_once,

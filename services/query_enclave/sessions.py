@@ -17,7 +17,7 @@ from common.crypto.keys import SecretKey
 from common.crypto.labels import SESSION_OPEN
 from common.crypto.signing import verify_signature
 from common.crypto.wrapping import WrappingKey
-from common.errors import FreshnessError, Refusal, UnavailableError
+from common.errors import FreshnessError, PolicyError, Refusal, UnavailableError
 from common.identifiers import Digest, GrantId, SessionId
 from common.messages.policy import QueryGrant
 from common.messages.query import QueryProfile, SessionOpening, SessionReply
@@ -84,6 +84,14 @@ class Session:
         return self._kept.setdefault(counter, _Kept(query))
 
 
+def require_timing(profile: QueryProfile) -> None:
+    """Provider code chooses how long it takes, so its answers are padded; here and not in public, since whether a job's
+    code could be exported to a graph is no host's to know.
+    """
+    if profile.answer_timing == "immediate" and profile.answered_by == "code":
+        raise PolicyError("policy.answer_timing", expected="a graph that trusted code computes", seen="provider code")
+
+
 class SessionTable:
     """All sessions of one launch, whose `wrapping` key the quote binds and whose model `placed` names."""
 
@@ -128,6 +136,7 @@ class SessionTable:
         )
         verify_signature(opening.user, opening.signature, SESSION_OPEN, *parts)
         terms = judge_grant(opening.grant, opening.user, placed, self._now())
+        require_timing(self._profile)
         self._add(
             opening, Session(SessionCipher(key, opening.session_id, placed.manifest), opening.grant, terms, sha256(raw))
         )

@@ -28,6 +28,7 @@ from common.identifiers import JobId, ModelId, RoleName
 from common.messages.evidence import TrustLevel
 from common.messages.jobs import Completed
 from common.messages.objects import BundlePublication, ModelManifest, ObjectRef
+from common.messages.order import AnswerTiming
 from common.messages.reference_values import SgxReferenceValue
 from common.messages.registration import Registered
 from common.messages.signed import Signed, sign
@@ -69,8 +70,16 @@ class Broker:
 class FinishedModel:
     """A job that is over, and its model in the object store."""
 
-    def __init__(self, world: BrokerWorld, store: BlobStore, contents: BundleContents, design: bytes = b"") -> None:
+    def __init__(
+        self,
+        world: BrokerWorld,
+        store: BlobStore,
+        contents: BundleContents,
+        design: bytes = b"",
+        answer_timing: AnswerTiming = "padded",
+    ) -> None:
         self._world, self._store, self.contents, self._design = world, store, contents, design
+        self._answer_timing = answer_timing
         count = contents.manifest.state_count
         self.state_P: NDArray[np.float32] = np.random.default_rng(5).normal(0, 0.1, count).astype(np.float32)
         self.schedule = SCHEDULE.model_copy(update={"state_class": 1 << (count - 1).bit_length()})
@@ -91,7 +100,7 @@ class FinishedModel:
         )
         bundle = SealedBundle(plain.provider, key, sign(publication, plain.provider.key), plain.terms)
         world.channel(bundle.provider).ask(world.bundle_registration(bundle), Registered)
-        order = world.order(world.register_data(), bundle, schedule=self.schedule)
+        order = world.order(world.register_data(), bundle, schedule=self.schedule, answer_timing=self._answer_timing)
         return world.accept(sign(order, world.owner.key)).job_id
 
     def _finish(self) -> Signed:
@@ -117,7 +126,12 @@ class QueryService:
     """
 
     def __init__(
-        self, state: Path, redis_url: str, contents: BundleContents | None = None, document: bytes = b""
+        self,
+        state: Path,
+        redis_url: str,
+        contents: BundleContents | None = None,
+        document: bytes = b"",
+        answer_timing: AnswerTiming = "padded",
     ) -> None:
         self.installation = Installation.make(state, ENCLAVES["query"])
         self.world = BrokerWorld(state)
@@ -126,7 +140,7 @@ class QueryService:
         assert isinstance(measured, SgxReferenceValue)
         self.world.release = self.world.sign_release(MEASUREMENTS | {"query": measured.mr_enclave})
         self.store = BlobStore(state / "objects")
-        self.model = FinishedModel(self.world, self.store, contents or pack_bundle(DIGITS), document)
+        self.model = FinishedModel(self.world, self.store, contents or pack_bundle(DIGITS), document, answer_timing)
         self.slots = Slots(state / "slots")
         self.redis = connect(redis_url)
         database = Database(f"sqlite:///{state / 'registry.sqlite'}")

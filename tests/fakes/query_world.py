@@ -30,7 +30,7 @@ from common.messages.budget import BudgetBlock
 from common.messages.evidence import Evidence, TrustLevel
 from common.messages.launch_binding import LaunchBinding
 from common.messages.objects import ModelManifest, ObjectRef
-from common.messages.order import Schedule
+from common.messages.order import AnswerTiming, Schedule
 from common.messages.placement import Placement, QueryEnclaveProof
 from common.messages.policy import AnswerDetail, QueryGrant
 from common.messages.query import QueryProfile
@@ -143,8 +143,16 @@ class Launch:
     With `questions` a graph answers, so many questions at once.
     """
 
-    def __init__(self, world: "QueryWorld", questions: int | None = None, **placement: Any) -> None:
-        profile = PROFILE if questions is None else PROFILE.model_copy(update={"answered_by": "graph"})
+    def __init__(
+        self,
+        world: "QueryWorld",
+        questions: int | None = None,
+        answer_timing: AnswerTiming = "padded",
+        **placement: Any,
+    ) -> None:
+        profile = PROFILE.model_copy(
+            update={"answered_by": "code" if questions is None else "graph", "answer_timing": answer_timing}
+        )
         self.signing, self.wrapping, self.model, self.clock = (
             SigningKey.generate(),
             WrappingKey.generate(),
@@ -177,7 +185,8 @@ class Launch:
         placed = Placed(Placement.decode(self.placement.payload), self.placement.digest, world.broker.party)
         self.receipts = Receipts(self.signing, MEASUREMENT, placed, profile, world.now)
         self.sessions = SessionTable(placed, self.wrapping, profile, world.now)
-        timing = Timing(0.05, 0.05, 5.0, monotonic=lambda: self.clock.at, wait=self.clock.wait)
+        quantum = 0.05 if Timing.of(profile).quantum_seconds else 0.0
+        timing = Timing(quantum, quantum, 5.0, monotonic=lambda: self.clock.at, wait=self.clock.wait)
         self.answering = Answering(
             profile,
             self.sessions,
@@ -313,9 +322,9 @@ class QueryWorld:
         }
         return sign(QueryGrant.model_validate(terms | changes), self.owner)
 
-    def launch(self, questions: int | None = None, **placement: Any) -> Launch:
+    def launch(self, questions: int | None = None, answer_timing: AnswerTiming = "padded", **placement: Any) -> Launch:
         """A query enclave for the model; `placement` changes what the broker's document says."""
-        self.launches.append(Launch(self, questions, **placement))
+        self.launches.append(Launch(self, questions, answer_timing, **placement))
         return self.launches[-1]
 
     def close(self) -> None:

@@ -1,7 +1,16 @@
 """The bounds cover what provider code can choose from."""
 
 from common.exchange.payloads import OUTCOME_CODES
-from common.leakage import FAILURES, RELEASE_TICKS, AnswerSize, answer_bits, attempt_bits, report_bits, schedule_bits
+from common.leakage import (
+    FAILURES,
+    MOMENTS,
+    RELEASE_TICKS,
+    AnswerSize,
+    answer_bits,
+    attempt_bits,
+    report_bits,
+    schedule_bits,
+)
 from common.messages.answer_bounds import AnswerBounds
 from services.query_enclave.departures import DEADLINE_SECONDS, Timing
 from tests.vectors.sample_documents import SCHEDULE
@@ -19,6 +28,12 @@ def test_labels_and_scores() -> None:
     assert answer_bits(AnswerSize(10, 40), "scores") == 321 + 6
     assert answer_bits(AnswerSize(1, 1), "label") == 5 + 6
     assert 2**8 + FAILURES <= 2**9
+
+
+def test_an_answer_that_leaves_when_it_is_ready_is_charged_for_every_microsecond() -> None:
+    assert MOMENTS == DEADLINE_SECONDS * 1_000_000 <= 2**23
+    assert answer_bits(AnswerSize(10, 40), "label", timing="immediate") == 5 + 23
+    assert answer_bits(AnswerSize(10, 40), "scores", timing="immediate") == 321 + 23
 
 
 def test_bounds_of_scores_are_bounds_of_bits() -> None:

@@ -12,7 +12,7 @@ from common.errors import AuthenticityError, FormatError, FreshnessError, Policy
 from common.identifiers import SessionId
 from common.messages.answer_bounds import AnswerBounds
 from common.messages.budget import BudgetBlock
-from common.messages.query import QUERY_MAGIC, Header
+from common.messages.query import QUERY_MAGIC, SESSION_REPLY_BYTES, Header
 from common.messages.query_tensors import decode_outcome, encode_question
 from common.messages.signed import Signed
 from common.query_sealing import SessionCipher
@@ -300,6 +300,31 @@ def test_an_answer_leaves_on_a_multiple_of_the_quantum(world: QueryWorld, second
     session.ask(rows_of(1))
     quanta = (launch.clock.at - arrived) / 0.05
     assert quanta == pytest.approx(max(1, -(-seconds // 0.05)))
+
+
+def test_an_immediate_answer_waits_for_nothing(world: QueryWorld) -> None:
+    launch = world.launch(questions=4, answer_timing="immediate")
+    session = world.session(launch)
+    answer = launch.model.answer
+
+    def taking(rows: np.ndarray, deadline: float) -> object:
+        launch.clock.at += 0.012
+        return answer(rows, deadline)
+
+    launch.model.answer = taking  # type: ignore[method-assign,assignment]
+    arrived = launch.clock.at
+    session.ask(rows_of(1))
+    assert launch.clock.at - arrived == pytest.approx(0.012)
+
+
+def test_provider_code_gives_no_immediate_answers(world: QueryWorld) -> None:
+    """The refusal is sealed, of the size of any reply: no host learns whether a job's code could be exported."""
+    launch = world.launch(answer_timing="immediate")
+    with pytest.raises(PolicyError, match=r"policy\.answer_timing") as told:
+        world.session(launch)
+    assert (told.value.expected, told.value.seen) == ("a graph that trusted code computes", "provider code")
+    assert [len(one) for one in launch.received] == [SESSION_REPLY_BYTES]
+    assert len(launch.sessions) == 0
 
 
 def test_a_sealed_refusal_waits_for_the_quantum_too(world: QueryWorld) -> None:

@@ -258,6 +258,15 @@ def test_a_graphs_answer_leaves_at_a_fine_quantum_first_and_at_a_coarse_one_late
     assert DEADLINE_SECONDS / QUANTUM_SECONDS == 50
 
 
+@pytest.mark.parametrize("seconds", [0.0, 0.0042, 0.0101, 0.26])
+def test_a_graphs_answer_leaves_when_it_is_ready_where_its_order_says_so(seconds: float) -> None:
+    """And provider code's never does."""
+    immediate = PROFILE.model_copy(update={"answer_timing": "immediate"})
+    assert Timing.of(immediate.model_copy(update={"answered_by": "graph"})).leaves_after(seconds) == seconds
+    assert Timing.of(immediate) == Timing.of(PROFILE) == Timing()
+    assert Timing.of(PROFILE.model_copy(update={"answered_by": "graph"})) == Timing.of_graph()
+
+
 def test_what_is_due_sooner_leaves_sooner() -> None:
     """A late evaluation does not hold back what was ready after it and is due before."""
     order: list[str] = []
