@@ -17,7 +17,7 @@ from client.context import Party
 from client.ending_proof import EndingProof, verify_ending
 from client.events import Ended, Event, LogEntryTold, LogSaved, LogVerified
 from client.http_client import ServiceClient
-from client.witnessing import WitnessMemory
+from client.witness_memory import WitnessMemory
 from common.errors import AuthenticityError, FormatError
 from common.identifiers import DatasetId, JobId, ModelId
 from common.json_text import read_json

@@ -30,9 +30,16 @@ BROKER_PATH: Final = "/v1/broker"
 Learn = Callable[[Collection[CollateralMark]], None]
 
 
+class Learner(Protocol):
+    """Who remembers what revoked its broker's quote."""
+
+    def hear(self, raw: bytes, request: bytes, marks: Collection[CollateralMark]) -> None:
+        """A reply that was refused, and how new the documents were that stand without it."""
+
+
 @dataclass(frozen=True)
 class Learning:
-    """Who remembers what revoked its broker's quote. Replies that `broker` has not signed teach nothing: else anybody
+    """A party that remembers it. Replies that `broker` has not signed teach nothing: else anybody
     who answers could set that memory forward, and have the broker's own collateral refused.
     """
 
@@ -40,7 +47,7 @@ class Learning:
     learn: Learn
 
     def hear(self, raw: bytes, request: bytes, marks: Collection[CollateralMark]) -> None:
-        """A reply that was refused, and how new the documents were that stand without it."""
+        """A reply that was refused, and marks."""
         with contextlib.suppress(AuthenticityError):
             open_reply(raw, request, self.broker)
             self.learn(marks)
@@ -68,7 +75,7 @@ def verified_broker(
     at: int,
     *,
     floor: TrustLevel,
-    learning: Learning | None = None,
+    learning: Learner | None = None,
 ) -> VerifiedBroker:
     """Ask the broker behind `service` for a quote over a fresh nonce, and verify it at time `at`.
 

@@ -14,12 +14,15 @@ _SHOWN = 16
 def entry_summary(entry: LogEntry) -> str:
     """When, what, how it ended, and about which things."""
     outcome = entry.outcome if entry.code is None else f"{entry.outcome} {entry.code}"
-    return "  ".join([_time(entry.time), entry.decision, outcome, *_things(entry.subjects)])
+    together = [] if entry.further is None else [f"{entry.further.count:,} more, told together"]
+    return "  ".join([_time(entry.time), entry.decision, outcome, *together, *_things(entry.subjects)])
 
 
 def entry_details(entry: LogEntry) -> Iterator[str]:
     """For whom, under which terms, on what evidence; who can mend a refusal."""
     subjects = entry.subjects
+    if entry.further is not None:
+        yield f"the first at {_time(entry.further.first)}, the last at {_time(entry.further.last)}"
     yield from _named("asked for by", subjects.signers)
     yield from _named("document", [subjects.document] if subjects.document else [])
     terms = [*subjects.policies, *([subjects.terms] if subjects.terms else [])]
@@ -31,6 +34,7 @@ def entry_details(entry: LogEntry) -> Iterator[str]:
         ("successor", subjects.heir),
         ("release", subjects.release),
         ("came from broker", subjects.predecessor),
+        ("signed by token key", subjects.token_key),
     ):
         yield from _named(name, [value] if value else [])
     yield from _mended(entry.code)

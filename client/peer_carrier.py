@@ -12,8 +12,10 @@ from typing import Final, Protocol
 from common.broker_channel import NONCE_BYTES, BrokerChannel
 from common.errors import FormatError
 from common.event_log import log_event
+from common.identifiers import Digest
 from common.messages.broker_exchange import BrokerReply, BrokerRequest
 from common.messages.broker_identity import BrokerDescription, DescribeBroker
+from common.messages.collateral import SeenCollateral
 from common.messages.decision_log import ConsistencyProof
 from common.messages.log_heads import AwaitHead, Confirmed, ConfirmHead, HeadSigned, LogHead
 from common.messages.peer import PeerWitnessed, WitnessPeer
@@ -40,6 +42,7 @@ class PeerCarrier:
         self._service, self._peer = service, peer
         self._epoch: int | None = None
         self._known: LogHead | None = None
+        self._collateral: Digest | None = None
         self.broker_is_thawed = False
 
     def round(self) -> None:
@@ -54,6 +57,7 @@ class PeerCarrier:
             word = self._ask_peer(shown, reply.head, proof_from=word.size)
         self._say(reply.body, word)
         self._epoch, self._known = reply.head.epoch, reply.head
+        self._collateral = SeenCollateral(marks=reply.body.collateral).digest
 
     def follow(self) -> bool:
         """Wait a moment until the log grows, then make a round. False when another boot answers."""
@@ -61,11 +65,11 @@ class PeerCarrier:
             return False
         channel = BrokerChannel(lambda raw: self._service.post(_BROKER_PATH, raw))
         try:
-            channel.ask(AwaitHead(known=self._known.size), HeadSigned)
+            told = channel.ask(AwaitHead(known=self._known.size), HeadSigned)
             if channel.head is None or channel.head.epoch != self._epoch:
                 self._epoch = None
                 return False
-            if channel.head != self._known:
+            if channel.head != self._known or told.collateral != self._collateral:
                 self.round()
         except BaseException:
             self.broker_is_thawed, self._epoch = False, None
@@ -89,7 +93,11 @@ class PeerCarrier:
     def _say(self, description: BrokerDescription, word: PeerWitnessed) -> None:
         head = LogHead(size=word.size, root=word.root, epoch=word.epoch)
         said = ConfirmHead(
-            witness=self._witness, boot_nonce=description.boot_nonce, head=head, signature=word.signature
+            witness=self._witness,
+            boot_nonce=description.boot_nonce,
+            head=head,
+            signature=word.signature,
+            collateral=word.collateral,
         )
         channel = BrokerChannel(lambda raw: self._service.post(_BROKER_PATH, raw))
         self.broker_is_thawed = not channel.ask(said, Confirmed).frozen

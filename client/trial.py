@@ -6,7 +6,8 @@ of jobs, answers and bits that would have come about. Of a decision it says one 
     refused     these terms refuse it, for these reasons; or the job, launch or model would not have been there
     allowed     it was refused for what the terms in force said, and these refuse it no longer. What the broker checks
                 after them, and what other parties' terms say, no log tells
-    unjudged    a rule looks at something that is neither in the log nor held here: it is named, and nothing is guessed
+    unjudged    a rule looks at something that is neither in the log nor held here: it is named, and nothing is guessed.
+                So of refusals that one entry tells of together
     same        none of these
 
 What is not held does not matter where these terms ask for no more than versions that are held and let it through.
@@ -27,6 +28,7 @@ from common.messages.decision_log import LogEntry
 from common.messages.policy import BundleTerms, DataPolicy
 
 _FORCE: Final = "the version that was in force"
+_TOGETHER: Final = "each of the refusals that are told together"
 
 
 class Trial:
@@ -49,6 +51,8 @@ class Trial:
             self._gone[entry.subjects.model] = self._gone[entry.subjects.launch]
         if not rules or self._thing not in (*entry.subjects.datasets, entry.subjects.bundle):
             return None
+        if entry.further is not None:
+            return _tried(entry, "unjudged", Judgement((), (_TOGETHER,)))
         known = self._past.of(entry)
         if entry.outcome == "refused":
             tried = self._refused(entry, known)

@@ -3,11 +3,15 @@
 It polls the attestation service, and in each round, in this order:
 
   (1) verifies the broker's fresh quote against the installation's release (common/broker_verification), and its machine
-      against the newest inventory that it was shown, which it remembers: it confirms nothing of a revoked machine;
+      against the newest inventory that it was shown, which it remembers: it confirms nothing of a revoked machine, nor
+      under collateral that is older than it has seen, or than that broker says that it has;
   (2) requires the broker that it met first, and its own key among that broker's witnesses;
   (3) requires a head that is not older than the newest it has seen, nor another one of the same size;
   (4) before it takes a new head, has the host prove that the log under it begins with the one that it remembers;
   (5) writes the new head down, durably, before it signs it; then confirms it for this boot of the broker.
+
+Whatever a broker says it knows of collateral, it remembers with the head, and tells it to a broker that knows less: one
+that was started from a state of before, or that takes over.
 
 If (3) or (4) fails it signs the head that it remembers all the same: a broker that was rewound or forked then knows it
 and stays frozen. The proof of (4) is RFC 9162's, so nobody's word is taken for it. What a witness does not see: what
@@ -21,18 +25,16 @@ head, which the quoted key signs. The host lays the proof of (4) beside that ans
 long as two requests take, not for its next poll.
 """
 
-import fcntl
 import logging
-import os
 import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 from client.broker_quote import BROKER_PATH, Service, verified_broker
-from client.durable_file import replace_durably
+from client.witness_memory import MemoryFile, WitnessMemory
 from common.broker_channel import NONCE_BYTES, open_reply, require_not_older
 from common.broker_statements import head_seen_parts
 from common.broker_verification import VerifiedBroker
@@ -40,6 +42,7 @@ from common.crypto.key_file import Identity
 from common.crypto.labels import LOG_HEAD_SEEN
 from common.crypto.merkle_proofs import verify_consistency
 from common.dcap import PlatformRules
+from common.dcap.collateral_memory import news_for
 from common.enclave.trust_settings import TrustSettings, require_release
 from common.errors import (
     AppraisalError,
@@ -52,15 +55,14 @@ from common.errors import (
 )
 from common.event_log import log_event
 from common.identifiers import Digest
-from common.messages.base import Message
 from common.messages.broker_exchange import BrokerReply, BrokerRequest, RequestBody
+from common.messages.collateral import SeenCollateral
 from common.messages.decision_log import ConsistencyProof, NextHead
 from common.messages.evidence import TrustLevel
-from common.messages.log_heads import AwaitHead, Confirmed, ConfirmHead, LogHead
+from common.messages.log_heads import AwaitHead, Confirmed, ConfirmHead, HeadSigned, LogHead
 from common.messages.recovery_package import Retirement
 from common.messages.refusal_detail import Refused
 from common.messages.signed import Signed, sign
-from common.platform_inventory import kept_inventory, shown_inventory
 
 _log = logging.getLogger("witness")
 _CONSISTENCY_PATH: Final = "/v1/log/consistency"
@@ -68,20 +70,6 @@ _NEXT_HEAD_PATH: Final = "/v1/log/next"
 
 QUIET_SECONDS: Final = 0.1
 """Between two questions to which nothing new was answered."""
-
-
-class WitnessMemory(Message):
-    """The broker that it guards, and the newest head that it has seen; `successor` once that broker is over.
-
-    `inventory` is the newest signed inventory of machines that it was shown.
-    """
-
-    type: Literal["witness-memory"] = "witness-memory"
-    version: Literal[1] = 1
-    broker: Digest
-    head: LogHead
-    successor: Digest | None = None
-    inventory: Signed | None = None
 
 
 class Witness:
@@ -96,9 +84,8 @@ class Witness:
         now: Callable[[], float] = time.time,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._identity, self._trust, self._service, self._file = identity, trust, service, memory_file
-        self._now, self._pause = now, pause
-        self._memory = self._read()
+        self._identity, self._trust, self._service = identity, trust, service
+        self._memory, self._now, self._pause = MemoryFile(memory_file), now, pause
         self._confirmed: tuple[bytes, LogHead] | None = None
         self._verified: VerifiedBroker | None = None
         self.broker_is_thawed = False
@@ -115,18 +102,20 @@ class Witness:
     def follow(self) -> bool:
         """Wait a moment for the next head of the broker that the last round verified, and confirm it: (3) to (5).
 
-        The head is signed by the key that was quoted, in the boot that was quoted. False when another boot answers, or
-        no round was made: then it takes a round. Raises the refusal of the first check that fails.
+        The head is signed by the key that was quoted, in the boot that was quoted. False when another boot answers, the
+        broker has seen newer collateral, or no round was made: then it takes a round. Raises the refusal of the first
+        check that fails.
         """
-        verified = self._verified
-        if verified is None or self._memory is None:
+        verified, memory = self._verified, self._memory.content
+        if verified is None or memory is None:
             return False
         with self._frozen_if_refused():
-            head, proof = self._next_head(verified, self._memory.head.size)
-            if head.epoch != verified.head.epoch:
+            head, proof, collateral = self._next_head(verified, memory.head.size)
+            known = SeenCollateral(marks=verified.description.collateral).digest
+            if head.epoch != verified.head.epoch or collateral not in {None, known}:
                 self._verified = None
                 return False
-            if head == self._memory.head:
+            if head == memory.head:
                 self._pause(QUIET_SECONDS)  # a broker with too many that wait answers at once
             self._take(verified, head, frozen=not self.broker_is_thawed, proof=proof)
         return True
@@ -138,30 +127,14 @@ class Witness:
         (conflict.successor) for another than it has named before, or for the broker itself.
         """
         successor = self._verified_broker(service).genesis.digest
-        with self._alone():
-            memory = self._read()
+        with self._memory.alone() as memory:
             if memory is None:
                 raise NotFoundError("not_found.pin", expected="a broker that this witness guards")
             if successor == memory.broker or memory.successor not in {None, successor}:
                 raise ConflictError("conflict.successor", expected=memory.successor, seen=successor)
-            self._memory = memory.model_copy(update={"successor": successor})
-            replace_durably(self._file, self._memory.encode())
-        word = Retirement(broker=memory.broker, head=memory.head, successor=successor)
+            self._memory.keep(memory.model_copy(update={"successor": successor}))
+        word = Retirement(broker=memory.broker, head=memory.head, successor=successor, collateral=memory.collateral)
         return sign(word, self._identity.signing_key)
-
-    def _read(self) -> WitnessMemory | None:
-        return WitnessMemory.decode(self._file.read_bytes()) if self._file.exists() else None
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """No other process of this witness takes or retires meanwhile."""
-        self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(self._file.with_name(f".{self._file.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(descriptor)
 
     @contextmanager
     def _frozen_if_refused(self) -> Iterator[None]:
@@ -175,22 +148,20 @@ class Witness:
         self, verified: VerifiedBroker, head: LogHead, *, frozen: bool, proof: ConsistencyProof | None = None
     ) -> None:
         """Steps (3) to (5) for a head of the verified broker, unless it is over. `proof`: what came with it."""
-        with self._alone():
-            self._memory = self._read()
-            if self._memory is not None and self._memory.successor is not None:
-                raise ConflictError("conflict.successor", expected=self._memory.successor)
+        with self._memory.alone() as memory:
+            if memory is not None and memory.successor is not None:
+                raise ConflictError("conflict.successor", expected=memory.successor)
             self._take_alone(verified, head, proof, frozen=frozen)
 
     def _take_alone(
         self, verified: VerifiedBroker, head: LogHead, proof: ConsistencyProof | None, *, frozen: bool
     ) -> None:
-        shown = verified.description.inventory if self._memory is None else self._memory.inventory
-        memory = WitnessMemory(broker=verified.genesis.digest, head=head, inventory=shown)
-        if self._memory is not None:
-            self._require_extends(verified, head, self._memory.head, proof)  # (3), (4)
-        if memory != self._memory:
-            replace_durably(self._file, memory.encode())  # (5)
-            self._memory = memory
+        before, told = self._memory.content, self._memory.newest_collateral(verified)
+        shown = verified.description.inventory if before is None else before.inventory
+        if before is not None:
+            self._require_extends(verified, head, before.head, proof)  # (3), (4)
+        broker = verified.genesis.digest
+        self._memory.keep(WitnessMemory(broker=broker, head=head, inventory=shown, collateral=told))  # (5)
         if frozen or self._confirmed != (verified.description.boot_nonce, head):
             frozen = self._say(verified, head)
             self._confirmed = (verified.description.boot_nonce, head)
@@ -200,22 +171,20 @@ class Witness:
     def _verified_broker(self, service: Service) -> VerifiedBroker:
         release = require_release(Signed.decode(service.get("/v1/release")), self._trust)
         floor = TrustLevel.SIMULATION if self._identity.unsafe_simulation else TrustLevel.SGX
-        return verified_broker(service, self._trust, release, self._rules, int(self._now()), floor=floor)
+        at = int(self._now())
+        memory = self._memory
+        verified = verified_broker(service, self._trust, release, self._rules, at, floor=floor, learning=memory)
+        memory.require_not_older(verified)
+        return verified
 
     def _rules(self, shown: Signed | None) -> PlatformRules:
         """What machines are held against. It is remembered before the quote is judged: it may be about that machine."""
-        with self._alone():
-            memory = self._memory = self._read()
-            known = kept_inventory(None if memory is None else memory.inventory, self._trust)
-            newest = shown_inventory(shown, known, self._trust)
-            if memory is not None and newest != known:
-                self._memory = memory.model_copy(update={"inventory": shown})
-                replace_durably(self._file, self._memory.encode())
-        return PlatformRules(newest)
+        return PlatformRules(self._memory.take_inventory(shown, self._trust))
 
     def _require_mine(self, verified: VerifiedBroker) -> None:
-        if self._memory is not None and self._memory.broker != verified.genesis.digest:
-            raise AppraisalError("appraisal.pin", expected=self._memory.broker, seen=verified.genesis.digest)
+        memory = self._memory.content
+        if memory is not None and memory.broker != verified.genesis.digest:
+            raise AppraisalError("appraisal.pin", expected=memory.broker, seen=verified.genesis.digest)
         if self._identity.signing_key.party not in verified.genesis.witnesses:
             raise AppraisalError("appraisal.pin", expected="a broker that names this witness")
 
@@ -239,18 +208,26 @@ class Witness:
     def _say(self, verified: VerifiedBroker, head: LogHead) -> bool:
         """Sign `head` for this boot; whether the broker is still frozen. Raises what it answers."""
         nonce, key = verified.description.boot_nonce, self._identity.signing_key
-        signature = key.sign(LOG_HEAD_SEEN, *head_seen_parts(verified.genesis.digest, nonce, head))
-        said = ConfirmHead(witness=key.party, boot_nonce=nonce, head=head, signature=signature)
+        told = news_for(verified.description.collateral, self._memory.collateral)
+        signature = key.sign(LOG_HEAD_SEEN, *head_seen_parts(verified.genesis.digest, nonce, head, told))
+        said = ConfirmHead(witness=key.party, boot_nonce=nonce, head=head, signature=signature, collateral=told)
         body = self._ask(verified, said).body
         if not isinstance(body, Confirmed):
             raise FormatError("format.message", expected="confirmed", seen=body.type)
         return body.frozen
 
-    def _next_head(self, verified: VerifiedBroker, known: int) -> tuple[LogHead, ConsistencyProof | None]:
-        """The verified broker's own word, once its log is longer than `known`; and what the host says proves (4)."""
+    def _next_head(
+        self, verified: VerifiedBroker, known: int
+    ) -> tuple[LogHead, ConsistencyProof | None, Digest | None]:
+        """The verified broker's own word, once its log is longer than `known`; what the host says proves (4); and the
+        digest of what that broker knows of collateral.
+        """
         request = _request(AwaitHead(known=known))
         answer = NextHead.decode(self._service.post(_NEXT_HEAD_PATH, request))
-        return _opened(answer.reply, request, verified).head, answer.proof
+        reply = _opened(answer.reply, request, verified)
+        if not isinstance(reply.body, HeadSigned):
+            raise FormatError("format.message", expected="head-signed", seen=reply.body.type)
+        return reply.head, answer.proof, reply.body.collateral
 
     def _ask(self, verified: VerifiedBroker, body: RequestBody) -> BrokerReply:
         """The verified broker's own answer. Raises what it refuses."""

@@ -9,14 +9,18 @@ from common.identifiers import Digest, JobId, ModelId, PartyKey
 from common.key_binding import refusal_detail_info
 from common.leakage import AnswerSize
 from common.messages.checkpoint import Checkpoint
+from common.messages.collateral import Marks, SeenCollateral
 from common.messages.log_heads import LogHead
 from common.messages.refusal_detail import RefusalDetail
 
 
-def head_seen_parts(broker: Digest, boot_nonce: bytes, head: LogHead) -> tuple[bytes, ...]:
-    """LOG_HEAD_SEEN, by a witness: broker genesis (32), boot nonce (32), size (8, big-endian), root (32), epoch (8)."""
+def head_seen_parts(broker: Digest, boot_nonce: bytes, head: LogHead, collateral: Marks = ()) -> tuple[bytes, ...]:
+    """LOG_HEAD_SEEN, by a witness: broker genesis (32), boot nonce (32), size (8, big-endian), root (32), epoch (8);
+    where it tells of collateral, the digest (32) of these marks, too.
+    """
     size, epoch = head.size.to_bytes(8, "big"), head.epoch.to_bytes(8, "big")
-    return broker.raw(), boot_nonce, size, head.root.raw(), epoch
+    told = (SeenCollateral(marks=collateral).digest.raw(),) if collateral else ()
+    return broker.raw(), boot_nonce, size, head.root.raw(), epoch, *told
 
 
 def complete_job_parts(job_id: JobId, outcome: str, manifest: Digest | None) -> tuple[bytes, ...]:

@@ -16,7 +16,7 @@ def log_lines(event: LogTold) -> Iterator[Line]:
             yield "ok", f"{event.head.size} leaves under the root that broker {event.broker[:16]}... signed", "green"
             for size in event.held_against:
                 yield "ok", f"extends the head of size {size} that was seen before", "green"
-            counted = f"; {event.refusals_counted} refusals were only counted" if event.refusals_counted else ""
+            counted = f"; {event.refusals_counted} refusals are told together" if event.refusals_counted else ""
             told = f"{event.told} entries are told, {event.untold} are others'{counted}"
             yield "log", f"epoch {event.head.epoch}: {told}", ""
         case e.LogSaved():

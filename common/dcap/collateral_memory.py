@@ -14,6 +14,7 @@ a site uses one of them. Marks may be taken of *verified* collateral alone; a fo
 otherwise shut out all that follow.
 """
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable
 from datetime import datetime
 from functools import lru_cache
@@ -47,6 +48,28 @@ def marks_of(collateral: Collateral) -> tuple[CollateralMark, ...]:
         raise FormatError("format.collateral", expected="documents with number and issue date") from cause
 
 
+def vouched_for(told: Iterable[Collection[CollateralMark]], quorum: int = 1) -> tuple[CollateralMark, ...]:
+    """Of each document the newest number and date that `quorum` of these memories, or more, have reached."""
+    known = defaultdict[str, list[CollateralMark]](list)
+    for marks in told:
+        for mark in {mark.subject: mark for mark in marks}.values():
+            known[mark.subject].append(mark)
+    return tuple(
+        CollateralMark(
+            subject=subject,
+            evaluation=sorted(mark.evaluation for mark in marks)[-quorum],
+            issued=sorted(mark.issued for mark in marks)[-quorum],
+        )
+        for subject, marks in sorted(known.items())
+        if len(marks) >= quorum
+    )
+
+
+def news_for(reader: Collection[CollateralMark], known: tuple[CollateralMark, ...]) -> tuple[CollateralMark, ...]:
+    """All that is known, if the reader's memory does not have all of it; nothing otherwise."""
+    return () if set(vouched_for((reader, known))) == set(reader) else known
+
+
 class CollateralMemory:
     """The newest mark of each document, as far as it was told."""
 
@@ -67,10 +90,14 @@ class CollateralMemory:
         self._newest.update({mark.subject: mark for mark in fresh})
         return fresh
 
+    def learn(self, marks: Collection[CollateralMark]) -> tuple[CollateralMark, ...]:
+        """Take what others vouch for, as far as it is newer; those that were not known, to be kept."""
+        return self.remember([one for one in vouched_for((self.marks, marks)) if self._newest.get(one.subject) != one])
+
     @property
     def marks(self) -> tuple[CollateralMark, ...]:
-        """All of them."""
-        return tuple(self._newest.values())
+        """All of them, by subject."""
+        return tuple(self._newest[subject] for subject in sorted(self._newest))
 
 
 _KNOWN_PIECES: Final = 128

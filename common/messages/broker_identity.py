@@ -8,6 +8,7 @@ from common.crypto.digests import sha256, transcript
 from common.crypto.labels import BROKER_GENESIS, BROKER_SUCCESSION
 from common.identifiers import CodeMeasurement, Digest, PartyKey, PlatformId
 from common.messages.base import Message, Nonce, Seconds
+from common.messages.collateral import Marks
 from common.messages.evidence import Evidence
 from common.messages.policy import PublicKey
 from common.messages.signed import Signed
@@ -76,6 +77,7 @@ class BrokerDescription(Message):
     epoch, the request's nonce, its two keys). While `frozen`, nothing is released; `boot_nonce` is for the witnesses.
     After a handover its wrapping key is the one of `succession`, else the genesis', and its subject that one's digest.
     `inventory` is the signed inventory of machines that is in force here (common/messages/platform_inventory).
+    `collateral` is how new the collateral is that this broker has seen, for its witnesses to remember.
     """
 
     type: Literal["broker-description"] = "broker-description"
@@ -85,6 +87,7 @@ class BrokerDescription(Message):
     boot_nonce: Nonce
     succession: Succession | None = None
     inventory: Signed | None = None
+    collateral: Marks = ()
 
     @property
     def wrapping_public(self) -> bytes:

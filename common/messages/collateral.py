@@ -3,11 +3,12 @@
 Nothing here is trusted: collateral is signed by Intel and verified wherever a quote is.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from common.identifiers import Fmspc
+from common.crypto.digests import sha256
+from common.identifiers import Digest, Fmspc
 from common.messages.base import Count, Message, Seconds
 from common.messages.evidence import Collateral
 
@@ -37,12 +38,23 @@ class CollateralMark(Message):
     issued: Seconds
 
 
+MAX_MARKS: Final = 1024
+"""Intel knows some dozens of FMSPCs."""
+
+Marks = Annotated[tuple[CollateralMark, ...], Field(max_length=MAX_MARKS)]
+
+
 class SeenCollateral(Message):
     """A verifier's memory: the newest mark of each document that it has accepted."""
 
     type: Literal["seen-collateral"] = "seen-collateral"
     version: Literal[1] = 1
-    marks: Annotated[tuple[CollateralMark, ...], Field(max_length=1024)]
+    marks: Marks
+
+    @property
+    def digest(self) -> Digest:
+        """What a witness signs of it, and by which it sees that a broker's has changed."""
+        return sha256(self.encode())
 
 
 class StoredCollateral(Message):

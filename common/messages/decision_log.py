@@ -24,6 +24,8 @@ DecisionName = Literal[
     "accept-order",
     "admit-launch",
     "renew-lease",
+    "issue-token",
+    "appraise-evidence",
     "keep-checkpoint",
     "complete-job",
     "draw-budget",
@@ -36,9 +38,10 @@ DecisionName = Literal[
     "witness-peer",
     "recover-dataset",
     "handover",
+    "other-request",
 ]
 """`renew-lease` is refused, or recorded: where nothing else told the witnesses since the launch's last lease, or with
-newer collateral."""
+newer collateral. `other-request` is what was refused and is nobody's: of strangers, malformed, while frozen."""
 Outcome = Literal["recorded", "released", "revoked", "refused"]
 """`released`: keys or answers, which left the broker now or later, or never, where no witness confirmed it."""
 
@@ -60,6 +63,8 @@ class LogSubjects(Message):
     SHA-256 of the quote. `measurement` is that of a verified quote: a refused launch has none. `policies` and `terms`
     are the versions in force. `predecessor` is the genesis digest of a broker that is over, `continues` the newest head
     of its log that its witnesses know. Of a handover, `measurement` is the broker's own, `heir` that of its successor.
+    Of an attestation result, `document` is the SHA-256 of the token as it left, `token_key` the RFC 7638 thumbprint of
+    the key that signed it (its `kid`), `launch` the key that it confirms (`cnf`).
     """
 
     parties: Annotated[tuple[PartyKey, ...], Field(max_length=72)] = ()
@@ -85,10 +90,22 @@ class LogSubjects(Message):
     predecessor: Digest | None = None
     continues: LogHead | None = None
     heir: CodeMeasurement | None = None
+    token_key: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{43}$")] | None = None
+
+
+class Further(Message):
+    """How many decisions one entry tells of together, and when the first and the last of them came."""
+
+    count: Annotated[int, Field(ge=1, le=1 << 48)]
+    first: Seconds
+    last: Seconds
 
 
 class LogEntry(Message):
-    """One decision. `number` is its place in the log; `salt` hides what is not told from who could guess the rest."""
+    """One decision. `number` is its place in the log; `salt` hides what is not told from who could guess the rest.
+
+    With `further` it tells of several, beyond those with entries of their own; `subjects` is what they have in common.
+    """
 
     type: Literal["log-entry"] = "log-entry"
     version: Literal[1] = 1
@@ -100,6 +117,7 @@ class LogEntry(Message):
     outcome: Outcome
     code: Annotated[str, Field(pattern=r"^[a-z_]{1,32}\.[a-z_]{1,32}$")] | None = None
     subjects: LogSubjects
+    further: Further | None = None
 
     @model_validator(mode="after")
     def _require_code_of_refusals_alone(self) -> Self:
@@ -111,7 +129,8 @@ class LogEntry(Message):
 class TreeHead(Message):
     """The broker's word about its whole log, signed by its signing key. `broker` is its genesis digest.
 
-    `refusals_counted` are those of this epoch that entered no entry (services/attestation/refusal_log says which).
+    `refusals_counted` are those of this epoch that got no entry of their own (services/attestation/refusal_log says
+    which): entries with `further` tell of them, or will.
     """
 
     type: Literal["tree-head"] = "tree-head"

@@ -7,6 +7,7 @@ from typing import Literal
 
 from common.identifiers import Digest, PartyKey
 from common.messages.base import Count, Message, Nonce, Signature64
+from common.messages.collateral import Marks
 from common.messages.signed import Signed
 
 
@@ -22,13 +23,17 @@ class LogHead(Message):
 
 
 class ConfirmHead(Message):
-    """Answer: Confirmed. A witness signs LOG_HEAD_SEEN over genesis digest, boot nonce, size, root and epoch."""
+    """Answer: Confirmed. A witness signs LOG_HEAD_SEEN over genesis digest, boot nonce, size, root and epoch.
+
+    `collateral` are all marks that it remembers, where one is newer than the broker's own; it signs their digest, too.
+    """
 
     type: Literal["confirm-head"] = "confirm-head"
     witness: PartyKey
     boot_nonce: Nonce
     head: LogHead
     signature: Signature64
+    collateral: Marks = ()
 
 
 class Confirmed(Message):
@@ -52,7 +57,10 @@ class SignHead(Message):
 
 
 class HeadSigned(Message):
-    """A Signed TreeHead (common/messages/decision_log)."""
+    """A Signed TreeHead (common/messages/decision_log). `collateral` is the digest of the marks that the broker knows:
+    a witness that sees another one than before asks for its description.
+    """
 
     type: Literal["head-signed"] = "head-signed"
     head: Signed
+    collateral: Digest | None = None

@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from common.identifiers import Digest
-from common.messages.base import Count, Message
+from common.messages.base import Count, Message, Signature64
+from common.messages.collateral import Marks
 from common.messages.signed import Signed
 
 
@@ -24,11 +25,12 @@ class WitnessPeer(Message):
 class PeerWitnessed(Message):
     """The newest head of the peer that this broker has seen, signed as a witness signs it (LOG_HEAD_SEEN) for its boot.
 
-    Not the one that was shown, if that one is older, forked or not proven.
+    Not the one that was shown, if that one is older, forked or not proven. `collateral`: as in ConfirmHead.
     """
 
     type: Literal["peer-witnessed"] = "peer-witnessed"
     size: Count
     root: Digest
     epoch: Count
-    signature: Annotated[bytes, Field(min_length=64, max_length=64)]
+    signature: Signature64
+    collateral: Marks = ()

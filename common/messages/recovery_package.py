@@ -13,6 +13,7 @@ from common.crypto.secret_sharing import MAX_SHARES, MIN_NEEDED
 from common.identifiers import DatasetId, Digest, PartyKey
 from common.messages.base import Count, Message, Nonce, Seconds
 from common.messages.broker_identity import Genesis
+from common.messages.collateral import Marks
 from common.messages.log_heads import LogHead
 from common.messages.signed import Signed
 
@@ -96,7 +97,8 @@ class GivenShare(Message):
 
 class Retirement(Message):
     """A witness will confirm nothing of `broker` any more; `head` is the newest that it has seen, `successor` the
-    genesis digest of the one broker that takes over. Signed by the witness, once.
+    genesis digest of the one broker that takes over, `collateral` what it knows of the collateral that was seen.
+    Signed by the witness.
     """
 
     type: Literal["broker-retirement"] = "broker-retirement"
@@ -104,3 +106,4 @@ class Retirement(Message):
     broker: Digest
     head: LogHead
     successor: Digest
+    collateral: Marks = ()

@@ -6,15 +6,17 @@
     `last_good_seconds` after it was obtained, or its next update refused (unavailable.collateral)
     not stored                                                    fetched while the caller waits, a few seconds at most
 
+From half of that limit on what no refresh has reached is named with the time that it has left (`ending`, in /readyz).
 The limit bounds for how long an outage, or somebody who causes one, may hide a TCB recovery or a revoked platform. It
 is the operator's; what an enclave accepts is bounded by next updates, its own memory, and the parties' terms.
 """
 
 import contextlib
 import logging
+import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -36,6 +38,9 @@ _LONGEST_PAUSE_SECONDS: Final = 3600.0
 _MAX_FAILED: Final = 256
 _WAIT_SECONDS: Final = 25.0
 """For another caller's fetch: a little more than that may take (pcs_client.FETCH_SECONDS)."""
+
+_LOOK_SECONDS: Final = 60.0
+"""Anybody may ask whether a service is ready, and as often as he likes."""
 
 MAX_WAITING: Final = 8
 """Callers that wait for a fetch at once: fewer than threads of the host's HTTP server, which has more to do."""
@@ -71,7 +76,15 @@ class CollateralLimits:
 
     def is_good(self, stored: StoredCollateral, at: float) -> bool:
         """Whether it may still be handed out."""
-        return at <= min(stored.obtained + self.last_good_seconds, next_update(stored.collateral))
+        return self.seconds_left(stored, at) >= 0
+
+    def seconds_left(self, stored: StoredCollateral, at: float) -> float:
+        """For how long it may be; less than 0 if it may no more."""
+        return min(stored.obtained + self.last_good_seconds, next_update(stored.collateral)) - at
+
+    def is_ending(self, stored: StoredCollateral, at: float) -> bool:
+        """Whether somebody should look why it is not refreshed."""
+        return self.is_due(stored, at) and self.seconds_left(stored, at) < self.last_good_seconds / 2
 
 
 @dataclass
@@ -96,6 +109,7 @@ class CollateralService:
         self._cache, self._source, self._limits, self._now = cache, source, limits, now
         self._fetching, self._waiting = threading.Lock(), threading.BoundedSemaphore(MAX_WAITING)
         self._failed: dict[CollateralName, _Failed] = {}
+        self._ending: tuple[float, Mapping[str, str]] = (-math.inf, {})
 
     def get(self, name: CollateralName) -> Collateral:
         """Collateral within the limits. Raises `UnavailableError` (unavailable.collateral)."""
@@ -109,6 +123,15 @@ class CollateralService:
     def stored(self) -> list[StoredCollateral]:
         """All that the cache has, good or not."""
         return self._cache.all()
+
+    def ending(self) -> Mapping[str, str]:
+        """What will not be handed out for long, by name, each with the time that is left; looked up once a minute."""
+        at, (looked_up, known) = self._now(), self._ending
+        if not looked_up <= at < looked_up + _LOOK_SECONDS:
+            found = (stored for stored in self._cache.all() if self._limits.is_ending(stored, at))
+            known = {f"collateral {one.name}": _words(self._limits.seconds_left(one, at)) for one in found}
+            self._ending = (at, known)
+        return known
 
     def refresh(self) -> int:
         """Refresh what is due and not in a pause after a failure; how many were."""
@@ -162,3 +185,7 @@ class CollateralService:
         while len(self._failed) >= _MAX_FAILED:  # names come from quotes that nobody has verified
             del self._failed[next(iter(self._failed))]
         self._failed[name] = _Failed(pause, self._now() + pause)
+
+
+def _words(left: float) -> str:
+    return "unavailable.collateral" if left < 0 else f"unavailable.collateral in {int(left)} s"

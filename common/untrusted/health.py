@@ -2,7 +2,8 @@
 
 `/healthz`: 200 while the process answers. `/readyz`: 200 when nothing is waited for, else 503; the body names what is:
 `{"ready": false, "waiting_for": ["rabbitmq"]}`. What does not work and is not waited for stands in `notes`: names, each
-with its public code, if there is any. Names and codes only: no addresses, no error texts. `/carried`: see there.
+with its public code, if there is any, and the time until it counts. Names, codes and times only: no addresses, no error
+texts. `/carried`: see there.
 """
 
 import contextlib

@@ -45,7 +45,6 @@ from common.policy_rules import (
     require_unexpired,
 )
 from services.attestation.challenges import OpenChallenge
-from services.attestation.collateral import require_not_older
 from services.attestation.context import BrokerContext
 from services.attestation.decision_log import Decision
 from services.attestation.entitlement import beside, in_the_clear, judge_each
@@ -141,7 +140,7 @@ def appraise_launch(
             release=broker.release_of(job),
             rules=broker.platform_rules,
             at=at,
-            require_not_older=partial(require_not_older, broker),
+            require_not_older=broker.collateral.require_not_older,
         )
     _require_platform(broker, job, challenge.role, claims, at)  # (5)
     return claims

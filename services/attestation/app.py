@@ -7,7 +7,8 @@ GET  /v1/log/...   the decision log (`log_routes`)
 ...                collateral for clients (`collateral_routes`), attestation results (`token_routes`)
 Who may ask: `callers`, and `strangers` what is open to all.
 /v1/recovery/...   data sets of a broker that is gone (`recovery_routes`)
-/healthz /readyz /carried   ready once the enclave answers; that it may still be frozen, its witness's /readyz tells
+/healthz /readyz /carried   ready once the enclave answers; that it may still be frozen, its witness's /readyz tells;
+                            `notes`: collateral that ends soon, because no refresh succeeds
 """
 
 import argparse
@@ -73,7 +74,8 @@ def build(settings: AttestationSettings, relay: BrokerRelay) -> Service:
         "sealed_state": lambda: relay.refused is None,
         "enclave": lambda: relay.ready,
     }
-    app.include_router(health_router(Readiness(checks), {"attestation": count_bodies(app)}))
+    notes = dict if relay.collateral is None else relay.collateral.ending
+    app.include_router(health_router(Readiness(checks, notes=notes), {"attestation": count_bodies(app)}))
     app.include_router(broker_router(relay.ask, gate, callers, strangers))
     app.include_router(log_router(relay.ask, relay.log, gate, callers, strangers))
     app.include_router(collateral_router(relay.collateral, strangers))

@@ -6,15 +6,16 @@ None is the answer unless
     order        every owner of its registered data sets signed it, and its bundle is registered
     policy       the owner of the registered data set, or the provider of the bundle, signed the new version
     revocation   a party signed it that owns a data set or bundle here; so of a retirement
-    launch       its challenge was issued here for an accepted job, to be admitted or to renew its lease; or such a
-                 challenge is refused for a slot of the job
+    launch       its challenge was issued here for an accepted job, to be admitted, to renew its lease or for a token;
+                 or such a challenge is refused for a slot of the job
+    token        it is asked for of a launch that an accepted job has
     completion   the job's parameter server signed it
     draw         a launch that is placed for the model signed it
 
     registration the owner (provider) signed the manifest (publication), and its identity was known here before
 
 A party is told what was tried with a key that it no longer has, too: such an attempt concerns who holds its identity.
-Strangers' registrations are nobody's, and so are requests for tokens, which decide about nobody's things.
+Strangers' registrations are nobody's.
 """
 
 from common.broker_statements import complete_job_parts, keep_checkpoint_parts
@@ -36,6 +37,7 @@ from common.messages.policy import BundleRetirement, BundleTerms, DataPolicy, Qu
 from common.messages.registration import RegisterBundle, RegisterDataset, RetireBundle, UpdatePolicy, UpdateTerms
 from common.messages.revocation import Revoke
 from common.messages.signed import Signed, open_signed
+from common.messages.tokens import AppraiseEvidence, IssueToken
 from services.attestation.budget import require_placed
 from services.attestation.context import BrokerContext
 from services.attestation.decision_log import Decision
@@ -49,7 +51,7 @@ class Attribution:
 
     def __init__(self, broker: BrokerContext, body: RequestBody, nonce: bytes) -> None:
         self._broker, self._body, self._nonce = broker, body, nonce
-        named = body.challenge_id if isinstance(body, Admit | RenewLease) else None
+        named = body.challenge_id if isinstance(body, Admit | RenewLease | AppraiseEvidence) else None
         self._challenge = None if named is None else broker.challenges.find(named)
 
     def decision(self, code: str) -> Decision | None:
@@ -75,21 +77,16 @@ class Attribution:
                 require_slot(job, body.role, body.slot)
                 name: DecisionName = "admit-launch" if body.renews is None else "renew-lease"
                 return Decision(name, of_job(broker, job, role=body.role, slot=body.slot, attempt=body.renews), code)
-            case Admit():
-                return self._launch("admit-launch", body, code)
-            case RenewLease():
-                return self._launch("renew-lease", body, code)
+            case Admit() | RenewLease() | AppraiseEvidence():
+                return self._launch(body, code)
+            case IssueToken():
+                return Decision("issue-token", _token(broker, body), code)
             case KeepCheckpoint() | CompleteJob():
                 return self._word_of_server(body, code)
             case DrawBudget():
                 return Decision("draw-budget", _draw(broker, body, self._nonce), code)
-            case RegisterDataset():
-                owner = DatasetManifest.decode(body.manifest.payload).owner
-                return Decision("register-dataset", _registration(broker, body.manifest, DatasetManifest, owner), code)
-            case RegisterBundle():
-                provider = BundlePublication.decode(body.publication.payload).provider
-                subjects = _registration(broker, body.publication, BundlePublication, provider)
-                return Decision("register-bundle", subjects, code)
+            case RegisterDataset() | RegisterBundle():
+                return Decision(body.type, _registration(broker, body), code)
             case _:
                 return None
 
@@ -98,10 +95,11 @@ class Attribution:
             return Decision("keep-checkpoint", _checkpoint(self._broker, body), code)
         return Decision("complete-job", _completion(self._broker, body), code)
 
-    def _launch(self, name: DecisionName, body: Admit | RenewLease, code: str) -> Decision | None:
+    def _launch(self, body: Admit | RenewLease | AppraiseEvidence, code: str) -> Decision | None:
         if self._challenge is None:
             return None
         job = self._broker.job(self._challenge.job_id)
+        name: DecisionName = "admit-launch" if isinstance(body, Admit) else body.type
         return Decision(name, of_launch(self._broker, job, self._challenge, body), code)
 
 
@@ -112,7 +110,14 @@ def _order(broker: BrokerContext, body: AcceptOrder) -> LogSubjects:
     return of_order(broker, body.order, datasets, broker.bundle(order.bundle))
 
 
-def _registration(broker: BrokerContext, document: Signed, kind: type[Message], party: PartyKey) -> LogSubjects:
+def _registration(broker: BrokerContext, body: RegisterDataset | RegisterBundle) -> LogSubjects:
+    kind: type[Message] = DatasetManifest if isinstance(body, RegisterDataset) else BundlePublication
+    if isinstance(body, RegisterDataset):
+        document = body.manifest
+        party = DatasetManifest.decode(document.payload).owner
+    else:
+        document = body.publication
+        party = BundlePublication.decode(document.payload).provider
     if broker.parties.find(party) is None:
         raise NotFoundError("not_found.identity", expected="an identity that is known here", seen=party)
     open_signed(document, kind, [party])
@@ -161,6 +166,14 @@ def _require_at_home(broker: BrokerContext, party: PartyKey) -> None:
     providers = {bundle.publication.provider for bundle in broker.state.all(BundleRecord)}
     if not broker.parties.names(party) & (owners | providers):
         raise NotFoundError("not_found.identity", expected="a party with a data set or bundle", seen=party)
+
+
+def _token(broker: BrokerContext, body: IssueToken) -> LogSubjects:
+    job = broker.job(body.job_id)
+    for one in job.launches:
+        if one.signing_public == body.launch:
+            return of_job(broker, job, role=one.role, slot=one.slot, attempt=one.attempt, launch=body.launch)
+    raise NotFoundError("not_found.launch", seen=body.launch)
 
 
 def _checkpoint(broker: BrokerContext, body: KeepCheckpoint) -> LogSubjects:

@@ -22,8 +22,10 @@ from common.messages.release import Release
 from common.messages.signed import Signed, read_document
 from common.messages.tpm_counter import TpmCounter
 from services.attestation.challenges import Challenges
+from services.attestation.collateral import KnownCollateral
 from services.attestation.decision_log import Decision, DecisionLog
 from services.attestation.lease_table import LeaseTable
+from services.attestation.open_counts import OpenCounts
 from services.attestation.parties import Parties
 from services.attestation.records import (
     HANDOVER_KEY,
@@ -42,6 +44,7 @@ from services.attestation.records import (
 )
 from services.attestation.state import BrokerState, Restored, StateKeys, StateStore, restore
 from services.attestation.state_anchor import StateAnchor
+from services.attestation.token_log import TokenLog
 from services.attestation.tpm_counters import TpmCounters
 
 SEALING_LABEL: Final = b"broker-state"
@@ -94,6 +97,9 @@ class BrokerContext:
     token_key: SigningKey
     wrapping_key: WrappingKey
     anchor: StateAnchor
+    counts: OpenCounts
+    tokens: TokenLog
+    collateral: KnownCollateral
     challenges: Challenges
     leases: LeaseTable
     counters: TpmCounters
@@ -118,13 +124,18 @@ class BrokerContext:
         log = DecisionLog(before.epoch + 1, before.size, before.peaks)
         state = BrokerState(store, keys, replace(restored, log=log))
         state.begin(Decision("start", LogSubjects(boot_nonce=boot_nonce)), max(at, restored.time))
+        anchor = StateAnchor(genesis, boot_nonce, state.log.head, state.roots)
+        counts, collateral = OpenCounts(state, anchor), KnownCollateral(state, genesis)
         return cls(
             platform=platform,
             state=state,
             signing_key=SigningKey.from_seed(keys.open_seed("signing", restored.identity.signing_seed)),
             token_key=SigningKey.generate(),
             wrapping_key=WrappingKey(keys.open_seed("wrapping", restored.identity.wrapping_seed)),
-            anchor=StateAnchor(genesis, boot_nonce, state.log.head, state.roots),
+            anchor=anchor,
+            counts=counts,
+            tokens=TokenLog(state, anchor, counts, collateral),
+            collateral=collateral,
             challenges=Challenges(),
             leases=LeaseTable(),
             counters=TpmCounters(genesis, state),

@@ -11,7 +11,7 @@ from functools import cached_property
 
 from common.crypto.merkle import MerkleFrontier
 from common.identifiers import Digest
-from common.messages.decision_log import DecisionName, LogEntry, LogSubjects, Outcome
+from common.messages.decision_log import DecisionName, Further, LogEntry, LogSubjects, Outcome
 from common.messages.log_heads import LogHead
 from common.transparency import log_leaf
 
@@ -29,11 +29,12 @@ _OUTCOMES: dict[DecisionName, Outcome] = {
 
 @dataclass(frozen=True)
 class Decision:
-    """What was decided, about what. `code`: the public one of a refusal."""
+    """What was decided, about what. `code`: the public one of a refusal. `further`: of many alike (`open_counts`)."""
 
     name: DecisionName
     subjects: LogSubjects = field(default_factory=LogSubjects)
     code: str | None = None
+    further: Further | None = None
 
     @property
     def outcome(self) -> Outcome:
@@ -75,6 +76,7 @@ class DecisionLog:
             outcome=decision.outcome,
             code=decision.code,
             subjects=decision.subjects,
+            further=decision.further,
         ).encode()
 
     def extended(self, entry: bytes) -> "DecisionLog":

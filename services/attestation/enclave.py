@@ -1,7 +1,7 @@
 """Entry of the broker's enclave: verifier and key broker behind the door (side: enclave).
 
 Door: `start` (StartBroker -> nothing) once, then `handle` (BrokerRequest -> Signed BrokerReply), `handle_offered`
-(OfferedCollateral -> Signed BrokerReply) and `status` (-> JSON).
+(OfferedCollateral -> Signed BrokerReply), `status` (-> JSON) and `rest` before the door closes.
 A handover to another build (common/messages/handover): `handover.offer` and `handover.give` of a broker that runs,
 `handover.ask` and `handover.take` of one that was not started, and is started by the latter.
 What it asks of the host: `door_stores`.
@@ -41,6 +41,7 @@ class BrokerDoor:
                 "handle": self._handle,
                 "handle_offered": self._handle_offered,
                 "status": self._status,
+                "rest": self._rest,
                 "handover.offer": self._offer_handover,
                 "handover.give": self._give_handover,
                 "handover.ask": self._ask_for_handover,
@@ -88,6 +89,10 @@ class BrokerDoor:
 
     def _status(self, _: bytes) -> bytes:
         return json.dumps({"frozen": self._running().frozen}).encode()
+
+    def _rest(self, _: bytes) -> bytes:
+        self._running().rest(int(time.time()))
+        return b""
 
     def _running(self) -> KeyBroker:
         if self._broker is None:

@@ -23,7 +23,6 @@ from a later boot, whose head a quorum of witnesses confirmed: then no heir befo
 """
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Final
 
 from common.crypto.digests import sha256
@@ -36,7 +35,6 @@ from common.identifiers import JobId, RoleName
 from common.messages.decision_log import LogSubjects
 from common.messages.handover import HEIR_SUBJECT, GiveHandover, HandoverOffer
 from services.attestation.challenges import Challenges
-from services.attestation.collateral import require_not_older
 from services.attestation.context import BrokerContext
 from services.attestation.decision_log import Decision
 from services.attestation.handover_terms import Successor, require_nothing_stays
@@ -92,7 +90,7 @@ class Handover:
             release=release,
             rules=broker.platform_rules,
             at=at,
-            require_not_older=partial(require_not_older, broker),
+            require_not_older=broker.collateral.require_not_older,
         )
         if body.binding.signing_public != broker.signing_key.party:  # (3)
             raise AppraisalError("appraisal.binding", expected="an heir of this broker")

@@ -8,7 +8,8 @@ accepted. A host that sets its clock back gains nothing; one that sets it forwar
 Once it has handed over (`handover`) it does no more than while frozen, and gives its heir what that has not got yet.
 Once the release keys have revoked its own machine (`platform_inventory`) it takes and gives no key or answer more.
 While frozen (`state_anchor`) the broker describes itself and its keys, signs its log's head, lists members, says
-whether a job has ended, and hears witnesses, nothing else. Refusals enter the log as far as `refusal_log` lets them.
+whether a job has ended, and hears witnesses, nothing else. Refusals enter the log as `refusal_log` says,
+and by number (`open_counts`) where not one by one.
 
 No reply leaves before the host has stored every decision up to the log head that it names: witnesses, too, hear of a
 head only then. Requests are judged meanwhile, and what they decide is stored together (`state`).
@@ -106,6 +107,8 @@ _NEEDS_OWN_MACHINE: Final = (
 _CONFIRMED_FIRST: Final = (
     Admit,
     RenewLease,
+    IssueToken,
+    AppraiseEvidence,
     CompleteJob,
     DrawBudget,
     Revoke,
@@ -187,6 +190,7 @@ class KeyBroker:
         self, digest: Digest, request: BrokerRequest | Refusal, at: int, offered: Collateral | None
     ) -> BrokerReply:
         nonce, asked, body, entitled = NO_NONCE, None, None, None
+        self._write_counts(at)
         try:
             if isinstance(request, Refusal):
                 raise request
@@ -204,6 +208,12 @@ class KeyBroker:
         self._context.anchor.follow(self._context.state.log.head)
         return BrokerReply(request=digest, nonce=nonce, head=self._context.state.log.head, time=at, body=body)
 
+    def rest(self, host_time: int) -> None:
+        """Enter all that is only counted so far: this broker is about to be stopped."""
+        with self._lock:
+            self._write_counts(max(host_time, self._context.state.time), all_of_them=True)
+        self._context.state.settle()
+
     def offer_handover(self, host_time: int) -> HandoverOffer:
         """A challenge for whoever would carry on in this broker's place. Raises its refusal, as `hand_over` does."""
         with self._lock:
@@ -212,6 +222,7 @@ class KeyBroker:
     def hand_over(self, body: GiveHandover, host_time: int, store: StateStore) -> HandoverGiven:
         """Hand over to the heir for good, and have its state stored, once the witnesses have confirmed that."""
         with self._lock:
+            self._write_counts(max(host_time, self._context.state.time), all_of_them=True)
             agreed = self._handover.agree(body, max(host_time, self._context.state.time))
             self._wait_for_witnesses()
             self._context.state.settle()
@@ -224,6 +235,10 @@ class KeyBroker:
         """Whether nothing is released now."""
         with self._lock:
             return self._context.anchor.frozen
+
+    def _write_counts(self, at: int, *, all_of_them: bool = False) -> None:
+        if self._context.handed_over is None:  # else its log is its heir's, and so is what is open
+            self._context.counts.write(at, all_of_them=all_of_them)
 
     def _require_confirmed(self, asked: RequestBody) -> None:
         """Wait for the witnesses where the reply must, with the lock let go; or raise (unavailable.frozen)."""
@@ -279,6 +294,7 @@ class KeyBroker:
                 return members_of(self._context.job(body.job_id))
             case ConfirmHead():
                 self._context.anchor.confirm(body)
+                self._context.collateral.hear(body.witness, body.collateral)
                 return Confirmed(frozen=self._context.anchor.frozen)
             case MeetTpm():
                 return self._context.counters.meet(body)
@@ -348,7 +364,7 @@ class KeyBroker:
     def _sign_head(self, at: int) -> HeadSigned:
         head, counted = self._context.state.log.head, self._refusals.counted
         word = TreeHead(broker=self._context.broker, head=head, time=at, refusals_counted=counted)
-        return HeadSigned(head=sign(word, self._context.signing_key))
+        return HeadSigned(head=sign(word, self._context.signing_key), collateral=self._context.collateral.digest)
 
     def _describe(self, nonce: bytes) -> BrokerDescription:
         context = self._context
@@ -361,6 +377,7 @@ class KeyBroker:
             boot_nonce=context.anchor.boot_nonce,
             succession=succession,
             inventory=context.inventory_document,
+            collateral=context.collateral.marks,
         )
 
     def _refused(self, cause: EntitledRefusal, request: Digest) -> Refused:

@@ -19,7 +19,6 @@ from common.errors import FreshnessError
 from common.identifiers import RoleName
 from common.messages.admission import Challenge, IssueChallenge, Leased, RenewLease
 from services.attestation.admission import appraise_launch, challenge_of, require_admissible
-from services.attestation.collateral import has_newer
 from services.attestation.context import BrokerContext
 from services.attestation.decision_log import Decision
 from services.attestation.log_subjects import of_launch
@@ -51,7 +50,7 @@ def renew_lease(broker: BrokerContext, body: RenewLease, at: int) -> Leased:
     appraise_launch(broker, job, challenge, body.binding, body.evidence, at)  # (4)
     launch, size = body.binding.signing_public, broker.state.log.size
     stands = broker.anchor.witnessed and broker.anchor.has_confirmed(size)
-    if has_newer(broker) or (stands and not broker.leases.has_grown(launch, size)):
+    if broker.collateral.has_newer or (stands and not broker.leases.has_grown(launch, size)):
         broker.state.commit(Decision("renew-lease", of_launch(broker, job, challenge, body)), at)
     return broker.leases.grant(launch, broker.state.log.size)
 

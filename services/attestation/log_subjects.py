@@ -15,6 +15,7 @@ from common.messages.decision_log import LogSubjects
 from common.messages.order import TrainingOrder
 from common.messages.policy import QueryGrant, Revocation
 from common.messages.signed import Signed, read_document
+from common.messages.tokens import AppraiseEvidence
 from services.attestation.challenges import OpenChallenge
 from services.attestation.context import BrokerContext
 from services.attestation.members import QUERY
@@ -62,7 +63,11 @@ def of_job(broker: BrokerContext, job: JobRecord, **more: Any) -> LogSubjects:
 
 
 def of_launch(
-    broker: BrokerContext, job: JobRecord, challenge: OpenChallenge, body: Admit | RenewLease, **more: Any
+    broker: BrokerContext,
+    job: JobRecord,
+    challenge: OpenChallenge,
+    body: Admit | RenewLease | AppraiseEvidence,
+    **more: Any,
 ) -> LogSubjects:
     """A launch that answered a challenge, with the quote that it showed."""
     return of_job(

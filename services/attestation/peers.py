@@ -9,7 +9,8 @@ keep from being rewound. In this order, each raises:
   (3) it is one of those that this host was told to serve (`WitnessRule`), and names this broker among its witnesses.
 
 A head that is older than the one remembered, or another, or not proven to extend it, is not signed: the one remembered
-is, so that a rewound peer knows. The peer's quote is not verified here: whose key this is, those know who
+is, so that a rewound peer knows. Beside the head it remembers, and tells, how new the collateral was that the peer has
+seen (`collateral`). The peer's quote is not verified here: whose key this is, those know who
 pinned it. Two brokers never wait for each other's words: a genesis names keys that were there before it.
 """
 
@@ -17,9 +18,11 @@ from common.broker_channel import require_not_older
 from common.broker_statements import head_seen_parts
 from common.crypto.labels import LOG_HEAD_SEEN
 from common.crypto.merkle_proofs import verify_consistency
+from common.dcap.collateral_memory import news_for, vouched_for
 from common.errors import AuthenticityError, FormatError, FreshnessError, NotFoundError
 from common.messages.broker_exchange import BrokerReply
 from common.messages.broker_identity import BrokerDescription
+from common.messages.collateral import MAX_MARKS
 from common.messages.decision_log import LogSubjects
 from common.messages.log_heads import LogHead
 from common.messages.peer import PeerWitnessed, WitnessPeer
@@ -40,13 +43,25 @@ def witness_peer(broker: BrokerContext, body: WitnessPeer, at: int) -> PeerWitne
     if broker.genesis.signing_public not in peer.witnesses:
         raise NotFoundError("not_found.peer", expected="a peer that names this broker", seen=peer.digest)
     record = broker.state.find(PeerRecord, peer_key(peer.digest))
-    newest = shown if record is None or _extends(record.head, shown, body.proof) else record.head
-    if record is None or newest != record.head:
+    remembered = _remembered(record, description, shown, body.proof)
+    if remembered != record:
         subjects = LogSubjects(document=peer.digest, boot_nonce=description.boot_nonce)
-        broker.state.commit(Decision("witness-peer", subjects), at, PeerRecord(broker=peer.digest, head=newest))
-    parts = head_seen_parts(peer.digest, description.boot_nonce, newest)
+        broker.state.commit(Decision("witness-peer", subjects), at, remembered)
+    newest, told = remembered.head, news_for(description.collateral, remembered.collateral)
+    parts = head_seen_parts(peer.digest, description.boot_nonce, newest, told)
     signature = broker.signing_key.sign(LOG_HEAD_SEEN, *parts)
-    return PeerWitnessed(size=newest.size, root=newest.root, epoch=newest.epoch, signature=signature)
+    return PeerWitnessed(size=newest.size, root=newest.root, epoch=newest.epoch, signature=signature, collateral=told)
+
+
+def _remembered(
+    record: PeerRecord | None, description: BrokerDescription, shown: LogHead, proof: tuple[bytes, ...]
+) -> PeerRecord:
+    """What is to be remembered: nothing new of a head that may not take the place of the one before."""
+    if record is not None and not _extends(record.head, shown, proof):
+        return record
+    before = () if record is None else record.collateral
+    marks = vouched_for((before, description.collateral))
+    return PeerRecord(broker=description.genesis.digest, head=shown, collateral=marks[:MAX_MARKS])
 
 
 def _open(body: WitnessPeer) -> tuple[BrokerDescription, LogHead]:

@@ -12,7 +12,7 @@ from common.identifiers import BundleId, CodeMeasurement, DatasetId, Digest, Gra
 from common.messages.base import Count, Message, Seconds
 from common.messages.broker_identity import Genesis, Succession
 from common.messages.checkpoint import Checkpoint
-from common.messages.collateral import CollateralMark
+from common.messages.collateral import CollateralMark, Marks
 from common.messages.evidence import TrustLevel
 from common.messages.log_heads import LogHead
 from common.messages.objects import BundlePublication, DatasetManifest
@@ -21,6 +21,7 @@ from common.messages.policy import BundleTerms, DataPolicy, PublicKey
 from common.messages.reasons import REASON_BYTES, RefusalReason
 from common.messages.signed import Signed, read_document
 from common.messages.tcb_terms import TcbStatus
+from services.attestation.count_record import CountRecord
 from services.attestation.party_records import AcceptedRecord, PartyRecord, RecoveryKeyRecord
 
 SealedKeys = Annotated[bytes, Field(max_length=4096)]
@@ -274,11 +275,14 @@ class CollateralRecord(Message):
 
 
 class PeerRecord(Message):
-    """The newest head of another installation's broker that this one has seen, as its witness."""
+    """The newest head of another installation's broker that this one has seen, as its witness, and what it was told of
+    the collateral that was seen there.
+    """
 
     type: Literal["peer"] = "peer"
     broker: Digest
     head: LogHead
+    collateral: Marks = ()
 
     @property
     def key(self) -> str:
@@ -337,6 +341,7 @@ Record = Annotated[
     | AcceptedRecord
     | PeerRecord
     | ReasonRecord
+    | CountRecord
     | HandoverRecord,
     Field(discriminator="type"),
 ]

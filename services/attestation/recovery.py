@@ -16,8 +16,9 @@ nowhere else. In this order, each raises:
       holders, and nobody else, vouch for the broker that made it;
   (7) this platform is one that the policy accepts, the clock is not behind, and the data set is not known here.
 
-What it brings: data key, policy, counters (whatever was charged is spent, also what never left), revoked releases. It
-brings no job, model, bundle, grant, lease, attempt or order: all of these name the other broker's key, and are refused.
+What it brings: data key, policy, counters (whatever was charged is spent, also what never left), revoked releases; and
+what those witnesses who guard this broker, too, remember of collateral (`collateral`). It brings no job, model, bundle,
+grant, lease, attempt or order: all of these name the other broker's key, and are refused.
 A data set that was revoked, or whose owner was, has no package, and one from before the revocation fails (2).
 """
 
@@ -58,7 +59,7 @@ def recover_dataset(broker: BrokerContext, body: RecoverDataset, at: int) -> Rec
     `UnavailableError` (7) or `ConflictError` (5, 7), or `FormatError`.
     """
     package = _open_package(broker, body.package)  # (1)
-    head = require_newest(package, body, broker.genesis)  # (2)
+    words = require_newest(package, body, broker.genesis)  # (2)
     given = _Given(broker, body.package, package)
     given.take(body.shares)  # (3)
     if given.refused:
@@ -76,7 +77,9 @@ def recover_dataset(broker: BrokerContext, body: RecoverDataset, at: int) -> Rec
         raise UnavailableError("unavailable.time", expected=f"{package.time} or later", seen=at)
     if broker.state.find(DatasetRecord, record.dataset_id) is not None:
         raise ConflictError("conflict.registered", expected="a data set that is not known here")
-    decision = Decision("recover-dataset", _subjects(broker, record, package, body.package, given, head))
+    decision = Decision("recover-dataset", _subjects(broker, record, package, body.package, given, words.head))
+    for witness in set(broker.genesis.witnesses) & set(words.collateral):
+        broker.collateral.hear(witness, words.collateral[witness])
     version, spent = accepted(broker, version_name(record), record.policy_document), _spent(held, record.dataset_id)
     broker.state.commit(decision, at, record, version, *party, *spent, *_revoked(broker, held))
     return Recovered(dataset_id=record.dataset_id, predecessor=package.broker.digest)

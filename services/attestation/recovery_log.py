@@ -16,13 +16,15 @@ in the log and was never confirmed counts like the rest: it is spent. What is *n
 a genuine broker. The holders say so who name it (`recovery`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from common.crypto.merkle import MerkleFrontier
 from common.crypto.merkle_proofs import verify_consistency
 from common.errors import AuthenticityError, FreshnessError, PolicyError
 from common.identifiers import Digest, PartyKey
 from common.messages.broker_identity import Genesis
+from common.messages.collateral import Marks
 from common.messages.decision_log import MAX_ENTRY_BYTES, LogEntry
 from common.messages.log_heads import LogHead
 from common.messages.recovery import RecoverDataset
@@ -34,40 +36,51 @@ from services.attestation.recovery_packages import changes_dataset
 _CODE = "freshness.recovery"
 
 
-def require_newest(package: RecoveryPackage, body: RecoverDataset, successor: Genesis) -> LogHead:
-    """Checks (1) to (3); the newest head that the witnesses know.
+class LastWords(NamedTuple):
+    """The newest head that the witnesses know, and what each remembers of collateral."""
+
+    head: LogHead
+    collateral: Mapping[PartyKey, Marks]
+
+
+def require_newest(package: RecoveryPackage, body: RecoverDataset, successor: Genesis) -> LastWords:
+    """Checks (1) to (3); what the witnesses know.
 
     Raises `AuthenticityError` (1), `PolicyError` (1: policy.witnesses), `FreshnessError` (freshness.recovery) or
     `FormatError`.
     """
-    heads = _retired_heads(package.broker, body.retirements, successor.digest)  # (1)
+    words = _words_of_witnesses(package.broker, body.retirements, successor.digest)  # (1)
     _require_guarded_alike(package.broker, successor)
+    heads = [word.head for word in words.values()]
     newest = max(heads, key=lambda head: head.size)
+    told = LastWords(newest, {witness: word.collateral for witness, word in words.items()})
     if newest.size < package.head.size:
         _require_begins_with(package, newest, body)  # (2)
-        return newest
+        return told
     roots = _roots_after(package, body.later)  # (2), (3)
     if max(roots) != newest.size:
         raise FreshnessError(_CODE, expected=f"the log up to size {newest.size}", seen=f"up to size {max(roots)}")
     for head in heads:
         if head.size >= package.head.size and roots[head.size] != head.root:
             raise FreshnessError(_CODE, expected=f"root {head.root} at size {head.size}", seen="another log")
-    return newest
+    return told
 
 
-def _retired_heads(genesis: Genesis, retirements: Sequence[Signed], successor: Digest) -> list[LogHead]:
-    heads = dict[PartyKey, LogHead]()
+def _words_of_witnesses(
+    genesis: Genesis, retirements: Sequence[Signed], successor: Digest
+) -> dict[PartyKey, Retirement]:
+    words = dict[PartyKey, Retirement]()
     for document in retirements:
         word = open_signed(document, Retirement, genesis.witnesses)
         if (word.broker, word.successor) != (genesis.digest, successor):
             expected = f"the end of {genesis.digest} in favour of {successor}"
             raise FreshnessError(_CODE, expected=expected, seen=f"{word.broker} in favour of {word.successor}")
         signers = {one.signer for one in document.signatures} & set(genesis.witnesses)
-        heads |= dict.fromkeys(signers, word.head)
-    if not genesis.witness_quorum or len(heads) < genesis.witness_quorum:
+        words |= dict.fromkeys(signers, word)
+    if not genesis.witness_quorum or len(words) < genesis.witness_quorum:
         needed = genesis.witness_quorum or "a broker that had witnesses"
-        raise FreshnessError(_CODE, expected=f"witnesses: {needed}", seen=len(heads))
-    return list(heads.values())
+        raise FreshnessError(_CODE, expected=f"witnesses: {needed}", seen=len(words))
+    return words
 
 
 def _require_guarded_alike(before: Genesis, successor: Genesis) -> None:

@@ -1,36 +1,34 @@
-"""Which refusals enter the decision log, so that nobody can flood it (side: enclave).
+"""Which refusals enter the decision log one by one, so that nobody can flood it (side: enclave).
 
-An entry is made of a refusal only if all of this holds; every other one is counted, and the count stands in each signed
-tree head of this epoch:
+An entry is made of a refusal only if all of this holds; every other one is counted, each kind by itself, and one entry
+then tells of all of that kind (`open_counts`). How many there were stands in each signed tree head of this epoch:
 
   (1) its reason is one of the parties' terms, of evidence, of authenticity or of freshness: what is malformed, unknown
       or not available at the moment is no decision about anybody's things;
   (2) the broker is not frozen: while it is, nothing is decided, so that the log that its witnesses are asked to confirm
       stands still, and no refusal ever thaws anything;
-  (3) at most `ROOM` decisions are unconfirmed, a quarter of what the broker may run ahead of its witnesses, so that
+  (3) there is room: at most a quarter of what the broker may run ahead of its witnesses is unconfirmed, so that
       refusals alone can never freeze it;
-  (4) it can be attributed (`attribution`): a stranger writes nothing;
-  (5) the same was not entered before in this epoch, and of one job (without a job: of one signer) and code at most
-      `REFUSALS_KEPT` were: a host that replays, or a party that tries without end, is seen and then counted. One whose
-      quote brought newer collateral is entered all the same, with what is to be remembered of it (`collateral`):
-      documents that Intel signed do not get newer without end. Where (3) forbids it the next decision carries that.
+  (4) it can be attributed (`attribution`): what strangers try is told by number alone;
+  (5) the same was not entered before in this epoch, and of one job (without a job: of one signer), decision and code
+      at most `REFUSALS_KEPT` were: a host that replays, or a party that tries without end, is seen and then counted.
+      One whose quote brought newer collateral is entered all the same, with what is to be remembered of it
+      (`collateral`): documents that Intel signed do not get newer without end. Where (3) forbids it the next decision
+      carries that.
 
-Bounds are numbers of entries, not of seconds: time is the host's.
+These bounds are numbers of entries, not of seconds: time is the host's.
 """
 
 from typing import Final
 
 from common.messages.decision_log import LogSubjects
 from services.attestation.attribution import Attribution
-from services.attestation.collateral import has_newer
 from services.attestation.context import BrokerContext
 from services.attestation.decision_log import Decision
 from services.attestation.entitlement import EntitledRefusal
 from services.attestation.reasons import count_unkept, kept_reasons
-from services.attestation.state_anchor import UNCONFIRMED_LIMIT
 
 REFUSALS_KEPT: Final = 8
-ROOM: Final = UNCONFIRMED_LIMIT // 4
 _ENTERED: Final = frozenset({"authenticity", "freshness", "appraisal", "policy", "conflict", "confinement"})
 
 
@@ -39,7 +37,7 @@ class RefusalLog:
 
     def __init__(self, broker: BrokerContext) -> None:
         self._broker = broker
-        self._entered: dict[tuple[str, str], set[LogSubjects]] = {}
+        self._entered: dict[tuple[str, str, str], set[LogSubjects]] = {}
         self.counted = 0
 
     def note(self, request: Attribution | None, code: str, at: int, cause: EntitledRefusal | None = None) -> None:
@@ -49,6 +47,7 @@ class RefusalLog:
             self._broker.state.commit(decision, at, *kept_reasons(self._broker, cause, decision, at))
             return
         self.counted += 1
+        self._broker.counts.add(decision or Decision("other-request", code=code), at)
         if decision is not None:
             count_unkept(self._broker, cause, decision)
 
@@ -58,15 +57,14 @@ class RefusalLog:
         return request.decision(code)  # (4)
 
     def _has_room(self, decision: Decision, code: str) -> bool:
-        anchor = self._broker.anchor
-        if anchor.witnessed and anchor.unconfirmed >= ROOM:  # (3)
+        if not self._broker.anchor.has_room:  # (3)
             return False
-        return self._is_new(decision, code) or has_newer(self._broker)  # (5)
+        return self._is_new(decision, code) or self._broker.collateral.has_newer  # (5)
 
     def _is_new(self, decision: Decision, code: str) -> bool:
         subjects = decision.subjects
         alike = subjects.model_copy(update={"evidence": None, "launch": None, "attempt": None})
-        entered = self._entered.setdefault((subjects.job or subjects.signers[0], code), set())
+        entered = self._entered.setdefault((decision.name, subjects.job or subjects.signers[0], code), set())
         if alike in entered or len(entered) >= REFUSALS_KEPT:
             return False
         entered.add(alike)

@@ -28,6 +28,9 @@ from common.messages.log_heads import ConfirmHead, LogHead
 UNCONFIRMED_LIMIT: Final = 256
 """Decisions that a quorum of witnesses need not have seen yet. One budget draw, launch or order is one decision."""
 
+ROOM: Final = UNCONFIRMED_LIMIT // 4
+"""How many may be unconfirmed where one more refusal, token or count is entered: those alone can never freeze it."""
+
 
 class StateAnchor:
     """What the witnesses have said in this boot. `boot_nonce` (32 bytes) is fresh in each.
@@ -60,6 +63,11 @@ class StateAnchor:
         confirmed = self._confirmed_size() if self.witnessed else self._head.size
         return self._head.size - (confirmed or 0)
 
+    @property
+    def has_room(self) -> bool:
+        """Whether what nobody waits for may be entered now."""
+        return not self.witnessed or (not self.frozen and self.unconfirmed < ROOM)
+
     def has_confirmed(self, size: int) -> bool:
         """Whether a quorum has seen the log at this size or later; without witnesses there is nobody to ask."""
         if not self.witnessed:
@@ -87,7 +95,7 @@ class StateAnchor:
         """
         if word.witness not in self._genesis.witnesses:  # (1)
             raise AuthenticityError("authenticity.signature", expected=self._genesis.witnesses, seen=word.witness)
-        parts = head_seen_parts(self._genesis.digest, word.boot_nonce, word.head)
+        parts = head_seen_parts(self._genesis.digest, word.boot_nonce, word.head, word.collateral)
         verify_signature(word.witness, word.signature, LOG_HEAD_SEEN, *parts)
         if word.boot_nonce != self.boot_nonce:  # (2)
             raise FreshnessError("freshness.challenge", expected="this boot's nonce")

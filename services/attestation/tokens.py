@@ -4,7 +4,8 @@
     appraise-evidence   of a launch that shows fresh evidence over a challenge of ours, and wants no keys
 
 A token informs whoever trusts this verifier. It opens nothing here: keys are released on evidence alone, and no request
-of the broker takes a token. Before one is signed, each raises:
+of the broker takes a token. Each that leaves is in the decision log, one by one or by number (`token_log`), and the
+witnesses have confirmed that. Before one is signed, each raises:
 
   (1) the launch holds its slot (its placement lasts), or passes the checks (1) to (5) of `admission`;
   (2) nothing that its role gets a key of is revoked, expired or over, as for a new launch.
@@ -15,15 +16,19 @@ worth is what the host's clock is worth; a reader who needs freshness sends a no
 `eat_nonce`. Source: draft-ietf-rats-ear (profile of 2023, as deployed libraries read it), RFC 9711, RFC 7519, RFC 7800.
 """
 
+from dataclasses import replace
 from typing import Any, Final
 
-from common.crypto.jws import base64url, public_jwk, sign_compact
+from common.crypto.digests import sha256
+from common.crypto.jws import base64url, public_jwk, sign_compact, thumbprint
 from common.errors import NotFoundError
 from common.identifiers import PartyKey
 from common.messages.signed import sign
 from common.messages.tokens import AppraiseEvidence, AttestationToken, IssueToken, TokenKey, TokenKeyShown
 from services.attestation.admission import appraise_newcomer, launch_record, require_admissible
 from services.attestation.context import BrokerContext
+from services.attestation.decision_log import Decision
+from services.attestation.log_subjects import of_job, of_launch
 from services.attestation.members import QUERY
 from services.attestation.records import JobRecord, LaunchRecord
 from services.attestation.trust_vector import status_of, trust_vector
@@ -41,17 +46,20 @@ def issue_token(broker: BrokerContext, body: IssueToken, nonce: bytes, at: int) 
     job = broker.job(body.job_id)
     launch = _live(job, body.launch, at)  # (1)
     require_admissible(broker, job, launch.role, at)  # (2)
-    return _sign(broker, job, launch, nonce, at)
+    named = {"role": launch.role, "slot": launch.slot, "attempt": launch.attempt, "launch": launch.signing_public}
+    subjects = of_job(broker, job, measurement=launch.mr_enclave, **named)
+    return _issue(broker, Decision("issue-token", subjects), _claims(broker, job, launch, nonce, at), at)
 
 
 def appraise_evidence(broker: BrokerContext, body: AppraiseEvidence, nonce: bytes, at: int) -> AttestationToken:
-    """Spends the challenge, admits nobody, and leaves no trace but the token and marks of newer collateral.
+    """Spends the challenge, admits nobody, and leaves no trace but the token, its entry, and marks of newer collateral.
 
     Raises as an admission does (1, 2).
     """
     newcomer = appraise_newcomer(broker, body, at)
-    launch = launch_record(broker, newcomer.job, body.binding, newcomer.claims, at)
-    return _sign(broker, newcomer.job, launch, nonce, at)
+    job, launch = newcomer.job, launch_record(broker, newcomer.job, body.binding, newcomer.claims, at)
+    subjects = of_launch(broker, job, newcomer.challenge, body, measurement=launch.mr_enclave)
+    return _issue(broker, Decision("appraise-evidence", subjects), _claims(broker, job, launch, nonce, at), at)
 
 
 def show_token_key(broker: BrokerContext) -> TokenKeyShown:
@@ -67,8 +75,16 @@ def _live(job: JobRecord, launch: PartyKey, at: int) -> LaunchRecord:
     raise NotFoundError("not_found.launch", seen=launch)
 
 
-def _sign(broker: BrokerContext, job: JobRecord, launch: LaunchRecord, nonce: bytes, at: int) -> AttestationToken:
-    claims: dict[str, Any] = {
+def _issue(broker: BrokerContext, decision: Decision, claims: dict[str, Any], at: int) -> AttestationToken:
+    """Sign, and tell the log what leaves."""
+    token = sign_compact(claims, broker.token_key, kind=MEDIA_KIND)
+    told = {"document": sha256(token.encode()), "token_key": thumbprint(broker.token_key.party)}
+    broker.tokens.note(replace(decision, subjects=decision.subjects.model_copy(update=told)), at)
+    return AttestationToken(token=token)
+
+
+def _claims(broker: BrokerContext, job: JobRecord, launch: LaunchRecord, nonce: bytes, at: int) -> dict[str, Any]:
+    return {
         "eat_profile": PROFILE,
         "iss": f"cloister:broker:{broker.broker}",
         "iat": at,
@@ -78,7 +94,6 @@ def _sign(broker: BrokerContext, job: JobRecord, launch: LaunchRecord, nonce: by
         "cnf": {"jwk": public_jwk(launch.signing_public)},
         "submods": {str(launch.role): _appraisal(job, launch)},
     }
-    return AttestationToken(token=sign_compact(claims, broker.token_key, kind=MEDIA_KIND))
 
 
 def _appraisal(job: JobRecord, launch: LaunchRecord) -> dict[str, Any]:

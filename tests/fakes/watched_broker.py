@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from client.witnessing import Witness, WitnessMemory
+from client.witness_memory import WitnessMemory
+from client.witnessing import Witness
 from common.crypto.key_file import Identity
 from common.crypto.signing import SigningKey
 from common.errors import UnavailableError

@@ -8,7 +8,7 @@ import pytest
 
 from client.audit import verify
 from client.events import LogVerified, outcome
-from client.witnessing import WitnessMemory
+from client.witness_memory import WitnessMemory
 from common.crypto.signing import SigningKey
 from common.errors import AuthenticityError, FormatError, FreshnessError, Refusal
 from common.identifiers import PartyKey

@@ -17,6 +17,7 @@ from common.exchange.steering import DESIGN_BYTES, Steering, pad_design, unpad_d
 from common.identifiers import CodeMeasurement, Digest, GrantId, JobId, ModelId, PartyKey, SessionId
 from common.leakage import AnswerSize
 from common.messages.checkpoint import Checkpoint
+from common.messages.collateral import CollateralMark
 from common.messages.evidence import AllowedRoot, Collateral, SgxDcapEvidence
 from common.messages.log_heads import LogHead
 from common.messages.objects import ObjectRef
@@ -179,7 +180,7 @@ def test_statements() -> None:
     head, seen = "log-head-seen", parts["log-head-seen"]
     session, opening = SessionId("session_" + "a" * 32), parts["session-open"]
     log_head = LogHead(size=7, root=digest(head, 3), epoch=2)
-    wrapped_digest = opening[4]
+    mark, wrapped_digest = CollateralMark(subject="root-crl", evaluation=0, issued=7), opening[4]
     stored = ObjectRef(root=digest("keep-checkpoint", 4), chunk_count=3)
     checkpoint = Checkpoint(attempt=1, tick=7, object=stored)
     made = {
@@ -190,6 +191,8 @@ def test_statements() -> None:
             labels.LAUNCH_STATEMENT,
             draw_budget_parts(model, digest("draw-budget", 2), 7, AnswerSize(10, 40), parts["draw-budget"][6])),
         head: (labels.LOG_HEAD_SEEN, head_seen_parts(digest(head, 0), seen[1], log_head)),
+        "log-head-seen with collateral": (
+            labels.LOG_HEAD_SEEN, head_seen_parts(digest(head, 0), seen[1], log_head, (mark,))),
         "session-open": (
             labels.SESSION_OPEN,
             (*session_signed_parts(opening[0], digest("session-open", 1), session, digest("session-open", 3), b"")[:4],

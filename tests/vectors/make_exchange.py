@@ -242,7 +242,10 @@ def _statements() -> VectorFile:
         (40).to_bytes(8, "big"),
         SALT,
     )
-    add("log-head-seen", PREFIX + b"log-head-seen", KEY, SALT, eight, b"\x11" * 32, (2).to_bytes(8, "big"))
+    seen = (PREFIX + b"log-head-seen", KEY, SALT, eight, b"\x11" * 32, (2).to_bytes(8, "big"))
+    marks = b'{"type":"seen-collateral","version":1,"marks":[{"subject":"root-crl","evaluation":0,"issued":7}]}'
+    add("log-head-seen", *seen)
+    add("log-head-seen with collateral", *seen, hashlib.sha256(marks).digest())
     add("session-open", PREFIX + b"session-open", bytes(64), KEY, session, SALT, b"\x22" * 32)
     add(
         "receipt", PREFIX + b"receipt", b"\x11" * 32, b"\x22" * 32, b"\x33" * 32, b"grant_" + b"a" * 32, eight, model,

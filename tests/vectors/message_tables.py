@@ -19,7 +19,7 @@ from pydantic_core import PydanticUndefined
 import client.context
 import client.ending_proof
 import client.tpm.carrier
-import client.witnessing
+import client.witness_memory
 import common.broker_statements
 import common.bundle
 import common.enclave.roles
@@ -46,7 +46,7 @@ _MODULES: Final = (
     services.attestation.records,
     client.context,
     client.ending_proof,
-    client.witnessing,
+    client.witness_memory,
     client.tpm.carrier,
 )
 CLASSES: Final[dict[str, type[Message]]] = {

@@ -49,6 +49,7 @@ from common.messages.tcb_terms import TcbStatus
 from common.messages.tokens import AppraiseEvidence, AttestationToken, IssueToken, ShowTokenKey, TokenKey, TokenKeyShown
 from common.messages.tpm_counter import ConfirmByCounter, CounterStep, MeetTpm, TpmChallenge, TpmCounter
 from common.transparency import log_leaf
+from services.attestation import count_record as c
 from services.attestation import party_records as p
 from services.attestation import records as r
 from tests.vectors.sample_documents import (
@@ -178,6 +179,7 @@ def request_bodies() -> list[RequestBody]:
         ReadLedger(request=sign(LEDGER_REQUEST, KEY)),
         ReadReasons(request=sign(REASONS_REQUEST, KEY)),
         ConfirmHead(witness=USER, boot_nonce=NONCE32, head=HEAD, signature=WORD),
+        ConfirmHead(witness=USER, boot_nonce=NONCE32, head=HEAD, signature=WORD, collateral=(MARK,)),
         MeetTpm(endorsement_key=b"public area", attestation_key=b"public area"),
         ConfirmByCounter(endorsement_key=C, attestation_key=b"public area", activation=NONCE32, steps=(STEP,)),
         WitnessPeer(description=SHORT, proof=(NONCE32,)),
@@ -195,7 +197,13 @@ def reply_bodies() -> list[ReplyBody]:
     return [
         BrokerDescription(genesis=GENESIS, evidence=EVIDENCE, frozen=True, boot_nonce=NONCE32),
         BrokerDescription(
-            genesis=GENESIS, evidence=EVIDENCE, frozen=True, boot_nonce=NONCE32, succession=SUCCESSION, inventory=SHORT
+            genesis=GENESIS,
+            evidence=EVIDENCE,
+            frozen=True,
+            boot_nonce=NONCE32,
+            succession=SUCCESSION,
+            inventory=SHORT,
+            collateral=(MARK,),
         ),
         Registered(dataset_id=DATASET),
         OrderAccepted(job_id=JOB, trainers=2, trust_level="simulation"),
@@ -214,8 +222,8 @@ def reply_bodies() -> list[ReplyBody]:
         ReasonsReply(sealed=b"wrapped"),
         Confirmed(frozen=False),
         TpmChallenge(credential=b"credential", secret=b"secret"),
-        PeerWitnessed(size=5, root=A, epoch=2, signature=WORD),
-        HeadSigned(head=sign(TREE_HEAD, KEY)),
+        PeerWitnessed(size=5, root=A, epoch=2, signature=WORD, collateral=(MARK,)),
+        HeadSigned(head=sign(TREE_HEAD, KEY), collateral=B),
         AttestationToken(token="header.claims.signature"),
         TokenKeyShown(document=sign(TOKEN_KEY, KEY)),
         Refused(
@@ -253,6 +261,19 @@ def broker_messages() -> list[Message]:
     ]  # fmt: skip
 
 
+TOKEN_ENTRY: Final = d.LogEntry(
+    number=6, epoch=2, time=TIME, salt=bytes(16), decision="issue-token", outcome="recorded",
+    subjects=d.LogSubjects(
+        parties=(PARTY,), job=JOB, role=TRAINER, slot=1, attempt=2, launch=USER, measurement=MEASURED, document=C,
+        token_key="kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k",
+    ),
+)  # fmt: skip
+FURTHER_ENTRY: Final = d.LogEntry(
+    number=7, epoch=2, time=TIME, salt=bytes(16), decision="other-request", outcome="refused",
+    code="authenticity.signature", subjects=d.LogSubjects(), further=d.Further(count=17, first=TIME - 60, last=TIME),
+)  # fmt: skip
+
+
 RECOVERED_ENTRY: Final = d.LogEntry(
     number=6, epoch=1, time=TIME, salt=bytes(16), decision="recover-dataset", outcome="recorded",
     subjects=d.LogSubjects(
@@ -269,6 +290,8 @@ def log_messages() -> list[Message]:
         ENTRY,
         REFUSED_ENTRY,
         RECOVERED_ENTRY,
+        TOKEN_ENTRY,
+        FURTHER_ENTRY,
         TREE_HEAD,
         d.LogPage(first=4, size=6, items=items),
         d.InclusionProof(number=4, size=6, path=(NONCE32, bytes(32))),
@@ -303,7 +326,9 @@ def state_entries() -> list[Message]:
                       statement=sign(STATEMENT, KEY)),
         p.RecoveryKeyRecord(recovery=USER),
         p.AcceptedRecord(name=f"{DATASET} 1", number=4, document=sign(POLICY, KEY)),
-        r.PeerRecord(broker=B, head=HEAD),
+        r.PeerRecord(broker=B, head=HEAD, collateral=(MARK,)),
+        c.CountRecord(place=3, decision="issue-token", code=None, subjects=TOKEN_ENTRY.subjects,
+                      further=d.Further(count=17, first=TIME - 60, last=TIME)),
         r.ReasonRecord(reader=PARTY, place=2, reason=REASON.encode().ljust(REASON_BYTES)),
         r.HandoverRecord(epoch=2, wrapping_public=PUBLIC, measurement=MEASURED, release=B),
     ]  # fmt: skip

@@ -7,7 +7,7 @@ from common.messages import recovery_package as k
 from common.messages.base import Message
 from common.messages.recovery_terms import HolderCard
 from common.messages.signed import sign
-from tests.vectors.sample_broker import GENESIS, HEAD, NONCE32
+from tests.vectors.sample_broker import GENESIS, HEAD, MARK, NONCE32
 from tests.vectors.sample_documents import (
     CARD,
     DATASET,
@@ -36,7 +36,7 @@ PACKAGE: Final = k.RecoveryPackage(
 GIVEN: Final = k.GivenShare(
     package=C, successor=A, epoch=1, boot_nonce=NONCE32, holder=USER, wrapped=b"wrapped"
 )  # fmt: skip
-RETIREMENT: Final = k.Retirement(broker=A, head=HEAD, successor=B)
+RETIREMENT: Final = k.Retirement(broker=A, head=HEAD, successor=B, collateral=(MARK,))
 
 
 def recovery_messages() -> list[Message]:

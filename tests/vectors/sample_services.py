@@ -3,7 +3,7 @@
 from client.context import BundleLabel, Endpoints, PinnedTrust
 from client.ending_proof import EndingProof
 from client.tpm.carrier import StepMemory
-from client.witnessing import WitnessMemory
+from client.witness_memory import WitnessMemory
 from common.bundle import TensorSpec
 from common.identifiers import CodeMeasurement, Fmspc, GrantId, QueryId, SessionId, UploadId
 from common.messages import query as q
@@ -131,7 +131,7 @@ def files_of_a_party() -> list[Message]:
         EndingProof(document=sign(REVOCATION, KEY), reply=SHORT, item=item, inclusion=path),
         SeenCollateral(marks=(MARK,)),
         StepMemory(broker=A, steps=(STEP,)),
-        WitnessMemory(broker=A, head=HEAD, successor=B, inventory=SHORT),
+        WitnessMemory(broker=A, head=HEAD, successor=B, inventory=SHORT, collateral=(MARK,)),
         HEAD,
         OBJECT,
     ]

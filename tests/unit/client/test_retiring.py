@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from client.witnessing import Witness, WitnessMemory
+from client.witness_memory import WitnessMemory
+from client.witnessing import Witness
 from common.errors import AppraisalError, ConflictError, FreshnessError, NotFoundError
 from common.messages.platform_inventory import InventoryTaken, TakeInventory
 from common.messages.recovery_package import Retirement

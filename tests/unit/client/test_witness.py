@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from client.witness import WitnessSettings, watch
-from client.witnessing import Witness, WitnessMemory
+from client.witness_memory import WitnessMemory
+from client.witnessing import Witness
 from common.crypto.key_file import Identity
 from common.enclave.simulated_pki import SimulatedPki
 from common.errors import AppraisalError, AuthenticityError, FormatError, FreshnessError, Refusal, UnavailableError

@@ -116,6 +116,35 @@ def test_a_lying_server_displaces_nothing_and_the_last_good_ends(site: Site, lie
     assert service.get(NAME) != good
 
 
+def test_before_the_limit_it_says_how_long_is_left(site: Site) -> None:
+    service = site.service()
+    service.get(NAME)
+    name, half = f"collateral {NAME}", LIMITS.last_good_seconds // 2
+    site.pcs.lie = LIES["errors"]
+    for days, noted in ((1, False), (6, False), (6.9, False), (7.1, True), (13, True)):
+        site.clock.time = site.obtained + days * DAY_SECONDS
+        service.refresh()
+        left = int(LIMITS.last_good_seconds - days * DAY_SECONDS)
+        assert service.ending() == ({name: f"unavailable.collateral in {left} s"} if noted else {})
+    site.clock.time = site.obtained + LIMITS.last_good_seconds + 1
+    assert service.ending() == {name: "unavailable.collateral"}
+    site.clock.time += half  # beyond any pause after failures
+    site.pcs.lie = None
+    assert service.refresh() == 1
+    site.clock.time += 61
+    assert service.ending() == {}
+
+
+def test_what_ends_soon_is_looked_up_once_a_minute(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asks in a loop whether the service is ready reads no files."""
+    service, looked = site.service(offline=True), []
+    monkeypatch.setattr(CollateralCache, "all", lambda _: looked.append(1) or [])
+    for _ in range(100):
+        service.ending()
+        site.clock.time += 1
+    assert len(looked) == 2
+
+
 def test_an_older_document_displaces_nothing(site: Site) -> None:
     service = site.service()
     good = service.get(NAME)

@@ -14,7 +14,7 @@ from common.identifiers import JobId, MrEnclave
 from common.key_retrieval import Launch, attest_and_fetch, renew_lease
 from common.messages.evidence import Collateral, DcapQuote, SgxDcapEvidence
 from common.messages.tcb_terms import TcbTerms
-from services.attestation import refusal_log
+from services.attestation import state_anchor
 from services.attestation.records import CollateralRecord
 from tests.fakes.broker_world import TRAINER, BrokerWorld, TestRuntime
 
@@ -252,7 +252,7 @@ def test_marks_that_find_no_room_in_the_log_count_at_once_and_are_written_with_t
     world = BrokerWorld(tmp_path, witnesses=1)
     world.confirm(world.witnesses[0])
     job_id = world.start_job()
-    monkeypatch.setattr(refusal_log, "ROOM", 1)
+    monkeypatch.setattr(state_anchor, "ROOM", 1)
     size = world.head.size
     with pytest.raises(AppraisalError):
         launch(world, job_id, own=issued(world), measurement=MrEnclave("f" * 64))

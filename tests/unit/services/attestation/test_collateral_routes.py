@@ -16,8 +16,11 @@ from common.enclave.simulated_pki import SimulatedPki
 from common.errors import FormatError, UnavailableError
 from common.messages.collateral import CollateralName
 from common.messages.evidence import AllowedRoot, Collateral
+from common.untrusted.carried import NOTHING
 from common.untrusted.collateral_cache import CollateralCache
 from common.untrusted.collateral_service import CollateralLimits, CollateralService
+from common.untrusted.health import Readiness
+from common.untrusted.http_health import health_router
 from common.untrusted.http_identity import RequestGate
 from common.untrusted.http_refusals import answer_refusals
 from common.untrusted.pcs_client import PcsClient
@@ -44,6 +47,21 @@ def application(service: CollateralService | None) -> FastAPI:
 
 def offline(directory: Path) -> CollateralService:
     return CollateralService(CollateralCache(directory, ROOTS), None, CollateralLimits())
+
+
+def test_the_service_is_ready_and_says_what_ends_soon(tmp_path: Path) -> None:
+    """Imported on an earlier day, and nobody refreshes it."""
+    service, imported = offline(tmp_path), int(time.time())
+    CollateralCache(tmp_path, ROOTS).put(PIECES, "a test", imported - 10 * 86_400)
+    app = FastAPI()
+    app.include_router(health_router(Readiness({}, notes=service.ending), NOTHING))
+    answer = TestClient(app).get("/readyz")
+    assert (answer.status_code, answer.json()["ready"]) == (200, True)
+    [(name, word)] = answer.json()["notes"].items()
+    assert name == "collateral sgx-c0ffee000000-platform"
+    code, left = word.removesuffix(" s").split(" in ")
+    assert code == "unavailable.collateral"
+    assert 4 * 86_400 - 60 <= int(left) <= 4 * 86_400
 
 
 def test_what_is_stored_is_served(tmp_path: Path) -> None:

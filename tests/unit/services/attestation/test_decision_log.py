@@ -164,7 +164,7 @@ def test_a_renewal_is_logged_when_it_is_refused_alone(world: BrokerWorld) -> Non
 
 
 def test_strangers_write_nothing(world: BrokerWorld) -> None:
-    """Forged and unknown signers, unknown things, malformed bytes: counted, and the log stays as it is."""
+    """Forged and unknown signers, unknown things, malformed bytes: counted, and the log stays as it is meanwhile."""
     stranger = Party()
     data, bundle, job_id = world.register_data(), world.register_bundle(), world.start_job()
     before, counted = world.head, tree_head(world).refusals_counted
@@ -259,7 +259,7 @@ def test_a_frozen_broker_logs_no_refusal_and_none_thaws_it(tmp_path: Path) -> No
 def test_refusals_alone_never_freeze_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """They take a quarter of what the broker may run ahead of its witnesses; the rest is for decisions."""
     monkeypatch.setattr(state_anchor, "UNCONFIRMED_LIMIT", 16)
-    monkeypatch.setattr(refusal_log, "ROOM", 4)
+    monkeypatch.setattr(state_anchor, "ROOM", 4)
     monkeypatch.setattr(refusal_log, "REFUSALS_KEPT", 1000)
     world = BrokerWorld(tmp_path, witnesses=1)
     world.confirm(world.witnesses[0])
