@@ -69,7 +69,7 @@ class PeerCarrier:
             if channel.head is None or channel.head.epoch != self._epoch:
                 self._epoch = None
                 return False
-            if channel.head != self._known or told.collateral != self._collateral:
+            if channel.head != self._known or told.collateral not in {None, self._collateral}:
                 self.round()
         except BaseException:
             self.broker_is_thawed, self._epoch = False, None

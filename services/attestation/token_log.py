@@ -12,7 +12,7 @@ from typing import Final
 
 from services.attestation.collateral import KnownCollateral
 from services.attestation.decision_log import Decision
-from services.attestation.open_counts import WINDOW_SECONDS, OpenCounts, kind_of
+from services.attestation.open_counts import KINDS_KEPT, WINDOW_SECONDS, OpenCounts, kind_of
 from services.attestation.state import BrokerState
 from services.attestation.state_anchor import StateAnchor
 
@@ -37,8 +37,13 @@ class TokenLog:
             self._counts.add(decision, at)
 
     def _is_within(self, kind: Decision, at: int) -> bool:
-        begun, entered = self._windows.get(kind, (at, 0))
-        if at >= begun + WINDOW_SECONDS:
-            begun, entered = at, 0
+        if kind not in self._windows and len(self._windows) >= KINDS_KEPT:
+            self._windows = {one: window for one, window in self._windows.items() if not _is_over(window, at)}
+        window = self._windows.get(kind, (at, 0))
+        begun, entered = (at, 0) if _is_over(window, at) else window
         self._windows[kind] = (begun, entered + 1)
         return entered < TOKENS_KEPT
+
+
+def _is_over(window: tuple[int, int], at: int) -> bool:
+    return at >= window[0] + WINDOW_SECONDS
