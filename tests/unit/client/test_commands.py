@@ -1,8 +1,10 @@
 """The command line renders events and refusals, for people and for programs, and refuses malformed identifiers."""
 
 import json
+import re
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -185,6 +187,32 @@ def test_every_code_is_explained() -> None:
         told = [json.loads(line) for line in CliRunner().invoke(main, ["explain", code, "--json"]).stdout.splitlines()]
         assert {"type": "explained", "code": code, "mender": mender, "mend": mend} in told
     assert CliRunner().invoke(main, ["explain", "nonsense"]).exit_code == 2
+
+
+def test_mends_name_commands_that_are_there() -> None:
+    """And to owners, providers and users always one, unless there is nothing that a command could do."""
+    for code, (mender, mend) in REFUSALS.items():
+        named = re.findall(r"`cloister ([^`]+)`", mend)
+        for words in named:
+            _require_command(words.split(), code)
+        if mender in ("owner", "provider", "user") and code not in WITHOUT_A_COMMAND:
+            assert named, f"{code}: {mend}"
+
+
+WITHOUT_A_COMMAND = {
+    "unavailable.rate", "unavailable.component_builder", "provider.not_repeatable", "provider.stopped",
+}  # fmt: skip
+
+
+def _require_command(words: list[str], code: str) -> None:
+    command: click.Command | None = main
+    while words and isinstance(command, click.Group):
+        command = command.get_command(click.Context(command), words.pop(0))
+    assert command is not None, code
+    assert not isinstance(command, click.Group), code
+    known = {option for one in command.params for option in (*one.opts, *one.secondary_opts)}
+    for word in words:
+        assert not word.startswith("-") or word in known, f"{code}: {word}"
 
 
 @pytest.mark.parametrize("name", ["a/../b", "..", "", ".hidden", "x" * 65])
