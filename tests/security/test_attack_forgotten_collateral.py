@@ -139,7 +139,7 @@ def test_a_state_from_before_newer_documents_does_not_bring_the_older_back(
     assert not witness.follow(), "newer documents: a whole round"
     witness.round()
     world.restart(stored)
-    assert not set(world.describe().collateral) & newest_marks(world), "it has forgotten"
+    assert not set(world.describe().collateral) & set(marks_of(world.second.collateral())), "it has forgotten"
     with pytest.raises(Refusal, match=r"unavailable\.frozen"):
         show(world, job_id, world.second, older(world.second))
     witness_of(world, identity, tmp_path / "witness.json").round()  # another process of the same witness
@@ -201,9 +201,12 @@ def test_a_host_cannot_take_it_out_of_a_witnesss_word(
         return honest(raw if not mark else start + b'"collateral":[]' + rest[rest.index(b"]") + 1 :])
 
     world.handle = without  # type: ignore[method-assign]
-    with pytest.raises(AuthenticityError, match=r"authenticity\.signature"):
+    with pytest.raises(AuthenticityError):
         again.round()
     assert world.describe().frozen
+    world.handle = honest  # type: ignore[method-assign]
+    again.round()
+    assert set(world.describe().collateral) == newest_marks(world)
 
 
 def test_a_witness_takes_no_older_documents_for_its_brokers_own_quote(

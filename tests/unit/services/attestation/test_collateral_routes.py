@@ -51,8 +51,9 @@ def offline(directory: Path) -> CollateralService:
 
 def test_the_service_is_ready_and_says_what_ends_soon(tmp_path: Path) -> None:
     """Imported on an earlier day, and nobody refreshes it."""
-    service, imported = offline(tmp_path), int(time.time())
-    CollateralCache(tmp_path, ROOTS).put(PIECES, "a test", imported - 10 * 86_400)
+    cache = CollateralCache(tmp_path, ROOTS)
+    cache.put(PIECES, "a test", int(time.time()))
+    service = CollateralService(cache, None, CollateralLimits(), lambda: time.time() + 10 * 86_400)
     app = FastAPI()
     app.include_router(health_router(Readiness({}, notes=service.ending), NOTHING))
     answer = TestClient(app).get("/readyz")

@@ -110,7 +110,7 @@ def test_a_broker_that_is_killed_forgets_no_more_than_since_its_last_decision(wo
 def test_one_broker_hands_over_with_everything_told(world: BrokerWorld) -> None:
     flood = Flood(world)
     flood.refused(20)
-    Heir.of(world).succeed()
+    Heir.of(world).succeed(leave_behind=True)
     assert told(world) == 20
     names = [entry.decision for entry in entries(world)]
     assert names.index("handover") > names.index("accept-order")
