@@ -52,7 +52,8 @@ class Trial:
         if not rules or self._thing not in (*entry.subjects.datasets, entry.subjects.bundle):
             return None
         if entry.further is not None:
-            return _tried(entry, "unjudged", Judgement((), (_TOGETHER,)))
+            about_terms = any(entry.code in rule.codes for rule in rules)
+            return _tried(entry, "unjudged", Judgement((), (_TOGETHER,))) if about_terms else _tried(entry, "same")
         known = self._past.of(entry)
         if entry.outcome == "refused":
             tried = self._refused(entry, known)

@@ -111,8 +111,11 @@ class Witness:
             return False
         with self._frozen_if_refused():
             head, proof, collateral = self._next_head(verified, memory.head.size)
-            known = SeenCollateral(marks=verified.description.collateral).digest
-            if head.epoch != verified.head.epoch or collateral not in {None, known}:
+            known = {SeenCollateral(marks=one).digest for one in (verified.description.collateral, memory.collateral)}
+            same_boot = head.epoch == verified.head.epoch
+            if same_boot and collateral not in {None, *known}:
+                self._require_extends(verified, head, memory.head, proof)
+            if not same_boot or collateral not in {None, *known}:
                 self._verified = None
                 return False
             if head == memory.head:

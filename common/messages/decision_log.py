@@ -41,7 +41,8 @@ DecisionName = Literal[
     "other-request",
 ]
 """`renew-lease` is refused, or recorded: where nothing else told the witnesses since the launch's last lease, or with
-newer collateral. `other-request` is what was refused and is nobody's: of strangers, malformed, while frozen."""
+newer collateral; all others together (`Further`). `other-request` is what was refused and is nobody's: of strangers,
+malformed, while frozen."""
 Outcome = Literal["recorded", "released", "revoked", "refused"]
 """`released`: keys or answers, which left the broker now or later, or never, where no witness confirmed it."""
 

@@ -12,7 +12,8 @@ Nothing is handed out. In this order, each raises:
 A host can keep a broker running that knows nothing of a revocation, beside another that its witnesses follow. So a
 renewal leaves only when they have confirmed a log that has grown since the launch's last lease (`key_broker`). Where
 nothing was decided in between, the renewal is: one entry then serves all launches until they renew again. One that
-brought newer collateral is entered, too, with what is to be remembered of it.
+brought newer collateral is entered, too, with what is to be remembered of it. All others are told together
+(`open_counts`).
 """
 
 from common.errors import FreshnessError
@@ -50,8 +51,11 @@ def renew_lease(broker: BrokerContext, body: RenewLease, at: int) -> Leased:
     appraise_launch(broker, job, challenge, body.binding, body.evidence, at)  # (4)
     launch, size = body.binding.signing_public, broker.state.log.size
     stands = broker.anchor.witnessed and broker.anchor.has_confirmed(size)
+    decision = Decision("renew-lease", of_launch(broker, job, challenge, body))
     if broker.collateral.has_newer or (stands and not broker.leases.has_grown(launch, size)):
-        broker.state.commit(Decision("renew-lease", of_launch(broker, job, challenge, body)), at)
+        broker.state.commit(decision, at)
+    else:
+        broker.counts.add(decision, at)
     return broker.leases.grant(launch, broker.state.log.size)
 
 

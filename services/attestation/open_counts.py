@@ -1,8 +1,9 @@
 """What the decision log tells of by number: decisions beyond those that get entries of their own (side: enclave).
 
-Refusals without end (`refusal_log`) and tokens without end (`token_log`) must neither fill the log nor be left out of
-it. So they are counted, each kind by itself, and one entry says how many there were of a kind and when the first and
-the last came. A kind is an entry without what tells one from the next (`kind_of`). It is written
+Refusals without end (`refusal_log`), tokens without end (`token_log`) and leases that are renewed all the time
+(`leases`) must neither fill the log nor be left out of it. So they are counted, each kind by itself, and one entry says
+how many there were of a kind and when the first and the last came. A kind is an entry without what tells one from the
+next (`kind_of`). It is written
 
   * by the first request that comes `WINDOW_SECONDS` after the first of them: whoever asks for the log's head makes one;
   * when the broker is stopped in good order, and before it hands over;

@@ -56,6 +56,9 @@ MAX_DOCUMENT_BYTES: Final = 1 << 17
 
 NOTHING: Final = b""
 
+_CHANGES_NOTHING: Final = ("renew-lease", "issue-token", "appraise-evidence")
+"""What is said of a job's launches, and nothing of its data."""
+
 
 @dataclass(frozen=True)
 class _Split:
@@ -188,7 +191,7 @@ def require_packable(manifest: Signed, policy: DataPolicy, document: Signed) -> 
 
 def changes_dataset(name: DecisionName, code: str | None, subjects: LogSubjects, dataset_id: DatasetId) -> bool:
     """Whether a decision may have changed what a package of this data set holds."""
-    if code is not None or name == "renew-lease":
+    if code is not None or name in _CHANGES_NOTHING:
         return False
     return name == "revoke-release" or dataset_id in subjects.datasets
 

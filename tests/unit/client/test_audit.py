@@ -14,6 +14,7 @@ from common.messages.decision_log import LogEntry
 from common.messages.jobs import AcceptOrder
 from common.messages.objects import ModelManifest
 from common.messages.signed import sign
+from common.messages.tokens import AttestationToken, IssueToken
 from tests.fakes.broker_world import MEASUREMENTS, QUERY, TRAINER, BrokerWorld
 from tests.fakes.log_keeping import Keeper, identity_directory
 
@@ -95,3 +96,28 @@ def test_an_entry_in_words(lived: Lived) -> None:
     assert "3 answers" in entry_summary(draw)
     assert any(line.startswith("evidence") for line in entry_details(refused))
     assert not any(line.startswith("measurement") for line in entry_details(refused))
+
+
+def test_what_is_told_together_and_what_was_said_of_a_launch(tmp_path: Path) -> None:
+    world = BrokerWorld(tmp_path / "world")
+    data, bundle = world.register_data(), world.register_bundle()
+    job_id = world.start_job(data, bundle)
+    launch = world.launch(TRAINER, job_id)
+    token = world.channel().ask(IssueToken(job_id=job_id, launch=launch.signing_key.party), AttestationToken)
+    for _ in range(30):
+        refused = sign(world.order(data, bundle, trainers=9), world.owner.key)
+        world.reply(AcceptOrder(order=refused, release=world.release))
+    world.core.rest(world.time)
+    keeper = Keeper(world, identity_directory(world, world.owner, tmp_path / "owner"))
+    events = list(show(keeper.party, About(dataset=data.dataset_id), keeper.keep("log")))
+    shown = [event.entry for event in events if isinstance(event, LogEntryTold)]
+    [together] = [entry for entry in shown if entry.further is not None]
+    assert "accept-order  refused policy.slots  22 more, told together" in entry_summary(together)
+    assert next(iter(entry_details(together))).startswith("the first at ")
+    [said] = [entry for entry in shown if entry.decision == "issue-token"]
+    assert "issue-token  recorded" in entry_summary(said)
+    assert said.subjects.document == sha256(token.token.encode())
+    assert any(line.startswith("signed by token key: ") for line in entry_details(said))
+    verified = events[0]
+    assert isinstance(verified, LogVerified)
+    assert verified.refusals_counted == 22

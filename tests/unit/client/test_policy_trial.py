@@ -378,6 +378,19 @@ def test_rules_refuse_with_the_codes_that_they_state(live: Callable[..., Life]) 
     assert rules_of(policy, "update-policy", None) == ()
 
 
+def test_refusals_that_are_told_together_are_not_judged(tmp_path: Path) -> None:
+    life = Life(tmp_path, {}, {})
+    for number in range(12):
+        life.act(f"order {number}", lambda: life.order(trainers=9))
+    life.act("together", lambda: life.world.core.rest(life.world.time))
+    life.keep_documents()
+    told, _ = life.tried({"max_trainers": 9})
+    assert (told["together"].verdict, told["together"].missing) == (
+        "unjudged", ("each of the refusals that are told together",),
+    )  # fmt: skip
+    assert told["together"].entry.further is not None
+
+
 def test_what_is_not_held_answers_no_question() -> None:
     fact: Any = NotHeld("the order")
     for ask in (lambda: fact in (1, 2), lambda: fact < 3, lambda: fact > 3, lambda: set(fact), lambda: fact.rank):

@@ -5,13 +5,14 @@ from pathlib import Path
 import pytest
 
 from common.identifiers import JobId
+from common.key_retrieval import renew_lease
 from common.messages.decision_log import Further, LogEntry
 from common.messages.jobs import AcceptOrder, ListMembers
 from common.messages.signed import sign
 from services.attestation import open_counts, state_anchor
 from services.attestation.open_counts import WINDOW_SECONDS
 from services.attestation.refusal_log import REFUSALS_KEPT
-from tests.fakes.broker_world import BrokerWorld, Party
+from tests.fakes.broker_world import TRAINER, BrokerWorld, Party
 from tests.fakes.handover_world import Heir
 
 STRANGE = ListMembers(job_id=JobId("job_" + "0" * 32))
@@ -184,3 +185,17 @@ def test_whoever_it_concerns_alone_is_told_whom(world: BrokerWorld) -> None:
     readers = [set(one.subjects.parties) for one in together(world)]
     assert {world.owner.party, world.provider.party} in readers
     assert {other.party, world.provider.party} in readers
+
+
+def test_renewals_that_are_granted_are_told_together(world: BrokerWorld) -> None:
+    job_id = world.start_job()
+    trainer = world.launch(TRAINER, job_id)
+    before = world.head
+    for _ in range(5):
+        renew_lease(world.runtime("trainer"), world.channel(), trainer)
+    assert world.head == before
+    world.core.rest(world.time)
+    [entry] = together(world)
+    assert (entry.decision, entry.outcome, entry.subjects.job) == ("renew-lease", "recorded", job_id)
+    assert entry.further is not None
+    assert (entry.further.count, entry.subjects.role, entry.subjects.launch) == (5, TRAINER, None)

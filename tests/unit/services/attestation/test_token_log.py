@@ -15,6 +15,7 @@ from common.messages.tokens import AttestationToken, IssueToken, ShowTokenKey, T
 from services.attestation.open_counts import WINDOW_SECONDS
 from services.attestation.token_log import TOKENS_KEPT
 from tests.fakes.broker_world import MEASUREMENTS, TRAINER, BrokerWorld
+from tests.fakes.recovery_world import RecoveryWorld
 from tests.unit.services.attestation.test_tokens import Showing
 
 
@@ -124,3 +125,17 @@ def test_no_token_leaves_before_the_witnesses_know_of_it(tmp_path: Path) -> None
     assert len(about_tokens(world)) == 1, "the log may tell of more than left, never of less"
     with world.attended(witness):
         assert issue(world, job_id, launch)
+
+
+def test_a_token_makes_no_recovery_package_old(tmp_path: Path) -> None:
+    """It says something of a job's launch, and changes nothing of its data."""
+    recovery = RecoveryWorld(tmp_path)
+    old = recovery.old
+    job_id = old.start_job(recovery.data)
+    with old.attended(recovery.witness_identity.signing_key):
+        launch = old.launch(TRAINER, job_id)
+        made = recovery.package()
+        assert issue(old, job_id, launch)
+    recovery.witness.round()
+    assert recovery.package() == made
+    assert recovery.recover(recovery.new_machine()).dataset_id == recovery.data.dataset_id
