@@ -15,6 +15,7 @@ from common.dcap.collateral_name import name_of_collateral
 from common.dcap.roots import root_key_sha256
 from common.enclave.simulated_pki import SimulatedPki, encode_document, sign_raw
 from common.errors import AppraisalError, AuthenticityError, FormatError, FreshnessError, Refusal, UnavailableError
+from common.messages.collateral import StoredCollateral
 from common.messages.evidence import AllowedRoot
 from common.untrusted.collateral_cache import CollateralCache
 from common.untrusted.collateral_service import DAY_SECONDS, CollateralLimits, CollateralService
@@ -137,8 +138,13 @@ def test_before_the_limit_it_says_how_long_is_left(site: Site) -> None:
 
 def test_what_ends_soon_is_looked_up_once_a_minute(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever asks in a loop whether the service is ready reads no files."""
-    service, looked = site.service(offline=True), []
-    monkeypatch.setattr(CollateralCache, "all", lambda _: looked.append(1) or [])
+    service, looked = site.service(offline=True), list[int]()
+
+    def look(_: CollateralCache) -> list[StoredCollateral]:
+        looked.append(1)
+        return []
+
+    monkeypatch.setattr(CollateralCache, "all", look)
     for _ in range(100):
         service.ending()
         site.clock.time += 1
