@@ -131,6 +131,10 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     "policy.dataset": ("owner", "order only data sets that this policy covers"),
     "policy.sandbox": ("owner", "allow this sandbox kind in the policy, or run on a platform where it is sound"),
     "policy.trust_level": ("owner", "allow this trust level in the policy, or use a stronger platform"),
+    "policy.precision": (
+        "owner",
+        "order `--answers-in float32` or `bfloat16`: int8 is judged for one owner's data alone",
+    ),
     "policy.shards": ("owner", "order trainers for each owner's data, of a bundle that is no design code"),
     "policy.answer_timing": (
         "owner",
