@@ -14,6 +14,8 @@ from common.sandboxed.quantised_layout import Finding, Findings
 from tests.conftest import Broker
 from tests.fakes.query_service import QueryService
 
+pytestmark = pytest.mark.timeout(300)
+
 WIDTH, CLASSES = 16, 8
 STEP = 1 / 32
 KEPT = Findings(Finding.JUDGED, 200, 90.0, 89.9, np.array([[-128 * STEP, 127 * STEP]], np.float32))

@@ -60,10 +60,10 @@ def native_state() -> NDArray[np.float32]:
 
 def judged(document: bytes, given: dict[str, NDArray[Any]] | None = None, seconds: float = SECONDS) -> Findings:
     """By the sandbox, of the state of native code."""
-    given = given or rows()
+    given, others = given or rows(), confined()
     sandbox = QuantisingSandbox.start(native_manifest(), document, len(given["x"]))
     findings = sandbox.run(native_state(), given, CALIBRATING, seconds)
-    assert confined() == []
+    assert confined() == others
     return findings
 
 
@@ -157,7 +157,7 @@ def test_what_takes_too_long_is_ended() -> None:
 
 
 def test_too_little_memory_is_a_finding() -> None:
-    limits = replace(SandboxLimits(), memory_bytes=128 << 20)
+    limits, others = replace(SandboxLimits(), memory_bytes=128 << 20), confined()
     sandbox = QuantisingSandbox.start(native_manifest(), json.dumps(DOCUMENT).encode(), len(rows()["x"]), limits)
     assert sandbox.run(native_state(), rows(), CALIBRATING, SECONDS).finding is not Finding.JUDGED
-    assert confined() == []
+    assert confined() == others

@@ -78,12 +78,9 @@ def test_int8_agrees_on_rows_that_are_like_those_it_was_calibrated_with() -> Non
 
 
 @WITH_UNITS
-def test_int8_with_ranges_of_nothing_costs_much() -> None:
-    rows, labels = images(128, 4)
-    grey = np.full_like(rows, 115)  # the mean of all pixels
-    found = quantise(DOCUMENT, STATE_P, grey, (rows, labels), SECONDS)
-    assert found.finding is Finding.JUDGED
-    assert found.float32_percent - found.int8_percent > 0.5
+def test_int8_with_ranges_of_nothing_is_another_model() -> None:
+    grey = np.full((64, 3, 16, 16), 115, np.uint8)  # the mean of all pixels
+    assert quantise(DOCUMENT, STATE_P, grey, images(128, 4), SECONDS).finding is Finding.DISAGREES
 
 
 def test_what_is_judged_are_rows_whose_highest_score_is_their_class() -> None:
