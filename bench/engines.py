@@ -2,6 +2,7 @@
 
 Engines are called in turn, in this process, A B C A B C ..., so that a machine that slows down slows all of them; each
 figure is the median of its runs. int8 is calibrated on the rows that are measured: its speed does not depend on them.
+What it costs in accuracy is measured by bench/int8_accuracy.
 """
 
 import json
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
+
+from bench.int8_accuracy import measure_accuracy
 
 BATCH: Final = 16
 NETWORKS: Final = ("resnet50", "resnet20")
@@ -69,17 +72,32 @@ def medians(calls: Mapping[str, Callable[[], object]], batch: int, rounds: int) 
 
 RUN_SECONDS: Final = 0.25
 
+MOST_DROP_POINTS: Final = 0.5
+"""The bar of `int8_drop_points`."""
+
 
 @click.command()
 @click.option("--network", "networks", multiple=True, type=click.Choice(NETWORKS), default=NETWORKS)
 @click.option("--rounds", default=7, show_default=True, help="Runs of each engine, in turn.")
 @click.option("--threads", default=1, show_default=True, help="That each engine computes with.")
+@click.option("--accuracy", is_flag=True, help="Also train a ResNet-20 on CIFAR-10, and compare top-1 of int8.")
+@click.option("--epochs", default=8, show_default=True, help="Of that training.")
 @click.option("--json", "file", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures there.")
-def engines(networks: tuple[str, ...], rounds: int, threads: int, file: Path | None) -> None:
-    """Measure eager torch against OpenVINO in fp32, bf16 and int8."""
+def engines(
+    networks: tuple[str, ...], rounds: int, threads: int, *, accuracy: bool, epochs: int, file: Path | None
+) -> None:
+    """Measure eager torch against OpenVINO in fp32, bf16 and int8.
+
+    Ends with status 1 where int8 costs more than its bar.
+    """
     figures: dict[str, Any] = {"threads": threads, "batch": BATCH, "rounds": rounds}
     for network in networks:
         figures[network] = measure(network, rounds, threads)
         click.echo(f"{network}: {json.dumps(figures[network])}")
+    if accuracy:
+        figures["accuracy"] = measure_accuracy(epochs)
+        click.echo(f"accuracy: {json.dumps(figures['accuracy'])}")
     if file is not None:
         file.write_text(json.dumps(figures, indent=2) + "\n")
+    if figures.get("accuracy", {}).get("int8_drop_points", 0.0) > MOST_DROP_POINTS:
+        raise click.ClickException(f"int8_drop_points is above its bar of {MOST_DROP_POINTS}")

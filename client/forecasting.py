@@ -1,7 +1,7 @@
 """What a job will take, told from its order's public part alone (side: owner).
 
-Seconds add up: start + work + exchange + slack = the whole schedule. Bytes are those that the host carries. All of it
-is spent whatever the job comes to, so a forecast is exact but for what the machines are late.
+Seconds add up: start + work + exchange + slack + int8 = the whole schedule. Bytes are those that the host carries. All
+of it is spent whatever the job comes to, so a forecast is exact but for what the machines are late.
 """
 
 from dataclasses import dataclass
@@ -31,6 +31,7 @@ class Forecast:
     work_seconds: float
     exchange_seconds: float
     slack_seconds: float
+    quantising_seconds: float
     frames: int
     needed_frames: int
     traffic_bytes: int
@@ -40,7 +41,8 @@ class Forecast:
     @property
     def seconds(self) -> float:
         """The whole schedule."""
-        return self.start_seconds + self.work_seconds + self.exchange_seconds + self.slack_seconds
+        learning = self.start_seconds + self.work_seconds + self.exchange_seconds + self.slack_seconds
+        return learning + self.quantising_seconds
 
 
 def forecast(
@@ -56,7 +58,7 @@ def forecast(
     exchange = min(sent + LATENCY_TICKS, schedule.ticks_per_round)
     waiting, exchanges = (LATENCY_TICKS, 1) if schedule.rounds_ahead else (exchange, rounds)
     work = max(0, schedule.ticks_per_round - waiting)
-    left = schedule.total_ticks - schedule.warmup_ticks - rounds * work
+    left = schedule.learning_ticks - schedule.warmup_ticks - rounds * work
     exchanging = min(exchanges * exchange, left)
     downs = sum(part_count(kind, schedule) for kind in down)
     document = FrameKind.DESIGN if sandbox == "wasm" else FrameKind.GRAPH
@@ -68,6 +70,7 @@ def forecast(
         work_seconds=rounds * work * tick,
         exchange_seconds=exchanging * tick,
         slack_seconds=(left - exchanging) * tick,
+        quantising_seconds=schedule.quantising_ticks * tick,
         frames=view.frames,
         needed_frames=min(view.frames, (rounds + 1) * downs + trainers * ups),
         traffic_bytes=view.traffic_bytes,
@@ -100,7 +103,14 @@ def forecast_event(
 
 def _costs(known: Forecast, schedule: Schedule, trainers: int, *, kept: bool) -> list[e.ProtectionCost]:
     dummies = known.frames - known.needed_frames
+    int8 = e.ProtectionCost(
+        protection="int8",
+        seconds=known.quantising_seconds,
+        bytes=0,
+        words="calibrated and judged on the clock, whatever comes of it",
+    )
     return [
+        *([int8] if known.quantising_seconds else []),
         e.ProtectionCost(
             protection="start",
             seconds=known.start_seconds,

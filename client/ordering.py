@@ -27,7 +27,15 @@ from common.key_binding import order_secret_info
 from common.leakage import OPEN_CHANNELS, report_bits
 from common.messages.jobs import AcceptOrder, OrderAccepted
 from common.messages.objects import BundlePublication, DatasetManifest
-from common.messages.order import AnswerTiming, OrderSecret, SandboxName, Schedule, ToolchainWish, TrainingOrder
+from common.messages.order import (
+    AnswerTerms,
+    AnswerTiming,
+    OrderSecret,
+    SandboxName,
+    Schedule,
+    ToolchainWish,
+    TrainingOrder,
+)
 from common.messages.policy import DataPolicy
 from common.messages.signed import Signed, open_signed, sign
 
@@ -56,6 +64,7 @@ class Training:
     owner's trainers had part in so many; a joint order may say another number of one of them. `answer_timing`: whether
     the model's answers leave on a quantum, as they must where provider code gives them.
     `calibrate`: the schedule is chosen by public figures (client/calibrating), but for the wishes that `keep` names.
+    `answers`: in what precision; int8 takes seconds of the schedule (`wishes.quantising_seconds`) and one owner.
     The outer optimiser's figures travel wrapped to the broker: the host does not know them.
     """
 
@@ -71,6 +80,7 @@ class Training:
     keep: frozenset[str] = frozenset()
     outer_learning_rate: float = 1.0
     outer_momentum: float = 0.0
+    answers: AnswerTerms = field(default_factory=AnswerTerms)
 
 
 Owned = tuple[DatasetId, PartyKey]
@@ -156,6 +166,7 @@ def make_order(
         schedule=schedule,
         toolchain=training.toolchain,
         answer_timing=training.answer_timing,
+        answers=training.answers,
         not_after=int(time.time()) + ORDER_SECONDS,
         secret=wrap(
             secret.encode(), party.broker_key, order_secret_info(nonce, own.party, trust.broker.signing_public)
@@ -205,13 +216,13 @@ def _submitted(party: Party, link: BrokerLink, order: Signed) -> e.OrderAccepted
 def preview(party: Party, training: Training, schedule: Schedule) -> e.OrderPreview:
     """What the host will see of this training, and what this owner's data set is charged for it."""
     told = _report_bits(party, training.dataset_id)
-    return _preview(schedule, training.trainers, told, training.answer_timing)
+    return _preview(schedule, training.trainers, told, training.answer_timing, training.answers)
 
 
 def preview_of(party: Party, order: TrainingOrder) -> e.OrderPreview:
     """The same of an order that somebody else has drafted."""
     own = max((_report_bits(party, dataset_id) for dataset_id in order.datasets), default=0)
-    return _preview(order.schedule, order.trainers, own, order.answer_timing)
+    return _preview(order.schedule, order.trainers, own, order.answer_timing, order.answers)
 
 
 def forecast_training(party: Party, training: Training) -> Iterator[e.Event]:
@@ -244,7 +255,9 @@ def _report_bits(party: Party, dataset_id: DatasetId) -> int:
     return 0 if newest is None else report_bits(DataPolicy.decode(newest.payload).refusal_report)
 
 
-def _preview(schedule: Schedule, trainers: int, told: int, timing: AnswerTiming) -> e.OrderPreview:
+def _preview(
+    schedule: Schedule, trainers: int, told: int, timing: AnswerTiming, answers: AnswerTerms
+) -> e.OrderPreview:
     return e.OrderPreview(
         trainers=trainers,
         total_ticks=schedule.total_ticks,
@@ -252,6 +265,7 @@ def _preview(schedule: Schedule, trainers: int, told: int, timing: AnswerTiming)
         report_bits=told,
         answer_timing=timing,
         open_channels=OPEN_CHANNELS,
+        answers=answers,
         **asdict(host_view(schedule, trainers)),
     )
 

@@ -12,7 +12,7 @@ from common.data_shares import WINDOW_UNITS, Share
 from common.dataset_units import UNIT_CHUNKS
 from common.exchange.frames import FRAME_OVERHEAD, FrameKind
 from common.exchange.payloads import FIGURES_BYTES
-from common.exchange.schedule import ticks_to_send
+from common.exchange.schedule import TAKING_TICKS, ticks_to_send
 from common.leakage import attempt_bits, schedule_bits
 from common.messages.objects import BundlePublication
 from common.messages.order import Schedule
@@ -42,6 +42,10 @@ CHECKPOINT_SECONDS: Final = 10
 
 CHECKPOINT_BYTES_PER_SECOND: Final = 8 << 20
 """Those of a large one, of 8 bytes a value, come so seldom that the object store takes no more."""
+
+QUANTISING_SECONDS: Final = 60
+"""To judge int8 in: a sandbox starts (5 s on a busy machine), calibrates with 512 rows, and judges by up to 4,096, of
+which a ResNet-20 takes 2 ms each, in float32."""
 
 ROW_BYTES: Final = 4 << 10
 """Assumed size of a row, which nobody may see: an image of CIFAR-10 has 3 KiB."""
@@ -84,7 +88,7 @@ class ScheduleWishes:
 
     `tick_milliseconds`: None: a fraction of a round. `warmup_seconds`: before the first round; None: as long as such
     bundles take. `reads_per_tick`: chunks that each trainer reads; None: as the data's size asks for. `rounds_ahead`:
-    whether trainers go on while a round is exchanged.
+    whether trainers go on while a round is exchanged. `quantising_seconds`: in which int8 is judged, on top.
     """
 
     rounds: int = 20
@@ -96,6 +100,7 @@ class ScheduleWishes:
     warmup_seconds: int | None = None
     reads_per_tick: int | None = None
     rounds_ahead: bool = True
+    quantising_seconds: int = 0
 
 
 def schedule_for(wishes: ScheduleWishes, publication: BundlePublication, share: Share | None = None) -> Schedule:
@@ -137,7 +142,7 @@ def plan_schedule(
     kinds = (FrameKind.STATE, FrameKind.DELTA, *([FrameKind.STEERING] if design_chunks else []))
     exchange = sum(ticks_to_send(kind, draft) for kind in kinds) + LATENCY_TICKS
     ticks = max(work, exchange) + LATENCY_TICKS if ahead else work + exchange
-    draft = draft.model_copy(update={"ticks_per_round": ticks})
+    draft = draft.model_copy(update={"ticks_per_round": ticks, "quantising_ticks": _quantising_ticks(wishes, draft)})
     reads = wishes.reads_per_tick if share is None or wishes.reads_per_tick is not None else _reads(share, draft)
     return draft if reads is None else draft.model_copy(update={"reads_per_tick": reads})
 
@@ -161,6 +166,14 @@ def _reads(share: Share, draft: Schedule) -> int:
         wanted += [-(-share.chunks // (draft.rounds * draft.ticks_per_round))]
     most = MOST_READS * draft.tick_milliseconds // 1000
     return max(1, min(max(wanted), most, _MOST_IN_A_TICK))
+
+
+def _quantising_ticks(wishes: ScheduleWishes, draft: Schedule) -> int:
+    """The work's, and those in which the state goes down and what was found comes up."""
+    if not wishes.quantising_seconds:
+        return 0
+    exchange = sum(ticks_to_send(kind, draft) for kind in (FrameKind.FINAL, FrameKind.QUANTISED)) + 2 * TAKING_TICKS
+    return exchange + -(-wishes.quantising_seconds * 1000 // draft.tick_milliseconds)
 
 
 def _checkpoint_ticks(state_class: int, tick_milliseconds: int) -> int:

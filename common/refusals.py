@@ -176,6 +176,10 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     "policy.dataset": ("owner", "order only data sets that this policy covers (`cloister owner train`)"),
     "policy.sandbox": ("owner", "allow this sandbox in the policy (`cloister owner policy`), or run where it is sound"),
     "policy.trust_level": ("owner", "allow this trust level (`cloister owner policy`), or use a stronger platform"),
+    "policy.precision": (
+        "owner",
+        "order `cloister owner train --answers-in float32` or `bfloat16`: int8 is judged for one owner's data alone",
+    ),
     "policy.shards": (
         "owner",
         "order trainers for each owner's data (`cloister owner joint draft`), of no design code",

@@ -7,6 +7,7 @@ import click
 
 from client import granting, ordering, policy_changes
 from client import owner as operations
+from client.commands.answer_options import answer_options, answers_of
 from client.commands.joint import joint_group
 from client.commands.options import Surroundings, party_command
 from client.commands.pin import pin_command
@@ -19,7 +20,7 @@ from client.policy_terms import PolicyTerms
 from client.scheduling import ScheduleWishes
 from common.identifiers import BundleId, DatasetId, GrantId, JobId, ModelId, PartyKey
 from common.messages.answer_bounds import MOST_DECIMALS, MOST_TOP, AnswerBounds
-from common.messages.order import AnswerTiming, ToolchainWish
+from common.messages.order import AnswerTiming, PrecisionName, ToolchainWish
 
 
 @click.group()
@@ -112,6 +113,7 @@ def policy(
 @click.argument("dataset_id", metavar="DATASET", type=DATASET)
 @click.argument("bundle_id", metavar="BUNDLE", type=BUNDLE)
 @schedule_options
+@answer_options
 @click.option("--outer-rate", type=float, default=1.0, show_default=True, help="The parameter server's learning rate.")
 @click.option("--outer-momentum", type=float, default=0.0, show_default=True, help="Its momentum (Nesterov).")
 @click.option("--calibrate", is_flag=True, help="Choose the schedule by public figures; options that are given stay.")
@@ -131,16 +133,21 @@ def train(
     outer_momentum: float,
     calibrate: bool,
     dry_run: bool,
+    answers_in: PrecisionName,
+    int8_drop: float | None,
+    held_out: int | None,
+    quantising: int | None,
     **wishes: Any,
 ) -> None:
     """Sign a training order and submit it. Shows what the host will see of the job."""
     source = click.get_current_context().get_parameter_source
     given = frozenset(name for name in wishes if source(name) is not click.core.ParameterSource.DEFAULT)
+    answers, seconds = answers_of(answers_in, int8_drop, held_out, quantising)
     training = ordering.Training(
         dataset_id,
         bundle_id,
         trainers,
-        ScheduleWishes(**wishes),
+        ScheduleWishes(**wishes, quantising_seconds=seconds),
         minimal_trainers,
         minimal_rounds,
         toolchain,
@@ -149,6 +156,7 @@ def train(
         keep=given,
         outer_learning_rate=outer_rate,
         outer_momentum=outer_momentum,
+        answers=answers,
     )
     here.run((ordering.forecast_training if dry_run else ordering.train)(here.party, training))
 

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 from client import events as e
 from client.rendering.words import Line, told_words, trust_line
+from common.messages.order import AnswerTerms
 
 JobTold = (
     e.OrderPreview | e.Calibrated | e.JobForecast | e.OrderAccepted | e.JobSeen | e.ModelSealed | e.ProviderReportRead
@@ -58,6 +59,16 @@ def _preview_lines(event: e.OrderPreview) -> Iterator[Line]:
         yield "", f"the provider can be told {event.report_bits} bits at the job's end, by your policy", ""
     if event.answer_timing == "immediate":
         yield "", "answers of the model leave when they are ready: provider code may not give them", ""
+    if event.answers.lowest != "float32":
+        yield "", precision_words(event.answers), ""
+
+
+def precision_words(answers: AnswerTerms) -> str:
+    """What an order says of the precision of answers."""
+    if answers.lowest != "int8":
+        return f"answers may be computed in {answers.lowest}"
+    share, most = answers.held_out_percent, answers.most_drop_points
+    return f"answers in int8 if it costs {most:g} points of top-1 at most, by {share} % of the rows, held out for it"
 
 
 def _forecast_lines(event: e.JobForecast) -> Iterator[Line]:

@@ -24,7 +24,7 @@ from client.rendering.releases import FilesTold, InventoryTold, ReleaseTold, fil
 from client.rendering.trust import TrustTold, trust_lines
 from client.rendering.words import Line, told_words, trust_words
 from client.watching.events import JobProgressed
-from client.watching.rendering import WatchTold, clock_words, heard_words, loss_words, watch_lines
+from client.watching.rendering import WatchTold, clock_words, heard_words, int8_words, loss_words, watch_lines
 from common.errors import CloisterError, Refusal
 
 CLOCK_LINES: Final = 10
@@ -203,6 +203,8 @@ class Terminal:
             return
         codes = "".join(f", {code}" for code in report.codes)
         self._line("tick", f"{report.tick} of {report.total_ticks}: {words}{codes}")
+        if report.int8 is not None:
+            self._line("int8", int8_words(report.int8))
         if report.told_provider is not None:
             self._line("", f"the provider is told: {told_words(report.told_provider)}")
 

@@ -74,7 +74,7 @@ class Rates:
 
     def _slack_ticks(self) -> int:
         schedule = self._schedule
-        return schedule.total_ticks - schedule.warmup_ticks - schedule.rounds * schedule.ticks_per_round
+        return schedule.learning_ticks - schedule.warmup_ticks - schedule.rounds * schedule.ticks_per_round
 
     def _ticks_of_a_round(self) -> float | None:
         """Mean between the first report of a round and the first of the last one; as exact as reports are frequent."""
@@ -87,4 +87,4 @@ class Rates:
     def _ticks_left(self) -> int | None:
         """By the first report that says that all rounds are done; None where none does."""
         all_done = [one.tick for one in self._reports if one.round >= self._schedule.rounds]
-        return self._schedule.total_ticks - all_done[0] if all_done else None
+        return self._schedule.learning_ticks - all_done[0] if all_done else None

@@ -1,12 +1,28 @@
 """Events of a watched job as lines for a person: a mark, a text, a style (side: owner)."""
 
 from collections.abc import Iterator
+from typing import Final
 
 from client.watching import events as w
-from common.messages.policy import JobReport
+from common.messages.policy import Int8Told, JobReport
 
 WatchTold = w.MembersListed | w.RateMeasured | w.ForecastHeld | w.CurvesWritten
 Line = tuple[str, str, str]
+
+
+NOT_JUDGED: Final = {
+    "no_graph": "the code does not export to a graph",
+    "no_classes": "labels and answers are none of classes",
+    "few_rows": "too few rows were held out",
+    "absent": "the trainer's processor has no units for it",
+    "unsupported": "the graph has an operation that it has not",
+    "mixes": "an answer depended on its neighbours",
+    "late": "the schedule's time for it was too short",
+    "failed": "it did not compile or compute",
+    "disagrees": "its answers were too far from those of float32",
+    "nothing": "it was not judged",
+}
+"""Why, by the finding."""
 
 
 def watch_lines(event: WatchTold) -> Iterator[Line]:
@@ -49,6 +65,14 @@ def heard_words(report: JobReport) -> str:
     if report.members_live >= report.members_needed:
         return heard
     return f"{heard}, {report.members_needed} needed: no round counts before"
+
+
+def int8_words(told: Int8Told) -> str:
+    """Whether the model is answered in int8, and what it was judged by."""
+    if told.float32_percent is None or told.int8_percent is None:
+        return f"not kept: {NOT_JUDGED[told.finding]}; answers are in float32"
+    judged = f"top-1 {told.int8_percent:.2f} % of {told.float32_percent:.2f} % on {told.rows:,} rows held out"
+    return f"kept: {judged}" if told.kept else f"not kept: {judged}; answers are in float32"
 
 
 def rate_words(event: w.RateMeasured) -> str:

@@ -67,6 +67,7 @@ SEED_STREAM: Final = b"cloister/v1/seed/provider-stream"
 SEED_DEVICE: Final = b"cloister/v1/seed/sandbox-device"
 SEED_SHUFFLE: Final = b"cloister/v1/seed/shuffle"
 SEED_READS: Final = b"cloister/v1/seed/chunk-reads"
+SEED_HELD_OUT: Final = b"cloister/v1/seed/held-out-rows"
 COMPILED_NAME: Final = b"cloister/v1/compiled-name"
 
 # associated data of AEADs = transcript(label, ...)

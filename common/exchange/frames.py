@@ -63,6 +63,8 @@ class FrameKind(IntEnum):
     DESIGN = 4
     STEERING = 5
     GRAPH = 6
+    FINAL = 7
+    QUANTISED = 8
 
 
 @dataclass(frozen=True)

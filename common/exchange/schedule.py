@@ -8,6 +8,7 @@ from typing import Final
 
 from common.exchange.frames import FrameKind, part_bytes
 from common.exchange.payloads import FIGURES_BYTES
+from common.exchange.quantised import QUANTISED_BYTES
 from common.exchange.steering import DESIGN_BYTES, STEERING_BYTES
 from common.messages.order import Schedule
 
@@ -24,6 +25,12 @@ PATIENCE_MILLISECONDS: Final = 2000
 """Queues lose frames when they restart: what is not confirmed for this long, and for a round's ticks, is sent again."""
 
 
+TAKING_TICKS: Final = 3
+"""Between work that is done and its first frame, and from its last frame to where it is taken."""
+
+QUANTISING_SLOT: Final = 0
+"""Who calibrates and judges int8: one slot, with its share of the rows, so that one sandbox more is all it takes."""
+
 REPORT_BYTES: Final = 2048
 """Of a report to an owner before it is wrapped: room for every field at its longest, and for `REPORTED_SLOTS`."""
 
@@ -39,7 +46,7 @@ def _ticks(milliseconds: int, schedule: Schedule) -> int:
 def payload_bytes(kind: FrameKind, schedule: Schedule) -> int:
     """Length of a payload: float32 state, bfloat16 delta with figures, figures alone; the rest does not vary."""
     match kind:
-        case FrameKind.STATE:
+        case FrameKind.STATE | FrameKind.FINAL:
             return 4 * schedule.state_class
         case FrameKind.DELTA:
             return 2 * schedule.state_class + FIGURES_BYTES
@@ -49,6 +56,8 @@ def payload_bytes(kind: FrameKind, schedule: Schedule) -> int:
             return DESIGN_BYTES
         case FrameKind.STEERING:
             return STEERING_BYTES
+        case FrameKind.QUANTISED:
+            return QUANTISED_BYTES
         case FrameKind.DUMMY:
             return 0
 
@@ -95,6 +104,12 @@ def rounds_per_answer(schedule: Schedule) -> int:
 def patience_ticks(schedule: Schedule) -> int:
     """Ticks after which an unconfirmed payload is sent again; never within the time that a round usually takes."""
     return max(schedule.ticks_per_round, _ticks(PATIENCE_MILLISECONDS, schedule))
+
+
+def quantising_seconds(tick: int, schedule: Schedule) -> float | None:
+    """What slot 0 may take from this tick on, so that what it finds still comes; None where nothing is left."""
+    last = schedule.total_ticks - ticks_to_send(FrameKind.QUANTISED, schedule) - TAKING_TICKS
+    return (last - tick) * schedule.tick_seconds if last > tick >= schedule.learning_ticks else None
 
 
 def is_report_tick(tick: int, schedule: Schedule) -> bool:

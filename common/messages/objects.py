@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field
 
 from common.identifiers import BundleId, CodeMeasurement, DatasetId, Digest, JobId, ModelId, PartyKey
 from common.messages.base import Count, Message, Seconds
-from common.messages.order import SandboxName, Schedule, ToolchainName
+from common.messages.order import PrecisionName, SandboxName, Schedule, ToolchainName
 
 
 def _require_power_of_two(value: int) -> int:
@@ -104,6 +104,7 @@ class ModelManifest(Message):
     The host reads it, so it says what was ordered and not what came of it: how many rounds were done, and by whom,
     stands in the report that is sealed to the owner.
 
+    `answers_in` is the coarsest precision that was ordered; whether int8 is kept is sealed with the model.
     `weights` is SHA-256 of the plaintext safetensors bytes under a salt that is sealed with them, so that equal
     weights in two models are not seen to be equal.
     """
@@ -124,3 +125,4 @@ class ModelManifest(Message):
     members: tuple[SlotRecord, ...]
     created: Seconds
     toolchain: ToolchainName = "fp32"
+    answers_in: PrecisionName = "float32"

@@ -16,6 +16,8 @@ ToolchainWish = Literal["auto", "fp32", "bf16"]
 """`auto`: bfloat16 where all members can."""
 AnswerTiming = Literal["padded", "immediate"]
 """When a model's answers leave: on a quantum, or, where trusted code computes them, when they are ready."""
+PrecisionName = Literal["float32", "bfloat16", "int8"]
+"""In what a model computes its answers, from the finest to the coarsest."""
 
 
 class Schedule(Message):
@@ -26,6 +28,7 @@ class Schedule(Message):
     The job takes `total_ticks` ticks, whatever happens in it. `warmup_ticks` come first: members join, windows fill.
     After every `checkpoint_ticks` the parameter server seals where it stands, for a later launch; 0: it never does.
     With `rounds_ahead` a trainer goes on while a round is exchanged (ARCHITECTURE, decision 38); designs never do.
+    In the last `quantising_ticks` nothing is learned: the final state goes to slot 0, which judges it in int8.
     """
 
     rounds: Positive
@@ -41,11 +44,17 @@ class Schedule(Message):
     state_class: Annotated[int, Field(ge=1, le=1 << 32)]
     checkpoint_ticks: Annotated[int, Field(ge=0, le=1 << 31)] = 0
     rounds_ahead: Annotated[int, Field(ge=0, le=1)] = 0
+    quantising_ticks: Annotated[int, Field(ge=0, le=100_000)] = 0
+
+    @property
+    def learning_ticks(self) -> int:
+        """Warm-up, then rounds x ticks per round x slack, rounded up."""
+        return self.warmup_ticks + -(-self.rounds * self.ticks_per_round * self.slack_percent // 100)
 
     @property
     def total_ticks(self) -> int:
-        """Warm-up, then rounds x ticks per round x slack, rounded up."""
-        return self.warmup_ticks + -(-self.rounds * self.ticks_per_round * self.slack_percent // 100)
+        """What is learned in, then what int8 is judged in."""
+        return self.learning_ticks + self.quantising_ticks
 
     @property
     def tick_seconds(self) -> float:
@@ -56,6 +65,24 @@ class Schedule(Message):
         """Whether the parameter server seals where it stands after this tick."""
         every = self.checkpoint_ticks
         return every > 0 and 0 < tick < self.total_ticks and tick % every == 0
+
+
+class AnswerTerms(Message):
+    """In what a model may be answered: `lowest` or finer, as its owners say.
+
+    int8 is judged on `held_out_percent` of the rows, which nothing is trained on. It answers if it loses at most
+    `most_drop_points` percent points of float32's top-1 accuracy there.
+    """
+
+    lowest: PrecisionName = "float32"
+    most_drop_points: Annotated[float, Field(ge=0, le=100)] = 0.5
+    held_out_percent: Annotated[int, Field(ge=0, le=50)] = 0
+
+    @model_validator(mode="after")
+    def _int8_is_judged(self) -> Self:
+        if (self.lowest == "int8") != (self.held_out_percent > 0):
+            raise ValueError("rows are held out for int8, and only for it")
+        return self
 
 
 MAX_SHARD_ENTRIES: Final = 4096
@@ -95,6 +122,7 @@ class TrainingOrder(Message):
     device: Literal["cpu", "cuda"] = "cpu"
     toolchain: ToolchainWish = "auto"
     answer_timing: AnswerTiming = "padded"
+    answers: AnswerTerms = AnswerTerms()
     standing: None = None
     not_after: Seconds
     secret: Annotated[bytes, Field(max_length=8192)]
@@ -119,6 +147,12 @@ class TrainingOrder(Message):
             raise ValueError("rounds for each owner")
         if any(rounds > self.schedule.rounds for rounds in self.minimal_rounds):
             raise ValueError("no more rounds are needed than there are")
+        return self
+
+    @model_validator(mode="after")
+    def _int8_has_its_time(self) -> Self:
+        if (self.answers.lowest == "int8") != (self.schedule.quantising_ticks > 0):
+            raise ValueError("ticks to judge int8 in, and only for it")
         return self
 
     @property

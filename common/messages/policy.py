@@ -190,6 +190,26 @@ JobOutcome = Literal["finished", "finished_short", "failed", "cancelled"]
 """For the owner alone: every ordered round was done, some were, none was. The host is told `finished` of all three."""
 
 
+FindingName = Literal[
+    "judged", "no_graph", "no_classes", "few_rows", "absent", "unsupported", "mixes", "late", "failed", "disagrees",
+    "nothing",
+]  # fmt: skip
+"""What came of judging int8 (common/sandboxed/quantised_layout.py)."""
+
+
+class Int8Told(Message):
+    """What came of int8, where it was ordered: whether the model is answered in it, and why not.
+
+    Percent of top-1 accuracy on so many `rows` that nothing was trained on, where they were judged.
+    """
+
+    kept: bool
+    finding: FindingName
+    rows: Count
+    float32_percent: float | None
+    int8_percent: float | None
+
+
 class JobReport(Message):
     """What the owner reads of a job, sealed to the owner's report key at a fixed size (never the host's to read).
 
@@ -197,7 +217,7 @@ class JobReport(Message):
     resolved. `members_live`: trainers that are heard; where there are fewer than `members_needed`, no round counts.
     `epochs`: passes over the data that are over, `epoch_loss`: mean loss of the rounds in the last of them;
     `read_chunks`: that its trainers have asked for by their newest deltas. Of a job of several owners these three are
-    not told.
+    not told. `int8`, in the last one: what came of it.
     """
 
     type: Literal["job-report"] = "job-report"
@@ -221,3 +241,4 @@ class JobReport(Message):
     epoch_loss: float | None = None
     members_needed: Count = 1
     read_chunks: Count = 0
+    int8: Int8Told | None = None

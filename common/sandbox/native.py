@@ -13,6 +13,7 @@ Not closed: CPU time, caches, page faults and the clock; who shares the machine 
 """
 
 import contextlib
+from dataclasses import replace
 from typing import Final, Self
 
 import numpy as np
@@ -35,7 +36,7 @@ from common.sandbox.protocol import (
 )
 from common.sandbox.seccomp import FilterKind
 from common.sandbox.workplace import UnitResult, Work, Workplace, is_finite
-from common.sandboxed.engine_report import parse_report
+from common.sandboxed.engine_report import Precision, parse_report
 from common.sandboxed.wire import PLAIN_COURSE, Course, Operation, Status
 
 CODES: Final = {
@@ -166,10 +167,7 @@ class NativeTrainingSandbox:
         return RoundOutcome(code=code)
 
 
-def _ready_place(
-    contents: BundleContents, state_P: StateP, seed: int, limits: SandboxLimits, rows: int, *, engines: bool
-) -> Workplace:
-    work = query_work(contents.manifest, rows, engines=engines)
+def _ready_place(contents: BundleContents, state_P: StateP, seed: int, limits: SandboxLimits, work: Work) -> Workplace:
     place = Workplace(contents, work, SandboxSeeds(seed, seed), limits, state_P)
     place.require_ready()
     return place
@@ -197,11 +195,13 @@ class NativeQuerySandbox:
         seed: int,
         limits: SandboxLimits = DEFAULT_LIMITS,
         rows: int | None = None,
+        precision: Precision = Precision.FLOAT32,
+        ranges: tuple[tuple[float, float], ...] = (),
     ) -> Self:
         """Start a zygote that serves the model with this state, and wait until torch is imported and the engine chosen.
 
         `rows`: most rows of a unit; more than `query_rows` only where trusted code computes a graph or design, which
-        then serves several queries at once.
+        then serves several queries at once, in no lower `precision`, with `ranges` of int8.
         Raises `ConfinementError`, and `ValueError` for a state that is not float32[P] of the bundle's layout, or for
         provider code that is to see rows of several queries.
         """
@@ -211,9 +211,10 @@ class NativeQuerySandbox:
             raise ValueError("provider code sees the rows of one query at a time")
         require_confinement()
         if by_graph:
+            work = replace(query_work(contents.manifest, most, engines=True), precision=precision, ranges=ranges)
             with contextlib.suppress(ConfinementError):  # a library that ends its process leaves torch to answer
-                return cls(contents, _ready_place(contents, state_P, seed, limits, most, engines=True), most)
-        return cls(contents, _ready_place(contents, state_P, seed, limits, most, engines=False), most)
+                return cls(contents, _ready_place(contents, state_P, seed, limits, work), most)
+        return cls(contents, _ready_place(contents, state_P, seed, limits, query_work(contents.manifest, most)), most)
 
     def answer(self, input_NX: NDArray[np.generic], deadline_seconds: float) -> QueryOutcome:
         """Answer 1 to `rows` rows of the manifest's input (a single row may come without its batch axis).

@@ -24,6 +24,7 @@ from common.sandbox.protocol import STARTUP_SECONDS, Rows, SandboxLimits, Sandbo
 from common.sandbox.seccomp import FilterKind, compile_filter
 from common.sandbox.tree import Tree, provider_tree, random_device
 from common.sandbox.windows import Window, parse_output, plan_columns
+from common.sandboxed.engine_report import Precision
 from common.sandboxed.wire import HEADER, PLAIN_COURSE, VERDICT, Configuration, Course, Operation, Record, Status
 
 LOOK_SECONDS = 0.2
@@ -39,6 +40,7 @@ class Work:
     """A kind of work: the child's main function, its inner filter, its columns, and the sizes of its windows.
 
     `niceness`: 0 to 19, of all that runs in it. `counts_refused`: its filter tells the child, which counts by class.
+    `precision`: the lowest that a graph may be answered in; `ranges` of int8.
     """
 
     program: str
@@ -48,6 +50,8 @@ class Work:
     body_bytes: int
     niceness: int = 0
     counts_refused: bool = False
+    precision: Precision = Precision.FLOAT32
+    ranges: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -80,10 +84,7 @@ class Workplace:
         limits: SandboxLimits,
         state_P: StateP | None = None,
     ) -> None:
-        if contents.has_design:
-            require_design(contents)
-        if contents.has_graph:
-            require_graph(contents)
+        self._require_document(contents)
         self._contents, self._work, self._seeds, self._limits = contents, work, seeds, limits
         self._columns, input_bytes = plan_columns(work.columns, work.rows)
         try:
@@ -101,6 +102,12 @@ class Workplace:
         self._sequence = 0
         self._ready = False
         self._child = self._start()
+
+    def _require_document(self, contents: BundleContents) -> None:
+        if contents.has_design:
+            require_design(contents)
+        if contents.has_graph:
+            require_graph(contents)
 
     def await_ready(self, seconds: float, given_up: Callable[[], bool] = _never) -> Arrival:
         """Wait until the child is ready for provider code."""
@@ -241,6 +248,8 @@ class Workplace:
             output_fd=self._output.child_fd,
             call_classes=call_classes() if self._work.counts_refused else (),
             engines=self._work.inner_filter is FilterKind.GRAPH,
+            precision=self._work.precision,
+            ranges=self._work.ranges,
             **asdict(self._limits),
         )
 

@@ -9,8 +9,9 @@ N rows of a batch, X shape of an input row, A of an output row. Once, before the
   (3) rows a second are measured in batches of one and of `BATCH`; the highest product of both wins.
 Which engine wins depends on the machine and on the moment. Engines in float32 answer alike in the first three digits,
 so that a model answers the same wherever and however often it is launched; bfloat16 does not, so it is never raced for
-unless it was asked for. Rows are random: of data and queries nothing is used. Hostile neighbours are NaN, infinite and
-huge where the type has such values, the ends of its range else. Whatever fails, eager torch answers, and the report
+unless it was asked for. int8 is not raced for at all: where a model was judged in it, it answers wherever it passes
+(2), and float32 elsewhere. Rows are random: of data and queries nothing is used. Hostile neighbours are NaN, infinite
+and huge where the type has such values, the ends of its range else. Whatever fails, eager torch answers, and the report
 says why.
 """
 
@@ -40,13 +41,15 @@ MEASURE_SECONDS: Final = 0.05
 CHOICE_SECONDS: Final = 20.0
 """After this eager torch it is, whatever still compiles. A sandbox may take 60 s to start (common/sandbox/protocol)."""
 
-TOLERANCES: Final = {EngineKind.OPENVINO_FP32: 1e-3, EngineKind.OPENVINO_BF16: 5e-2}
+TOLERANCES: Final = {EngineKind.OPENVINO_FP32: 1e-3, EngineKind.OPENVINO_BF16: 5e-2, EngineKind.OPENVINO_INT8: 0.5}
 """Largest difference from the reference in a row of answers, over the largest answer of that row. Sums in another order
-change a float32 by some 1e-6 a layer; a bfloat16 has 8 bits, so each value of each layer is rounded by up to 2^-9."""
+change a float32 by some 1e-6 a layer; a bfloat16 has 8 bits, so each value of each layer is rounded by up to 2^-9.
+int8 was judged on the owner's rows, of which its ranges are; on random ones it need only be no other model."""
 
 COMPARED: Final = {
     Precision.FLOAT32: (EngineKind.OPENVINO_FP32,),
     Precision.BFLOAT16: (EngineKind.OPENVINO_FP32, EngineKind.OPENVINO_BF16),
+    Precision.INT8: (EngineKind.OPENVINO_INT8, EngineKind.OPENVINO_FP32),
 }
 """Of OpenVINO, by the lowest precision that is allowed."""
 
@@ -64,12 +67,19 @@ Known = tuple[NDArray[Any], Answers]
 """Rows, and the reference for them."""
 
 Maker = Callable[[EngineKind], Engine | Reason]
+RangesV2 = tuple[tuple[float, float], ...]
+"""Lowest and highest of each value that int8 needs a range of, in the graph's order."""
 
 
 def choose_engine(
-    graph: Graph, state_P: NDArray[np.float32], precision: Precision = Precision.FLOAT32, *, threads: int = 1
+    graph: Graph,
+    state_P: NDArray[np.float32],
+    precision: Precision = Precision.FLOAT32,
+    ranges_V2: RangesV2 = (),
+    *,
+    threads: int = 1,
 ) -> Made:
-    """The engine that answers, in no lower `precision`. Raises what eager torch raises."""
+    """The engine that answers, in no lower `precision`; `ranges_V2` of int8. Raises what eager torch raises."""
     eager: Engine = EagerEngine(graph, state_P)
     rows = random_rows(graph, CHECKED_ROWS)
     begin = time.monotonic()
@@ -82,9 +92,14 @@ def choose_engine(
     found: list[Made] = []
 
     def compare() -> None:
-        make = openvino_maker(graph, state_P, threads)
-        checked = [checked_engine(kind, graph, (rows, reference), batch, make) for kind in COMPARED[precision]]
-        found.append(_fastest(eager, checked, random_rows(graph, batch)))
+        make = openvino_maker(graph, state_P, threads, ranges_V2)
+        many, checked = random_rows(graph, batch), list[Engine | Reason]()
+        for kind in COMPARED[precision]:
+            checked.append(checked_engine(kind, graph, (rows, reference), batch, make))
+            if kind is EngineKind.OPENVINO_INT8 and not isinstance(judged := checked[-1], Reason):
+                found.append((judged, EngineReport(kind, Reason.MEASURED, *_rates(judged, many))))
+                return
+        found.append(_fastest(eager, checked, many))
 
     comparing = threading.Thread(target=compare, daemon=True)
     try:
@@ -95,17 +110,20 @@ def choose_engine(
     return found[0] if found else (eager, EngineReport(eager.kind, Reason.LATE, apart=apart))
 
 
-def openvino_maker(graph: Graph, state_P: NDArray[np.float32], threads: int) -> Maker:
+def openvino_maker(graph: Graph, state_P: NDArray[np.float32], threads: int, ranges_V2: RangesV2 = ()) -> Maker:
     """Makes OpenVINO's engines, or says why there is none."""
 
     def make(kind: EngineKind) -> Engine | Reason:
         try:
             from common.sandboxed.openvino_engine import OpenVinoEngine, computes_in
-            from common.sandboxed.openvino_graph import UnsupportedGraphError
+            from common.sandboxed.openvino_graph import UnsupportedGraphError, named_ranges
         except (ImportError, OSError):
             return Reason.ABSENT
+        if not computes_in(kind):
+            return Reason.ABSENT
+        ranges = named_ranges(graph, ranges_V2) if kind is EngineKind.OPENVINO_INT8 else None
         try:
-            return OpenVinoEngine(kind, graph, state_P, threads=threads) if computes_in(kind) else Reason.ABSENT
+            return OpenVinoEngine(kind, graph, state_P, threads=threads, ranges=ranges)
         except UnsupportedGraphError:
             return Reason.UNSUPPORTED
 
@@ -114,12 +132,16 @@ def openvino_maker(graph: Graph, state_P: NDArray[np.float32], threads: int) -> 
 
 def _fastest(eager: Engine, compared: list[Engine | Reason], many: NDArray[Any]) -> Made:
     engines = [eager, *(one for one in compared if not isinstance(one, Reason))]
-    rates = [(measure(engine, many[:1]), measure(engine, many)) for engine in engines]
+    rates = [_rates(engine, many) for engine in engines]
     best = max(range(len(engines)), key=lambda at: rates[at][0] * rates[at][1])
     chosen = engines[best]
     refusals = [one for one in compared if isinstance(one, Reason)]
     reason = Reason.MEASURED if len(engines) > 1 else refusals[0]
     return chosen, EngineReport(chosen.kind, reason, *rates[best], apart=isinstance(chosen, RowByRow))
+
+
+def _rates(engine: Engine, many: NDArray[Any]) -> tuple[float, float]:
+    return measure(engine, many[:1]), measure(engine, many)
 
 
 def checked_engine(kind: EngineKind, graph: Graph, known: Known, batch: int, make: Maker) -> Engine | Reason:

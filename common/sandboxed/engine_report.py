@@ -24,6 +24,8 @@ class Precision(IntEnum):
 
     FLOAT32 = 1
     BFLOAT16 = 2
+    INT8 = 3
+    """With ranges that were judged with the model."""
 
 
 class Reason(IntEnum):

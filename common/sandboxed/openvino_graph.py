@@ -104,6 +104,11 @@ def quantised_values(graph: Mapping[str, Any]) -> list[str]:
     return [name for name in (INPUT, *(node["name"] for node in graph["nodes"])) if name in wanted]
 
 
+def named_ranges(graph: Mapping[str, Any], ranges: Sequence[tuple[float, float]]) -> Ranges:
+    """Ranges in the order of `quantised_values`, by name. Raises `ValueError` where they are of another graph."""
+    return dict(zip(quantised_values(graph), ranges, strict=True))
+
+
 class _Making:
     """One conversion; the `Maker` of openvino_operations.py."""
 

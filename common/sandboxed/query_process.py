@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from common.sandboxed.engine_choice import choose_engine
+from common.sandboxed.engine_report import Precision
 from common.sandboxed.engines import EagerEngine, Engine
 from common.sandboxed.graph_model import GraphModel, read_graph
 from common.sandboxed.local_training import build_model, seed_everything
@@ -60,6 +61,7 @@ def main(answering: Answering | None = None) -> None:
     """Serve until the enclave closes the control pipe."""
     configuration = Configuration.decode(Path(CONFIGURATION_FILE).read_bytes())
     torch.set_num_threads(1)
+    torch.set_flush_denormal(True)  # such numbers take a hundred times as long; threads of engines inherit it
     windows = Windows(configuration)
     inner_filter = read_inner_filter()
     if configuration.design is not None and answering is None:
@@ -98,7 +100,8 @@ def _serve_graph(windows: Windows, inner_filter: bytes) -> None:
 def _chosen_engine(windows: Windows, graph: Mapping[str, Any]) -> Engine | None:
     """The engine, which the header of sequence 0 names; None where even eager torch failed, which each query tries."""
     try:
-        engine, report = choose_engine(graph, windows.state_P)
+        own = windows.configuration
+        engine, report = choose_engine(graph, windows.state_P, Precision(own.precision), own.ranges)
     except Exception:
         return None
     windows.write_header(0, Status.DONE, report.code, report.rows_per_second_1, report.rows_per_second_16)

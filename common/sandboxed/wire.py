@@ -63,6 +63,7 @@ class Operation(IntEnum):
     ROUND = 2
     QUERY = 3
     GRAPH = 4
+    QUANTISE = 5
 
 
 class Status(IntEnum):
@@ -119,7 +120,7 @@ class Configuration:
     `design` is the file of the bundle that holds a checked design or graph, which trusted code runs; None: `entry` is
     code. `call_classes`: numbers of system calls by class, the last class being that of all others; empty where refused
     calls are not counted. `engines`: the state is there from the start, and the fastest engine is chosen for the graph
-    before the first query.
+    before the first query, in no lower `precision` (engine_report.py); `ranges` of int8, in the graph's order.
     """
 
     entry: str
@@ -143,6 +144,8 @@ class Configuration:
     output_fd: int
     call_classes: tuple[tuple[int, ...], ...] = ()
     engines: bool = False
+    precision: int = 1
+    ranges: tuple[tuple[float, float], ...] = ()
 
     def encode(self) -> bytes:
         """As JSON."""
@@ -158,4 +161,5 @@ class Configuration:
         )
         fields["answer_shape"] = tuple(fields["answer_shape"])
         fields["call_classes"] = tuple(map(tuple, fields["call_classes"]))
+        fields["ranges"] = tuple(map(tuple, fields["ranges"]))
         return cls(**fields)

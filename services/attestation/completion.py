@@ -77,6 +77,7 @@ def _require_manifest(broker: BrokerContext, job: JobRecord, manifest: ModelMani
         "bundle_root": broker.bundle(order.bundle).publication.object.root,
         "schedule": order.schedule,
         "trust_level": job.trust_level.value,
+        "answers_in": order.answers.lowest,
     }
     wrong = sorted(name for name, value in expected.items() if getattr(manifest, name) != value)
     if wrong:

@@ -11,7 +11,8 @@ In this order, each raises:
   (6) every owner's newest policy allows it, bits for first attempts and a report to the provider included;
   (7) the provider's terms allow it;
   (8) its schedule carries frames for this bundle's state class, it asks for nothing that has no keys yet, no slot
-      trains on the data of two owners, and design code, which must see one profile, all slots on the same data;
+      trains on the data of two owners, and design code, which must see one profile, all slots on the same data; int8 is
+      judged for one owner alone;
   (9) its secret opens.
 
 In (6) and (7) everybody's terms are judged, and each party is told its own reason (`entitlement`).
@@ -76,6 +77,7 @@ def accept_order(broker: BrokerContext, body: AcceptOrder, at: int) -> OrderAcce
     with entitled(datasets[0].policy):
         _require_supported(order, bundle)  # (8)
         _require_own_enclaves(broker, order, datasets)
+        _require_one_judge(order)
         secret = _open_secret(broker, order)  # (9)
     job = JobRecord(
         job_id=job_id,
@@ -169,6 +171,12 @@ def _require_own_enclaves(broker: BrokerContext, order: TrainingOrder, datasets:
         raise PolicyError(
             "policy.shards", expected="the same data in each slot, for design code", seen="different data"
         )
+
+
+def _require_one_judge(order: TrainingOrder) -> None:
+    """What int8 costs is a figure of one slot's data: another owner's report must not tell it."""
+    if order.answers.lowest == "int8" and len(order.owners) > 1:
+        raise PolicyError("policy.precision", expected="one owner", seen=len(order.owners))
 
 
 def _open_secret(broker: BrokerContext, order: TrainingOrder) -> OrderSecret:

@@ -13,4 +13,5 @@ owner, the sealed model with its signed manifest.
     epochs         enclave  passes over the data, of which their owner reads
     checkpointing  enclave  sealed checkpoints, from which a later launch goes on;  checkpoint: their layout
     reporting      enclave  what the owners read;  model_sealing: the model and its manifest
+    verdict        enclave  whether the model is answered in int8
 """

@@ -8,12 +8,12 @@ The model leaves at a `Release`: whether it has a graph, which takes time to che
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal, TypeVar
 
 import numpy as np
 
-from common.bundle import BundleManifest
+from common.bundle import DESIGN_ENTRY, BundleManifest
 from common.door_objects import DoorObjects
 from common.errors import UnavailableError
 from common.exchange.clock import Now, Release, Waiting
@@ -21,10 +21,12 @@ from common.exchange.payloads import StateP
 from common.identifiers import ModelId, PartyKey
 from common.key_retrieval import BrokerChannel, Launch
 from common.messages.jobs import Completed, CompleteJob
+from common.messages.policy import Int8Told
 from common.messages.signed import Signed
 from common.sealed_object import ObjectKind, seal_object
 from services.paramserver.job import ParameterServerJob
 from services.paramserver.model_sealing import FinishedJob, agreed_graph, encode_final_state, sign_manifest
+from services.paramserver.verdict import Verdict
 
 PERSIST_SECONDS: Final = 600.0
 PERSIST_PAUSE_SECONDS: Final = 2.0
@@ -34,7 +36,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class JobEnd:
-    """How a job ended in public, its model, and the sealed report to its provider."""
+    """How a job ended in public, its model, the sealed report to its provider, and what owners read of int8."""
 
     outcome: Literal["finished", "failed", "cancelled"]
     code: str | None = None
@@ -42,6 +44,7 @@ class JobEnd:
     model_id: ModelId | None = None
     provider: PartyKey | None = None
     provider_report: bytes | None = None
+    int8: Int8Told | None = None
 
 
 @dataclass(frozen=True)
@@ -87,11 +90,25 @@ class JobEnding:
             return self._complete(JobEnd("failed", "format.bundle"))
         learned_P = job.state_P if job.counts else None
         state_P = np.zeros(state_class, np.float32) if learned_P is None else learned_P
-        return self._complete(JobEnd("finished", None, self._seal(job, state_P, layout)))
-
-    def _seal(self, job: ParameterServerJob, state_P: StateP, layout: BundleManifest) -> Signed:
         document = job.design if layout.designs else agreed_graph(job.members.graphs(), layout)
-        payload, weights = encode_final_state(state_P, layout, document)
+        verdict = self._judge(job, layout, document)
+        manifest = self._seal(job, state_P, layout, document, verdict)
+        return replace(self._complete(JobEnd("finished", None, manifest)), int8=verdict.told)
+
+    def _judge(self, job: ParameterServerJob, layout: BundleManifest, document: bytes | None) -> Verdict:
+        """Whether the model is answered in int8. `document` was checked; what members said of it is what was judged."""
+        terms = self.launch.order.answers
+        if terms.lowest != "int8":
+            return Verdict()
+        said = document if document is None or layout.designs else next(iter(job.members.graphs()))
+        if layout.entry == DESIGN_ENTRY:
+            said = b""
+        return Verdict.of_payload(terms, job.quantised, said, job.state_P if job.counts else None)
+
+    def _seal(
+        self, job: ParameterServerJob, state_P: StateP, layout: BundleManifest, document: bytes | None, verdict: Verdict
+    ) -> Signed:
+        payload, weights = encode_final_state(state_P, layout, document, verdict.sealed)
         sealed = seal_object(payload, self.launch.keys["model"], ObjectKind.MODEL)
         self.release()
         reference = self.patience.persist(lambda: self.objects.store(sealed))

@@ -14,6 +14,8 @@ payloads than for dummies (adding deltas, encoding a state) runs on `executor`, 
   (7) the frames of the next tick are sealed.
 When the ordered rounds are done, others follow in the same way until the schedule ends: over parameters that are
 dropped, in frames that are counted as dummies.
+In the quantising ticks, if the order has any, no round closes (5): the final state goes out as such, to be judged in
+int8 by slot 0, whose findings are kept unread.
 In a job with a design a first state is taken from a member whose design came before it and stands the checks; every
 state then goes out behind the design's digest and the losses that designs steer by.
 """
@@ -31,11 +33,11 @@ from common.exchange.ahead import FramesAhead
 from common.exchange.frames import FrameKind, FrameLink, FrameSealer
 from common.exchange.parts import Outbox, Payload
 from common.exchange.payloads import Buffer, Figures, StateP, decode_state, encode_state
-from common.exchange.schedule import patience_ticks, question_ticks, rounds_per_answer
+from common.exchange.schedule import QUANTISING_SLOT, patience_ticks, question_ticks, rounds_per_answer
 from common.exchange.steering import EpochLosses, Steering, rounds_per_epoch, unpad_design
 from common.exchange.toolchain import Toolchain
 from common.messages.jobs import Members
-from common.messages.policy import JobOutcome, JobReport
+from common.messages.policy import Int8Told, JobOutcome, JobReport
 from common.messages.provider_report import Learned, ToldToProvider
 from common.refused_calls import NONE_REFUSED
 from services.paramserver.aggregation import OuterOptimiser, RoundResult
@@ -71,7 +73,8 @@ class _Advance:
 
 
 class ParameterServerJob:
-    """The rounds, members and frames of one job. `refused_calls`: what its members said of them, joined.
+    """The rounds, members and frames of one job. `refused_calls`: what its members said of them, joined. `quantised`:
+    the QUANTISED payload of slot 0, unread.
 
     `state_P`: after the ordered rounds that are done. `progress`: where an earlier launch had got to, if it left a
     checkpoint.
@@ -95,6 +98,8 @@ class ParameterServerJob:
         self._delivered: dict[int, bytearray] = {}
         self._broadcast: Buffer = b""
         self._broadcast_tick = 0
+        self._final: Buffer | None = None
+        self.quantised: bytearray | None = None
         self._losses, self._epochs = EpochLosses(schedule), Epochs(schedule, owners=len(context.owner_parts))
         self.design: bytes | None = None
         self.refused_calls = NONE_REFUSED
@@ -182,8 +187,11 @@ class ParameterServerJob:
         self.toolchain.look(tick, self.members.toolchains())
         if self._work is not None and self._work.done() and self.toolchain.mode is not Toolchain.UNRESOLVED:
             self._advance(self._work, tick)  # (4)
-        self._close_if_due(tick)  # (5)
-        self._repeat_if_needed(tick)  # (6)
+        if tick < self.context.schedule.learning_ticks:
+            self._close_if_due(tick)  # (5)
+            self._repeat_if_needed(tick)  # (6)
+        elif self._work is None and self.quantised is None:
+            self._send_final(tick)
         self._next_frames.prepare(tick + 1, self._held, self.toolchain.mode)  # (7)
 
     def collect(self, tick: int) -> None:
@@ -192,7 +200,12 @@ class ParameterServerJob:
             self._advance(self._work, tick)
 
     def report(
-        self, sequence: int, tick: int, outcome: JobOutcome | None = None, told: ToldToProvider | None = None
+        self,
+        sequence: int,
+        tick: int,
+        outcome: JobOutcome | None = None,
+        told: ToldToProvider | None = None,
+        int8: Int8Told | None = None,
     ) -> JobReport:
         """What the owners read. Frames are those that this launch sent and those that it took."""
         real_frames, dummy_frames = self._counted_frames
@@ -216,6 +229,7 @@ class ParameterServerJob:
             rounds_delivered=self.members.delivered(),
             told_provider=told,
             toolchain=None if self.toolchain.mode is Toolchain.UNRESOLVED else self.toolchain.mode.word,
+            int8=int8,
         )
 
     @property
@@ -254,7 +268,8 @@ class ParameterServerJob:
             if body.kind == FrameKind.DUMMY:
                 self._dummy_frames += 1
                 return
-            assembler = member.graph_assembler if body.kind == FrameKind.GRAPH else member.assembler
+            aside = body.kind in (FrameKind.GRAPH, FrameKind.QUANTISED)
+            assembler = member.graph_assembler if aside else member.assembler
             payload = assembler.add(body)
             self._real_frames += 1
             if payload is not None:
@@ -274,6 +289,8 @@ class ParameterServerJob:
             member.design = unpad_design(payload.data)
         elif payload.kind == FrameKind.GRAPH:
             member.graph = unpad_design(payload.data)
+        elif payload.kind == FrameKind.QUANTISED and slot == QUANTISING_SLOT:
+            self.quantised = payload.data
         elif payload.kind == FrameKind.STATE and self.state_P is None and self._work is None:
             self._begin(member, payload.data)
         elif payload.kind == FrameKind.DELTA and payload.round == self.rounds.open_round:
@@ -375,3 +392,16 @@ class ParameterServerJob:
             self.members.newly_heard or tick - self._broadcast_tick >= patience_ticks(self.context.schedule)
         ):
             self._send_state(tick)
+
+    def _send_final(self, tick: int) -> None:
+        """Say the final state, again and again until slot 0 has said what it found of it."""
+        if self.state_P is None or (self._final is not None and not self._is_time_again(tick)):
+            return
+        if self._final is None:
+            self._final = encode_state(self.state_P)
+            self._outbox.clear()
+        self._outbox.put(FrameKind.FINAL, self.rounds.closed, self._final)
+        self._broadcast_tick = tick
+
+    def _is_time_again(self, tick: int) -> bool:
+        return self._outbox.empty and tick - self._broadcast_tick >= patience_ticks(self.context.schedule)

@@ -19,6 +19,7 @@ from common.messages.objects import ModelManifest, ObjectRef, SlotRecord
 from common.messages.order import ToolchainName, TrainingOrder
 from common.messages.signed import Signed, sign
 from common.model_file import encode_model
+from common.sandboxed.quantised_layout import Findings
 
 
 @dataclass(frozen=True)
@@ -47,14 +48,16 @@ def agreed_graph(graphs: set[bytes], bundle: BundleManifest) -> bytes | None:
         return None
 
 
-def encode_final_state(state_P: StateP, bundle: BundleManifest, document: bytes | None) -> tuple[bytes, Digest]:
-    """The model file, with the job's design or graph, and its `weights` digest.
+def encode_final_state(
+    state_P: StateP, bundle: BundleManifest, document: bytes | None, int8: Findings | None = None
+) -> tuple[bytes, Digest]:
+    """The model file, with the job's design or graph, what is kept of int8, and its `weights` digest.
 
     Raises `FormatError` when the layout does not fit the state class.
     """
     if bundle.state_count > state_P.size:
         raise FormatError("format.model", expected=f"at most {state_P.size} values", seen=bundle.state_count)
-    return encode_model(state_P[: bundle.state_count], bundle, document or b"")
+    return encode_model(state_P[: bundle.state_count], bundle, document or b"", int8)
 
 
 def sign_manifest(job: FinishedJob, sealed: ObjectRef, weights: Digest, key: SigningKey) -> Signed:
@@ -76,6 +79,7 @@ def sign_manifest(job: FinishedJob, sealed: ObjectRef, weights: Digest, key: Sig
             members=job.members,
             created=job.created,
             toolchain=job.toolchain,
+            answers_in=job.order.answers.lowest,
         ),
         key,
     )

@@ -37,8 +37,7 @@ from common.key_retrieval import BrokerChannel, EvidenceSource, Launch, attest_a
 from common.lease import LeaseKeeper
 from common.messages.jobs import AwaitEnd, ListMembers, Members
 from common.messages.order import TrainingOrder
-from common.messages.policy import JobOutcome
-from common.messages.provider_report import ToldToProvider
+from common.messages.policy import JobReport
 from common.messages.training_door import JobEnded, OpenJob, encode_checkpoint, encode_job_frame
 from common.sealed_object import ObjectKind
 from services.paramserver.checkpointing import Checkpointing, CheckpointStore
@@ -205,7 +204,8 @@ class JobRun:
         learned = job.outcome()
         report = provider_report(launch, end.outcome, learned, job.refused_calls)
         outcome = learned if end.outcome == "finished" else end.outcome
-        for sealed in self._seal_reports(job, readers, self._schedule.total_ticks, outcome, report.told):
+        last = job.report(self._next_sequence(), self._schedule.total_ticks, outcome, report.told, end.int8)
+        for sealed in self._seal_report(readers, last):
             self._door.notify("report", sealed)
         return replace(end, provider=report.provider, provider_report=seal_provider_report(launch, report))
 
@@ -280,16 +280,11 @@ class JobRun:
         if ready_for == tick:
             return sealed
         due = is_report_tick(tick, self._schedule)
-        return self._seal_reports(rhythm.job, rhythm.readers, tick, None) if due else []
+        return self._seal_report(rhythm.readers, rhythm.job.report(self._next_sequence(), tick)) if due else []
 
-    def _seal_reports(
-        self,
-        job: ParameterServerJob,
-        readers: ReportReaders,
-        tick: int,
-        outcome: JobOutcome | None,
-        told: ToldToProvider | None = None,
-    ) -> list[bytes]:
+    def _next_sequence(self) -> int:
         self._sequence += 1
-        sealed = readers.seal(self._opened.job_id, job.report(self._sequence, tick, outcome, told))
-        return [one.encode() for one in sealed]
+        return self._sequence
+
+    def _seal_report(self, readers: ReportReaders, report: JobReport) -> list[bytes]:
+        return [one.encode() for one in readers.seal(self._opened.job_id, report)]

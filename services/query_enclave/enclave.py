@@ -195,6 +195,8 @@ def _start_sandbox(model: OpenedModel, limits: SandboxLimits) -> QuerySandbox:
         seed=secrets.randbits(63),
         limits=limits,
         rows=model.questions_at_once * model.served.manifest.query_rows,
+        precision=model.precision,
+        ranges=model.ranges,
     )
 
 

@@ -9,5 +9,6 @@ and chunk reads on the same clock, whatever happens inside.
     enclave    enclave  entry: start at the door, attest, open, join, run the clock to its end
     dataset    enclave  chunk reads on the clock, sharding, the rows of a round
     training   enclave  the provider's code in its sandbox, deltas and notes
+    quantising enclave  the final state in int8, at the slot that judges it
     exchange   enclave  frames, states and sayings;  job: joins exchange and training on the clock
 """

@@ -5,6 +5,7 @@ this slot (common/data_shares).
 
 The sharding rule: where data are whole at each of K trainers, slot k trains on the rows with index % K == k; if that
 leaves it none (N <= k), on all of them. What was dealt to a slot it has alone, and trains on all of it.
+Where int8 is ordered, the seed holds rows of each table, or unit, out of training (`held_out`).
 A slot goes through its shard epoch by epoch, each time in another order that the job's seed, the slot and the epoch
 determine; round r takes the next steps x batch rows of that endless walk, so a trainer that joins late, or anew, takes
 the same rows as one that was there from the start.
@@ -12,23 +13,60 @@ the same rows as one that was there from the start.
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from common.crypto.keys import SecretKey
-from common.crypto.labels import SEED_SHUFFLE
+from common.crypto.labels import SEED_HELD_OUT, SEED_SHUFFLE
 from common.errors import FormatError
 from common.sandbox.protocol import Rows
 
 Columns = Mapping[str, NDArray[np.generic]]
 RowIndices = NDArray[np.int64]
+RowMask = NDArray[np.bool_]
 
 
 def shard_rows(row_count: int, slot: int, step: int) -> RowIndices:
     """The rows of this slot: each `step`-th."""
     own = np.arange(slot % step, row_count, step, dtype=np.int64)
     return own if own.size else np.arange(row_count, dtype=np.int64)
+
+
+def held_out(seed: SecretKey, key: int, rows: int, percent: int) -> RowMask:
+    """Which rows of a table nothing is trained on: about `percent` of them, the same at all who know it by this key."""
+    if not percent:
+        return np.zeros(rows, np.bool_)
+    draw = np.random.default_rng(seed.derive_number(SEED_HELD_OUT, key.to_bytes(8, "big")))
+    mask: RowMask = draw.random(rows) < percent / 100
+    return mask
+
+
+@dataclass(frozen=True)
+class Split:
+    """Rows for int8, one after the other: the first `calibrating` are of those that were trained on, then held out."""
+
+    rows: Rows
+    calibrating: int
+
+    @classmethod
+    def drawn(
+        cls, tables: Sequence[Columns], trained: RowMask, held: RowMask, seed: SecretKey, sizes: tuple[int, int]
+    ) -> Self:
+        """At most `sizes` rows of each, which the seed draws. The masks go over all tables, one after another."""
+        draw = np.random.default_rng(seed.derive_number(SEED_HELD_OUT))
+        calibrating, judged = (
+            draw.permutation(np.flatnonzero(mask))[:most] for mask, most in zip((trained, held), sizes, strict=True)
+        )
+        ends = np.cumsum([len(next(iter(table.values()))) for table in tables], dtype=np.int64)
+        return cls(_gathered(tables, ends, np.concatenate((calibrating, judged))), calibrating.size)
+
+
+def _gathered(tables: Sequence[Columns], ends: RowIndices, indices: RowIndices) -> Rows:
+    """Copies of rows by their numbers through all tables, which end at `ends`."""
+    which = np.searchsorted(ends, indices, side="right")
+    return gather_rows(tables, which, indices - np.concatenate(([0], ends))[which])
 
 
 def require_alike(one: Columns, other: Columns) -> None:
@@ -53,7 +91,8 @@ def restrict_columns(columns: Columns, allowed: Collection[str] | None) -> dict[
 class RoundRows:
     """The rows of each round of one slot. `tables` lie one after another and have the same columns.
 
-    `step`: of a share (common/data_shares). `rows_per_round` is steps x batch.
+    `step`: of a share (common/data_shares). `rows_per_round` is steps x batch. `held_out_percent` of each table's rows
+    are trained on by nobody.
     """
 
     tables: Sequence[Columns]
@@ -61,6 +100,7 @@ class RoundRows:
     slot: int
     step: int
     rows_per_round: int
+    held_out_percent: int = 0
     _epoch: int = field(default=-1, init=False)
     _walk: RowIndices = field(default_factory=lambda: np.empty(0, np.int64), init=False)
 
@@ -68,10 +108,15 @@ class RoundRows:
         lengths = [{len(column) for column in table.values()} for table in self.tables]
         if any(len(one) != 1 for one in lengths):
             raise FormatError("format.dataset", expected="columns of one length")
-        self._ends = np.cumsum([one.pop() for one in lengths], dtype=np.int64)
+        rows = [one.pop() for one in lengths]
+        self._ends = np.cumsum(rows, dtype=np.int64)
         if not self._ends.size or not self._ends[-1]:
             raise FormatError("format.dataset", expected="at least one row")
-        self._shard = shard_rows(self.count, self.slot, self.step)
+        masks = [held_out(self.seed, place, count, self.held_out_percent) for place, count in enumerate(rows)]
+        self._held, shard = np.concatenate(masks), shard_rows(self.count, self.slot, self.step)
+        self._shard = shard[~self._held[shard]]
+        if not self._shard.size:
+            raise FormatError("format.dataset", expected="a row that is not held out")
 
     @property
     def count(self) -> int:
@@ -85,10 +130,13 @@ class RoundRows:
 
     def of_round(self, number: int) -> Rows:
         """Copies of the rows that round `number` trains on, in training order."""
-        indices = self.indices(number)
-        which = np.searchsorted(self._ends, indices, side="right")
-        rows = indices - np.concatenate(([0], self._ends))[which]
-        return gather_rows(self.tables, which, rows)
+        return _gathered(self.tables, self._ends, self.indices(number))
+
+    def split(self, sizes: tuple[int, int]) -> Split:
+        """Rows for int8, at most so many that calibrate and that it is judged by."""
+        trained = np.zeros(self.count, np.bool_)
+        trained[self._shard] = True
+        return Split.drawn(self.tables, trained, self._held, self.seed, sizes)
 
     def indices(self, number: int) -> RowIndices:
         """Row numbers of round `number`."""

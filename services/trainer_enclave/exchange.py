@@ -37,8 +37,9 @@ class Heard:
     at: float
 
 
-GRAPH_TIMES: Final = 3
-"""How often a graph is said to one launch of the parameter server, which does not confirm it: queues lose frames."""
+ASIDE_TIMES: Final = 3
+"""How often what is offered is said to one launch of the parameter server, which does not confirm it: queues lose
+frames."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,15 @@ class Saying:
     round: int
     payload: Buffer
     design: bytes | None = None
+
+
+@dataclass
+class _Offer:
+    """A payload that has time, and how often and when it was said to the launch that is followed."""
+
+    payload: bytes
+    times: int = 0
+    tick: int = -1
 
 
 @dataclass(frozen=True)
@@ -68,7 +78,8 @@ class RoundState:
 
 
 class TrainerExchange:
-    """One trainer launch of one job. `steered`: a design decides, and no state is taken without its steering.
+    """One trainer launch of one job. `steered`: a design decides, and no state is taken without its steering. `final`:
+    the state that the model will have, in an order that asks for int8.
 
     `able`: the best toolchain here.
     """
@@ -88,7 +99,7 @@ class TrainerExchange:
         self._schedule, self._order, self._job_key, self.own, self._steered = schedule, order, job_key, own, steered
         self._able = able
         self._frames: queue.Queue[tuple[bytes, float]] = queue.Queue(INBOX_FRAMES)
-        self._graph: bytes | None = None
+        self._offers: dict[FrameKind, _Offer] = {}
         self.paramserver: Endpoint | None = None
         self.refused_frames = 0
         self._begin()
@@ -109,9 +120,10 @@ class TrainerExchange:
         self._outbox, self._assembler = Outbox(self._schedule), Assembler(self._schedule)
         self._saying: Saying | None = None
         self._said_tick = 0
-        self._graph_times, self._graph_tick = 0, -1
+        self._offers = {kind: _Offer(offer.payload) for kind, offer in self._offers.items()}
         self._steering: tuple[int, Steering] | None = None
         self.state: RoundState | None = None
+        self.final: RoundState | None = None
         self.server_stands = 0
 
     def receive(self, frame: bytes) -> None:
@@ -144,9 +156,9 @@ class TrainerExchange:
         """Whether what was said last has had its effect, or came too late for it."""
         return self._saying is None or not self._is_wanted(self._saying)
 
-    def offer(self, graph: bytes) -> None:
-        """Say this GRAPH payload too, wherever there is nothing else to say."""
-        self._graph = graph
+    def offer(self, kind: FrameKind, payload: bytes) -> None:
+        """Say this GRAPH or QUANTISED payload too, wherever there is nothing else to say."""
+        self._offers[kind] = _Offer(payload)
 
     def emit(self, tick: int) -> list[bytes]:
         """The frames of a tick, real or dummy, which `process` has sealed in the tick before."""
@@ -163,18 +175,19 @@ class TrainerExchange:
                 self._outbox.put(FrameKind.DESIGN, saying.round, saying.design)
             self._outbox.put(saying.kind, saying.round, saying.payload)
             self._said_tick = tick
-        self._repeat_graph(tick)
+        self._repeat_offers(tick)
         self._next_frames.prepare(tick + 1, self._held, self._able)
 
     @property
     def _held(self) -> int:
         return 0 if self.state is None else self.state.round + 1
 
-    def _repeat_graph(self, tick: int) -> None:
-        again = self._graph_tick < 0 or tick - self._graph_tick >= patience_ticks(self._schedule)
-        if self._graph is not None and again and self._outbox.aside_empty and self._graph_times < GRAPH_TIMES:
-            self._outbox.put_aside(FrameKind.GRAPH, self._graph)
-            self._graph_times, self._graph_tick = self._graph_times + 1, tick
+    def _repeat_offers(self, tick: int) -> None:
+        for kind, offer in self._offers.items():
+            again = offer.tick < 0 or tick - offer.tick >= patience_ticks(self._schedule)
+            if again and self._outbox.aside_empty and offer.times < ASIDE_TIMES:
+                self._outbox.put_aside(kind, offer.payload)
+                offer.times, offer.tick = offer.times + 1, tick
 
     def _is_time(self, tick: int) -> bool:
         return self._said_tick < 0 or tick - self._said_tick >= patience_ticks(self._schedule)
@@ -198,6 +211,8 @@ class TrainerExchange:
             self._steering = (payload.round, Steering.parse(payload.data))
         elif payload.kind == FrameKind.STATE:
             self._take_state(payload, body.toolchain)
+        elif payload.kind == FrameKind.FINAL and self.final is None:
+            self.final = RoundState(payload.round, payload.data)
 
     def _take_state(self, payload: Payload, toolchain: Toolchain) -> None:
         """A state whose steering was lost is not held, so it comes again. Raises `FormatError` for one of no mode."""

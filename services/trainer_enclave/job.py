@@ -19,9 +19,11 @@ from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 
 from common.exchange.frames import Endpoint, FrameKind
+from common.exchange.schedule import quantising_seconds
 from common.messages.order import Schedule
-from services.trainer_enclave.exchange import Saying, TrainerExchange
+from services.trainer_enclave.exchange import RoundState, Saying, TrainerExchange
 from services.trainer_enclave.exporting import JobGraph
+from services.trainer_enclave.quantising import JobQuantising
 from services.trainer_enclave.training import LocalTraining, round_seconds
 
 BEFORE_ALL = -1
@@ -38,7 +40,9 @@ class _Begun:
 
 
 class TrainerJob:
-    """`executor` has one thread, which all provider work shares. `graph`: of a bundle of native code."""
+    """`executor` has one thread, which all provider work shares. `graph`: of a bundle of native code. `quantising`: of
+    slot 0, where int8 is ordered.
+    """
 
     def __init__(
         self,
@@ -47,9 +51,12 @@ class TrainerJob:
         training: LocalTraining,
         executor: Executor,
         graph: JobGraph | None = None,
+        quantising: JobQuantising | None = None,
     ) -> None:
         self._schedule, self.exchange, self._training, self._executor = schedule, exchange, training, executor
-        self._graph = graph
+        self._graph, self._quantising = graph, quantising
+        self._quantised_of: RoundState | None = None
+        self._quantised: Future[bytes] | None = None
         self._ahead = bool(schedule.rounds_ahead) and not training.waits_for_data
         self._begun: deque[_Begun] = deque()
         self._ready: Saying | None = None
@@ -91,8 +98,10 @@ class TrainerJob:
             self.exchange.say(self._ready)
             self._ready = None
         if self._graph is not None and (payload := self._graph.payload) is not None:
-            self.exchange.offer(payload)
+            self.exchange.offer(FrameKind.GRAPH, payload)
             self._graph = None
+        if self._quantising is not None:
+            self._quantise(self._quantising, tick)
         self.exchange.process(tick)
         if self._failed is not None:
             self._waste_if_due(tick)
@@ -103,6 +112,16 @@ class TrainerJob:
         elif ready(None):
             self._initial_due = False
             self._begin(self._executor.submit(self._training.initial))
+
+    def _quantise(self, quantising: JobQuantising, tick: int) -> None:
+        """Once for each final state that came; what was found is said when it is there."""
+        final, seconds = self.exchange.final, quantising_seconds(tick, self._schedule)
+        if self._quantised is not None and self._quantised.done():
+            self.exchange.offer(FrameKind.QUANTISED, self._quantised.result())
+            self._quantised = None
+        if final is not None and seconds is not None and final is not self._quantised_of:
+            self._quantised_of = final
+            self._quantised = self._executor.submit(quantising.run, final, self._schedule.state_class, seconds)
 
     def _begin(self, work: Future[Saying], number: int = BEFORE_ALL, state_round: int = BEFORE_ALL) -> None:
         self._begun.append(_Begun(number, state_round, work))

@@ -122,12 +122,15 @@ class NewestUnits:
 
         Raises `UnavailableError` where there is none.
         """
-        window = self._windows.of_round(number)
-        with self._lock:
-            kept = [self._kept[place] for place in sorted(self._kept)]
+        window, kept = self._windows.of_round(number), self.kept()
         found = [one for one in kept if one.place in window]
         others = [one for one in kept if one.place not in window]
         found += others[::-1][: WINDOW_UNITS - len(found)]
         if not found:
             raise UnavailableError("unavailable.store", expected="a window of chunks")
         return found
+
+    def kept(self) -> list[OpenUnit]:
+        """All that is in memory, in the order of the walk."""
+        with self._lock:
+            return [self._kept[place] for place in sorted(self._kept)]

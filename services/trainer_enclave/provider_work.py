@@ -8,10 +8,12 @@ The sandbox is started with the bundle, or, where that is design code, with the 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from common.bundle import BundleContents
+from common.bundle import DESIGN_FILE, BundleContents, BundleManifest
 from common.crypto.keys import SecretKey
 from common.crypto.labels import SEED_INITIAL, SEED_STREAM
 from common.errors import FormatError
+from common.exchange.schedule import QUANTISING_SLOT
+from common.exchange.steering import unpad_design
 from common.identifiers import Digest
 from common.job_profile import JobRows
 from common.key_retrieval import Launch
@@ -19,12 +21,14 @@ from common.messages.sandbox_bounds import SandboxBounds
 from common.sandbox.exporting import GraphExport
 from common.sandbox.native import DEFAULT_LIMITS, NativeTrainingSandbox
 from common.sandbox.protocol import Rows, SandboxLimits, SandboxSeeds, TrainingSandbox
+from common.sandbox.quantising import QuantisingSandbox
 from common.sandbox.wasm.compiled import CompiledDesign
 from common.sandbox.wasm.designer import WasmDesigner
 from common.sandbox.wasm.limits import DEFAULT_LIMITS as WASM_LIMITS
-from services.trainer_enclave.dataset import RoundRows
+from services.trainer_enclave.dataset import RoundRows, Split
 from services.trainer_enclave.designing import Designer, JobDesign
 from services.trainer_enclave.exporting import Exporter, JobGraph
+from services.trainer_enclave.quantising import JobQuantising, Quantiser, UnreadModel, split_sizes
 from services.trainer_enclave.reading import ChunkReads
 from services.trainer_enclave.tables import Tables
 from services.trainer_enclave.training import startup_seconds
@@ -39,6 +43,9 @@ Raises `ConfinementError`.
 DesignerStart = Callable[[BundleContents, Digest, SandboxSeeds, SandboxBounds, float], Designer]
 """Starts design code: contents, the sealed bundle's root, seeds, the owners' bounds, seconds. What is wrong with it
 becomes its outcomes."""
+
+QuantiserStart = Callable[[BundleManifest, bytes, int, SandboxLimits], Quantiser]
+"""Starts what judges int8: manifest, unread document, rows, limits. Raises `ConfinementError`."""
 
 ExportStart = Callable[[BundleContents, SandboxLimits], Exporter]
 """Starts the export of a bundle's code: contents, limits. Raises `ConfinementError`, and `FormatError` without code."""
@@ -71,6 +78,11 @@ def start_export(contents: BundleContents, limits: SandboxLimits) -> Exporter:
     return GraphExport.start(contents, limits)
 
 
+def start_quantiser(manifest: BundleManifest, document: bytes, rows: int, limits: SandboxLimits) -> Quantiser:
+    """The sandbox in which int8 is judged."""
+    return QuantisingSandbox.start(manifest, document, rows, limits)
+
+
 @dataclass(frozen=True)
 class Starts:
     """How the sandboxes are started."""
@@ -78,6 +90,7 @@ class Starts:
     sandbox: SandboxStart = start_native
     designer: DesignerStart = start_wasm
     export: ExportStart = start_export
+    quantiser: QuantiserStart = start_quantiser
 
 
 class ProviderWork:
@@ -161,14 +174,48 @@ class ProviderWork:
             self._rows = self._rows or self._kept_rows()
             return self._rows
         if self._windows is None:
-            self._windows = WindowRows(self._reads, self._tables(), *self._place, self._rows_per_round)
+            tables, held = self._tables(), self._held_out_percent
+            self._windows = WindowRows(self._reads, tables, *self._place, self._rows_per_round, held)
         return self._windows
 
     def _kept_rows(self) -> RoundRows:
         tables, share = self._tables(), self._reads.share
         units = self._reads.take_kept()
         opened = tables.of_all(units) if share.whole else tables.of_each(units)
-        return RoundRows(opened, *self._place, share.step, self._rows_per_round)
+        return RoundRows(opened, *self._place, share.step, self._rows_per_round, self._held_out_percent)
+
+    @property
+    def quantising(self) -> JobQuantising | None:
+        """What the slot needs that judges int8; None for all others."""
+        terms = self._launch.terms
+        if self._launch.order.answers.lowest != "int8" or terms.slot != QUANTISING_SLOT:
+            return None
+        return JobQuantising(self._start_quantiser, self._unread_model, self._split)
+
+    def _start_quantiser(self, manifest: BundleManifest, document: bytes, rows: int) -> Quantiser:
+        return self._starts.quantiser(manifest, document, rows, self._limits())
+
+    def _unread_model(self) -> UnreadModel | None:
+        contents = self._open_contents()
+        if contents.has_design:
+            return UnreadModel(contents.manifest, contents.files[DESIGN_FILE], b"")
+        payload, manifest = None if self.graph is None else self.graph.payload, contents.manifest
+        if self.design is not None and self._designed is not None:
+            payload, manifest = self.design.payload(), self._designed.manifest
+        if payload is None:
+            return None
+        document = unpad_design(payload)
+        return UnreadModel(manifest, document, document)
+
+    def _split(self) -> Split:
+        manifest = self._open_contents().manifest
+        return self._open_rows().split(split_sizes(manifest.input.row_bytes + manifest.label.row_bytes))
+
+    @property
+    def _held_out_percent(self) -> int:
+        """Of units that are dealt, those of the slot that judges are enough."""
+        share, answers = self._reads.share, self._launch.order.answers
+        return answers.held_out_percent if share.step > 1 or self._launch.terms.slot == QUANTISING_SLOT else 0
 
     @property
     def _place(self) -> tuple[SecretKey, int]:

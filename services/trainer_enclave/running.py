@@ -8,7 +8,8 @@ Holds: the launch's keys.  Reads: the broker's signed answers, frames, chunks.  
   (4) follow the newest launch of the parameter server in the broker's list; the provider's work begins (design code
       is asked once the data that it is told of were read);
   (5) its first authentic frame tells the tick: from there on, this enclave's own monotonic clock;
-  (6) run the clock to its end; a later launch of the parameter server means (4) again;
+  (6) run the clock to its end; slot 0 judges int8 in its last ticks, if it is ordered; a later launch of the parameter
+      server means (4) again;
   (7) stay until the broker says that the job is over, in case the parameter server must begin anew; the last word
       leaves at a `Release` after that.
 
@@ -218,7 +219,7 @@ class TrainerRun:
             if work.graph is not None:
                 begin = work.graph.begin
                 prepared.add_done_callback(lambda _: begin())  # (4b)
-            job = TrainerJob(self._schedule, self._exchange, training, executor, work.graph)
+            job = TrainerJob(self._schedule, self._exchange, training, executor, work.graph, work.quantising)
             while self._await_server(job) and (clock := self._await_tick(job)):  # (4), (7), (5)
                 run_clock(
                     clock,

@@ -44,12 +44,12 @@ START_TIMES: Final = 2
 
 def startup_seconds(schedule: Schedule) -> float:
     """Deadline of the initial state."""
-    return min(STARTUP_SECONDS, REMAINING_SHARE * schedule.total_ticks * schedule.tick_seconds)
+    return min(STARTUP_SECONDS, REMAINING_SHARE * schedule.learning_ticks * schedule.tick_seconds)
 
 
 def round_seconds(schedule: Schedule, tick: int) -> float | None:
     """Deadline of a round that starts at `tick`; None when what is left of the schedule is less than D."""
-    left = (schedule.total_ticks - tick) * schedule.tick_seconds
+    left = (schedule.learning_ticks - tick) * schedule.tick_seconds
     usual = round_deadline_seconds(schedule)
     if left < usual:
         return None
@@ -96,7 +96,7 @@ class LocalTraining:
         if self._parts.design is None:
             self.initial()
         else:
-            self._parts.design.prepare(REMAINING_SHARE * self._schedule.total_ticks * self._schedule.tick_seconds)
+            self._parts.design.prepare(REMAINING_SHARE * self._schedule.learning_ticks * self._schedule.tick_seconds)
 
     def initial(self) -> Saying:
         """The state before round 0, the same at every trainer; later calls begin anew from it."""

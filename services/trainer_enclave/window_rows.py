@@ -10,6 +10,7 @@ slot, round and data, as long as the units of the window are there; else of thos
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
@@ -18,10 +19,13 @@ from common.crypto.labels import SEED_SHUFFLE
 from common.data_shares import WINDOW_UNITS
 from common.errors import FormatError, UnavailableError
 from common.sandbox.protocol import Rows
-from services.trainer_enclave.dataset import Columns, RowIndices, gather_rows
+from services.trainer_enclave.dataset import Columns, RowIndices, RowMask, Split, gather_rows, held_out
 from services.trainer_enclave.keeping import OpenUnit
 from services.trainer_enclave.reading import ChunkReads
 from services.trainer_enclave.tables import Tables
+
+UNIT_BITS: Final = 32
+"""Of a unit's number in the key of its held out rows; its part stands above."""
 
 
 @dataclass(frozen=True)
@@ -42,11 +46,22 @@ class _UnitRows:
 
 
 class WindowRows:
-    """The rows of each round of one slot. Use it from one thread. `rows_per_round` is steps x batch."""
+    """The rows of each round of one slot. Use it from one thread. `rows_per_round` is steps x batch.
 
-    def __init__(self, reads: ChunkReads, tables: Tables, seed: SecretKey, slot: int, rows_per_round: int) -> None:
+    `held_out_percent` of each unit's rows are trained on by nobody.
+    """
+
+    def __init__(
+        self,
+        reads: ChunkReads,
+        tables: Tables,
+        seed: SecretKey,
+        slot: int,
+        rows_per_round: int,
+        held_out_percent: int = 0,
+    ) -> None:
         self._reads, self._tables, self._seed = reads, tables, seed
-        self._slot, self._rows_per_round = slot, rows_per_round
+        self._slot, self._rows_per_round, self._held_out_percent = slot, rows_per_round, held_out_percent
         self._units: dict[int, _UnitRows | None] = {}
 
     @property
@@ -75,8 +90,7 @@ class WindowRows:
         table, step = self._tables.of_unit(opened), self._reads.share.step
         if not table:
             return None
-        count = len(next(iter(table.values())))
-        own = np.arange(self._slot % step, count, step, dtype=np.int64)
+        own = np.flatnonzero(self._trained(opened, table))
         if not own.size:
             return None
         share = own.size * step / (WINDOW_UNITS * self._tables.unit_rows(opened.unit.part))
@@ -84,6 +98,30 @@ class WindowRows:
         phase = opened.place % WINDOW_UNITS / WINDOW_UNITS
         first = self._reads.windows.first_round(opened.place)
         return _UnitRows(table, order, first, self._rows_per_round * share, phase)
+
+    def split(self, sizes: tuple[int, int]) -> Split:
+        """Rows for int8 of what is in memory, at most so many that calibrate and that it is judged by.
+
+        Raises as `of_round` does.
+        """
+        if self._reads.newest is None:
+            raise UnavailableError("unavailable.store", expected="a window of chunks")
+        once = {one.unit: one for one in self._reads.newest.kept()}.values()  # two passes may have brought it
+        units = [(one, table) for one in once if (table := self._tables.of_unit(one))]
+        if not units:
+            raise FormatError("format.dataset", expected="rows in a window")
+        trained, held = (np.concatenate([mask(*unit) for unit in units]) for mask in (self._trained, self._held))
+        return Split.drawn([table for _, table in units], trained, held, self._seed, sizes)
+
+    def _held(self, opened: OpenUnit, table: Columns) -> RowMask:
+        key = opened.unit.part << UNIT_BITS | opened.unit.number
+        return held_out(self._seed, key, len(next(iter(table.values()))), self._held_out_percent)
+
+    def _trained(self, opened: OpenUnit, table: Columns) -> RowMask:
+        own = ~self._held(opened, table)
+        step = self._reads.share.step
+        own[np.arange(own.size) % step != self._slot % step] = False
+        return own
 
     def _generator(self, number: int, use: bytes) -> np.random.Generator:
         context = (self._slot.to_bytes(8, "big"), number.to_bytes(8, "big"), use)

@@ -34,6 +34,7 @@ from services.trainer_enclave.designing import JobDesign
 from services.trainer_enclave.exchange import TrainerExchange
 from services.trainer_enclave.exporting import JobGraph
 from services.trainer_enclave.job import TrainerJob
+from services.trainer_enclave.quantising import JobQuantising
 from services.trainer_enclave.training import LocalTraining, TrainingParts
 from tests.fakes.plain_designs import PlainDesigner, designing_bundle
 
@@ -179,6 +180,9 @@ class InMemoryJob:
     """Whether the data of a round are there, or, for None, those of a design."""
     graphs: dict[int, bytes] = field(default_factory=dict)
     """What the bundle's code exports to at a slot, once the job has begun."""
+    quantising: JobQuantising | None = None
+    quantising_slot: int = 0
+    """What judges int8, and where; the schedule has ticks for it."""
     able: dict[int, Toolchain] = field(default_factory=dict)
     """What a slot's processor can; FP32 where nothing is said."""
     toolchain: ToolchainWish = "auto"
@@ -232,7 +236,8 @@ class InMemoryJob:
         exchange = TrainerExchange(self.schedule, ORDER, self.job_key, own, steered=design is not None, able=able)
         executor = self.executors.get(slot, InlineExecutor())
         training = LocalTraining(self.schedule, parts)
-        self.jobs[slot] = TrainerJob(self.schedule, exchange, training, executor, self._graph_of(slot))
+        quantising = self.quantising if slot == self.quantising_slot else None
+        self.jobs[slot] = TrainerJob(self.schedule, exchange, training, executor, self._graph_of(slot), quantising)
         return self.jobs[slot]
 
     def _graph_of(self, slot: int) -> JobGraph | None:

@@ -28,11 +28,12 @@ from common.identifiers import JobId, ModelId, RoleName
 from common.messages.evidence import TrustLevel
 from common.messages.jobs import Completed
 from common.messages.objects import BundlePublication, ModelManifest, ObjectRef
-from common.messages.order import AnswerTiming
+from common.messages.order import AnswerTerms, AnswerTiming
 from common.messages.reference_values import SgxReferenceValue
 from common.messages.registration import Registered
 from common.messages.signed import Signed, sign
 from common.model_file import encode_model
+from common.sandboxed.quantised_layout import Findings
 from common.sealed_object import ObjectKind, SealedObject, seal_object
 from common.untrusted.blobs import BlobStore
 from common.untrusted.database import Database
@@ -68,7 +69,7 @@ class Broker:
 
 
 class FinishedModel:
-    """A job that is over, and its model in the object store."""
+    """A job that is over, and its model in the object store. `int8`: what was found of it, where it was ordered."""
 
     def __init__(
         self,
@@ -77,12 +78,15 @@ class FinishedModel:
         contents: BundleContents,
         design: bytes = b"",
         answer_timing: AnswerTiming = "padded",
+        int8: Findings | None = None,
     ) -> None:
         self._world, self._store, self.contents, self._design = world, store, contents, design
-        self._answer_timing = answer_timing
+        self._answer_timing, self._int8 = answer_timing, int8
         count = contents.manifest.state_count
         self.state_P: NDArray[np.float32] = np.random.default_rng(5).normal(0, 0.1, count).astype(np.float32)
-        self.schedule = SCHEDULE.model_copy(update={"state_class": 1 << (count - 1).bit_length()})
+        sized = {"state_class": 1 << (count - 1).bit_length(), "quantising_ticks": 0 if int8 is None else 100}
+        self.schedule = SCHEDULE.model_copy(update=sized)
+        self.answers = AnswerTerms() if int8 is None else AnswerTerms(lowest="int8", held_out_percent=10)
         self.job_id = self._run_job()
         self.manifest = self._finish()
 
@@ -100,14 +104,15 @@ class FinishedModel:
         )
         bundle = SealedBundle(plain.provider, key, sign(publication, plain.provider.key), plain.terms)
         world.channel(bundle.provider).ask(world.bundle_registration(bundle), Registered)
-        order = world.order(world.register_data(), bundle, schedule=self.schedule, answer_timing=self._answer_timing)
+        ordered = {"schedule": self.schedule, "answer_timing": self._answer_timing, "answers": self.answers}
+        order = world.order(world.register_data(), bundle, **ordered)
         return world.accept(sign(order, world.owner.key)).job_id
 
     def _finish(self) -> Signed:
         server = self._world.launch(PARAMSERVER, self.job_id)
-        payload, weights = encode_model(self.state_P, self.contents.manifest, self._design)
+        payload, weights = encode_model(self.state_P, self.contents.manifest, self._design, self._int8)
         sealed = self._keep(seal_object(payload, server.keys["model"], ObjectKind.MODEL))
-        body = self._world.completion(server, object=sealed, weights=weights)
+        body = self._world.completion(server, object=sealed, weights=weights, answers_in=self.answers.lowest)
         self._world.channel().ask(body, Completed)
         assert body.manifest is not None
         return body.manifest
@@ -122,7 +127,8 @@ class FinishedModel:
 class QueryService:
     """Installation, broker, one model, worker and front. Make it with `running`.
 
-    The model is of the digits bundle, answered by its code, or of `contents`, answered by the graph in `document`.
+    The model is of the digits bundle, answered by its code, or of `contents`, answered by the graph in `document`, in
+    `int8` if that was found.
     """
 
     def __init__(
@@ -132,6 +138,7 @@ class QueryService:
         contents: BundleContents | None = None,
         document: bytes = b"",
         answer_timing: AnswerTiming = "padded",
+        int8: Findings | None = None,
     ) -> None:
         self.installation = Installation.make(state, ENCLAVES["query"])
         self.world = BrokerWorld(state)
@@ -140,7 +147,8 @@ class QueryService:
         assert isinstance(measured, SgxReferenceValue)
         self.world.release = self.world.sign_release(MEASUREMENTS | {"query": measured.mr_enclave})
         self.store = BlobStore(state / "objects")
-        self.model = FinishedModel(self.world, self.store, contents or pack_bundle(DIGITS), document, answer_timing)
+        document_of = contents or pack_bundle(DIGITS), document
+        self.model = FinishedModel(self.world, self.store, *document_of, answer_timing, int8)
         self.slots = Slots(state / "slots")
         self.redis = connect(redis_url)
         database = Database(f"sqlite:///{state / 'registry.sqlite'}")

@@ -105,9 +105,9 @@ class SealedRows(AnswersAtOnce):
         """All columns of what was read."""
         return Tables(reads.parts, [None] * len(self.references), {"x", "y"})
 
-    def rows(self, reads: ChunkReads, rows_per_round: int = 64, slot: int = 0) -> WindowRows:
+    def rows(self, reads: ChunkReads, rows_per_round: int = 64, slot: int = 0, held_out: int = 0) -> WindowRows:
         """Rounds over what is too large to keep."""
-        return WindowRows(reads, self.tables(reads), SEED, slot, rows_per_round)
+        return WindowRows(reads, self.tables(reads), SEED, slot, rows_per_round, held_out)
 
 
 def chunks_of(unit: Unit) -> Iterator[int]:

@@ -14,6 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from common.bundle import DESCRIPTION_FILE, BundleContents, BundleManifest, ColumnSpec, StateTensor, TensorSpec
 from common.crypto.digests import sha256, sha256_raw
 from common.crypto.keys import KeyRing, SecretKey
@@ -37,7 +40,7 @@ from common.messages.jobs import AwaitEnd, Completed, CompleteJob, ListMembers, 
 from common.messages.launch_terms import DatasetTerms, LaunchTerms
 from common.messages.log_heads import LogHead
 from common.messages.objects import BundlePublication, DatasetManifest, ObjectRef
-from common.messages.order import Schedule, TrainingOrder
+from common.messages.order import AnswerTerms, Schedule, TrainingOrder
 from common.messages.policy import JobReport, RefusalReport
 from common.messages.refusal_detail import Refused
 from common.messages.signed import Signed, sign
@@ -49,6 +52,8 @@ from common.messages.training_door import (
     parse_checkpoint,
     parse_job_frame,
 )
+from common.sandbox.protocol import Rows
+from common.sandboxed.quantised_layout import Finding, Findings
 from common.sealed_object import ObjectKind, SealedObject, seal_object
 from services.attestation.key_broker import AWAIT_SECONDS
 from services.paramserver.running import JobRun
@@ -71,6 +76,20 @@ class FixedExport:
 
     def stop(self) -> None:
         """Nothing to end."""
+
+
+@dataclass
+class FixedFindings:
+    """A sandbox that says this of int8. `asked`: state, rows, how many of them calibrate."""
+
+    findings: Findings
+    asked: list[tuple[NDArray[np.float32], Rows, int]] = field(default_factory=list)
+
+    def run(self, state_P: NDArray[np.float32], rows: Rows, calibrating: int, seconds: float) -> Findings:
+        """It."""
+        assert seconds > 0
+        self.asked.append((state_P.copy(), rows, calibrating))
+        return self.findings
 
 
 MEASUREMENT = MrEnclave("7c" * 32)
@@ -148,6 +167,9 @@ class TrainingWorld:
     outages: int = 0
     exported: bytes | None = None
     """What the bundle's export writes, in every trainer."""
+    answers: AnswerTerms = field(default_factory=AnswerTerms)
+    quantiser: FixedFindings = field(default_factory=lambda: FixedFindings(Findings(Finding.FAILED)))
+    """What judges int8, where `answers` ask for it."""
     lease_seconds: int = 60
     renewals: int = 0
     refuses_renewal: str | None = None
@@ -214,7 +236,7 @@ class TrainingWorld:
             datasets=tuple(one.dataset_id for one in self.datasets), bundle=BundleId.of(sha256(b"bundle")),
             trainers=self.trainers, schedule=self.schedule, not_after=int(time.time()) + 3600, secret=b"",
             sandbox=self.bundle.manifest.kind, shards=self._shards(), minimal_rounds=self.minimal_rounds,
-            minimal_trainers=self.minimal_trainers,
+            minimal_trainers=self.minimal_trainers, answers=self.answers,
         ), *self.owner_keys)  # fmt: skip
 
     def _shards(self) -> tuple[tuple[int, ...], ...]:
@@ -349,7 +371,11 @@ class TrainingWorld:
         """What a trainer starts in place of sandboxes."""
         if self.bundle.manifest.designs:
             return Starts()
-        return Starts(sandbox=lambda *_: self.sandboxes[slot], export=lambda *_: FixedExport(self.exported))
+        return Starts(
+            sandbox=lambda *_: self.sandboxes[slot],
+            export=lambda *_: FixedExport(self.exported),
+            quantiser=lambda *_: self.quantiser,
+        )
 
     def carry_up(self, frame: bytes) -> None:
         """To the parameter server."""

@@ -24,6 +24,7 @@ from common.exchange.frames import (
     parse_body,
 )
 from common.exchange.payloads import Figures, decode_delta, decode_state, encode_state
+from common.exchange.quantised import QUANTISED_BYTES, Quantised
 from common.exchange.steering import DESIGN_BYTES, Steering, pad_design, unpad_design
 from common.identifiers import Digest, JobId, PartyKey, SessionId
 from common.messages.order import Schedule
@@ -111,6 +112,10 @@ def _delta(raw: bytes) -> None:
 
 def _design(raw: bytes) -> bytes:
     return pad_design(unpad_design(raw.ljust(DESIGN_BYTES, b"\0"))).rstrip(b"\0")
+
+
+def _quantised(raw: bytes) -> bytes:
+    return Quantised.parse(raw.ljust(QUANTISED_BYTES, b"\0")).encode().rstrip(b"\0")
 
 
 def _steering(raw: bytes) -> bytes:
@@ -224,6 +229,7 @@ PARSERS: Final = (
     Parser("state", _state, _values("frames/payloads.json", "payload", kind="STATE")),
     Parser("delta", _delta, _values("frames/payloads.json", "payload", kind="DELTA")),
     Parser("design-payload", _design, _values("frames/designs.json", "begin"), canonical=False),
+    Parser("findings-of-int8", _quantised, _values("frames/quantised.json", "begin"), canonical=False),
     Parser("steering", _steering, _values("frames/steering.json", "payload"), canonical=False),
     Parser("figures", _figures, _values("frames/payloads.json", "payload", kind="NOTE"), canonical=False),
     Parser("question", _question, _values("query/questions.json", "question")),

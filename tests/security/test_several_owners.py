@@ -14,6 +14,7 @@ from common.errors import AuthenticityError, CloisterError, PolicyError
 from common.key_retrieval import renew_lease
 from common.messages.broker_exchange import BrokerRequest
 from common.messages.jobs import AcceptOrder, ListMembers, Members, OrderAccepted
+from common.messages.order import AnswerTerms
 from common.messages.refusal_detail import RefusalDetail, Refused
 from common.messages.registration import Registered
 from common.messages.signed import sign
@@ -188,3 +189,15 @@ def test_the_host_cannot_deal_the_data_otherwise(tmp_path: Path) -> None:
     turned = order.model_copy(update={"shards": ((1,), (0,))}).encode()
     with pytest.raises(AuthenticityError, match=r"authenticity\.signature"):
         world.accept(signed.model_copy(update={"payload": turned}))
+
+
+def test_int8_is_not_judged_for_several_owners(tmp_path: Path) -> None:
+    """Its accuracies are of one slot's data, and each owner reads the same report."""
+    job = TwoOwners(tmp_path)
+    order = job.world.order(job.data, job.bundle)
+    int8 = AnswerTerms(lowest="int8", held_out_percent=10)
+    schedule = order.schedule.model_copy(update={"quantising_ticks": 100})
+    wanted = order.model_copy(update={"answers": int8, "schedule": schedule, "nonce": bytes(range(16))})
+    body = AcceptOrder(order=sign(wanted, job.world.owner.key, job.second.key), release=job.world.release)
+    with pytest.raises(PolicyError, match=r"policy\.precision"):
+        job.world.channel(job.world.owner).ask(body, OrderAccepted)

@@ -13,6 +13,7 @@ from common.crypto.digests import transcript
 from common.dcap import verify_quote
 from common.errors import Refusal
 from common.exchange.payloads import DeltaEncoder, Figures, decode_delta, decode_state, encode_state
+from common.exchange.quantised import QUANTISED_BYTES, Quantised
 from common.exchange.steering import DESIGN_BYTES, Steering, pad_design, unpad_design
 from common.identifiers import CodeMeasurement, Digest, GrantId, JobId, ModelId, PartyKey, SessionId
 from common.leakage import AnswerSize
@@ -100,6 +101,22 @@ def test_steering_payloads(vector: Vector) -> None:
     steering = Steering.parse(payload)
     assert (steering.design, list(steering.losses)) == (vector["design"], vector["losses"])
     assert steering.encode() == payload
+
+
+@each_vector("frames/quantised.json")
+def test_findings_of_int8(vector: Vector) -> None:
+    payload = bytes.fromhex(vector["begin"]).ljust(QUANTISED_BYTES, b"\0")
+    if vector["outcome"] != OPENS:
+        with pytest.raises(Refusal, match=vector["outcome"]):
+            Quantised.parse(payload)
+        return
+    read = Quantised.parse(payload)
+    found = read.findings
+    assert (read.document, read.state, found.finding.name) == (vector["document"], vector["state"], vector["finding"])
+    assert [found.rows, [found.float32_percent, found.int8_percent]] == [vector["rows"], vector["percents"]]
+    assert found.ranges_V2 is not None
+    assert found.ranges_V2.ravel().tolist() == vector["ranges"]
+    assert read.encode() == payload
 
 
 def _profile(shown: Vector) -> QueryProfile:

@@ -13,10 +13,11 @@ from common.dataset_reading import UnitReader
 from common.dataset_units import UnitMarks
 from common.errors import Refusal
 from common.exchange.steering import DESIGN_BYTES
-from common.model_file import decode_document, decode_model
+from common.model_file import decode_document, decode_int8, decode_model
 from common.model_graph.reading import parse_graph
 from common.sandboxed.graph_model import GraphModel
 from common.sandboxed.model_state import load_state
+from common.sandboxed.quantised_layout import FINDINGS_BYTES
 from tests.vectors.each_vector import each_vector
 from tests.vectors.vector_file import OPENS
 
@@ -68,6 +69,21 @@ def test_models_with_the_graph_of_native_code(vector: dict[str, Any]) -> None:
     else:
         with pytest.raises(Refusal, match=vector["outcome"]):
             _read_designed(payload, manifest)
+
+
+@each_vector("model/int8_models.json")
+def test_models_with_what_was_found_of_int8(vector: dict[str, Any]) -> None:
+    begin, found, tensors = (bytes.fromhex(vector[name]) for name in ("begin", "findings", "tensors"))
+    payload = begin.ljust(40 + DESIGN_BYTES, b"\0") + found.ljust(FINDINGS_BYTES, b"\0") + tensors
+    manifest = _manifest(vector["layout"])
+    if vector["outcome"] == OPENS:
+        assert _read_designed(payload, manifest) == (vector["state"], vector["weights"], vector["document"])
+        read = decode_int8(payload, manifest)
+        assert read is not None
+        assert (read.finding.name, read.encode()) == (vector["finding"], found.ljust(FINDINGS_BYTES, b"\0"))
+    else:
+        with pytest.raises(Refusal, match=vector["outcome"]):
+            decode_int8(payload, manifest)
 
 
 def _read_designed(payload: bytes, manifest: BundleManifest) -> tuple[list[float], str, str]:

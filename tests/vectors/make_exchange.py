@@ -25,6 +25,7 @@ def exchange_files() -> Iterator[VectorFile]:
     yield _payloads()
     yield _designs()
     yield _steering()
+    yield _quantised()
     yield _questions()
     yield _outcomes()
     yield _receipts()
@@ -93,6 +94,31 @@ def _designs() -> VectorFile:
 def steering(design: bytes, count: int, losses: tuple[float, ...]) -> bytes:
     """A STEERING payload."""
     return design + struct.pack("<I", count) + b"".join(struct.pack("<f", one) for one in losses).ljust(1024, b"\0")
+
+
+def findings(finding: int, rows: int, percents: tuple[float, float], ranges: tuple[float, ...] = ()) -> bytes:
+    """What was found of int8, without the zeros that fill it."""
+    head = struct.pack("<IIffI", finding, rows, *percents, len(ranges) // 2)
+    return head + b"".join(struct.pack("<f", one) for one in ranges)
+
+
+def _quantised() -> VectorFile:
+    """Payloads are 32,852 bytes, so a vector holds those before the zeros."""
+    file = VectorFile("frames/quantised.json", "findings of int8, without the zeros that fill 32,852 bytes", 15)
+    document, state = (hashlib.sha256(one).digest() for one in (b'{"type":"model-graph"}', b"a state"))
+    head, ranges = document + state, (-1.0, 0.9921875, 0.0, 2.5)
+    common: dict[str, Any] = {"document": document, "state": state}
+    file.add("judged", begin=head + findings(1, 200, (90.5, 90.0), ranges), finding="JUDGED", rows=200,
+             percents=[90.5, 90.0], ranges=list(ranges), **common)  # fmt: skip
+    file.add("no graph", begin=head + findings(2, 0, (0.0, 0.0)), finding="NO_GRAPH", rows=0, percents=[0.0, 0.0],
+             ranges=[], **common)  # fmt: skip
+    file.add("an unknown finding", FRAME, begin=head + findings(11, 0, (0.0, 0.0)))
+    file.add("more than all are right", FRAME, begin=head + findings(1, 200, (100.5, 90.0), ranges))
+    file.add("no number", FRAME, begin=head + findings(1, 200, (float("nan"), 90.0), ranges))
+    file.add("a range above zero", FRAME, begin=head + findings(1, 200, (90.5, 90.0), (0.5, 1.0)))
+    file.add("an endless range", FRAME, begin=head + findings(1, 200, (90.5, 90.0), (0.0, float("inf"))))
+    file.add("bytes behind the ranges", FRAME, begin=head + findings(1, 200, (90.5, 90.0), ranges) + b"x")
+    return file
 
 
 def _steering() -> VectorFile:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from common.dataset_payload import encode_columns, encode_pieces
 from tests.vectors import independent
 from tests.vectors.make_crypto import SALT
+from tests.vectors.make_exchange import findings
 from tests.vectors.vector_file import VectorFile, changed
 
 MODEL: Final = "format.model"
@@ -27,6 +28,7 @@ def object_files() -> Iterator[VectorFile]:
     yield _models()
     yield _designed_models()
     yield _exported_models()
+    yield _int8_models()
 
 
 def safetensors(tensors: dict[str, tuple[str, list[int], bytes]]) -> bytes:
@@ -113,6 +115,29 @@ def _exported_models() -> VectorFile:
     file.add("of design code", MODEL, layout=LAYOUT, begin=changed(begin, 4), tensors=tensors)
     file.add("bytes behind the graph", MODEL, layout=LAYOUT, begin=begin + b"\0x", tensors=tensors)
     file.add("trailing byte", MODEL, layout=LAYOUT, begin=begin, tensors=tensors + b"\0")
+    return file
+
+
+def _int8_models() -> VectorFile:
+    """Of native code, int8 was ordered: `begin`, zeros up to 40 + 2^17 bytes, `findings`, zeros up to 32,788 more,
+    `tensors`.
+    """
+    file = VectorFile("model/int8_models.json", "model file with what was found of int8, without padding", 10)
+    document, raw = b'{"type":"model-graph"}', struct.pack("<6f", *STATE)
+    tensors = safetensors({"weight": ("F32", [2, 2], raw[:16]), "bias": ("F32", [2], raw[16:])})
+    graph = struct.pack("<I", len(document)) + document
+    begin = b"CLMF\x06\0\0\0" + SALT + graph
+    common: dict[str, Any] = {"layout": LAYOUT, "begin": begin, "tensors": tensors}
+
+    def add(name: str, found: bytes, finding: str) -> None:
+        body = (SALT + graph).ljust(32 + (1 << 17), b"\0") + found.ljust(32_788, b"\0") + tensors
+        weights = hashlib.sha256(body).digest()
+        file.add(name, findings=found, finding=finding, state=list(STATE), document=document, weights=weights, **common)
+
+    add("kept", findings(1, 200, (90.5, 90.0), (0.0, 2.5)), "JUDGED")
+    add("not kept", findings(0, 0, (0.0, 0.0)), "NOTHING")
+    file.add("an unknown finding", MODEL, findings=findings(11, 0, (0.0, 0.0)), **common)
+    file.add("of design code", MODEL, findings=b"", **common | {"begin": changed(begin, 4)})
     return file
 
 

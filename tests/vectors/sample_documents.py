@@ -27,9 +27,17 @@ from common.messages.identity import IdentityCard, RecoveryStatement
 from common.messages.ledger import Ledger, LedgerRequest
 from common.messages.measured_files import MeasuredFiles, MeasuredRole
 from common.messages.objects import BundlePublication, DatasetManifest, ModelManifest, ObjectRef, SlotRecord, StepCost
-from common.messages.order import OrderSecret, Schedule, TrainingOrder
+from common.messages.order import AnswerTerms, OrderSecret, Schedule, TrainingOrder
 from common.messages.platform_inventory import PlatformInventory
-from common.messages.policy import BundleRetirement, BundleTerms, DataPolicy, JobReport, QueryGrant, Revocation
+from common.messages.policy import (
+    BundleRetirement,
+    BundleTerms,
+    DataPolicy,
+    Int8Told,
+    JobReport,
+    QueryGrant,
+    Revocation,
+)
 from common.messages.provider_report import ProviderReport, RefusedCallsTold, ToldToProvider
 from common.messages.reasons import ReasonsRequest, RefusalReason, RefusalReasons
 from common.messages.recovery_terms import RecoveryHolder, RecoveryTerms
@@ -171,6 +179,12 @@ def documents() -> list[Message]:
         JobReport(job_id=JOB, sequence=9, tick=60, total_ticks=60, round=0, loss=None, members_live=0, real_frames=0,
                   dummy_frames=70, refused_frames=0, outcome="failed", codes=("unavailable.rounds",),
                   rounds_delivered=(0, 0), told_provider=TOLD),
+        JobReport(job_id=JOB, sequence=9, tick=60, total_ticks=60, round=2, loss=0.25, members_live=1, real_frames=90,
+                  dummy_frames=70, refused_frames=0, outcome="finished", int8=Int8Told(
+                      kept=True, finding="judged", rows=200, float32_percent=90.5, int8_percent=90.0)),
+        ORDER.model_copy(update={
+            "answers": AnswerTerms(lowest="int8", most_drop_points=0.25, held_out_percent=10),
+            "schedule": ORDER.schedule.model_copy(update={"quantising_ticks": 100})}),
         ProviderReport(job_id=JOB, bundle_id=BUNDLE, provider=PROVIDER, outcome="finished", told=TOLD),
         BUNDLE_MANIFEST.model_copy(update={"kind": "wasm", "max_parameters": 5, "layout": design_layout(5)}),
         BundleContents(manifest=BUNDLE_MANIFEST, files={"model.py": b"import torch\n", "provider.toml": b"name = 1\n"}),

@@ -27,6 +27,17 @@ def test_seconds_and_frames_add_up(state_class: int, sandbox: SandboxName) -> No
     assert min(parts) > 0
 
 
+def test_int8_costs_its_time_on_top() -> None:
+    plain, int8 = (plan_schedule(ScheduleWishes(quantising_seconds=one), 40_000) for one in (0, 20))
+    known, without = forecast(int8, 2), forecast(plain, 2)
+    assert known.quantising_seconds > 20.0
+    assert known.seconds == pytest.approx(without.seconds + known.quantising_seconds)
+    assert known.seconds == pytest.approx(host_view(int8, 2).seconds)
+    costs = {one.protection: one.seconds for one in forecast_event(int8, 2).costs}
+    assert costs["int8"] == known.quantising_seconds
+    assert "int8" not in {one.protection for one in forecast_event(plain, 2).costs}
+
+
 def test_work_is_what_the_wishes_asked_for() -> None:
     wishes = ScheduleWishes(rounds=7, steps=40, step_milliseconds=25, tick_milliseconds=100)
     assert forecast(plan_schedule(wishes, 40_000), 2).work_seconds == pytest.approx(7 * 40 * 0.025)

@@ -13,10 +13,11 @@ from client import ordering
 from client.cli import main
 from client.context import Party
 from client.ordering import Training, forecast_training, make_order
-from client.scheduling import ScheduleWishes
+from client.scheduling import QUANTISING_SECONDS, ScheduleWishes, plan_schedule
 from common.errors import FormatError
 from common.identifiers import BundleId, DatasetId, Digest
 from common.messages.objects import StepCost
+from common.messages.order import AnswerTerms, TrainingOrder
 from common.messages.service import Machines, TrainerMachine
 from common.messages.signed import Signed
 from tests.fakes.broker_world import PARAMSERVER, SCHEDULE, BrokerWorld
@@ -104,3 +105,36 @@ def test_a_dry_run_signs_nothing_and_asks_no_broker(
     assert told[-1].traffic_bytes == told[-2].traffic_bytes
     assert any(isinstance(one, e.Calibrated) for one in told) == calibrate
     assert party.documents("orders") == []
+
+
+def test_int8_has_its_rows_and_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    training = ordered_by("--answers-in", "int8", monkeypatch=monkeypatch)
+    assert training.answers == AnswerTerms(lowest="int8", most_drop_points=0.5, held_out_percent=10)
+    schedule = plan_schedule(training.wishes, 1000)
+    assert schedule.quantising_ticks * schedule.tick_seconds > QUANTISING_SECONDS
+    assert schedule.learning_ticks == plan_schedule(ScheduleWishes(), 1000).total_ticks
+    options = ("--int8-drop", "1.5", "--held-out", "25", "--quantising", "7")
+    other = ordered_by("--answers-in", "int8", *options, monkeypatch=monkeypatch)
+    assert other.answers == AnswerTerms(lowest="int8", most_drop_points=1.5, held_out_percent=25)
+    assert other.wishes.quantising_seconds == 7
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_other_precisions_hold_nothing_out(precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    training = ordered_by("--answers-in", precision, monkeypatch=monkeypatch)
+    assert training.answers == AnswerTerms(lowest=precision)  # type: ignore[arg-type]
+    assert plan_schedule(training.wishes, 1000).quantising_ticks == 0
+    result = CliRunner().invoke(main, ["owner", "train", DATASET, BUNDLE, "--answers-in", precision, "--held-out", "5"])
+    assert result.exit_code == 2
+    assert "are of --answers-in int8" in result.output
+
+
+def test_an_order_of_int8_has_rows_and_ticks_for_it_or_is_none(tmp_path: Path) -> None:
+    world = BrokerWorld(tmp_path)
+    order = world.order([world.register_data()], world.register_bundle())
+    int8, ticks = AnswerTerms(lowest="int8", held_out_percent=10), SCHEDULE.model_copy(update={"quantising_ticks": 9})
+    changed = order.model_copy(update={"answers": int8, "schedule": ticks})
+    assert TrainingOrder.decode(changed.encode()) == changed
+    for update in ({"answers": int8}, {"schedule": ticks}):
+        with pytest.raises(FormatError, match=r"format\.message"):
+            TrainingOrder.decode(order.model_copy(update=update).encode())

@@ -11,7 +11,7 @@ from client.rendering import JsonLines, Terminal, trust_words
 from client.watching.following import seen
 from common.errors import PolicyError
 from common.identifiers import JobId, ModelId, PartyKey
-from common.messages.policy import JobReport
+from common.messages.policy import Int8Told, JobReport
 from common.messages.service import JobView
 
 JOB = JobId("job_" + "1" * 32)
@@ -131,3 +131,22 @@ def test_programs_get_one_object_a_line(capsys: pytest.CaptureFixture[str]) -> N
     first, second = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert (first["type"], first["model_id"]) == ("job-seen", "model_" + "2" * 32)
     assert (second["code"], second["mender"], second["expected"]) == ("policy.jobs", "owner", "at most 1")
+
+
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        (Int8Told(kept=True, finding="judged", rows=1000, float32_percent=81.2, int8_percent=80.9),
+         "kept: top-1 80.90 % of 81.20 % on 1,000 rows held out"),
+        (Int8Told(kept=False, finding="judged", rows=1000, float32_percent=81.2, int8_percent=70.0),
+         "not kept: top-1 70.00 % of 81.20 % on 1,000 rows held out; answers are in float32"),
+        (Int8Told(kept=False, finding="no_graph", rows=0, float32_percent=None, int8_percent=None),
+         "not kept: the code does not export to a graph; answers are in float32"),
+    ],
+)  # fmt: skip
+def test_the_owner_reads_what_came_of_int8(told: Int8Told, words: str) -> None:
+    report = JobReport(
+        job_id=JOB, sequence=0, tick=9, total_ticks=9, round=1, loss=0.5, members_live=1, real_frames=0, dummy_frames=0,
+        refused_frames=0, outcome="finished", int8=told,
+    )  # fmt: skip
+    assert words in shown(e.ReportOpened(report=report))

@@ -7,7 +7,8 @@ from safetensors.numpy import save
 from common.bundle import BundleManifest, ColumnSpec, StateTensor, TensorSpec
 from common.errors import FormatError
 from common.exchange.steering import DESIGN_BYTES, MAX_DESIGN_BYTES
-from common.model_file import decode_document, decode_model, encode_model
+from common.model_file import decode_document, decode_int8, decode_model, encode_model
+from common.sandboxed.quantised_layout import Finding, Findings
 from tests.fakes.plain_designs import designing_bundle
 
 BUNDLE = BundleManifest(
@@ -127,3 +128,26 @@ def test_a_model_from_before_graphs_is_read() -> None:
     old = b"CLMF\1\0\0\0" + payload[8:40] + payload[40 + DESIGN_BYTES :]
     np.testing.assert_array_equal(decode_model(old, BUNDLE)[0], STATE_P)
     assert decode_document(old, BUNDLE) == b""
+
+
+KEPT = Findings(Finding.JUDGED, 200, 90.0, 89.9, np.array([[0.0, 1.5]], np.float32))
+
+
+def test_what_was_found_of_int8_comes_back_and_shows_in_no_size() -> None:
+    kept, other = (encode_model(STATE_P, BUNDLE, b"{}", found)[0] for found in (KEPT, Findings(Finding.NOTHING)))
+    assert len(kept) == len(other)
+    assert kept[:8] == other[:8] != encode_model(STATE_P, BUNDLE, b"{}")[0][:8]
+    for payload in (kept, other):
+        np.testing.assert_array_equal(decode_model(payload, BUNDLE)[0], STATE_P)
+        assert decode_document(payload, BUNDLE) == b"{}"
+    read = decode_int8(kept, BUNDLE)
+    assert read is not None
+    assert read.encode() == KEPT.encode()
+    assert decode_int8(encode_model(STATE_P, BUNDLE, b"{}")[0], BUNDLE) is None
+
+
+def test_false_findings_in_a_model_are_refused() -> None:
+    payload = bytearray(encode_model(STATE_P, BUNDLE, b"{}", KEPT)[0])
+    payload[40 + DESIGN_BYTES] = 99
+    with pytest.raises(FormatError, match=r"format\.model"):
+        decode_int8(bytes(payload), BUNDLE)

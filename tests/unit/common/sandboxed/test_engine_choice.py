@@ -115,9 +115,14 @@ def test_openvino_answers_or_the_report_says_why_not() -> None:
 
 
 @pytest.mark.parametrize(
-    ("precision", "compared"), [(Precision.FLOAT32, [FP32]), (Precision.BFLOAT16, [FP32, EngineKind.OPENVINO_BF16])]
+    ("precision", "compared"),
+    [
+        (Precision.FLOAT32, [FP32]),
+        (Precision.BFLOAT16, [FP32, EngineKind.OPENVINO_BF16]),
+        (Precision.INT8, [EngineKind.OPENVINO_INT8, FP32]),
+    ],
 )
-def test_bfloat16_is_compared_only_if_it_is_allowed(
+def test_a_lower_precision_is_compared_only_if_it_is_allowed(
     precision: Precision, compared: list[EngineKind], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else two launches of one model would answer differently, by what was faster at the time."""
@@ -185,3 +190,45 @@ def test_reports_are_read_as_they_were_said(apart: bool) -> None:
     assert parse_report(said.code, 12.5, 100.0) == said
     assert parse_report(0, 0.0, 0.0) is None
     assert parse_report(0xFF, 0.0, 0.0) is None
+
+
+class Int8(Spoilt):
+    """Slower than any other."""
+
+    kind = EngineKind.OPENVINO_INT8
+
+    def answer(self, rows_NX: NDArray[Any]) -> NDArray[Any]:
+        time.sleep(0.005)
+        return super().answer(rows_NX)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "passes"),
+    [
+        (lambda answers: answers * 1.1, True),
+        (lambda answers: answers * np.nan, False),
+        (neighbour_leaks, False),
+        (lambda answers: -2 * answers, False),
+    ],
+)
+def test_int8_that_was_judged_is_not_raced_for_but_must_pass(
+    spoil: Callable[[NDArray[Any]], NDArray[Any]], *, passes: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two launches of one model answer alike, however fast either engine is at the time."""
+    if spoil is neighbour_leaks:
+        monkeypatch.setitem(engine_choice.APART_TOLERANCES, EngineKind.OPENVINO_INT8, 1e-4)
+
+    def make(kind: EngineKind) -> Engine | Reason:
+        return Int8(spoil) if kind is EngineKind.OPENVINO_INT8 else Spoilt(lambda one: one)
+
+    monkeypatch.setattr(engine_choice, "openvino_maker", lambda *_: make)
+    engine, report = choose_engine(DOCUMENT, STATE_P, Precision.INT8, ((0.0, 1.0),))
+    assert engine.kind is report.kind
+    assert (engine.kind is EngineKind.OPENVINO_INT8) is passes
+    assert passes or engine.kind in {EngineKind.EAGER, FP32}
+
+
+def test_ranges_of_another_graph_leave_float32() -> None:
+    engine, report = choose_engine(DOCUMENT, STATE_P, Precision.INT8, ((0.0, 1.0),) * 99)
+    assert engine.kind is report.kind
+    assert engine.kind in {EngineKind.EAGER, FP32}

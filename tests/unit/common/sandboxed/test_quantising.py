@@ -1,4 +1,4 @@
-"""common/sandboxed/quantising: int8 is close to the reference, and is not kept where it costs too much."""
+"""common/sandboxed/quantising: int8 is close to the reference; what it costs is said of enough rows or not at all."""
 
 from typing import Any
 
@@ -8,16 +8,18 @@ import torch
 from numpy.typing import NDArray
 
 from bench.resnet_graphs import small_resnet
-from common.sandboxed.engine_choice import APART_TOLERANCES, difference
-from common.sandboxed.engine_report import EngineKind
+from common.sandboxed.engine_choice import APART_TOLERANCES, choose_engine, difference
+from common.sandboxed.engine_report import EngineKind, Precision, Reason
 from common.sandboxed.engines import EagerEngine
 from common.sandboxed.graph_model import GraphModel
 from common.sandboxed.model_state import flatten_state
 from common.sandboxed.openvino_engine import OpenVinoEngine, computes_in
 from common.sandboxed.openvino_graph import quantised_values
-from common.sandboxed.quantising import calibrate, int8_engine, judge
+from common.sandboxed.quantised_layout import Finding
+from common.sandboxed.quantising import calibrate, is_right, quantise
 
 DOCUMENT = small_resnet(16, (8, 16), 1)
+SECONDS = 60.0
 
 
 def images(count: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -56,43 +58,51 @@ def test_ranges_hold_zero_on_a_step_and_what_is_usual() -> None:
     assert 1.5 < ranges["pixels"][1] < 3.0
 
 
-@pytest.mark.skipif(not computes_in(EngineKind.OPENVINO_INT8), reason="this processor has no units for int8")
-def test_int8_is_kept_where_it_agrees() -> None:
-    rows, labels = images(512, 2)
-    engine, verdict = int8_engine(DOCUMENT, STATE_P, images(64, 3)[0], (rows, labels), most_points=1.0)
-    assert verdict.reference_percent > 90.0
-    assert verdict.kept
-    assert engine is not None
-    alone = np.concatenate([engine.answer(rows[at : at + 1]) for at in range(4)])
-    assert difference(engine.answer(rows)[:4], alone) <= APART_TOLERANCES[EngineKind.OPENVINO_INT8]
-
-
-def test_int8_that_costs_too_much_is_not_kept() -> None:
-    rows, labels = images(16, 4)
-    grey = np.full_like(rows, 115)  # the mean of all pixels: ranges of nearly nothing
-    engine, verdict = int8_engine(DOCUMENT, STATE_P, grey, (rows, labels), most_points=0.5)
-    assert (engine, verdict.kept) == (None, False)
-    assert verdict.drop_points > 0.5
-
-
-@pytest.mark.parametrize(
-    ("int8", "most", "kept"),
-    [
-        ([[0, 1], [1, 0], [1, 0], [1, 0]], 25.0, True),
-        ([[0, 1], [1, 0], [1, 0], [1, 0]], 24.9, False),
-        ([[1, 0], [1, 0], [1, 0], [1, np.nan]], 100.0, False),
-    ],
+WITH_UNITS = pytest.mark.skipif(
+    not computes_in(EngineKind.OPENVINO_INT8), reason="this processor has no units for int8"
 )
-def test_the_bound_is_in_points_of_top_1(int8: list[Any], most: float, kept: bool) -> None:
-    reference = np.array([[1, 0]] * 4, np.float32)
-    verdict = judge(reference, np.array(int8, np.float32), np.zeros(4, np.int64), most)
-    assert verdict.reference_percent == 100.0
-    assert verdict.kept is kept
 
 
-def test_without_rows_there_is_nothing_to_judge_by() -> None:
-    with pytest.raises(ValueError, match="no rows"):
-        int8_engine(DOCUMENT, STATE_P, images(1, 0)[0][:0], images(1, 0))
+@WITH_UNITS
+def test_int8_agrees_on_rows_that_are_like_those_it_was_calibrated_with() -> None:
+    found = quantise(DOCUMENT, STATE_P, images(64, 3)[0], images(512, 2), SECONDS)
+    assert (found.finding, found.rows) == (Finding.JUDGED, 512)
+    assert found.float32_percent > 90.0
+    assert found.float32_percent - found.int8_percent <= 1.0
+    assert found.ranges_V2 is not None
+    engine, report = choose_engine(DOCUMENT, STATE_P, Precision.INT8, tuple(map(tuple, found.ranges_V2.tolist())))
+    assert (engine.kind, report.kind, report.reason) == (*[EngineKind.OPENVINO_INT8] * 2, Reason.MEASURED)
+    rows = images(4, 5)[0]
+    alone = np.concatenate([engine.answer(rows[at : at + 1]) for at in range(4)])
+    assert difference(engine.answer(rows), alone) <= APART_TOLERANCES[EngineKind.OPENVINO_INT8]
+
+
+@WITH_UNITS
+def test_int8_with_ranges_of_nothing_is_another_model() -> None:
+    grey = np.full((64, 3, 16, 16), 115, np.uint8)  # the mean of all pixels
+    assert quantise(DOCUMENT, STATE_P, grey, images(128, 4), SECONDS).finding is Finding.DISAGREES
+
+
+def test_what_is_judged_are_rows_whose_highest_score_is_their_class() -> None:
+    answers = np.array([[1, 0], [0, 1], [2, 0], [1, np.nan]], np.float32)
+    assert is_right(answers, np.array([0, 0, 0, 0])).tolist() == [True, False, True, False]
+
+
+@pytest.mark.parametrize(("calibrating", "judged", "finding"), [(64, 99, Finding.FEW_ROWS), (0, 200, Finding.FEW_ROWS)])
+def test_few_rows_are_no_judgement(calibrating: int, judged: int, finding: Finding) -> None:
+    found = quantise(DOCUMENT, STATE_P, images(64, 1)[0][:calibrating], images(judged, 2), SECONDS)
+    assert found.finding is finding
+
+
+@pytest.mark.parametrize("labels", [np.zeros(200, np.float32), np.zeros((200, 2), np.int64)])
+def test_labels_that_are_no_classes_are_no_judgement(labels: NDArray[Any]) -> None:
+    found = quantise(DOCUMENT, STATE_P, images(8, 1)[0], (images(200, 2)[0], labels), SECONDS)
+    assert found.finding is Finding.NO_CLASSES
+
+
+@WITH_UNITS
+def test_as_many_rows_are_judged_as_there_is_time_for() -> None:
+    assert quantise(DOCUMENT, STATE_P, images(64, 3)[0], images(512, 2), 0.0).finding is Finding.LATE
 
 
 def test_a_channel_of_zeros_and_int8_itself_compile() -> None:

@@ -8,7 +8,7 @@ from common.exchange.payloads import OUTCOME_CODES
 from common.exchange.schedule import REPORT_BYTES, REPORT_SLOT_BYTES, report_bytes
 from common.identifiers import JobId, PartyKey
 from common.key_binding import report_info
-from common.messages.policy import JobReport
+from common.messages.policy import Int8Told, JobReport
 from services.paramserver.reporting import ReportReaders
 from tests.vectors.sample_documents import TOLD
 
@@ -16,6 +16,9 @@ ORDER = sha256(b"an order")
 OWNER = PartyKey("1" * 64)
 LONGEST_CODE = max((code for code in OUTCOME_CODES if code is not None), key=len)
 MOST = 1 << 31
+LONGEST_INT8 = Int8Told(
+    kept=False, finding="unsupported", rows=1 << 31, float32_percent=12.345678901234567, int8_percent=12.345678901234567
+)
 
 
 def longest(trainers: int) -> JobReport:
@@ -25,7 +28,7 @@ def longest(trainers: int) -> JobReport:
         members_live=trainers, real_frames=1 << 42, dummy_frames=1 << 42, refused_frames=1 << 42,
         outcome="finished_short", codes=(LONGEST_CODE,) * trainers, rounds_delivered=(MOST,) * trainers,
         told_provider=TOLD, toolchain="fp32", epochs=MOST, epoch_loss=-1.2345678901234567e-300, members_needed=trainers,
-        read_chunks=1 << 42,
+        read_chunks=1 << 42, int8=LONGEST_INT8,
     )  # fmt: skip
 
 

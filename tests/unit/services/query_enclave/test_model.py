@@ -11,13 +11,15 @@ import pytest
 from common.bundle import BundleContents, BundleManifest, ColumnSpec, StateTensor, TensorSpec
 from common.crypto.digests import sha256
 from common.door_objects import DoorObjects
-from common.errors import AppraisalError, AuthenticityError, Refusal
+from common.errors import AppraisalError, AuthenticityError, FormatError, Refusal
 from common.identifiers import ModelId
 from common.key_retrieval import Launch
 from common.messages.objects import ModelManifest, ObjectRef
 from common.messages.placement import Placement
 from common.messages.signed import sign
 from common.model_file import encode_model
+from common.sandboxed.engine_report import Precision
+from common.sandboxed.quantised_layout import Finding, Findings
 from common.sealed_object import ObjectKind, seal_object
 from common.untrusted.blobs import BlobStore
 from common.untrusted.relay import common_handlers
@@ -166,3 +168,43 @@ def test_what_designed_nothing_that_can_answer_is_placed_and_refuses_each_query(
     opened = Case(tmp_path, designing_bundle(), document.encode()).open()
     assert opened.served is None
     assert NoModel().answer(np.zeros((1, FEATURES), np.float32), 1.0).code == "provider.output"
+
+
+RANGES_V2 = np.array([[-1.0, 0.5], [0.0, 2.0]], np.float32)
+KEPT = Findings(Finding.JUDGED, 200, 90.0, 89.9, RANGES_V2)
+
+
+def sealed_with(case: Case, findings: Findings | None, **changes: Any) -> None:
+    """The model has these findings of int8, and its manifest says what `changes` say."""
+    payload, weights = encode_model(case.model.state_P, CONTENTS.manifest, json.dumps(GRAPH).encode(), findings)
+    sealed = seal_object(payload, case.launch.keys["model"], ObjectKind.MODEL)
+    for number, leaf in enumerate(sealed.leaves()):
+        case.store.write_leaf(sealed.root, number, leaf)
+    case.store.commit(sealed.root, sealed.chunk_count + 1)
+    case.lie(object=ObjectRef(root=sealed.root, chunk_count=sealed.chunk_count), weights=weights, **changes)
+
+
+@pytest.mark.parametrize(
+    ("findings", "ordered", "precision", "ranges"),
+    [
+        (None, "float32", Precision.FLOAT32, ()),
+        (None, "bfloat16", Precision.BFLOAT16, ()),
+        (KEPT, "int8", Precision.INT8, ((-1.0, 0.5), (0.0, 2.0))),
+        (Findings(Finding.NOTHING), "int8", Precision.FLOAT32, ()),
+    ],
+)
+def test_a_model_is_answered_as_was_ordered_and_judged(
+    case: Case, findings: Findings | None, ordered: str, precision: Precision, ranges: tuple[Any, ...]
+) -> None:
+    sealed_with(case, findings, answers_in=ordered)
+    opened = case.open()
+    assert (opened.precision, opened.ranges) == (precision, ranges)
+
+
+@pytest.mark.parametrize(("findings", "ordered"), [(KEPT, "float32"), (KEPT, "bfloat16"), (None, "int8")])
+def test_findings_that_were_not_ordered_or_are_not_there_are_refused(
+    case: Case, findings: Findings | None, ordered: str
+) -> None:
+    sealed_with(case, findings, answers_in=ordered)
+    with pytest.raises(FormatError, match=r"format\.model"):
+        case.open()

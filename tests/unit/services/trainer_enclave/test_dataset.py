@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from common.crypto.keys import SecretKey
 from common.errors import ConfinementError, FormatError
 from common.messages.order import TrainingOrder
-from services.trainer_enclave.dataset import Columns, RoundRows, require_alike, restrict_columns, shard_rows
+from services.trainer_enclave.dataset import Columns, RoundRows, held_out, require_alike, restrict_columns, shard_rows
 from services.trainer_enclave.running import require_sound
 from tests.fakes.in_memory_job import make_schedule
 from tests.fakes.training_world import TrainingWorld
@@ -106,3 +106,51 @@ def test_only_allowed_columns_are_read() -> None:
     assert set(restrict_columns(table, ("label", "image", "other"))) == {"image", "label"}
     with pytest.raises(FormatError, match="format.dataset"):
         restrict_columns(table, ())
+
+
+def holding(percent: int, slot: int = 0, trainers: int = 2, count: int = 1000) -> RoundRows:
+    rows = rows_of(count)
+    return RoundRows(rows.tables, SEED, slot, trainers, 2 * count, percent)
+
+
+def trained_on(rows: RoundRows) -> set[int]:
+    """Of two epochs."""
+    return set(rows.of_round(0)["y"].tolist())
+
+
+@pytest.mark.parametrize("percent", [1, 10, 50])
+def test_what_is_held_out_no_slot_trains_on(percent: int) -> None:
+    slots = [holding(percent, slot) for slot in range(2)]
+    learned = set().union(*(trained_on(one) for one in slots))
+    judged = slots[0].split((512, 4096))
+    held = set(judged.rows["y"][judged.calibrating :].tolist())
+    assert held.isdisjoint(learned)
+    assert held | learned == set(range(1000))
+    assert len(held) == pytest.approx(10 * percent, abs=5 * percent**0.5 + 5)
+    assert set(judged.rows["y"][: judged.calibrating].tolist()) <= trained_on(slots[0])
+
+
+def test_a_split_has_no_more_rows_than_are_wanted_and_is_drawn_by_the_seed() -> None:
+    one, same = (holding(20).split((7, 11)) for _ in range(2))
+    assert (one.calibrating, len(one.rows["y"])) == (7, 18)
+    assert (one.rows["x"][:, 0] == one.rows["y"] * 3).all()
+    assert one.rows["y"].tolist() == same.rows["y"].tolist()
+    other = RoundRows(holding(20).tables, SecretKey.generate(), 0, 2, 20, 20).split((7, 11))
+    assert other.rows["y"].tolist() != one.rows["y"].tolist()
+
+
+def test_without_rows_held_out_there_is_nothing_to_judge_by() -> None:
+    split = holding(0).split((7, 11))
+    assert (split.calibrating, len(split.rows["y"])) == (7, 7)
+    assert trained_on(holding(0)) == set(range(0, 1000, 2))
+
+
+def test_a_slot_that_has_held_out_rows_alone_is_refused() -> None:
+    tables = rows_of(1).tables
+    for _ in range(64):
+        seed = SecretKey.generate()
+        if held_out(seed, 0, 1, 50).all():
+            with pytest.raises(FormatError, match=r"format\.dataset"):
+                RoundRows(tables, seed, 0, 1, 4, 50)
+            return
+    pytest.fail("no seed held the row out")

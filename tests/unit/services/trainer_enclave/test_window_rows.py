@@ -166,3 +166,22 @@ def test_a_window_without_rows_is_refused() -> None:
     rows._tables.of_unit = lambda _: {}  # type: ignore[method-assign, assignment]
     with pytest.raises(FormatError, match=r"format\.dataset"):
         rows.of_round(0)
+
+
+def test_what_is_held_out_is_never_trained_on(large: SealedRows) -> None:
+    """Over all rounds, and what int8 is judged by at their end."""
+    reads = large.reads(0, 2, **WINDOWED)
+    rows, learned, number = large.rows(reads, slot=0, held_out=20), set[tuple[float, int]](), 0
+    for tick in range(due(ROUNDS)):
+        read_tick(reads, tick)
+        while number < ROUNDS and due(number) <= tick and reads.ready(number):
+            told = rows.of_round(number)
+            learned |= set(zip(told["x"][:, 1].tolist(), told["y"].tolist(), strict=True))
+            number += 1
+    assert number == ROUNDS
+    split = rows.split((100, 300))
+    names = list(zip(split.rows["x"][:, 1].tolist(), split.rows["y"].tolist(), strict=True))
+    assert (split.calibrating, len(names)) == (100, 400)
+    assert len(set(names[100:])) == 300
+    assert learned.isdisjoint(names[100:])
+    assert (split.rows["x"][:, 0] == split.rows["y"]).all()
