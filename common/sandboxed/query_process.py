@@ -59,7 +59,7 @@ class Answering:
 def main(answering: Answering | None = None) -> None:
     """Serve until the enclave closes the control pipe."""
     configuration = Configuration.decode(Path(CONFIGURATION_FILE).read_bytes())
-    torch.set_num_threads(1)
+    torch.set_num_threads(configuration.compute_threads)
     windows = Windows(configuration)
     inner_filter = read_inner_filter()
     if configuration.design is not None and answering is None:
@@ -98,7 +98,7 @@ def _serve_graph(windows: Windows, inner_filter: bytes) -> None:
 def _chosen_engine(windows: Windows, graph: Mapping[str, Any]) -> Engine | None:
     """The engine, which the header of sequence 0 names; None where even eager torch failed, which each query tries."""
     try:
-        engine, report = choose_engine(graph, windows.state_P)
+        engine, report = choose_engine(graph, windows.state_P, threads=windows.configuration.compute_threads)
     except Exception:
         return None
     windows.write_header(0, Status.DONE, report.code, report.rows_per_second_1, report.rows_per_second_16)

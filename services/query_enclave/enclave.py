@@ -11,7 +11,7 @@ import secrets
 import threading
 import time
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import BinaryIO, Final, Literal
 
 from common.door import Door
@@ -31,6 +31,7 @@ from common.sandbox.native import DEFAULT_LIMITS, NativeQuerySandbox
 from common.sandbox.probe import require_confinement, sandbox_walls
 from common.sandbox.protocol import QuerySandbox, SandboxLimits
 from services.query_enclave.answering import Answering
+from services.query_enclave.batch_size import compute_threads
 from services.query_enclave.departures import Timing
 from services.query_enclave.grants import GrantBudgets, Placed
 from services.query_enclave.model import NoModel, OpenedModel, open_model
@@ -193,7 +194,7 @@ def _start_sandbox(model: OpenedModel, limits: SandboxLimits) -> QuerySandbox:
         model.served,
         model.state_P,
         seed=secrets.randbits(63),
-        limits=limits,
+        limits=replace(limits, compute_threads=compute_threads(model.served, os.cpu_count() or 1)),
         rows=model.questions_at_once * model.served.manifest.query_rows,
     )
 
