@@ -23,6 +23,7 @@ A padded document is its length (4), its bytes, zeros. What is a blob, see commo
 see common/query_sealing.
 """
 
+import functools
 from dataclasses import dataclass
 from typing import Annotated, Final, Literal, Self
 
@@ -60,6 +61,7 @@ _SMALLEST_CLASS: Final = 1024
 _LARGE_STEP: Final = 1 << 20
 
 
+@functools.lru_cache(maxsize=256)
 def size_class(count: int) -> int:
     """The next power of two from 1 KiB to 1 MiB, then whole MiB: coarse, for it tells the host of a model's shape."""
     if count > _LARGE_STEP:

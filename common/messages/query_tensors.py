@@ -4,6 +4,7 @@ Sizes are those of the model's `QueryProfile`; the layouts stand in common/messa
 under the session's key, so it comes from the other end of the session, and is judged all the same.
 """
 
+import struct
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,7 +18,8 @@ from common.messages.query import MAX_DIMENSIONS, OUTCOME_HEAD, QUESTION_HEAD, R
 DTYPES: Final = ("bool", "uint8", "int8", "int16", "int32", "int64", "float32", "float64")
 """Element types of a question; the code of each is its place, from 1."""
 
-_SIDES_END: Final = 8 + 4 * MAX_DIMENSIONS
+_SIDES: Final = struct.Struct(f">{MAX_DIMENSIONS}I")
+_SIDES_END: Final = 8 + _SIDES.size
 _RECEIPT_WANTED: Final = 1
 
 _REFUSAL_TEXT: Final = 320
@@ -33,7 +35,7 @@ def encode_question(
     for one.
     """
     require_question(rows.dtype.name, rows.shape, profile)
-    sides = b"".join(side.to_bytes(4, "big") for side in profile.input.shape).ljust(4 * MAX_DIMENSIONS, b"\0")
+    sides = b"".join(side.to_bytes(4, "big") for side in profile.input.shape).ljust(_SIDES.size, b"\0")
     head = bytes([1 + DTYPES.index(rows.dtype.name), len(profile.input.shape), _RECEIPT_WANTED * receipt, 0])
     head += len(rows).to_bytes(4, "big") + sides + (wanted or len(rows)).to_bytes(4, "big")
     return (head + _raw(rows)).ljust(profile.question_bytes, b"\0")
@@ -44,7 +46,7 @@ def decode_question(padded: bytes, profile: QueryProfile) -> NDArray[np.generic]
     if len(padded) != profile.question_bytes:
         raise FormatError("format.query", expected=f"{profile.question_bytes} bytes", seen=len(padded))
     code, dimensions, count = padded[0], padded[1], int.from_bytes(padded[4:8], "big")
-    sides = tuple(int.from_bytes(padded[at : at + 4], "big") for at in range(8, _SIDES_END, 4))
+    sides = _SIDES.unpack_from(padded, 8)
     dtype = DTYPES[code - 1] if 0 < code <= len(DTYPES) else "unknown type"
     require_question(dtype, (count, *sides[:dimensions]), profile)
     if rows_wanted(padded) < count:
