@@ -15,7 +15,7 @@ import pytest
 
 from bench.serve import INT8, LATENCY, ROWS, Telling
 from bench.serve_builds import CHOICE, KINDS, build_with
-from bench.serve_callers import PlainSession, encoded
+from bench.serve_callers import PlainSession, encoded, is_answer
 from bench.serve_figures import LEAST, MOST, Told, missed, percentile, ratio_of_medians
 from bench.serve_http import BrokenAnswerError, Connection, Reply, parse_head
 from bench.serve_kills import AnswerWatch
@@ -216,6 +216,15 @@ def test_a_rate_beside_failures_is_none() -> None:
 def test_what_is_not_http_is_refused() -> None:
     with pytest.raises(BrokenAnswerError):
         parse_head(b"SSH-2.0-x\r\n\r\n")
+
+
+def test_an_answer_may_differ_by_its_rounding_alone() -> None:
+    known = np.array([[1.0, -8.0, 3.0]], np.float32)
+    assert is_answer(known * np.float32(1.01), known)
+    assert not is_answer(known + np.float32(0.5), known)
+    assert not is_answer(known[:, ::-1], known)
+    assert not is_answer(known[0], known)
+    assert not is_answer(np.full_like(known, np.nan), known)
 
 
 def test_a_row_is_sent_as_a_server_takes_it() -> None:
