@@ -22,6 +22,7 @@ from common.door import Door
 from common.exchange.steering import unpad_design
 from common.exported_graph import open_exported
 from common.identifiers import Digest, GrantId, ModelId, SessionId
+from common.memory import keep_freed_memory
 from common.messages.budget import BudgetBlock
 from common.messages.policy import QueryGrant
 from common.messages.query import ANSWER_MAGIC, HEADER_BYTES, QUERY_MAGIC, QueryProfile
@@ -140,6 +141,7 @@ def front(settings: TwinSettings) -> None:
 
 def worker(settings: TwinSettings, file: Path) -> None:
     """The product's reader before a door, behind which there is no enclave."""
+    keep_freed_memory()
     command = [sys.executable, "-P", "-m", "bench.serve_twin_parts", "enclave", str(file)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=CODE_ROOT) as process:
         door = Door(cast("BinaryIO", process.stdout), cast("BinaryIO", process.stdin), {}, workers=DOOR_WORKERS)
@@ -157,6 +159,7 @@ def worker(settings: TwinSettings, file: Path) -> None:
 
 def enclave(settings: TwinSettings) -> None:
     """The product's answering and sandbox, with nothing sealed, charged or proven."""
+    keep_freed_memory()
     contents = pack_bundle(settings.bundle)
     exported = open_exported(unpad_design(settings.graph.read_bytes()), contents.manifest)
     state_P = exported.state(np.load(settings.state, allow_pickle=False))

@@ -22,6 +22,7 @@ from common.identifiers import CodeMeasurement, ModelId, RoleName
 from common.key_retrieval import BrokerChannel, Launch, attest_and_fetch
 from common.leakage import AnswerSize
 from common.lease import LeaseKeeper
+from common.memory import keep_freed_memory
 from common.messages.budget import BudgetBlock, DrawBudget
 from common.messages.order import TrainingOrder
 from common.messages.placement import Placement, QueryEnclaveProof
@@ -214,6 +215,7 @@ def _proof(launch: Launch, model: OpenedModel, profile: QueryProfile) -> QueryEn
 
 def main() -> None:
     """Entry point of the measured process: its door is its stdin and stdout."""
+    keep_freed_memory()
     enclave = QueryEnclave(current_runtime(), os.fdopen(0, "rb"), os.fdopen(1, "wb"))
     enclave.door.log("enclave_ready", role=ROLE, kind=sandbox_walls())
     enclave.door.serve()

@@ -13,7 +13,7 @@ import json, sys, time
 from client.query_session import QueryPins, verify_query_enclave
 from common.dcap import NO_PLATFORM_RULES
 from common.enclave.trust_settings import TrustSettings
-from common.messages.attestation import QueryEnclaveProof
+from common.messages.placement import QueryEnclaveProof
 from common.messages.evidence import TrustLevel
 from common.messages.policy import QueryGrant
 from common.messages.signed import Signed
