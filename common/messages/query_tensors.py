@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from common.bundle import TensorSpec
 from common.errors import FormatError, Refusal, refusal_of
-from common.messages.query import MAX_DIMENSIONS, OUTCOME_HEAD, QUESTION_HEAD, RECEIPT_ROOM, QueryProfile
+from common.messages.query import LARGE_STEP, MAX_DIMENSIONS, OUTCOME_HEAD, QUESTION_HEAD, RECEIPT_ROOM, QueryProfile
 
 DTYPES: Final = ("bool", "uint8", "int8", "int16", "int32", "int64", "float32", "float64")
 """Element types of a question; the code of each is its place, from 1."""
@@ -21,6 +21,8 @@ DTYPES: Final = ("bool", "uint8", "int8", "int16", "int32", "int64", "float32", 
 _SIDES: Final = struct.Struct(f">{MAX_DIMENSIONS}I")
 _SIDES_END: Final = 8 + _SIDES.size
 _RECEIPT_WANTED: Final = 1
+_ZEROS: Final = bytes(LARGE_STEP)
+"""As many as pad any question (`size_class`); compared at once, and not counted one by one."""
 
 _REFUSAL_TEXT: Final = 320
 """Most bytes of a refusal's code, expected and seen, each."""
@@ -56,7 +58,7 @@ def decode_question(padded: bytes, profile: QueryProfile) -> NDArray[np.generic]
         padded[2] not in {0, _RECEIPT_WANTED}
         or padded[3]
         or any(sides[dimensions:])
-        or padded[end:].count(0) != len(padded) - end
+        or not padded.endswith(_ZEROS[: len(padded) - end])
     ):
         raise FormatError("format.query", expected="reserved bytes and padding of zeros")
     if dtype == "bool" and max(padded[QUESTION_HEAD:end]) > 1:
