@@ -22,9 +22,16 @@ RESNET50: Final = Path(__file__).parent / "resnet50_model"
 EXAMPLES: Final = 64
 """Of the job that makes a model: it is asked how fast it answers, not how well."""
 
-SMALL_JOB: Final = replace(PATIENT_JOB, rounds=4, warmup_seconds=20, step_milliseconds=200)
+SMALL_JOB: Final = replace(PATIENT_JOB, rounds=4, slack_percent=200, warmup_seconds=12, step_milliseconds=200)
 LARGE_JOB: Final = replace(
-    PATIENT_JOB, rounds=3, steps=1, batch=2, tick_milliseconds=1000, warmup_seconds=60, step_milliseconds=6000
+    PATIENT_JOB,
+    rounds=2,
+    steps=1,
+    batch=2,
+    tick_milliseconds=1000,
+    slack_percent=150,
+    warmup_seconds=40,
+    step_milliseconds=6000,
 )
 """Of a state of 100 MB, which takes eight ticks of 13 MB."""
 

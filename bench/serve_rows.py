@@ -33,7 +33,7 @@ class Turns:
     """How a row is measured: so many turns of each, of so many seconds, with so many users asking at once."""
 
     users: int = 32
-    seconds: float = 8.0
+    seconds: float = 6.0
     turns: int = 3
     warm_seconds: float = 3.0
 
