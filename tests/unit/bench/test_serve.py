@@ -28,7 +28,6 @@ from client.measuring import CODE_ROOT
 from common.bundle_packing import read_bundle_directory
 from common.enclave.measurement import listing, measured_content
 from common.enclave.roles import ROLES as ENCLAVES
-from common.enclave.trust_settings import TrustSettings
 from common.identifiers import ModelId
 from common.sandboxed.engine_report import EngineKind
 from services.query_enclave.answering import Answering
@@ -36,7 +35,7 @@ from services.query_enclave.departures import Timing
 from services.query_enclave.grants import GrantBudgets
 from services.query_enclave.receipts import Receipts
 from services.query_enclave.sessions import SessionTable
-from tests.fakes.query_world import PROFILE, WEIGHTS_CF, LinearModel, rows_of
+from tests.fakes.query_world import PROFILE, WEIGHTS_CF, LinearModel, QueryWorld, rows_of
 
 
 def test_a_percentile_is_a_value_that_was_seen() -> None:
@@ -84,7 +83,7 @@ def test_a_row_that_fails_is_left_out_and_not_passed(tmp_path: Path) -> None:
 def test_a_build_that_forces_an_engine_measures_otherwise(tmp_path: Path) -> None:
     """By two lines in one file and one file more, of those roles alone in whose sandboxes that file is."""
     build = build_with("bf16", tmp_path / "build")
-    trust = TrustSettings(release_keys=(), release_threshold=1, allowed_roots=(), production=False)
+    trust = QueryWorld(tmp_path).trust
     for role in ENCLAVES.values():
         own, forced = (listing(measured_content(role, root, trust)) for root in (CODE_ROOT, build))
         changed = {name for name in own.keys() | forced.keys() if own.get(name) != forced.get(name)}
