@@ -25,13 +25,13 @@ from bench.serve_kills import measure_kills
 from bench.serve_models import MODELS
 from bench.serve_overload import measure_overload
 from bench.serve_peers import BATCHING, WORKERS
-from bench.serve_rows import PAIRS, Turns, measure_int8, measure_latency, measure_pair
-from bench.serve_scene import served
+from bench.serve_rows import LATENCY, PAIRS, Turns, first_contacts, measure_int8, measure_latency, measure_pair
+from bench.serve_scene import ServeScene, served
 from client.measuring import CODE_ROOT
 from common.sandbox.probe import sandbox_walls
 
-LATENCY, INT8 = "p99_over_p50", "int8_pipeline_vs_fp32"
-ROWS: Final = (*PAIRS, LATENCY, INT8)
+PADDED_LATENCY, CONTACT, INT8 = f"{LATENCY}_padded", "verify_client_ms", "int8_pipeline_vs_fp32"
+ROWS: Final = (*PAIRS, LATENCY, PADDED_LATENCY, CONTACT, INT8)
 
 Figures = dict[str, Any]
 
@@ -129,8 +129,7 @@ def measure_rows(folder: Path, told: Telling, rows: Sequence[str], turns: Turns)
             build = build_with(engine, folder / f"build-{engine}")
             with served(folder / engine, [MODELS[name] for name in models], build) as scene:
                 for row in own:
-                    measure = measure_latency if row == LATENCY else functools.partial(measure_pair, row=row)
-                    told.row(row, functools.partial(measure, scene, turns=turns))
+                    told.row(row, functools.partial(_measure, scene, row, turns))
         except RuntimeError as why:
             for row in own:
                 told.row(row, functools.partial(_raise, why))
@@ -140,20 +139,30 @@ def measure_hurt(
     folder: Path, told: Telling, turns: Turns, overload_seconds: float | None, kills: int | None, seed: int
 ) -> None:
     """Overload and kills, on the product as it is."""
-    with served(folder / "product", [MODELS["resnet20"]], CODE_ROOT) as scene:
+    with served(folder / "product", [MODELS["resnet20_padded"]], CODE_ROOT) as scene:
         if overload_seconds is not None:
             told.row("overload_memory_growth", functools.partial(measure_overload, scene, turns, overload_seconds))
         if kills is not None:
             told.row("queries_lost", functools.partial(measure_kills, scene, kills, seed))
 
 
+def _measure(scene: ServeScene, row: str, turns: Turns) -> Figures:
+    if row == CONTACT:
+        return first_contacts(scene)
+    if row in PAIRS:
+        return measure_pair(scene, row, turns)
+    return measure_latency(scene, turns, _model_of(row))
+
+
 def _engine_of(row: str) -> str:
     """In which build a row is measured; `INT8` needs two."""
-    return PAIRS[row].engine if row in PAIRS else {LATENCY: "bf16", INT8: INT8}[row]
+    return PAIRS[row].engine if row in PAIRS else INT8 if row == INT8 else "bf16"
 
 
 def _model_of(row: str) -> str:
-    return PAIRS[row].model if row in PAIRS else "resnet20"
+    if row in PAIRS:
+        return PAIRS[row].model
+    return "resnet20_padded" if row == PADDED_LATENCY else "resnet20"
 
 
 def _raise(why: Exception) -> Figures:

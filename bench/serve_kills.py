@@ -80,7 +80,7 @@ class AnswerWatch:
 
 def measure_kills(scene: ServeScene, kills: int, seed: int) -> dict[str, Any]:
     """`queries_lost` and `queries_doubled` over so many kills; it ends with the first round in which one was lost."""
-    chance, model = random.Random(seed), MODELS["resnet20"]
+    chance, model = random.Random(seed), MODELS["resnet20_padded"]
     rows = np.load(scene.rows(model), allow_pickle=False)
     sealed, watch = Sealed.of(scene.sealed(model, USERS)), AnswerWatch(scene.stack.redis_url)
     askers = [Asker(sealed.open, rows[number : number + 1], PAUSE_SECONDS) for number in range(USERS)]

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from bench.kill_driver import PATIENT_JOB
 from client.measuring import CODE_ROOT
 from client.scheduling import ScheduleWishes
+from common.messages.order import AnswerTiming
 
 RESNET20: Final = CODE_ROOT / "examples" / "providers" / "resnet20_cifar"
 NULL: Final = Path(__file__).parent / "null_model"
@@ -42,13 +43,14 @@ small rounds and sends it with one, which takes 4 s of a core and two minutes of
 
 @dataclass(frozen=True)
 class ServedModel:
-    """Rows of `shape`, uint8, each with `classes` scores; made by `job`, or a longer one."""
+    """Rows of `shape`, uint8, each with `classes` scores; made by `job`, or a longer one. `timing`: of its answers."""
 
     name: str
     source: Path
     shape: tuple[int, int, int]
     classes: int = 10
     job: ScheduleWishes = SMALL_JOB
+    timing: AnswerTiming = "immediate"
 
     @property
     def answer_shape(self) -> tuple[int, ...]:
@@ -87,6 +89,7 @@ MODELS: Final = {
     one.name: one
     for one in (
         ServedModel("resnet20", RESNET20, (3, 32, 32)),
+        ServedModel("resnet20_padded", RESNET20, (3, 32, 32), timing="padded"),
         ServedModel("resnet50", RESNET50, (3, 224, 224), classes=1000, job=LARGE_JOB),
         ServedModel("null", NULL, (3, 32, 32)),
         ServedModel("null_150kb", NULL, (3, 224, 224)),

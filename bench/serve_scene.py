@@ -116,7 +116,7 @@ def _make(scene: ServeScene, parties: dict[str, Party], model: ServedModel) -> N
     dataset = e.outcome(owner.upload(holder, place / "data"), e.DatasetRegistered)
     terms = PolicyTerms(providers=(maker.identity.signing_key.party,), max_jobs=len(LONGER), answers_total=ANSWERS)
     e.outcome(owner.set_policy(holder, dataset.dataset_id, terms), e.PolicySigned)
-    training = ordering.Training(dataset.dataset_id, bundle.bundle_id, trainers=1)
+    training = ordering.Training(dataset.dataset_id, bundle.bundle_id, trainers=1, answer_timing=model.timing)
     _grant(parties, training, model, place / "grant.json")
 
 

@@ -24,6 +24,7 @@ from common.exported_graph import open_exported
 from common.identifiers import Digest, GrantId, ModelId, SessionId
 from common.memory import keep_freed_memory
 from common.messages.budget import BudgetBlock
+from common.messages.order import AnswerTiming
 from common.messages.policy import QueryGrant
 from common.messages.query import ANSWER_MAGIC, HEADER_BYTES, QUERY_MAGIC, QueryProfile
 from common.messages.signed import Signed, sign
@@ -59,6 +60,7 @@ class TwinSettings(HostSettings):
     database_url: str
     redis_url: str
     model_id: ModelId
+    answer_timing: AnswerTiming
     bundle: Path
     graph: Path
     state: Path
@@ -70,7 +72,7 @@ class TwinSettings(HostSettings):
     @property
     def profile(self) -> QueryProfile:
         """As the enclave has it."""
-        return QueryProfile.of(pack_bundle(self.bundle).manifest, "graph")
+        return QueryProfile.of(pack_bundle(self.bundle).manifest, "graph", self.answer_timing)
 
 
 class PlainCipher:
@@ -175,7 +177,7 @@ def enclave(settings: TwinSettings) -> None:
         budgets=budgets,
         sandbox=sandbox,
         now=lambda: 0,
-        timing=Timing.of_graph(),
+        timing=Timing.of(profile),
         require_lease=lambda: None,
         receipts=cast("Receipts", NoReceipts()),
         questions=questions,
