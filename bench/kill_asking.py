@@ -21,10 +21,15 @@ ANSWER_SECONDS: Final = 90.0
 
 
 class Asker:
-    """Asks on a thread of its own between `start` and `stop`. `answered` counts; `problem` says what went wrong."""
+    """Asks on a thread of its own between `start` and `stop`, with a pause between an answer and the next question.
 
-    def __init__(self, open_session: Callable[[], QuerySession], rows: NDArray[Any]) -> None:
-        self._rows, self._session = rows, open_session()
+    `answered` counts; `problem` says what went wrong.
+    """
+
+    def __init__(
+        self, open_session: Callable[[], QuerySession], rows: NDArray[Any], pause_seconds: float = PAUSE_SECONDS
+    ) -> None:
+        self._rows, self._session, self._pause_seconds = rows, open_session(), pause_seconds
         self._expected = self._session.ask(rows)
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="asker", daemon=True)
@@ -50,7 +55,7 @@ class Asker:
         return [] if self.problem is None else [self.problem]
 
     def _run(self) -> None:
-        while not self._stopped.wait(PAUSE_SECONDS) and self.problem is None:
+        while not self._stopped.wait(self._pause_seconds) and self.problem is None:
             self.begun += 1
             try:
                 answer = self._session.ask(self._rows)

@@ -39,8 +39,9 @@ Rows = NDArray[np.generic]
 
 BUSY: Final = (429, 503)
 VERIFICATIONS: Final = 25
-_TOLERANCE: Final = 1e-3
-"""Of two scores for one row: rows that share a batch with others are summed in another order."""
+TOLERANCE: Final = 5e-2
+"""Of two answers to one row, over its largest score: rows that share a batch are summed in another order, and bfloat16
+rounds each sum (common/sandboxed/engine_choice)."""
 
 
 class WrongAnswerError(Exception):
@@ -136,9 +137,16 @@ class SigningUser:
         if not _answered(reply):
             return False
         scores = self._session.read(query, reply.body).scores
-        if scores is None or not np.allclose(scores, self._known.setdefault(number, scores), atol=_TOLERANCE):
+        if scores is None or not is_answer(scores, self._known.setdefault(number, scores)):
             raise WrongAnswerError(number)
         return True
+
+
+def is_answer(scores: Rows, known: Rows) -> bool:
+    """Whether these are the scores that are known. NumPy's own `allclose` takes as long as sealing."""
+    if scores.shape != known.shape:
+        return False
+    return bool(np.abs(scores - known).max() <= TOLERANCE * np.abs(known).max())  # type: ignore[operator]  # of numbers
 
 
 @dataclass(frozen=True)
@@ -217,7 +225,7 @@ def _sealed(target: Mapping[str, Any], rows: Rows) -> tuple[list[Caller], dict[s
     if profile.answered_by != "graph":
         raise RuntimeError("the model is answered by its provider's code")
     facts = {
-        "verify_client_ms": max(first, statistics.median(verified)),
+        "verify_client_ms": first,
         "verify_client_again_ms": statistics.median(verified),
         "open_session_ms": round(opened, 1),
         "trust_level": str(enclave.trust_level),

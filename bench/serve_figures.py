@@ -18,6 +18,7 @@ LEAST: Final = {
     "vs_fastapi_null": 0.7,
     "vs_fastapi_null_150kb": 0.5,
     "vs_litserve_eager": 1.0,
+    "int8_pipeline_vs_fp32": 2.0,
 }
 MOST: Final = {
     "p99_over_p50": 3.0,

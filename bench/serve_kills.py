@@ -26,7 +26,10 @@ from services.query_enclave.question_reader import connect
 from services.query_enclave.streams import answers_of
 
 KILLED: Final = ("query worker", "query enclave", "query launcher", "query sandbox", "redis")
-USERS: Final = 4
+USERS: Final = 16
+PAUSE_SECONDS: Final = 0.02
+"""Of each user, so that questions are always under way: some hundreds a second."""
+
 LONGEST_PAUSE_SECONDS: Final = 1.0
 _LOOK_SECONDS: Final = 0.05
 _FIND_SECONDS: Final = 60.0
@@ -38,7 +41,7 @@ class AnswerWatch:
     def __init__(self, url: str) -> None:
         self._redis, self._stopped = connect(url), threading.Event()
         self._seen: Counter[bytes] = Counter()
-        self._known: set[tuple[bytes, bytes, bytes]] = set()
+        self._last: dict[bytes, bytes] = {}
 
     @property
     def doubled(self) -> int:
@@ -67,22 +70,20 @@ class AnswerWatch:
                 self.look(self._redis)
 
     def look(self, redis: Redis) -> None:
-        """Count what is there and was not seen yet. An entry is known by stream, number and question."""
+        """Count what came to each stream since the last look; a stream's numbers only grow, also over a restart."""
         for stream in list(redis.scan_iter(match=answers_of("*"))):
-            entries: Any = redis.xrange(stream)
+            entries: Any = redis.xrange(stream, min=b"(" + self._last.get(stream, b"0-0"))
             for number, fields in entries:
-                entry = (stream, number, fields[b"id"])
-                if entry not in self._known:
-                    self._known.add(entry)
-                    self._seen[fields[b"id"]] += 1
+                self._last[stream] = number
+                self._seen[fields[b"id"]] += 1
 
 
 def measure_kills(scene: ServeScene, kills: int, seed: int) -> dict[str, Any]:
     """`queries_lost` and `queries_doubled` over so many kills; it ends with the first round in which one was lost."""
-    chance, model = random.Random(seed), MODELS["resnet20"]
+    chance, model = random.Random(seed), MODELS["resnet20_padded"]
     rows = np.load(scene.rows(model), allow_pickle=False)
     sealed, watch = Sealed.of(scene.sealed(model, USERS)), AnswerWatch(scene.stack.redis_url)
-    askers = [Asker(sealed.open, rows[number : number + 1]) for number in range(USERS)]
+    askers = [Asker(sealed.open, rows[number : number + 1], PAUSE_SECONDS) for number in range(USERS)]
     died: Counter[str] = Counter()
     problems: list[str] = []
     with watch.watching(), contextlib.ExitStack() as asking:

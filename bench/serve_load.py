@@ -21,6 +21,7 @@ import uvloop
 
 from bench.serve_figures import Told, percentile
 from client.measuring import CODE_ROOT
+from common.memory import keep_freed_memory
 
 START_SECONDS: Final = 120.0
 REFUSED_PAUSE_SECONDS: Final = 0.01
@@ -136,6 +137,7 @@ def main() -> None:
     """Serve the owner's lines until there are no more."""
     from bench.serve_callers import make_callers
 
+    keep_freed_memory()
     callers, facts = make_callers(json.loads(sys.stdin.readline()))
     _say(facts)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

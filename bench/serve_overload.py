@@ -15,7 +15,7 @@ USERS: Final = 1024
 
 def measure_overload(scene: ServeScene, turns: Turns, seconds: float) -> dict[str, Any]:
     """`overload_memory_growth`: resident bytes of all that answers queries, after `seconds` over before."""
-    with LoadGenerator(scene.sealed(MODELS["resnet20"], USERS)) as ours:
+    with LoadGenerator(scene.sealed(MODELS["resnet20_padded"], USERS)) as ours:
         warm_up(ours, turns)
         peak = ours.run(turns.run()).rate
         before = _resident(scene)

@@ -7,30 +7,26 @@ import contextlib
 import statistics
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, Final
 
 import psutil
 
 from bench.kill_victims import SERVING
+from bench.serve_builds import build_with
 from bench.serve_figures import Told, ratio_of_medians
 from bench.serve_load import LoadGenerator, Run
 from bench.serve_models import MODELS, ServedModel
 from bench.serve_peers import PEERS, running
-from bench.serve_scene import ServeScene
+from bench.serve_scene import ServeScene, served
 from bench.serve_twin import plain_twin
 from deploy.embedded.stack import EmbeddedStack
 
-
-def product_engine() -> str:
-    """What the product's sandbox answers a graph with: OpenVINO where it knows it, eager torch in float32 else."""
-    known = find_spec("common.sandboxed.openvino_engine") is not None and find_spec("openvino") is not None
-    return "openvino" if known else "eager"
-
-
+LATENCY: Final = "p99_over_p50"
 HALF: Final = 0.5
 WARM_RUNS: Final = 5
 FAILED_MOST: Final = 0.01
+CONTACTS: Final = 5
 
 
 @dataclass(frozen=True)
@@ -38,7 +34,7 @@ class Turns:
     """How a row is measured: so many turns of each, of so many seconds, with so many users asking at once."""
 
     users: int = 32
-    seconds: float = 8.0
+    seconds: float = 6.0
     turns: int = 3
     warm_seconds: float = 3.0
 
@@ -53,37 +49,38 @@ class Turns:
 
 @dataclass(frozen=True)
 class Pair:
-    """A row: which model, against whom."""
+    """A row: which model, against whom, computed by which engine (bench/serve_builds) in both."""
 
     model: str
     against: str
+    engine: str = "bf16"
 
 
 PAIRS: Final = {
     "sealed_vs_plain": Pair("resnet20", "twin"),
-    "sealed_vs_plain_150kb": Pair("null_150kb", "twin"),
+    "sealed_vs_plain_150kb": Pair("resnet50", "twin"),
+    "sealed_vs_plain_padded": Pair("resnet20_padded", "twin"),
+    "sealed_vs_plain_null": Pair("null", "twin"),
+    "sealed_vs_plain_null_150kb": Pair("null_150kb", "twin"),
     "vs_fastapi": Pair("resnet20", "fastapi"),
+    "vs_fastapi_padded": Pair("resnet20_padded", "fastapi"),
     "vs_litserve": Pair("resnet20", "litserve"),
     "vs_bentoml": Pair("resnet20", "bentoml"),
     "vs_torchserve": Pair("resnet20", "torchserve"),
     "vs_ray_serve": Pair("resnet20", "ray_serve"),
+    "vs_fastapi_150kb": Pair("resnet50", "fastapi"),
     "vs_fastapi_null": Pair("null", "fastapi"),
     "vs_fastapi_null_150kb": Pair("null_150kb", "fastapi"),
+    "vs_litserve_eager": Pair("resnet20", "litserve", "eager"),
 }
 
 
-def figure_of(row: str, engine: str) -> str:
-    """What a row's figure is called: bars against other frameworks are OpenVINO's; eager torch has its own names."""
-    by_engine = PAIRS[row].against != "twin" and MODELS[PAIRS[row].model].computes
-    return f"{row}_{engine}" if by_engine and engine != "openvino" else row
-
-
-def measure_pair(scene: ServeScene, row: str, engine: str, turns: Turns) -> dict[str, Any]:
+def measure_pair(scene: ServeScene, row: str, turns: Turns) -> dict[str, Any]:
     """The figure, each turn of both, and our path's processor time. Raises `PeerMissingError`, `RuntimeError`."""
     pair = PAIRS[row]
     model = MODELS[pair.model]
     with (
-        contender(scene, model, pair.against, turns.users, engine) as target,
+        contender(scene, model, pair, turns.users) as target,
         LoadGenerator(target) as theirs,
         LoadGenerator(scene.sealed(model, turns.users)) as ours,
     ):
@@ -94,13 +91,12 @@ def measure_pair(scene: ServeScene, row: str, engine: str, turns: Turns) -> dict
             with meter.running():
                 told[0].append(ours.run(turns.run(turn)))
             told[1].append(theirs.run(turns.run(turn)))
-    name = figure_of(row, engine)
-    rates = [[one.rate for one in side] for side in told]
     require_answers(*told[0], *told[1])
     return {
-        name: ratio_of_medians(*rates),
-        f"{name}_turns": {
+        row: ratio_of_medians(*([one.rate for one in side] for side in told)),
+        f"{row}_turns": {
             "model": pair.model,
+            "engine": pair.engine,
             "against": pair.against if pair.against == "twin" else PEERS[pair.against].version(),
             "ours": [asdict(one) for one in told[0]],
             "theirs": [asdict(one) for one in told[1]],
@@ -126,33 +122,59 @@ def require_answers(*told: Told) -> None:
 
 
 @contextlib.contextmanager
-def contender(scene: ServeScene, model: ServedModel, against: str, users: int, engine: str) -> Iterator[dict[str, Any]]:
+def contender(scene: ServeScene, model: ServedModel, pair: Pair, users: int) -> Iterator[dict[str, Any]]:
     """Whoever is measured beside us, running; the load generator's target."""
-    if against == "twin":
+    if pair.against == "twin":
         with plain_twin(scene, model) as twin:
             yield twin.target(users)
     else:
         bundle = scene.directory / model.name / "source"
-        with running(PEERS[against], bundle, scene.rows(model), users, engine) as target:
+        with running(PEERS[pair.against], bundle, scene.rows(model), users, pair.engine) as target:
             yield target
 
 
-def measure_latency(scene: ServeScene, turns: Turns) -> dict[str, Any]:
-    """`p99_over_p50` at half of the peak, paced; and what first contact costs a user."""
-    with LoadGenerator(scene.sealed(MODELS["resnet20"], turns.users)) as ours:
+def measure_int8(folder: Path, turns: Turns) -> dict[str, Any]:
+    """`int8_pipeline_vs_fp32`: a ResNet-50 through the whole sealed path, on a stack that answers with each engine."""
+    model = MODELS["resnet50"]
+    with contextlib.ExitStack() as open_:
+        asked = []
+        for engine in ("int8", "fp32"):
+            build = build_with(engine, folder / f"build-{engine}")
+            scene = open_.enter_context(served(folder / engine, [model], build))
+            asked.append(open_.enter_context(LoadGenerator(scene.sealed(model, turns.users))))
+        for one in asked:
+            warm_up(one, turns)
+        told = [[one.run(turns.run(turn)) for one in asked] for turn in range(turns.turns)]
+    int8, fp32 = zip(*told, strict=True)
+    require_answers(*int8, *fp32)
+    return {
+        "int8_pipeline_vs_fp32": ratio_of_medians([one.rate for one in int8], [one.rate for one in fp32]),
+        "int8_pipeline_turns": {name: list(map(asdict, side)) for name, side in (("int8", int8), ("fp32", fp32))},
+    }
+
+
+def measure_latency(scene: ServeScene, turns: Turns, model: str = "resnet20") -> dict[str, Any]:
+    """`p99_over_p50` at half of the peak, paced."""
+    with LoadGenerator(scene.sealed(MODELS[model], turns.users)) as ours:
         warm_up(ours, turns)
         peak = statistics.median(ours.run(turns.run(turn)).rate for turn in range(turns.turns))
         paced = [ours.run(Run(turns.users, turns.seconds, HALF * peak, turn)) for turn in range(turns.turns)]
-        require_answers(*paced)
-        ratios = [one.p99_ms / one.p50_ms for one in paced if one.p50_ms]
+    require_answers(*paced)
+    name = LATENCY if model == "resnet20" else f"{LATENCY}_padded"
     return {
-        "p99_over_p50": round(statistics.median(ratios), 2),
-        "peak_per_second": round(peak, 1),
-        "half_peak_turns": [asdict(one) for one in paced],
-        "verify_client_ms": ours.facts["verify_client_ms"],
-        "verify_client_again_ms": ours.facts["verify_client_again_ms"],
-        "open_session_ms": ours.facts["open_session_ms"],
+        name: round(statistics.median(one.p99_ms / one.p50_ms for one in paced if one.p50_ms), 2),
+        f"{name}_turns": {"peak_per_second": round(peak, 1), "half_peak": [asdict(one) for one in paced]},
     }
+
+
+def first_contacts(scene: ServeScene) -> dict[str, Any]:
+    """Of users whose process has just imported the client, each in one of its own; the median of them."""
+    facts = []
+    for _ in range(CONTACTS):
+        with LoadGenerator(scene.sealed(MODELS["resnet20"], 1)) as one:
+            facts.append(one.facts)
+    names = ("verify_client_ms", "verify_client_again_ms", "open_session_ms")
+    return {name: statistics.median(one[name] for one in facts) for name in names}
 
 
 class Meter:

@@ -1,23 +1,29 @@
 """A private stack that serves models which real short jobs have made (side: owner).
 
 Broker, witness, queues, front, worker, enclaves and sandboxes are those of any installation; the models are trained
-for one step, exported to graphs by their trainers, placed by the broker, and asked under an owner's grants.
+for a step or two, exported to graphs by their trainers, placed by the broker, and asked under an owner's grants.
+
+`python -m bench.serve_scene DIRECTORY MODEL...` holds a stack of its own checkout, which is the product's or one of
+bench/serve_builds, until its stdin ends.
 """
 
 import contextlib
+import os
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
-from bench.kill_driver import PATIENT_JOB
 from bench.kill_scene import enrolled, trained_grant
-from bench.serve_models import ServedModel
+from bench.serve_models import LONGER, MODELS, ServedModel
 from client import events as e
 from client import ordering, owner, provider, user
 from client.context import Party
+from client.measuring import CODE_ROOT
 from client.policy_terms import PolicyTerms, ProviderTerms
 from common.errors import UnavailableError
 from deploy.embedded.stack import EmbeddedStack
@@ -28,21 +34,22 @@ ANSWERS: Final = 1 << 32
 ROWS: Final = 64
 """Different rows that users ask about."""
 
-JOBS: Final = tuple(
-    replace(PATIENT_JOB, rounds=4, warmup_seconds=20 * times, step_milliseconds=200 * times) for times in (1, 4, 12)
-)
-"""What is tried in turn: a trainer exports its model's graph beside small rounds and sends it with one, which takes 4 s
-of a core and two minutes of a machine with twenty other tasks."""
+READY: Final = b"ready\n"
+STOP_SECONDS: Final = 120.0
 
 
 @dataclass(frozen=True)
 class ServeScene:
-    """A stack with a user who may ask each of `models`."""
+    """A stack of the checkout `tree`, with a user who may ask each of the models that it serves."""
 
     stack: EmbeddedStack
     directory: Path
-    user: Party
-    models: Sequence[ServedModel]
+    tree: Path = CODE_ROOT
+
+    @property
+    def user(self) -> Party:
+        """Who asks."""
+        return Party(self.directory / "user")
 
     def rows(self, model: ServedModel) -> Path:
         """The file of the rows that users ask about."""
@@ -60,17 +67,39 @@ class ServeScene:
 
 
 @contextlib.contextmanager
-def served(directory: Path, models: Sequence[ServedModel]) -> Iterator[ServeScene]:
-    """A stack in `directory`, and a trained model of each kind. It is stopped at the end."""
+def served(directory: Path, models: Sequence[ServedModel], tree: Path = CODE_ROOT) -> Iterator[ServeScene]:
+    """A stack of `tree` in `directory`, which is made, and a trained model of each kind. It is stopped at the end.
+
+    Raises `RuntimeError` where it does not come up; what it said stands on this process's stderr.
+    """
+    directory.mkdir()
+    command = [sys.executable, "-P", "-m", "bench.serve_scene", str(directory), *(one.name for one in models)]
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=tree, env={**os.environ, "PYTHONPATH": str(tree)}
+    )
+    with process, contextlib.ExitStack() as ending:
+        if process.stdin is None or process.stdout is None:
+            raise RuntimeError("a scene has pipes")
+        ending.callback(process.wait, STOP_SECONDS)
+        ending.callback(process.stdin.close)
+        if process.stdout.readline() != READY:
+            raise RuntimeError(f"no stack with {', '.join(one.name for one in models)} came up")
+        yield ServeScene(EmbeddedStack(directory / "state"), directory, tree)
+
+
+def main() -> None:
+    """Hold the stack that the arguments say."""
+    directory, models = Path(sys.argv[1]), [MODELS[name] for name in sys.argv[2:]]
     stack = EmbeddedStack(directory / "state")
     stack.start(tied=True)
     try:
         stack.wait_ready()
         parties = enrolled(stack, directory)
-        scene = ServeScene(stack, directory, parties["user"], models)
         for model in models:
-            _make(scene, parties, model)
-        yield scene
+            _make(ServeScene(stack, directory), parties, model)
+        sys.stdout.buffer.write(READY)
+        sys.stdout.flush()
+        sys.stdin.read()
     finally:
         stack.stop()
 
@@ -85,19 +114,23 @@ def _make(scene: ServeScene, parties: dict[str, Party], model: ServedModel) -> N
     bundle = e.outcome(published, e.BundleRegistered)
     e.outcome(owner.seal(holder, model.write_data(place / "images.npz"), place / "data"), e.Sealed)
     dataset = e.outcome(owner.upload(holder, place / "data"), e.DatasetRegistered)
-    terms = PolicyTerms(providers=(maker.identity.signing_key.party,), max_jobs=len(JOBS), answers_total=ANSWERS)
+    terms = PolicyTerms(providers=(maker.identity.signing_key.party,), max_jobs=len(LONGER), answers_total=ANSWERS)
     e.outcome(owner.set_policy(holder, dataset.dataset_id, terms), e.PolicySigned)
-    training = ordering.Training(dataset.dataset_id, bundle.bundle_id, trainers=1)
-    _grant(parties, training, place / "grant.json")
+    training = ordering.Training(dataset.dataset_id, bundle.bundle_id, trainers=1, answer_timing=model.timing)
+    _grant(parties, training, model, place / "grant.json")
 
 
-def _grant(parties: dict[str, Party], training: ordering.Training, file: Path) -> None:
+def _grant(parties: dict[str, Party], training: ordering.Training, model: ServedModel, file: Path) -> None:
     """For a model that is answered by its graph. Raises `UnavailableError` (unavailable.rounds) after the last try."""
-    for number, wishes in enumerate(JOBS):
+    for number, wishes in enumerate(model.jobs()):
         tried = file.with_name(f"try-{number}.json")
         with contextlib.suppress(UnavailableError):
             grant = trained_grant(parties["owner"], parties["user"], training, tried, ANSWERS, wishes)
             if user.open_session(parties["user"], grant).profile.answered_by == "graph":
                 tried.rename(file)
                 return
-    raise UnavailableError("unavailable.rounds", expected="a model with a graph", seen=f"{len(JOBS)} jobs without")
+    raise UnavailableError("unavailable.rounds", expected="a model with a graph", seen=f"{len(LONGER)} jobs without")
+
+
+if __name__ == "__main__":
+    main()

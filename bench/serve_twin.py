@@ -23,7 +23,6 @@ from bench.serve_models import ServedModel
 from bench.serve_processes import free_port, stop_tree
 from bench.serve_scene import ServeScene
 from bench.serve_twin_parts import TwinSettings
-from client.measuring import CODE_ROOT
 from common.bundle_packing import pack_bundle
 from common.identifiers import ModelId
 from common.sandbox.exporting import GraphExport
@@ -63,7 +62,7 @@ def plain_twin(scene: ServeScene, model: ServedModel) -> Iterator[Twin]:
     file, settings = _settings(scene, model, place)
     processes: list[subprocess.Popen[bytes]] = []
     try:
-        processes += [_start(part, file) for part in ("worker", "front")]
+        processes += [_start(part, file, scene.tree) for part in ("worker", "front")]
         _await_listening(settings.listen_port, processes)
         yield Twin(scene, model, settings, tuple(one.pid for one in processes))
     finally:
@@ -86,6 +85,7 @@ def _settings(scene: ServeScene, model: ServedModel, place: Path) -> tuple[Path,
         database_url=f"sqlite:///{scene.stack.state.folder('registry') / 'registry.sqlite'}",
         redis_url=scene.stack.redis_url,
         model_id=ModelId.new(),
+        answer_timing=model.timing,
         bundle=source,
         graph=place / "graph.bin",
         state=place / "state.npy",
@@ -96,9 +96,9 @@ def _settings(scene: ServeScene, model: ServedModel, place: Path) -> tuple[Path,
     return file, settings
 
 
-def _start(part: str, settings: Path) -> "subprocess.Popen[bytes]":
-    command = [sys.executable, "-m", "bench.serve_twin_parts", part, str(settings)]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, cwd=CODE_ROOT)
+def _start(part: str, settings: Path, tree: Path) -> "subprocess.Popen[bytes]":
+    command = [sys.executable, "-P", "-m", "bench.serve_twin_parts", part, str(settings)]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, cwd=tree, env={**os.environ, "PYTHONPATH": str(tree)})
 
 
 def _await_listening(port: int, processes: "list[subprocess.Popen[bytes]]") -> None:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, Final, cast
 
@@ -21,12 +22,14 @@ from common.door import Door
 from common.exchange.steering import unpad_design
 from common.exported_graph import open_exported
 from common.identifiers import Digest, GrantId, ModelId, SessionId
+from common.memory import keep_freed_memory
 from common.messages.budget import BudgetBlock
+from common.messages.order import AnswerTiming
 from common.messages.policy import QueryGrant
 from common.messages.query import ANSWER_MAGIC, HEADER_BYTES, QUERY_MAGIC, QueryProfile
 from common.messages.signed import Signed, sign
 from common.query_sealing import SessionCipher
-from common.sandbox.native import NativeQuerySandbox
+from common.sandbox.native import DEFAULT_LIMITS, NativeQuerySandbox
 from common.untrusted.database import Database
 from common.untrusted.health import LOOPBACK, Readiness
 from common.untrusted.http_identity import RequestGate
@@ -36,7 +39,7 @@ from common.untrusted.registry import Registry
 from common.untrusted.settings import HostSettings
 from services.query_enclave.answering import Answering
 from services.query_enclave.app import QueryFront, build
-from services.query_enclave.batch_size import questions_at_once
+from services.query_enclave.batch_size import compute_threads, questions_at_once
 from services.query_enclave.departures import Timing
 from services.query_enclave.enclave import DOOR_WORKERS
 from services.query_enclave.front_desk import FrontDesk, Proof
@@ -57,6 +60,7 @@ class TwinSettings(HostSettings):
     database_url: str
     redis_url: str
     model_id: ModelId
+    answer_timing: AnswerTiming
     bundle: Path
     graph: Path
     state: Path
@@ -68,7 +72,7 @@ class TwinSettings(HostSettings):
     @property
     def profile(self) -> QueryProfile:
         """As the enclave has it."""
-        return QueryProfile.of(pack_bundle(self.bundle).manifest, "graph")
+        return QueryProfile.of(pack_bundle(self.bundle).manifest, "graph", self.answer_timing)
 
 
 class PlainCipher:
@@ -81,7 +85,7 @@ class PlainCipher:
         """The padded question."""
         return query[HEADER_BYTES : self._question_end]
 
-    def seal_answer(self, query: bytes, padded: bytes) -> bytes:
+    def seal_answer(self, query: bytes, padded: bytes, _digest: bytes | None = None) -> bytes:
         """The answer, as long as a sealed one."""
         return ANSWER_MAGIC + query[len(QUERY_MAGIC) : HEADER_BYTES] + padded + bytes(BLOB_OVERHEAD)
 
@@ -139,7 +143,8 @@ def front(settings: TwinSettings) -> None:
 
 def worker(settings: TwinSettings, file: Path) -> None:
     """The product's reader before a door, behind which there is no enclave."""
-    command = [sys.executable, "-m", "bench.serve_twin_parts", "enclave", str(file)]
+    keep_freed_memory()
+    command = [sys.executable, "-P", "-m", "bench.serve_twin_parts", "enclave", str(file)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=CODE_ROOT) as process:
         door = Door(cast("BinaryIO", process.stdout), cast("BinaryIO", process.stdin), {}, workers=DOOR_WORKERS)
         threading.Thread(target=door.serve, daemon=True).start()
@@ -156,12 +161,14 @@ def worker(settings: TwinSettings, file: Path) -> None:
 
 def enclave(settings: TwinSettings) -> None:
     """The product's answering and sandbox, with nothing sealed, charged or proven."""
+    keep_freed_memory()
     contents = pack_bundle(settings.bundle)
     exported = open_exported(unpad_design(settings.graph.read_bytes()), contents.manifest)
     state_P = exported.state(np.load(settings.state, allow_pickle=False))
     served, profile = exported.contents(), settings.profile
     questions = questions_at_once(served)
-    sandbox = NativeQuerySandbox.start(served, state_P, seed=1, rows=questions * profile.max_rows)
+    limits = replace(DEFAULT_LIMITS, compute_threads=compute_threads(served, os.cpu_count() or 1))
+    sandbox = NativeQuerySandbox.start(served, state_P, seed=1, limits=limits, rows=questions * profile.max_rows)
     sessions = PlainSessions(profile, nobodys_grant(settings.model_id))
     budgets = GrantBudgets(EndlessBudget(), _END_OF_TIME)
     answering = Answering(
@@ -170,7 +177,7 @@ def enclave(settings: TwinSettings) -> None:
         budgets=budgets,
         sandbox=sandbox,
         now=lambda: 0,
-        timing=Timing.of_graph(),
+        timing=Timing.of(profile),
         require_lease=lambda: None,
         receipts=cast("Receipts", NoReceipts()),
         questions=questions,

@@ -1,7 +1,7 @@
 """A user's session with one query enclave, for programs with an event loop (side: owner: the user's machine).
 
-The same exchange as client/query_session, step by step. `Threaded` carries requests of a `ServiceClient`, which waits,
-on threads of its own, so that the loop does not.
+The same exchange as client/query_session, step by step; quotes are verified on a thread. `Threaded` carries requests
+of a `ServiceClient`, which waits, on threads of its own, so that the loop does not.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from client.query_channel import QueryUser
 from client.query_exchange import QueryExchange, Submitted
 from client.query_session import QueryTransport
-from client.query_steps import Exchange, Get, Pause, Post
+from client.query_steps import Exchange, Get, Pause, Post, Step, Work
 from client.query_verification import VerifiedEnclave
 from common.errors import Refusal
 from common.messages.query import QueryProfile
@@ -126,7 +126,7 @@ class AsyncQuerySession:
             result: T = done.value
             return result
 
-    async def _perform_step(self, step: Get | Post | Pause) -> bytes:
+    async def _perform_step(self, step: Step) -> bytes:
         match step:
             case Get(path):
                 return await self._transport.get(path)
@@ -134,4 +134,7 @@ class AsyncQuerySession:
                 return await self._transport.post(path, body)
             case Pause(seconds):
                 await self._pause(seconds)
+                return b""
+            case Work(do):
+                await asyncio.to_thread(do)
                 return b""

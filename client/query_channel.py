@@ -8,18 +8,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from client.query_steps import Exchange, Get, Post, patiently
+from client.query_steps import Exchange, Get, Post, aside, patiently
 from client.query_verification import QueryPins, VerifiedEnclave, verify_query_enclave
 from common.crypto.keys import SecretKey
 from common.crypto.labels import SESSION_OPEN
 from common.crypto.signing import SigningKey
 from common.dcap.completion import CompleteEvidence, complete_evidence
+from common.enclave.trust_settings import TrustSettings
 from common.errors import AuthenticityError, refusal_of
 from common.identifiers import SessionId
-from common.messages.evidence import Collateral, Evidence
-from common.messages.placement import QueryEnclaveProof
+from common.messages.base import build_now
+from common.messages.evidence import AllowedRoot, Collateral, Evidence
+from common.messages.objects import ModelManifest
+from common.messages.placement import Placement, QueryEnclaveProof
 from common.messages.policy import QueryGrant
 from common.messages.query import QueryProfile, SessionOpening, SessionReply
+from common.messages.release import Release
 from common.messages.signed import Signed
 from common.query_sealing import (
     SessionCipher,
@@ -29,6 +33,9 @@ from common.query_sealing import (
     session_signed_parts,
     wrap_session_key,
 )
+
+build_now(Signed, QueryGrant, TrustSettings, AllowedRoot, Release, QueryEnclaveProof, Placement, ModelManifest)
+build_now(SessionOpening, SessionReply)
 
 
 def _keep_nothing(_: Collateral) -> None:
@@ -71,17 +78,21 @@ def open_channel(
 
     Raises what `verify_query_enclave` raises, and the enclave's refusal of the grant.
     """
-    proof = QueryEnclaveProof.decode((yield from patiently(Get(f"{path}/proof"))))
-    evidence = user.complete(proof.evidence)
-    proof = proof.model_copy(update={"evidence": evidence})
-    enclave = verify_query_enclave(proof, user.terms, user.pins, int(now()))
-    user.remember(evidence.collateral)
+    proof = yield from patiently(Get(f"{path}/proof"))
+    enclave = yield from aside(lambda: _verified(user, QueryEnclaveProof.decode(proof), int(now())))
     verified()
     session_id, key = SessionId.new(), SecretKey.generate()
     opened = _opening(user, enclave, session_id, key)
     reply = open_reply(key, opened, (yield from patiently(Post(f"{path}/sessions", opened))))
     profile, detail = _granted(reply, session_id)
     return Channel(enclave, SessionCipher(key, session_id, enclave.manifest_digest), profile, detail)
+
+
+def _verified(user: QueryUser, proof: QueryEnclaveProof, at: int) -> VerifiedEnclave:
+    evidence = user.complete(proof.evidence)
+    enclave = verify_query_enclave(proof.model_copy(update={"evidence": evidence}), user.terms, user.pins, at)
+    user.remember(evidence.collateral)
+    return enclave
 
 
 def _opening(user: QueryUser, enclave: VerifiedEnclave, session_id: SessionId, key: SecretKey) -> bytes:

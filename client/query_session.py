@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from client.query_channel import Channel, QueryUser
 from client.query_exchange import QueryExchange, Submitted
-from client.query_steps import Exchange, Get, Pause, Post
+from client.query_steps import Exchange, Get, Pause, Post, Step, Work
 from client.query_verification import QueryPins, VerifiedEnclave, verify_query_enclave
 from client.receipts import ReceiptBook
 from common.errors import Refusal
@@ -137,7 +137,7 @@ class QuerySession:
             result: T = done.value
             return result
 
-    def _perform_step(self, step: Get | Post | Pause) -> bytes:
+    def _perform_step(self, step: Step) -> bytes:
         match step:
             case Get(path):
                 return self._transport.get(path)
@@ -145,4 +145,7 @@ class QuerySession:
                 return self._transport.post(path, body)
             case Pause(seconds):
                 self._pause(seconds)
+                return b""
+            case Work(do):
+                do()
                 return b""

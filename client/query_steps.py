@@ -44,7 +44,14 @@ class Pause:
     seconds: float
 
 
-Step = Get | Post | Pause
+@dataclass(frozen=True)
+class Work:
+    """Nothing is wanted from outside; `do` takes milliseconds of computing, which other tasks need not wait for."""
+
+    do: Callable[[], None]
+
+
+Step = Get | Post | Pause | Work
 Exchange = Generator[Step, bytes, T]
 
 
@@ -55,6 +62,13 @@ def patiently(step: Get | Post) -> Exchange[bytes]:
         return (yield step)
 
     return (yield from repeat(send, lambda refusal: isinstance(refusal, UnavailableError)))
+
+
+def aside(work: Callable[[], T]) -> Exchange[T]:
+    """What `work` gives, done where nobody else waits for it."""
+    done = list[T]()
+    yield Work(lambda: done.append(work()))
+    return done[0]
 
 
 def repeat(action: Callable[[], Exchange[T]], will_pass: Callable[[Refusal], bool]) -> Exchange[T]:

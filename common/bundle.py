@@ -14,6 +14,7 @@ manifest is bounded here, because a trainer enclave allocates by what a provider
 Not checked: what the code does. That is the sandbox's business, and nobody else imports it.
 """
 
+import functools
 import itertools
 import json
 import math
@@ -77,6 +78,11 @@ BundleVersion = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.+-]{0,31}$
 ColumnName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")]
 
 
+@functools.lru_cache(maxsize=256)
+def _row_bytes(shape: tuple[int, ...], dtype: str) -> int:
+    return math.prod(shape) * _ITEM_BYTES[dtype]
+
+
 class TensorSpec(Message):
     """Shape and dtype (NumPy's names) of one row; `[]` is a scalar."""
 
@@ -86,7 +92,7 @@ class TensorSpec(Message):
     @property
     def row_bytes(self) -> int:
         """Bytes of one row, without padding."""
-        return math.prod(self.shape) * _ITEM_BYTES[self.dtype]
+        return _row_bytes(self.shape, self.dtype)
 
     @model_validator(mode="after")
     def _bounded(self) -> Self:

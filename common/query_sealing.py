@@ -108,10 +108,10 @@ class SessionCipher(HiddenKey):
         header = query[:HEADER_BYTES]
         return open_blob(self._query_key, QUERY_KEY, query[HEADER_BYTES:], header, self._manifest, code=_CODE)
 
-    def seal_answer(self, query: bytes, padded: bytes) -> bytes:
-        """The answer to exactly this query."""
+    def seal_answer(self, query: bytes, padded: bytes, digest: bytes | None = None) -> bytes:
+        """The answer to exactly this query, whose SHA-256 is `digest` where that is known."""
         header = ANSWER_MAGIC + query[len(QUERY_MAGIC) : HEADER_BYTES]
-        aad = (header, self._manifest, sha256_raw(query))
+        aad = (header, self._manifest, digest or sha256_raw(query))
         return header + seal_blob(self._answer_key, ANSWER_KEY, padded, *aad)
 
     def open_answer(self, query: bytes, answer: bytes) -> bytes:

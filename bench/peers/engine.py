@@ -1,7 +1,7 @@
 """The engine that every plain server runs: a provider's model, rows in, scores out (side: library).
 
 Runs in a peer's own environment, so it imports nothing of ours. `SERVE_BUNDLE` names the provider's directory,
-`SERVE_ENGINE` who computes: eager torch in float32, or OpenVINO in bfloat16 where the processor has it. One thread
+`SERVE_ENGINE` who computes: `eager`, torch in float32, or `bf16`, OpenVINO in bfloat16. One thread
 computes in each process, as in our sandbox. B rows of a batch.
 """
 
@@ -32,7 +32,7 @@ class Engine:
         module, _, name = described["entry"].partition(":")
         self._shape = tuple(described["input"]["shape"])
         model = getattr(importlib.import_module(module), name)().eval()
-        self._answer = _openvino(model, self._shape) if os.environ["SERVE_ENGINE"] == "openvino" else _eager(model)
+        self._answer = {"eager": _eager, "bf16": _openvino}[os.environ["SERVE_ENGINE"]](model, self._shape)
         for power in range(MAX_BATCH.bit_length()):
             self.scores([bytes(int(np.prod(self._shape)))] * 2**power)
 
@@ -43,7 +43,7 @@ class Engine:
         return told
 
 
-def _eager(model: torch.nn.Module) -> Callable[[Any], Any]:
+def _eager(model: torch.nn.Module, _shape: tuple[int, ...]) -> Callable[[Any], Any]:
     def answer(x_BX: Any) -> Any:
         with torch.inference_mode():
             return model(torch.from_numpy(x_BX))

@@ -23,6 +23,7 @@ A padded document is its length (4), its bytes, zeros. What is a blob, see commo
 see common/query_sealing.
 """
 
+import functools
 from dataclasses import dataclass
 from typing import Annotated, Final, Literal, Self
 
@@ -57,13 +58,15 @@ RECEIPT_ROOM: Final = 32 + 8 + 64
 
 _REFUSAL_BYTES: Final = 1024 - OUTCOME_HEAD
 _SMALLEST_CLASS: Final = 1024
-_LARGE_STEP: Final = 1 << 20
+LARGE_STEP: Final = 1 << 20
+"""Between size classes above it, so also the most padding."""
 
 
+@functools.lru_cache(maxsize=256)
 def size_class(count: int) -> int:
     """The next power of two from 1 KiB to 1 MiB, then whole MiB: coarse, for it tells the host of a model's shape."""
-    if count > _LARGE_STEP:
-        return -(-count // _LARGE_STEP) * _LARGE_STEP
+    if count > LARGE_STEP:
+        return -(-count // LARGE_STEP) * LARGE_STEP
     return max(_SMALLEST_CLASS, 1 << (count - 1).bit_length())
 
 

@@ -4,6 +4,7 @@ Sizes are those of the model's `QueryProfile`; the layouts stand in common/messa
 under the session's key, so it comes from the other end of the session, and is judged all the same.
 """
 
+import struct
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,13 +13,16 @@ from numpy.typing import NDArray
 
 from common.bundle import TensorSpec
 from common.errors import FormatError, Refusal, refusal_of
-from common.messages.query import MAX_DIMENSIONS, OUTCOME_HEAD, QUESTION_HEAD, RECEIPT_ROOM, QueryProfile
+from common.messages.query import LARGE_STEP, MAX_DIMENSIONS, OUTCOME_HEAD, QUESTION_HEAD, RECEIPT_ROOM, QueryProfile
 
 DTYPES: Final = ("bool", "uint8", "int8", "int16", "int32", "int64", "float32", "float64")
 """Element types of a question; the code of each is its place, from 1."""
 
-_SIDES_END: Final = 8 + 4 * MAX_DIMENSIONS
+_SIDES: Final = struct.Struct(f">{MAX_DIMENSIONS}I")
+_SIDES_END: Final = 8 + _SIDES.size
 _RECEIPT_WANTED: Final = 1
+_ZEROS: Final = bytes(LARGE_STEP)
+"""As many as pad any question (`size_class`); compared at once, and not counted one by one."""
 
 _REFUSAL_TEXT: Final = 320
 """Most bytes of a refusal's code, expected and seen, each."""
@@ -33,7 +37,7 @@ def encode_question(
     for one.
     """
     require_question(rows.dtype.name, rows.shape, profile)
-    sides = b"".join(side.to_bytes(4, "big") for side in profile.input.shape).ljust(4 * MAX_DIMENSIONS, b"\0")
+    sides = b"".join(side.to_bytes(4, "big") for side in profile.input.shape).ljust(_SIDES.size, b"\0")
     head = bytes([1 + DTYPES.index(rows.dtype.name), len(profile.input.shape), _RECEIPT_WANTED * receipt, 0])
     head += len(rows).to_bytes(4, "big") + sides + (wanted or len(rows)).to_bytes(4, "big")
     return (head + _raw(rows)).ljust(profile.question_bytes, b"\0")
@@ -44,7 +48,7 @@ def decode_question(padded: bytes, profile: QueryProfile) -> NDArray[np.generic]
     if len(padded) != profile.question_bytes:
         raise FormatError("format.query", expected=f"{profile.question_bytes} bytes", seen=len(padded))
     code, dimensions, count = padded[0], padded[1], int.from_bytes(padded[4:8], "big")
-    sides = tuple(int.from_bytes(padded[at : at + 4], "big") for at in range(8, _SIDES_END, 4))
+    sides = _SIDES.unpack_from(padded, 8)
     dtype = DTYPES[code - 1] if 0 < code <= len(DTYPES) else "unknown type"
     require_question(dtype, (count, *sides[:dimensions]), profile)
     if rows_wanted(padded) < count:
@@ -54,7 +58,7 @@ def decode_question(padded: bytes, profile: QueryProfile) -> NDArray[np.generic]
         padded[2] not in {0, _RECEIPT_WANTED}
         or padded[3]
         or any(sides[dimensions:])
-        or padded[end:].count(0) != len(padded) - end
+        or not padded.endswith(_ZEROS[: len(padded) - end])
     ):
         raise FormatError("format.query", expected="reserved bytes and padding of zeros")
     if dtype == "bool" and max(padded[QUESTION_HEAD:end]) > 1:

@@ -44,7 +44,7 @@ class SandboxLimits:
     cpu_seconds: int = 86_400
     """CPU time of one process (RLIMIT_CPU)."""
     compute_threads: int = 1
-    """Threads that torch computes with while training; a query has one."""
+    """Threads that torch computes with while training, and an engine with that answers for a graph."""
 
     def within(self, bounds: SandboxBounds) -> Self:
         """These, and no more than owners allow."""

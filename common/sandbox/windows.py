@@ -28,6 +28,7 @@ class Window:
     """One window: `child_fd` is what the child inherits. Raises `OSError` where the kernel lacks a seal."""
 
     def __init__(self, size: int, *, writable_in_child: bool) -> None:
+        self._writable_in_child, self._written = writable_in_child, 0
         self.size = -(-max(size, 1) // mmap.PAGESIZE) * mmap.PAGESIZE
         fd = os.memfd_create("window", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         try:
@@ -43,6 +44,7 @@ class Window:
     def write(self, offset: int, values: NDArray[np.generic]) -> None:
         """Put the bytes of a contiguous array at `offset`."""
         raw = np.ascontiguousarray(values).reshape(-1).view(np.uint8)
+        self._written = max(self._written, offset + raw.nbytes)
         self._bytes()[offset : offset + raw.nbytes] = raw
 
     def copy(self, size: int) -> memoryview:
@@ -50,8 +52,9 @@ class Window:
         return self._bytes()[:size].copy().data
 
     def wipe(self) -> None:
-        """Zero every byte, up to the end of the last page."""
-        self._bytes()[:] = 0
+        """Zero every byte that may not be zero: up to the end of the last page where a child could write it."""
+        self._bytes()[: self.size if self._writable_in_child else self._written] = 0
+        self._written = 0
 
     def _bytes(self) -> NDArray[np.uint8]:
         """A view, not to be kept: a memory that is viewed can't be closed. Raises `ValueError` when it is closed."""

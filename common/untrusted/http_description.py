@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from fastapi import APIRouter, FastAPI, Response
 from fastapi.routing import APIRoute
+from fastapi.telemetry import TelemetryConfig
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 from starlette.routing import BaseRoute
@@ -30,6 +31,9 @@ _REFUSED: Final[dict[int | str, dict[str, Any]]] = {
     "4XX": {"model": RefusalBody, "description": "Refused: why, and who mends it"},
     503: {"model": RefusalBody, "description": "A part that this needs is down, frozen or full: later"},
 }
+_NO_TELEMETRY: Final[TelemetryConfig] = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
+"""Else FastAPI looks for a listener at each request, and the environment may name one."""
+
 _DIGIT: Final = "[A-Za-z0-9_-]"
 _TAILS: Final = ("", f"{_DIGIT}[AQgw]==", f"{_DIGIT}{{2}}[AEIMQUYcgkosw048]=")
 """What follows the groups of four digits, by the number of bytes that are left."""
@@ -51,6 +55,7 @@ class Service(FastAPI):
             openapi_url=None,
             default_response_class=Response,
             responses=_REFUSED,
+            telemetry=_NO_TELEMETRY,
         )
         answer_refusals(self)
 

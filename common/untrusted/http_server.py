@@ -6,6 +6,7 @@ from typing import Final
 import uvicorn
 from fastapi import FastAPI
 
+from common.memory import keep_freed_memory
 from common.untrusted.punctual_http import PunctualProtocol
 
 GRACE_SECONDS: Final = 5
@@ -23,6 +24,7 @@ stored waits for three such turns of its host's threads, while the loop has othe
 def serve(app: FastAPI, host: str, port: int) -> None:
     """Answer until SIGTERM or SIGINT. Who sends a request is read from its signature, never from a proxy's header."""
     sys.setswitchinterval(SWITCH_SECONDS)
+    keep_freed_memory()
     uvicorn.run(
         app,
         host=host,

@@ -30,6 +30,7 @@ class Admission:
         self._held_bytes, self._party_bytes, self._party_requests = held_bytes, party_bytes, party_requests
         self._requests: Counter[PartyKey] = Counter()
         self._bytes: Counter[PartyKey] = Counter()
+        self._held = 0
 
     @contextlib.contextmanager
     def take(self, party: PartyKey, *, queries: int = 0, count: int = 0) -> Iterator[None]:
@@ -40,13 +41,18 @@ class Admission:
         """
         if self._requests[party] + queries > self._party_requests or self._bytes[party] + count > self._party_bytes:
             raise QuotaError("quota.requests", expected=f"at most {self._party_requests} queries under way")
-        if self._bytes.total() + count > self._held_bytes:
+        if self._held + count > self._held_bytes:
             raise UnavailableError("unavailable.full")
-        self._requests[party] += queries
-        self._bytes[party] += count
+        self._add(party, queries, count)
         try:
             yield
         finally:
-            self._requests[party] -= queries
-            self._bytes[party] -= count
-            self._requests, self._bytes = +self._requests, +self._bytes  # those that have nothing are forgotten
+            self._add(party, -queries, -count)
+
+    def _add(self, party: PartyKey, queries: int, count: int) -> None:
+        """Who has nothing is forgotten."""
+        self._held += count
+        for counter, more in ((self._requests, queries), (self._bytes, count)):
+            counter[party] += more
+            if not counter[party]:
+                del counter[party]

@@ -34,6 +34,7 @@ from numpy.typing import NDArray
 
 from common.crypto.digests import sha256
 from common.errors import FormatError, Refusal, UnavailableError, refusal_of
+from common.identifiers import Digest
 from common.messages.query import QUERY_MAGIC, Header, QueryProfile
 from common.messages.query_tensors import decode_question, encode_refusal, rows_wanted
 from common.sandbox.protocol import QueryOutcome, QuerySandbox
@@ -52,10 +53,11 @@ DRAWING_THREADS: Final = 8
 
 @dataclass(frozen=True)
 class _Asked:
-    """A query behind (4). `answered`: what its session remembers."""
+    """A query behind (4), and its digest. `answered`: what its session remembers."""
 
     session: Session
     query: bytes
+    digest: Digest
     padded: bytes
     answered: Future[bytes]
 
@@ -94,9 +96,9 @@ class Answering:
         header = Header.parse(query, QUERY_MAGIC)
         session = self._sessions.find(header.session_id)  # (2)
         padded = session.cipher.open_query(query)  # (3)
-        leaving = Future[bytes]()
+        leaving, digest = Future[bytes](), sha256(query)
         try:
-            answered, is_first = session.claim(header.counter, sha256(query))  # (4)
+            answered, is_first = session.claim(header.counter, digest)  # (4)
         except Refusal as refusal:
             answered, is_first = Future[bytes](), False
             answered.set_result(session.cipher.seal_answer(query, self._refused(session, refusal)))
@@ -104,7 +106,7 @@ class Answering:
             lambda done: self._departures.leave(arrival, lambda: leaving.set_result(done.result()))  # (9)
         )
         if is_first:
-            self._judge(_Asked(session, query, padded, answered))
+            self._judge(_Asked(session, query, digest, padded, answered))
         return leaving
 
     def answer(self, query: bytes) -> bytes:
@@ -171,7 +173,8 @@ class Answering:
             self._seal(asked, padded)
 
     def _seal(self, asked: _Asked, padded: bytes) -> None:
-        asked.answered.set_result(asked.session.cipher.seal_answer(asked.query, padded))  # (8)
+        sealed = asked.session.cipher.seal_answer(asked.query, padded, asked.digest.raw())  # (8)
+        asked.answered.set_result(sealed)
 
     def _refused(self, session: Session, refusal: Refusal) -> bytes:
         return encode_refusal(refusal, self._budgets.left(session.grant), self._profile)

@@ -32,6 +32,7 @@ from common.messages.query_batch import QuerySubmitted, encode_answers, most_que
 from common.untrusted.database import Database
 from common.untrusted.health import Readiness
 from common.untrusted.http_description import Service, describe
+from common.untrusted.http_direct import DirectRoute
 from common.untrusted.http_health import count_bodies, health_router
 from common.untrusted.http_identity import PartyRequest, RequestGate
 from common.untrusted.http_refusals import JSON, OCTETS, refusal_response
@@ -157,6 +158,12 @@ def build(front: QueryFront, desk: FrontDesk, gate: RequestGate, readiness: Read
 
     app = Service("cloister query", lifespan)
     _say_when_to_come_again(app)
+
+    async def query(model_id: ModelId, request: Request) -> Response:
+        return Response(await front.query(ModelId(model_id), request), media_type=OCTETS)
+
+    queries = "/v1/models/{model_id}/queries"  # before all others, which are looked at in order
+    app.router.add_api_route(queries, query, methods=["POST"], openapi_extra=_QUERY, route_class_override=DirectRoute)
     app.include_router(health_router(readiness, {"query": count_bodies(app), "redis": desk.carried}))
 
     @app.get("/v1/models/{model_id}/proof", openapi_extra=describe(gives=QueryEnclaveProof))
@@ -166,10 +173,6 @@ def build(front: QueryFront, desk: FrontDesk, gate: RequestGate, readiness: Read
     @app.post("/v1/models/{model_id}/sessions", openapi_extra=_SESSION)
     async def session(model_id: ModelId, request: Request) -> Response:
         return Response(await front.session(model_id, request), media_type=OCTETS)
-
-    @app.post("/v1/models/{model_id}/queries", openapi_extra=_QUERY)
-    async def query(model_id: ModelId, request: Request) -> Response:
-        return Response(await front.query(model_id, request), media_type=OCTETS)
 
     @app.post("/v1/models/{model_id}/batches", openapi_extra=_BATCH)
     async def batch(model_id: ModelId, request: Request) -> Response:

@@ -1,4 +1,4 @@
-"""How many questions one evaluation of a graph may answer: a function of the checked graph alone (side: enclave).
+"""How many questions one evaluation of a graph may answer, and on how many cores: by the checked graph (side: enclave).
 
 R rows that each question has room for. All bounds are of what the graph's check says that a row costs
 (common/model_graph/checking), so neither users nor host choose.
@@ -17,6 +17,19 @@ BATCH_SECONDS: Final = 1
 
 WINDOW_BYTES: Final = 64 << 20
 """Of input and output windows that a batch may take, twice what one question at most has (common/bundle)."""
+
+LARGE_ROW_FLOPS: Final = 1 << 30
+"""A row that costs more is computed on all cores: it takes tens of milliseconds of one, and so many rows seldom wait
+that cores could share them. What costs less is done sooner than a second core has heard of it (docs/serving.md)."""
+
+MOST_THREADS: Final = 8
+
+
+def compute_threads(served: BundleContents, cores: int) -> int:
+    """Of a sandbox that serves this, on a machine with so many cores: 1 for provider code and small graphs."""
+    if not (served.has_graph or served.has_design) or _facts(served).flops_per_row < LARGE_ROW_FLOPS:
+        return 1
+    return min(cores, MOST_THREADS)
 
 
 def questions_at_once(served: BundleContents | None) -> int:

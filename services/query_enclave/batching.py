@@ -14,6 +14,7 @@ of the input alone (common/model_graph). Provider code answers one question at a
     what is asked under that grant is evaluated alone from then on, so a grant spoils one batch in the life of a launch.
 """
 
+import functools
 import threading
 import time
 from collections import deque
@@ -49,6 +50,11 @@ class Evaluation:
     asker: Hashable
     tell: Callable[[QueryOutcome], None]
     arrived: float = field(default_factory=time.monotonic)
+
+    @functools.cached_property
+    def is_finite(self) -> bool:
+        """Whether its rows are finite numbers, as integers always are."""
+        return self.rows_NX.dtype.kind != "f" or bool(np.isfinite(self.rows_NX).all())
 
 
 class Batcher:
@@ -114,7 +120,7 @@ class Batcher:
         return batch
 
     def _is_evaluated_alone(self, one: Evaluation) -> bool:
-        return one.asker in self._spoilers or not np.isfinite(one.rows_NX).all()
+        return one.asker in self._spoilers or not one.is_finite
 
     def _evaluate(self, batch: Sequence[Evaluation]) -> None:
         outcome = self._ask(self._rows_of(batch))

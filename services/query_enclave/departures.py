@@ -78,7 +78,13 @@ class Departures:
         self._closed = False
 
     def leave(self, arrival: float, send: Callable[[], None]) -> None:
-        """Call `send`, which raises nothing, at the next time to leave after the `arrival` of what it answers."""
+        """Call `send`, which raises nothing, at the next time to leave after the `arrival` of what it answers.
+
+        Where that is when it is ready, whoever made it ready sends it: another thread would have to be woken.
+        """
+        if not self._timing.quantum_seconds and not self._closed:
+            send()
+            return
         at = arrival + self._timing.leaves_after(self._timing.monotonic() - arrival)
         with self._due:
             heapq.heappush(self._waiting, (at, next(self._numbers), send))

@@ -11,7 +11,7 @@ import secrets
 import threading
 import time
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import BinaryIO, Final, Literal
 
 from common.door import Door
@@ -22,6 +22,7 @@ from common.identifiers import CodeMeasurement, ModelId, RoleName
 from common.key_retrieval import BrokerChannel, Launch, attest_and_fetch
 from common.leakage import AnswerSize
 from common.lease import LeaseKeeper
+from common.memory import keep_freed_memory
 from common.messages.budget import BudgetBlock, DrawBudget
 from common.messages.order import TrainingOrder
 from common.messages.placement import Placement, QueryEnclaveProof
@@ -31,6 +32,7 @@ from common.sandbox.native import DEFAULT_LIMITS, NativeQuerySandbox
 from common.sandbox.probe import require_confinement, sandbox_walls
 from common.sandbox.protocol import QuerySandbox, SandboxLimits
 from services.query_enclave.answering import Answering
+from services.query_enclave.batch_size import compute_threads
 from services.query_enclave.departures import Timing
 from services.query_enclave.grants import GrantBudgets, Placed
 from services.query_enclave.model import NoModel, OpenedModel, open_model
@@ -193,7 +195,7 @@ def _start_sandbox(model: OpenedModel, limits: SandboxLimits) -> QuerySandbox:
         model.served,
         model.state_P,
         seed=secrets.randbits(63),
-        limits=limits,
+        limits=replace(limits, compute_threads=compute_threads(model.served, os.cpu_count() or 1)),
         rows=model.questions_at_once * model.served.manifest.query_rows,
         precision=model.precision,
         ranges=model.ranges,
@@ -215,6 +217,7 @@ def _proof(launch: Launch, model: OpenedModel, profile: QueryProfile) -> QueryEn
 
 def main() -> None:
     """Entry point of the measured process: its door is its stdin and stdout."""
+    keep_freed_memory()
     enclave = QueryEnclave(current_runtime(), os.fdopen(0, "rb"), os.fdopen(1, "wb"))
     enclave.door.log("enclave_ready", role=ROLE, kind=sandbox_walls())
     enclave.door.serve()

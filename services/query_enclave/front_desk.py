@@ -124,16 +124,19 @@ class FrontDesk:
         """
         query_id = QueryId.new()
         question = self._question(kind, query_id, body)
-        future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[bytes] = loop.create_future()
         self._waiting[query_id.encode()] = future
+        overdue = loop.call_later(self._wait, _give_up, future)
         try:
             await self._sender.send(model_id, question, self._room(body))
             self.carried.add(len(body))
-            return await asyncio.wait_for(future, self._wait)
+            return await future
         except TimeoutError:
             log_event(_log, "query_timed_out", model_id=model_id, query_id=query_id)
             raise UnavailableError("unavailable.enclave") from None
         finally:
+            overdue.cancel()
             self._waiting.pop(query_id.encode(), None)
             self._free(question.slot)
 
@@ -189,3 +192,8 @@ class FrontDesk:
         body = None if self._slots is None else self._slots.get(name)
         self._free(name)
         return body
+
+
+def _give_up(future: asyncio.Future[bytes]) -> None:
+    if not future.done():
+        future.set_exception(TimeoutError())

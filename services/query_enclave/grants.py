@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from common.errors import AppraisalError, FreshnessError, PolicyError
-from common.identifiers import Digest, GrantId, ModelId, PartyKey
+from common.identifiers import Digest, ModelId, PartyKey
 from common.messages.answer_bounds import NO_ANSWER_BOUNDS, AnswerBounds
 from common.messages.bounds import tightest
 from common.messages.budget import BudgetBlock
@@ -112,7 +112,7 @@ class GrantBudgets:
     ) -> None:
         self._source, self._lease_seconds, self._monotonic = source, lease_seconds, monotonic
         self._lock = threading.Lock()
-        self._accounts: dict[GrantId, _Account] = {}
+        self._accounts: dict[bytes, _Account] = {}
         self._rates = QueryRates(monotonic)
 
     def take(self, grant: Signed, user: PartyKey, rows: int, wanted: int) -> Charge:
@@ -169,8 +169,12 @@ class GrantBudgets:
         account.add(self._source.draw(grant, answers), until=asked_at + self._lease_seconds)
 
     def _account(self, grant: Signed) -> "_Account":
+        """By the grant's payload, which names it as its digest does."""
         with self._lock:
-            return self._accounts.setdefault(GrantId.of(grant.digest), _Account())
+            account = self._accounts.get(grant.payload)
+            if account is None:
+                account = self._accounts[grant.payload] = _Account()
+            return account
 
 
 class _Account:

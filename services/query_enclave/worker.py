@@ -14,6 +14,7 @@ from celery import Celery
 
 from common.event_log import configure_host_logging
 from common.identifiers import JobId, ModelId
+from common.memory import keep_freed_memory
 from common.untrusted.blobs import BlobStore
 from common.untrusted.database import Database
 from common.untrusted.enclave_probe import EnclaveProbe
@@ -60,6 +61,7 @@ def main() -> None:
     parser.add_argument("--settings", type=Path, required=True)
     settings = QueryWorkerSettings.read(parser.parse_args().settings)
     configure_host_logging("query-worker")
+    keep_freed_memory()
     database, broker, redis = (Database(settings.database_url), settings.broker(), connect(settings.redis_url))
     board, leases = JobBoard(database), Leases(redis, settings.worker_name)
     handlers = common_handlers(BlobStore(settings.object_directory), broker)

@@ -1,7 +1,8 @@
 """No shipped module can answer a query that was not sealed: the plain twin of bench/serve_twin stays in bench/.
 
 Threat model: whoever runs the machines chooses settings, commands and arguments. None of them may lead to an enclave
-that reads questions in the clear.
+that reads questions in the clear, nor to a sandbox that answers with an engine of their choice: that, too, is for
+bench/ alone, in builds that measure otherwise (bench/serve_builds).
 """
 
 import ast
@@ -15,6 +16,7 @@ from bench.serve_twin_parts import PlainCipher
 from common.errors import AuthenticityError
 from common.messages.query import HEADER_BYTES
 from common.messages.query_tensors import encode_question
+from common.sandboxed.engine_report import EngineKind
 from tests.fakes.query_world import PROFILE, QueryWorld, rows_of
 
 ROOT = Path(__file__).parents[2]
@@ -74,6 +76,20 @@ def test_one_class_seals_and_one_place_makes_what_answers() -> None:
     }.items():
         made = [file for file, tree in found if calls_of(tree, name) and "sandboxed" not in file]
         assert made == places, name
+
+
+def test_one_module_chooses_an_engine_and_nothing_outside_tells_it_which() -> None:
+    """OpenVINO's engines are made where they are compared, or calibrated; what a sandbox reads names none of them."""
+    found = list(trees())
+    made = {file for file, tree in found if calls_of(tree, "OpenVinoEngine")}
+    assert made == {"common/sandboxed/engine_choice.py", "common/sandboxed/quantising.py"}
+    assert [file for file, tree in found if calls_of(tree, "choose_engine")] == ["common/sandboxed/query_process.py"]
+    names = {kind.name for kind in EngineKind} | {"EngineKind"}
+    named = {file for file, tree in found for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id in names}
+    assert {file for file in named if not file.startswith("common/sandboxed/")} == set()
+    for file, tree in found:
+        if file.startswith("common/sandboxed/"):
+            assert "environ" not in {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}, file
 
 
 @pytest.mark.parametrize(

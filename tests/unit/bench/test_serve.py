@@ -1,6 +1,10 @@
 """What the bench of serving says of its figures, and that its load generator and plain twin do what they say."""
 
 import asyncio
+import json
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -9,24 +13,29 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from bench.serve import engine_left_out
-from bench.serve_callers import PlainSession, encoded
+from bench.serve import INT8, ROWS, Telling, _model_of
+from bench.serve_builds import CHOICE, KINDS, build_with
+from bench.serve_callers import PlainSession, encoded, is_answer
 from bench.serve_figures import LEAST, MOST, Told, missed, percentile, ratio_of_medians
 from bench.serve_http import BrokenAnswerError, Connection, Reply, parse_head
 from bench.serve_kills import AnswerWatch
 from bench.serve_load import Run, arrivals, load
 from bench.serve_models import MODELS
 from bench.serve_peers import PEERS
-from bench.serve_rows import PAIRS, figure_of, require_answers
+from bench.serve_rows import PAIRS, require_answers
 from bench.serve_twin_parts import EndlessBudget, NoReceipts, PlainSessions, nobodys_grant
+from client.measuring import CODE_ROOT
 from common.bundle_packing import read_bundle_directory
+from common.enclave.measurement import listing, measured_content
+from common.enclave.roles import ROLES as ENCLAVES
 from common.identifiers import ModelId
+from common.sandboxed.engine_report import EngineKind
 from services.query_enclave.answering import Answering
 from services.query_enclave.departures import Timing
 from services.query_enclave.grants import GrantBudgets
 from services.query_enclave.receipts import Receipts
 from services.query_enclave.sessions import SessionTable
-from tests.fakes.query_world import PROFILE, WEIGHTS_CF, LinearModel, rows_of
+from tests.fakes.query_world import PROFILE, WEIGHTS_CF, LinearModel, QueryWorld, rows_of
 
 
 def test_a_percentile_is_a_value_that_was_seen() -> None:
@@ -48,13 +57,59 @@ def test_a_bar_is_missed_on_its_own_side_and_only_if_measured() -> None:
     assert missed({"vs_bentoml": 2.99, "queries_lost": 1, "vs_litserve_eager": 1.0}) == ["vs_bentoml", "queries_lost"]
 
 
-def test_a_row_of_another_engine_never_stands_under_a_bar_of_openvino() -> None:
-    assert figure_of("vs_bentoml", "openvino") == "vs_bentoml"
-    assert figure_of("vs_bentoml", "eager") == "vs_bentoml_eager"
-    assert figure_of("vs_fastapi_null", "eager") == "vs_fastapi_null"
-    left = engine_left_out("eager")
-    assert {"vs_litserve", "vs_bentoml", "vs_torchserve", "vs_ray_serve", "vs_fastapi"} <= left.keys()
-    assert not {figure_of(row, "eager") for row in PAIRS} & left.keys()
+def test_every_bar_has_a_row_and_every_row_an_engine() -> None:
+    assert set(LEAST) <= {*PAIRS, INT8}
+    assert set(MOST) - {"queries_lost", "queries_doubled", "overload_memory_growth"} <= set(ROWS)
+    assert {MODELS[_model_of(row)].name for row in ROWS} == MODELS.keys()
+    assert {one.engine for one in PAIRS.values()} <= KINDS.keys()
+    assert all(kind in EngineKind.__members__ for kind in KINDS.values())
+
+
+def test_a_row_that_fails_is_left_out_and_not_passed(tmp_path: Path) -> None:
+    figures: dict[str, Any] = {"settings": {}, "left_out": {}}
+    told = Telling(figures, tmp_path / "figures.json")
+
+    def fail() -> dict[str, Any]:
+        raise RuntimeError("no java")
+
+    told.row("vs_torchserve", fail)
+    told.row("vs_fastapi", lambda: {"vs_fastapi": 2.0})
+    written = json.loads((tmp_path / "figures.json").read_text())
+    assert written["left_out"] == {"vs_torchserve": "RuntimeError: no java"}
+    assert written["vs_fastapi"] == 2.0
+    with pytest.raises(SystemExit):
+        told.conclude()
+
+
+def test_a_build_that_forces_an_engine_measures_otherwise(tmp_path: Path) -> None:
+    """By two lines in one file and one file more, of those roles alone in whose sandboxes that file is."""
+    build = build_with("bf16", tmp_path / "build")
+    trust = QueryWorld(tmp_path).trust
+    for role in ENCLAVES.values():
+        own, forced = (listing(measured_content(role, root, trust)) for root in (CODE_ROOT, build))
+        changed = {name for name in own.keys() | forced.keys() if own.get(name) != forced.get(name)}
+        expected = {"common/sandboxed/engine_choice.py", "common/sandboxed/forced_engine.py"}
+        assert changed == (expected if role.needs_sandbox else set()), role.role
+    assert (build / CHOICE).read_text().startswith((CODE_ROOT / CHOICE).read_text())
+
+
+@pytest.mark.parametrize("engine", KINDS)
+def test_a_build_answers_with_its_engine(engine: str, tmp_path: Path) -> None:
+    """In a process of its own, whose code is the build's."""
+    build = build_with(engine, tmp_path / "build")
+    script = (
+        "import json, sys, numpy as np\n"
+        "from common.sandboxed.engine_choice import choose_engine\n"
+        "from bench.resnet_graphs import random_state, small_resnet\n"
+        "graph = small_resnet(8, (4, 8), 1)\n"
+        "engine, report = choose_engine(graph, random_state(graph))\n"
+        "print(report.kind.name, engine.kind.name, engine.answer(np.zeros((3, 3, 8, 8), np.uint8)).shape)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(build)}
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", script], env=environment, cwd=build, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split(" ", 2) == [KINDS[engine], KINDS[engine], "(3, 10)\n"]
 
 
 def test_every_pin_is_exact() -> None:
@@ -163,6 +218,15 @@ def test_what_is_not_http_is_refused() -> None:
         parse_head(b"SSH-2.0-x\r\n\r\n")
 
 
+def test_an_answer_may_differ_by_its_rounding_alone() -> None:
+    known = np.array([[1.0, -8.0, 3.0]], np.float32)
+    assert is_answer(known * np.float32(1.01), known)
+    assert not is_answer(known + np.float32(0.5), known)
+    assert not is_answer(known[:, ::-1], known)
+    assert not is_answer(known[0], known)
+    assert not is_answer(np.full_like(known, np.nan), known)
+
+
 def test_a_row_is_sent_as_a_server_takes_it() -> None:
     row = np.arange(4, dtype=np.uint8)
     assert encoded(row, "raw") == bytes(range(4))
@@ -200,9 +264,9 @@ class Streams:
     def scan_iter(self, *, match: str) -> list[bytes]:
         return [match.replace("*", "1").encode()]
 
-    def xrange(self, stream: bytes) -> list[tuple[bytes, dict[bytes, bytes]]]:
+    def xrange(self, stream: bytes, *, min: bytes) -> list[tuple[bytes, dict[bytes, bytes]]]:  # noqa: A002 - redis-py's
         assert stream.endswith(b"answers:1")
-        return [(number, {b"id": name}) for number, name in self.entries]
+        return [(number, {b"id": name}) for number, name in self.entries if number > min.removeprefix(b"(")]
 
 
 def test_an_answer_counts_once_and_two_to_one_question_are_seen() -> None:
@@ -210,7 +274,7 @@ def test_an_answer_counts_once_and_two_to_one_question_are_seen() -> None:
     for _ in range(2):
         watch.look(cast("Any", Streams((b"1-0", b"a"), (b"2-0", b"b"))))
     assert (watch.answers, watch.doubled) == (2, 0)
-    watch.look(cast("Any", Streams((b"3-0", b"a"))))
+    watch.look(cast("Any", Streams((b"2-0", b"b"), (b"3-0", b"a"))))
     assert (watch.answers, watch.doubled) == (3, 1)
 
 

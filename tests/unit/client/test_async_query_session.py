@@ -1,6 +1,7 @@
 """Sessions beside other tasks, questions in batches, and answers that are fetched later: the same exchange as ever."""
 
 import asyncio
+import threading
 from typing import Any
 
 import numpy as np
@@ -8,8 +9,10 @@ import pytest
 
 from client.async_query_session import UNDER_WAY, AsyncQuerySession, Threaded
 from client.query_session import QuerySession, QueryUser
+from common.dcap.completion import CompleteEvidence, complete_evidence
 from common.errors import FreshnessError, PolicyError, Refusal, UnavailableError
 from common.identifiers import QueryId
+from common.messages.evidence import Evidence
 from common.messages.query_batch import MAX_BATCH, QuerySubmitted, decode_answers, encode_answers, split_queries
 from services.query_enclave.sessions import ANSWERS_KEPT
 from tests.fakes.query_world import PROFILE, ROWS, WEIGHTS_CF, Launch, QueryWorld, rows_of
@@ -47,6 +50,27 @@ def test_many_tasks_ask_in_one_session(world: QueryWorld) -> None:
     in_tasks(world, launch, work)
     assert UNDER_WAY <= ANSWERS_KEPT // 2
     assert launch.model.calls < 3 * UNDER_WAY  # they shared evaluations
+
+
+def test_the_loop_goes_on_while_a_quote_is_verified(world: QueryWorld) -> None:
+    """Completing the evidence, which comes before and may ask a service, waits here for the loop to do something."""
+    launch, did = world.launch(), threading.Event()
+
+    def complete(evidence: Evidence) -> CompleteEvidence:
+        assert did.wait(10), "the loop did nothing meanwhile"
+        return complete_evidence(evidence)
+
+    async def run() -> None:
+        transport = Threaded(launch)
+        try:
+            asyncio.get_running_loop().call_later(0.01, did.set)
+            user = QueryUser(world.user, world.grant(), world.pins, complete=complete)
+            session = await AsyncQuerySession.open(transport, user)
+            require_right((await session.ask(rows_of(1))).labels, rows_of(1))
+        finally:
+            transport.close()
+
+    asyncio.run(run())
 
 
 def test_an_enclave_that_was_started_anew_is_verified_by_all_tasks(world: QueryWorld) -> None:

@@ -57,6 +57,19 @@ def test_a_window_is_whole_pages_and_wiped_to_its_end() -> None:
     window.close()
 
 
+def test_what_was_written_into_a_read_only_window_is_wiped_whatever_came_after() -> None:
+    window = Window(3 * mmap.PAGESIZE, writable_in_child=False)
+    seen = mmap.mmap(window.child_fd, window.size, mmap.MAP_SHARED, mmap.PROT_READ)
+    for offset, count in ((2 * mmap.PAGESIZE, 100), (8, 4)):
+        window.write(offset, np.full(count, 7, np.uint8))
+    window.wipe()
+    assert seen[:] == bytes(window.size)
+    window.write(0, np.full(window.size, 7, np.uint8))
+    window.wipe()
+    assert seen[:] == bytes(window.size)
+    window.close()
+
+
 def test_columns_lie_apart() -> None:
     x, y = ColumnSpec(column="x", shape=(3,), dtype="uint8"), ColumnSpec(column="y", shape=(), dtype="int64")
     (first, second), size = plan_columns((x, y), 100)

@@ -6,7 +6,7 @@ import pytest
 
 from common.bundle import GRAPH_ENTRY, BundleContents, BundleManifest
 from services.query_enclave import batch_size
-from services.query_enclave.batch_size import questions_at_once
+from services.query_enclave.batch_size import MOST_THREADS, compute_threads, questions_at_once
 from services.query_enclave.batching import MAX_QUESTIONS
 from tests.fakes.exported_graphs import linear_graph
 from tests.fakes.training_world import small_bundle
@@ -38,3 +38,10 @@ def test_each_bound_counts(monkeypatch: pytest.MonkeyPatch, bound: str) -> None:
         monkeypatch.setattr(batch_size, bound, amount)
         seen.add(questions_at_once(contents))
     assert {1, MAX_QUESTIONS} < seen
+
+
+def test_a_large_row_is_computed_on_all_cores_and_nothing_else_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert compute_threads(graph_contents(), 4) == 1
+    monkeypatch.setattr(batch_size, "LARGE_ROW_FLOPS", 1)
+    assert [compute_threads(graph_contents(), cores) for cores in (1, 4, 100)] == [1, 4, MOST_THREADS]
+    assert compute_threads(small_bundle(), 4) == 1
