@@ -162,7 +162,9 @@ def container_of(settings: ContainerLauncherSettings, role: str) -> dict[str, An
 def _start(engine: docker.APIClient, container: str) -> int:
     """Attach and start, in this order: no byte is missed, or read ahead. A descriptor of our own of the connection."""
     streams = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
-    door = os.dup(engine.attach_socket(container, streams).fileno())
+    attached = engine.attach_socket(container, streams)
+    door = os.dup(attached.fileno())
+    attached._response.close()  # noqa: SLF001 - the client holds its own end by it for as long as it lives
     try:
         engine.start(container)
     except BaseException:
