@@ -12,14 +12,16 @@ from bench.kill_asking import Asker
 from bench.kill_driver import PATIENT_JOB, SHORT_JOB, KillDriver
 from client import events as e
 from client import granting, ordering, owner, provider, user
-from client.context import Party
+from client.context import Endpoints, Party
 from client.digits import write_digits
 from client.measuring import CODE_ROOT, digest_cache, measure_roles
 from client.pinning import pin
 from client.policy_terms import PolicyTerms, ProviderTerms
 from client.scheduling import ScheduleWishes
 from client.stack_access import endpoints_of, read_trust_settings
+from common.enclave.trust_settings import TrustSettings
 from common.errors import UnavailableError
+from common.identifiers import Digest
 from common.messages.signed import Signed
 from deploy.embedded.stack import EmbeddedStack
 
@@ -64,8 +66,14 @@ def played_on(state: Path, directory: Path, rounds: int) -> Iterator[Scene]:
 
 def enrolled(stack: EmbeddedStack, directory: Path) -> dict[str, Party]:
     """Provider, owner and user, enrolled, who have pinned this stack."""
-    trust, endpoints = read_trust_settings(stack.state.root), endpoints_of(stack.status())
-    measured = tuple(measure_roles(trust, digest_cache()))
+    return enrolled_at(endpoints_of(stack.status()), read_trust_settings(stack.state.root), directory)
+
+
+def enrolled_at(
+    endpoints: Endpoints, trust: TrustSettings, directory: Path, *, environment: Digest | None = None
+) -> dict[str, Party]:
+    """The same at a stack of these addresses; `environment` as in `measure_roles`."""
+    measured = tuple(measure_roles(trust, digest_cache(), environment=environment))
     parties = {}
     for name in ("provider", "owner", "user"):
         parties[name] = Party.create(directory / name, name, unsafe_simulation=True)

@@ -268,6 +268,7 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
         "name a data set whose policy names recovery holders, and the old broker's state directory in `recover_from`",
     ),
     "not_found.role": ("operator", "start one of the roles of common/enclave/roles.py"),
+    "not_found.image": ("operator", "build the images first (`docker compose build`), where a Docker engine answers"),
     "conflict.object": ("sender", "upload the bytes that the manifest states"),
     "conflict.incomplete": ("sender", "send the missing leaves, then complete the upload"),
     "conflict.identity": ("sender", "choose another name: a key file is never overwritten"),

@@ -18,7 +18,7 @@ _OWN_STACKS: Final = (
     "tests/e2e/test_interrupted_demo.py",
     "tests/integration/test_direct_stack.py",
 )
-_LAST: Final = ("tests/security/sandbox/test_leak_meter.py", "tests/deploy/test_compose_stack.py")
+_LAST: Final = ("tests/security/sandbox/test_leak_meter.py", "tests/deploy/containers/")
 
 _SHARED, _OWN, _BEHIND = len(_BY_FILES), len(_BY_FILES) + 1, len(_BY_FILES) + 2
 

@@ -89,12 +89,7 @@ def launch_enclave(role: str, settings: Path) -> "subprocess.Popen[bytes]":
         "--relay",
         str(os.getpid()),
     ]
-    launcher = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2])
-    for pipe in (launcher.stdin, launcher.stdout):
-        if pipe is not None:
-            with contextlib.suppress(OSError):  # a user's pipes may be narrow: then frames pass in more pieces
-                fcntl.fcntl(pipe.fileno(), fcntl.F_SETPIPE_SZ, DOOR_PIPE_BYTES)
-    return launcher
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2])
 
 
 class Launch:
@@ -116,6 +111,9 @@ class Launch:
 
     def spawn(self) -> tuple[int, socket.socket]:
         """Start it on our stdin and stdout, which are ours no longer. Returns its process id and our socket's end."""
+        for pipe in (0, 1):
+            with contextlib.suppress(OSError):  # a user's pipes may be narrow: then frames pass in more pieces
+                fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, DOOR_PIPE_BYTES)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         program = str(self._environment.executable)
         argv = [

@@ -60,12 +60,8 @@ class Answering:
 def main(answering: Answering | None = None) -> None:
     """Serve until the enclave closes the control pipe."""
     configuration = Configuration.decode(Path(CONFIGURATION_FILE).read_bytes())
-<<<<<<< HEAD
-    torch.set_num_threads(1)
-    torch.set_flush_denormal(True)  # such numbers take a hundred times as long; threads of engines inherit it
-=======
     torch.set_num_threads(configuration.compute_threads)
->>>>>>> servebench
+    torch.set_flush_denormal(True)  # such numbers take a hundred times as long; threads of engines inherit it
     windows = Windows(configuration)
     inner_filter = read_inner_filter()
     if configuration.design is not None and answering is None:
@@ -104,12 +100,9 @@ def _serve_graph(windows: Windows, inner_filter: bytes) -> None:
 def _chosen_engine(windows: Windows, graph: Mapping[str, Any]) -> Engine | None:
     """The engine, which the header of sequence 0 names; None where even eager torch failed, which each query tries."""
     try:
-<<<<<<< HEAD
         own = windows.configuration
-        engine, report = choose_engine(graph, windows.state_P, Precision(own.precision), own.ranges)
-=======
-        engine, report = choose_engine(graph, windows.state_P, threads=windows.configuration.compute_threads)
->>>>>>> servebench
+        precision, threads = Precision(own.precision), own.compute_threads
+        engine, report = choose_engine(graph, windows.state_P, precision, own.ranges, threads=threads)
     except Exception:
         return None
     windows.write_header(0, Status.DONE, report.code, report.rows_per_second_1, report.rows_per_second_16)

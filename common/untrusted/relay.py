@@ -6,19 +6,18 @@ ends the enclave when it is stopped. It sees what the host is meant to see: ciph
 """
 
 import logging
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
 from pathlib import Path
-from typing import BinaryIO, Protocol, cast
+from typing import Protocol
 
 from common.door import Door, Handler
-from common.enclave.launcher import launch_enclave
 from common.errors import FormatError
 from common.event_log import log_event
 from common.identifiers import Digest
+from common.untrusted.launching import LaunchedEnclave, launcher_of
 
 _log = logging.getLogger("relay")
 
@@ -80,10 +79,10 @@ def _split_leaf(body: bytes) -> tuple[Digest, int, bytes]:
 class EnclaveRelay:
     """One enclave behind its door, from launch to end.
 
-    `role` is a role of common/enclave/roles; `launcher_settings` the path of the launcher's settings file; `handlers`
-    come on top of the common ones, and those named in `inline` are short (`Door`); `on_exit` runs once, on the door's
-    thread, when the enclave is gone.
-    Create it from the main thread or from one that lives as long: the launcher dies with the thread that started it.
+    `role` is a role of common/enclave/roles; `launcher_settings` a launcher's settings file, whose type says whether
+    the enclave is a process or a container (common/untrusted/launching); `handlers` come on top of the common ones, and
+    those named in `inline` are short (`Door`); `on_exit` runs once, on the door's thread, when the enclave is gone.
+    Raises `Refusal` where it can't be launched.
     """
 
     def __init__(
@@ -98,20 +97,13 @@ class EnclaveRelay:
     ) -> None:
         self.role = role
         self._on_exit = on_exit
-        self._process: subprocess.Popen[bytes] = launch_enclave(role, launcher_settings)
-        if self._process.stdout is None or self._process.stdin is None:
-            raise RuntimeError("the launcher was started without a door")
+        self._enclave: LaunchedEnclave = launcher_of(launcher_settings).launch(role)
         self.door = Door(
-            cast("BinaryIO", self._process.stdout),
-            cast("BinaryIO", self._process.stdin),
-            handlers,
-            workers=workers,
-            inline=inline,
-            on_log=self._print,
+            self._enclave.reader, self._enclave.writer, handlers, workers=workers, inline=inline, on_log=self._print
         )
         self._thread = threading.Thread(target=self._serve, name=f"door-{role}", daemon=True)
         self._thread.start()
-        log_event(_log, "enclave_started", role=role, pid=self._process.pid)
+        log_event(_log, "enclave_started", role=role, pid=self.pid)
 
     def call(self, name: str, body: bytes, *, seconds: float = 60.0) -> bytes:
         """Ask the enclave. Raises its `Refusal`, `PeerClosedError` when it is gone, `TimeoutError`."""
@@ -132,28 +124,28 @@ class EnclaveRelay:
 
     @property
     def pid(self) -> int:
-        """Process id of the launcher, parent of the enclave."""
-        return self._process.pid
+        """Process id of what was launched: the launcher, or the first process of a container."""
+        return self._enclave.pid
 
     def wait(self, seconds: float | None = None) -> bool:
         """Wait until the enclave is gone; whether it is."""
         return self.door.closed.wait(seconds)
 
     def stop(self, seconds: float = 5.0) -> None:
-        """Close the door, which ends the enclave and its sandbox; kill the launcher if it outlives `seconds`."""
-        if self._process.stdin is not None:
-            self._process.stdin.close()
+        """Close the door, which ends the enclave and its sandbox; kill what outlives `seconds`."""
+        self._enclave.writer.close()
         try:
-            self._process.wait(timeout=seconds)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+            self._enclave.wait(seconds)
+        except TimeoutError:
+            self._enclave.kill()
+            self._enclave.wait()
         self._thread.join(timeout=seconds)
 
     def _serve(self) -> None:
         self.door.serve()
-        status = self._process.wait()
-        log_event(_log, "enclave_ended", role=self.role, pid=self._process.pid, exit_status=status)
+        status = self._enclave.wait()
+        self._enclave.reader.close()
+        log_event(_log, "enclave_ended", role=self.role, pid=self.pid, exit_status=status)
         if self._on_exit is not None:
             self._on_exit()
 

@@ -18,6 +18,7 @@ from typing import Final
 
 from common.crypto.key_file import Identity
 from common.errors import ConflictError
+from common.untrusted.launching.settings import LaunchSocketSettings
 from deploy.compose.authority import Authority
 from deploy.compose.brokers import (
     RABBITMQ_PERMISSIONS,
@@ -28,13 +29,14 @@ from deploy.compose.brokers import (
     rabbitmq_definitions,
     redis_configuration,
 )
-from deploy.compose.settings import Passwords, service_settings
+from deploy.compose.settings import LAUNCH_SOCKET, Passwords, service_settings
 from deploy.embedded.state import StateDirectory, write_private
 
 STATE_DIRECTORY: Final = Path(".cloister-compose")
 ROOTLESS_ID: Final = 10_001
 """User and group of the containers where root prepares."""
 
+DEFAULT_ENGINE: Final = "/var/run/docker.sock"
 SERVERS: Final = ("rabbitmq", "redis", "postgres")
 IDENTITIES: Final = ("operator", "witness")
 _ENVIRONMENT_MARK: Final = "# written by cloister compose prepare"
@@ -50,18 +52,25 @@ def prepare(directory: Path, environment_file: Path, ports: Mapping[str, int]) -
     state = StateDirectory(directory)
     state.prepare()
     secrets, release = state.folder("secrets"), state.folder("release")
-    for path, content in _secrets(state, secrets):
-        write_private(path, content)
     user, group = (os.geteuid(), os.getegid()) if os.geteuid() else (ROOTLESS_ID, ROOTLESS_ID)
+    for path, content in _secrets(state, secrets, f"{user}:{group}"):
+        write_private(path, content)
     files = sorted(secrets.iterdir())
     for path in (*files, release, *release.iterdir()):
         os.chown(path, user, group)
-    values = {"UID": user, "GID": group, "COMPOSE_STATE": state.root}
+    values = {"UID": user, "GID": group, "COMPOSE_STATE": state.root, **_engine()}
     _write_environment(environment_file, values | {f"{name.upper()}_PORT": port for name, port in ports.items()})
     return files
 
 
-def _secrets(state: StateDirectory, secrets: Path) -> Iterator[tuple[Path, bytes]]:
+def _engine() -> dict[str, object]:
+    """The engine's socket, and the group that may open it: those of DOCKER_HOST, as for every command of Docker's."""
+    address = os.environ.get("DOCKER_HOST", "")
+    socket = Path(address.removeprefix("unix://") if address.startswith("unix://") else DEFAULT_ENGINE)
+    return {"ENGINE_SOCKET": socket, "ENGINE_GID": socket.stat().st_gid if socket.exists() else 0}
+
+
+def _secrets(state: StateDirectory, secrets: Path, user: str) -> Iterator[tuple[Path, bytes]]:
     for name in IDENTITIES:
         if not (path := secrets / f"{name}_key.json").exists():
             Identity.generate(name, unsafe_simulation=True).write(path)
@@ -81,8 +90,9 @@ def _secrets(state: StateDirectory, secrets: Path) -> Iterator[tuple[Path, bytes
     witness, operator = (
         Identity.read(secrets / f"{name}_key.json").signing_key.party for name in ("witness", "operator")
     )
-    for name, settings in service_settings(passwords, witness=witness, operator=operator).items():
+    for name, settings in service_settings(passwords, witness=witness, operator=operator, user=user).items():
         yield secrets / f"{name}_settings.json", json.dumps(settings, indent=1).encode()
+    yield secrets / "trainer_launcher.json", LaunchSocketSettings(socket=LAUNCH_SOCKET).encode()
 
 
 def _certificates(state: StateDirectory, secrets: Path) -> Iterator[tuple[Path, bytes]]:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote
 
-from common.identifiers import PartyKey
+from common.identifiers import PartyKey, RoleName
+from common.untrusted.launching.settings import ContainerLauncherSettings, Mount
 from deploy.compose.brokers import POSTGRES_USER, SECRETS, VIRTUAL_HOST
 
 INSTALLATION: Final = "/var/lib/cloister/installation"
@@ -17,6 +18,8 @@ INSTALLATION: Final = "/var/lib/cloister/installation"
 OBJECTS: Final = "/var/lib/cloister/objects"
 OWN_STATE: Final = "/var/lib/cloister/state"
 SLOTS: Final = "/var/lib/cloister/slots"
+ARTEFACTS: Final = "/var/lib/cloister/artefacts"
+LAUNCH_SOCKET: Final = "/var/lib/cloister/launch/socket"
 PORTS: Final = {"attestation": 8440, "ingest": 8441, "query": 8442}
 """Ports inside the containers; where they are published stands in docker-compose.yml."""
 
@@ -35,8 +38,10 @@ class Passwords:
     postgres: str
 
 
-def service_settings(passwords: Passwords, *, witness: PartyKey, operator: PartyKey) -> dict[str, dict[str, object]]:
-    """Service -> what its file says."""
+def service_settings(
+    passwords: Passwords, *, witness: PartyKey, operator: PartyKey, user: str
+) -> dict[str, dict[str, object]]:
+    """Service -> what its file says. `user`: user and group that enclaves in containers of their own run as."""
     authority = quote(f"{SECRETS}/authority.pem", safe="")
 
     def amqp(user: str) -> str:
@@ -84,7 +89,17 @@ def service_settings(passwords: Passwords, *, witness: PartyKey, operator: Party
             "object_directory": OBJECTS,
             "open_enrolment": True,
         },
-        "trainer": {**worker("trainer"), "capacity": 1, "artefact_directory": f"{INSTALLATION}/artefacts"},
+        "launcher": {
+            "listen_port": HEALTH_PORT,
+            "socket": LAUNCH_SOCKET,
+            "containers": trainer_containers(user).model_dump(mode="json"),
+        },
+        "trainer": {
+            **worker("trainer"),
+            "launcher": f"{SECRETS}/trainer_launcher.json",
+            "capacity": 1,
+            "artefact_directory": ARTEFACTS,
+        },
         "paramserver": worker("paramserver"),
         "query": {**serving["query"], **database, "redis_url": redis("query"), "slot_directory": SLOTS},
         "query-worker": {**worker("query-worker"), "redis_url": redis("query-worker"), "slot_directory": SLOTS},
@@ -97,3 +112,16 @@ def service_settings(passwords: Passwords, *, witness: PartyKey, operator: Party
             "poll_seconds": 0.5,
         },
     }
+
+
+def trainer_containers(user: str) -> ContainerLauncherSettings:
+    """What a trainer enclave's container is; image and volume are named where they are known (docker-compose.yml)."""
+    return ContainerLauncherSettings(
+        engine="/run/docker.sock",
+        image="cloister/trainer",
+        roles=(RoleName("trainer"),),
+        launcher=f"{INSTALLATION}/launcher.json",
+        mounts=(Mount(source="installation", target=INSTALLATION, writable=True),),
+        user=user,
+        seccomp_profile="/opt/cloister/code/deploy/compose/seccomp-confining.json",
+    )

@@ -1,1 +1,1 @@
-"""docker-compose.yml: what stands in it, what its brokers let through, and the stack itself."""
+"""docker-compose.yml: what stands in it, and what its brokers let through."""

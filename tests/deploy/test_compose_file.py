@@ -13,22 +13,31 @@ from common.errors import ConflictError
 from common.untrusted.settings import HostSettings
 from deploy.compose.preparation import prepare
 from services.attestation.settings import AttestationSettings
+from services.enclave_launcher.settings import EnclaveLauncherSettings
 from services.ingest.settings import IngestSettings
 from services.paramserver.settings import ParamserverSettings
 from services.query_enclave.settings import FrontSettings, QueryWorkerSettings
 from services.trainer_enclave.settings import TrainerSettings
 from tests.deploy.compose_file import FILE, read_compose
 
-PREPARED = {"CLOISTER_UID": "1000", "CLOISTER_GID": "1000", "CLOISTER_COMPOSE_STATE": "/prepared"}
+PREPARED = {
+    "CLOISTER_UID": "1000",
+    "CLOISTER_GID": "1000",
+    "CLOISTER_COMPOSE_STATE": "/prepared",
+    "CLOISTER_ENGINE_SOCKET": "/engine",
+    "CLOISTER_ENGINE_GID": "999",
+}
 DOCUMENT = read_compose(PREPARED)
 SERVICES: dict[str, dict[str, Any]] = DOCUMENT["services"]
 PROFILE = json.loads((CODE_ROOT / "deploy/compose/seccomp-confining.json").read_text())
-CONFINING = {"trainer", "query-worker"}
+CONFINING = {"query-worker"}
 ONE_SHOT = {"installation"}
+WITHOUT_NETWORK = {"installation", "launcher"}
 PORTS = {"attestation": 8440, "ingest": 8441, "query": 8442}
 SETTINGS: dict[str, type[HostSettings]] = {
     "attestation": AttestationSettings,
     "ingest": IngestSettings,
+    "launcher": EnclaveLauncherSettings,
     "trainer": TrainerSettings,
     "paramserver": ParamserverSettings,
     "query": FrontSettings,
@@ -56,7 +65,20 @@ def test_a_container_has_no_right_that_it_does_not_need(name: str) -> None:
     assert "no-new-privileges:true" in service["security_opt"]
     forbidden = {"privileged", "cap_add", "devices", "pid", "ipc", "userns_mode", "cgroup_parent", "extra_hosts"}
     assert forbidden & service.keys() == set()
-    assert "docker.sock" not in json.dumps(service)
+    assert ("group_add" in service) == (name == "launcher")
+
+
+def test_the_engines_socket_is_where_no_network_is() -> None:
+    """Whoever has it is root on the machine: one container, reached by the trainer alone, over another socket."""
+    assert {name for name, one in SERVICES.items() if re.search("engine|docker.sock", json.dumps(one))} == {"launcher"}
+    assert SERVICES["launcher"]["network_mode"] == "none"
+    mounted = {name for name, one in SERVICES.items() if any("launch:" in text for text in one.get("volumes", []))}
+    assert mounted == {"launcher", "trainer"}
+    assert SERVICES["launcher"]["command"][0] == f"--image={SERVICES['trainer']['image']}"
+
+
+def test_trainers_hold_nothing_of_the_simulated_platform() -> None:
+    assert not any("installation" in text for text in SERVICES["trainer"]["volumes"])
 
 
 @each_service
@@ -113,7 +135,7 @@ def test_networks_part_front_brokers_and_enclaves() -> None:
     assert {name for name, nets in on.items() if "front" in nets} == set(PORTS)
     assert all(on[name] == {"back"} for name in ("rabbitmq", "redis", "postgres"))
     assert on["witness"] == {"enclave"}
-    assert SERVICES["installation"]["network_mode"] == "none"
+    assert {name for name, one in SERVICES.items() if one.get("network_mode") == "none"} == WITHOUT_NETWORK
 
 
 @each_service
@@ -213,7 +235,9 @@ def test_compose_takes_the_file_from_the_top() -> None:
 
 
 @pytest.fixture
-def prepared(tmp_path: Path) -> Path:
+def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "engine").touch()
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/engine")
     prepare(tmp_path / "state", tmp_path / ".env", PORTS)
     return tmp_path
 
@@ -230,6 +254,8 @@ def test_every_file_of_the_stack_is_prepared_for_its_user_alone(prepared: Path) 
         "CLOISTER_UID": str(user),
         "CLOISTER_GID": str(os.getegid() if os.geteuid() else 10_001),
         "CLOISTER_COMPOSE_STATE": str(prepared / "state"),
+        "CLOISTER_ENGINE_SOCKET": str(prepared / "engine"),
+        "CLOISTER_ENGINE_GID": str(os.getegid()),
         **{f"CLOISTER_{name.upper()}_PORT": str(port) for name, port in PORTS.items()},
     }
     read_compose(environment)
@@ -252,6 +278,8 @@ def test_what_is_prepared_is_kept(prepared: Path) -> None:
 def test_services_read_their_settings(prepared: Path) -> None:
     for name, kind in SETTINGS.items():
         settings = kind.read(prepared / "state" / "secrets" / f"{name}_settings.json")
+        if name == "launcher":
+            continue
         assert settings.model_dump()["database_url"].endswith(
             "sslmode=verify-full&sslrootcert=%2Frun%2Fsecrets%2Fauthority.pem"
         )

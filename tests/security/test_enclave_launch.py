@@ -84,6 +84,7 @@ def test_the_same_bytes_elsewhere_are_the_same_enclave(installation: Installatio
 
 
 def test_a_ticks_frames_pass_its_door_in_one_piece(running: Running) -> None:
+    assert running.door.call("measurement", b"")
     for pipe in (running.process.stdin, running.process.stdout):
         assert pipe is not None
         assert fcntl.fcntl(pipe.fileno(), fcntl.F_GETPIPE_SZ) >= DOOR_PIPE_BYTES

@@ -1,0 +1,1 @@
+"""What needs a Docker engine and our images: enclaves in containers, the stack itself, kills, attacks."""
