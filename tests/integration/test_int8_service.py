@@ -48,7 +48,7 @@ def rounded(rows: NDArray[np.float32], weight: NDArray[np.float32]) -> NDArray[n
 @pytest.mark.parametrize("findings", [KEPT, Findings(Finding.NOTHING)], ids=["kept", "not kept"])
 def test_answers_are_in_what_the_sealed_model_says(findings: Findings, tmp_path: Path, redis_server: Broker) -> None:
     document = json.dumps(GRAPH).encode()
-    with QueryService(tmp_path / "state", redis_server.url, CONTENTS, document, findings).running() as service:
+    with QueryService(tmp_path / "state", redis_server.url, CONTENTS, document, int8=findings).running() as service:
         rows = np.random.default_rng(3).uniform(-1, 1, (4, WIDTH)).astype(np.float32)
         scores = service.session().ask(rows).scores
     assert scores is not None

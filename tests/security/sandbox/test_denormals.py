@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from common.bundle import (
     DESCRIPTION_FILE,
@@ -26,7 +27,7 @@ from common.sandbox.protocol import SandboxLimits
 pytestmark = pytest.mark.timeout(120)
 
 WIDTH: Final = 16
-TINY: Final = np.full((2, WIDTH), 1e-40, np.float32)
+TINY: Final[NDArray[np.float32]] = np.full((2, WIDTH), 1e-40, np.float32)
 """Half of the least normal float32 and less: 2^-126 is 1.2e-38."""
 
 STATE_P: Final = np.eye(WIDTH, dtype=np.float32).ravel()
@@ -81,4 +82,4 @@ def test_a_query_sandbox_counts_them_as_zero_whichever_engine_it_has(limits: San
     assert answer is not None
     assert not answer.any()
     assert usual is not None
-    np.testing.assert_allclose(usual, np.ones_like(TINY))
+    assert np.allclose(usual, 1.0)
