@@ -25,7 +25,7 @@ from client import ordering, owner, provider, user
 from client.context import Party
 from client.measuring import CODE_ROOT
 from client.policy_terms import PolicyTerms, ProviderTerms
-from common.errors import UnavailableError
+from common.errors import PolicyError, UnavailableError
 from deploy.embedded.stack import EmbeddedStack
 
 ANSWERS: Final = 1 << 32
@@ -124,7 +124,7 @@ def _grant(parties: dict[str, Party], training: ordering.Training, model: Served
     """For a model that is answered by its graph. Raises `UnavailableError` (unavailable.rounds) after the last try."""
     for number, wishes in enumerate(model.jobs()):
         tried = file.with_name(f"try-{number}.json")
-        with contextlib.suppress(UnavailableError):
+        with contextlib.suppress(UnavailableError, PolicyError):  # no round was done, or no graph came in time
             grant = trained_grant(parties["owner"], parties["user"], training, tried, ANSWERS, wishes)
             if user.open_session(parties["user"], grant).profile.answered_by == "graph":
                 tried.rename(file)
