@@ -146,7 +146,7 @@ def test_what_replays_add_is_counted(scene: Refusing) -> None:
     for _ in range(50):
         scene.refuse()
     assert reasons_of(scene.world, scene.second).unkept == 50
-    assert len(scene.world.context.state._enclosed) <= before + 3
+    assert len(scene.world.context.state._enclosed) <= before + 3 + 1, "a number for each reader, and the log's own"
 
 
 def test_another_tenants_documents_write_nothing_for_a_party(scene: Refusing) -> None:
@@ -165,11 +165,13 @@ def test_another_tenants_documents_write_nothing_for_a_party(scene: Refusing) ->
 
 
 def test_a_strangers_refusals_are_nobodys(scene: Refusing) -> None:
-    """What the log can't attribute leaves no record at all, however many keys it comes under."""
+    """What the log can't attribute leaves no record but one number by code, however many keys it comes under."""
     world = scene.world
     before = len(world.context.state.records), len(world.context.state._enclosed)
     for _ in range(20):
         data = world.seal_data(Party(), unsafe_simulation=False)
         with pytest.raises(PolicyError, match="policy.trust_level"):
             world.channel(data.owner).ask(world.dataset_registration(data), Registered)
-    assert (len(world.context.state.records), len(world.context.state._enclosed)) == before
+    records, enclosed = before
+    assert len(world.context.state.records) == records
+    assert len(world.context.state._enclosed) <= enclosed + 1
