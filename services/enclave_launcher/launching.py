@@ -41,8 +41,6 @@ class LaunchDesk:
             try:
                 self._hold(connection, launched)
             finally:
-                launched.kill()  # the caller has let go, or it is over
-                launched.wait()
                 self._seats.release()
 
     def _launch(self, connection: socket.socket) -> LaunchedContainer:
@@ -60,9 +58,14 @@ class LaunchDesk:
         return launched
 
     def _hold(self, connection: socket.socket, launched: LaunchedContainer) -> None:
-        give(connection, launched)
-        threading.Thread(target=_report_end, args=(connection, launched), daemon=True).start()
-        connection.recv(1)  # nothing more is asked: this returns when either end is over
+        reporter = threading.Thread(target=_report_end, args=(connection, launched), daemon=True)
+        reporter.start()
+        try:
+            give(connection, launched)
+            connection.recv(1)  # nothing more is asked: this returns when the caller has let go, or when it is over
+        finally:
+            launched.kill()
+            reporter.join()
 
 
 def _report_end(connection: socket.socket, launched: LaunchedContainer) -> None:

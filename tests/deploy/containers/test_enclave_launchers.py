@@ -47,17 +47,15 @@ class Places:
 
 @pytest.fixture(scope="module")
 def places(tmp_path_factory: pytest.TempPathFactory) -> Places:
-    """State in a folder that containers see at the same path."""
-    state = tmp_path_factory.mktemp("launching") / "state"
-    bring_digests(state)
-    development_trust_settings(state)
-    process = state / "launcher.json"
-    process.write_bytes(launcher_settings(state, roles=(PROBE,)).encode())
+    """State in a folder that containers see at the same path, and other state for processes: another user's."""
+    place = tmp_path_factory.mktemp("launching")
+    process, state = installed(place / "processes"), place / "containers"
+    inside = installed(state)
     containers = ContainerLauncherSettings(
         engine=ENGINE,
         image=TRAINER_IMAGE,
         roles=(RoleName("probe"), RoleName("trainer")),
-        launcher=str(process),
+        launcher=str(inside),
         mounts=(
             Mount(source=str(state), target=str(state), writable=True),
             Mount(source=str(CODE_ROOT), target=str(CODE_ROOT)),
@@ -67,11 +65,21 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> Places:
     )
     (state / "containers.json").write_bytes(containers.encode())
     (state / "socket.json").write_bytes(LaunchSocketSettings(socket=str(state / "socket")).encode())
-    files = {"process": process, "container": state / "containers.json", "socket": state / "socket.json"}
     if os.geteuid() == 0:
         for path in (state, *state.rglob("*")):
             os.chown(path, USER, USER)
+    files = {"process": process, "container": state / "containers.json", "socket": state / "socket.json"}
     return Places(state, files, containers)
+
+
+def installed(state: Path) -> Path:
+    """A simulated platform; the settings file of the process launcher on it."""
+    bring_digests(state)
+    (state / "release").mkdir()
+    (state / "release" / "trust_settings.json").write_bytes(development_trust_settings(state).encode())
+    path = state / "launcher.json"
+    path.write_bytes(launcher_settings(state, roles=(PROBE,)).encode())
+    return path
 
 
 @pytest.fixture(scope="module")
