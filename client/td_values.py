@@ -11,7 +11,7 @@ from common.errors import AppraisalError, FormatError
 from common.json_text import read_json
 from common.messages.evidence import Evidence
 from common.messages.reference_values import TdxReferenceValue
-from common.messages.tcb_terms import Exposure, TcbTerms
+from common.messages.tcb_terms import TcbTerms
 
 NO_TERMS: Final = TcbTerms()
 """Those of a value file stand."""
@@ -24,15 +24,13 @@ def read_td_value(file: Path, tcb: TcbTerms = NO_TERMS) -> TdxReferenceValue:
 
     A quote is not verified: it says what ran where its reader ran it, and is worth as much as that. From a quote come
     measurements, all four RTMRs, owner registers and attributes; any TDX module of its signer is accepted. Terms of a
-    value file stand, unless `tcb` says others. Raises `FormatError`, or `AppraisalError` (appraisal.debug) for a domain
-    in debug that its terms do not name.
+    value file stand, unless `tcb` says others. Raises `FormatError`, or `AppraisalError` (appraisal.debug).
     """
     raw = file.read_bytes()
     value = TdxReferenceValue.decode(raw) if _type_in(raw) == "tdx" else _value_of(_quote_in(raw))
-    value = value if tcb == NO_TERMS else value.model_copy(update={"tcb": tcb})
-    if value.td_attributes & 1 and Exposure.DEBUG not in value.tcb.dangerously_allow:
+    if value.td_attributes & 1:
         raise AppraisalError("appraisal.debug", expected="a domain whose host can't read its memory", seen=file.name)
-    return value
+    return value if tcb == NO_TERMS else value.model_copy(update={"tcb": tcb})
 
 
 def _value_of(quote: bytes) -> TdxReferenceValue:

@@ -25,7 +25,7 @@ from common.errors import AppraisalError, AuthenticityError, FormatError
 from common.identifiers import MrEnclave
 from common.messages.evidence import SGX_FLAGS_DEBUG, SGX_FLAGS_INIT
 from common.messages.reference_values import XFRM_KNOWN, XFRM_X87_SSE, SgxReferenceValue
-from common.messages.tcb_terms import Exposure, TcbTerms
+from common.messages.tcb_terms import TcbTerms
 
 SIGSTRUCT_BYTES: Final = 1808
 _CODE: Final = "format.sigstruct"
@@ -69,12 +69,11 @@ class Sigstruct:
         return bool(self.attribute_flags & SGX_FLAGS_DEBUG)
 
     def reference_value(self, tcb: TcbTerms) -> SgxReferenceValue:
-        """What a quote of this enclave must state. Raises `AppraisalError` (appraisal.debug) for a debug enclave
-        that the terms do not name.
+        """What a quote of this enclave must state. Raises `AppraisalError` (appraisal.debug) for a debug enclave.
 
         INIT is set by EINIT itself. Where the mask leaves XFRM open, it may be anything known.
         """
-        if self.is_debug and Exposure.DEBUG not in tcb.dangerously_allow:
+        if self.is_debug:
             raise AppraisalError("appraisal.debug", expected="a signature for production", seen="DEBUG in ATTRIBUTES")
         return SgxReferenceValue(
             mr_enclave=self.mr_enclave,

@@ -6,7 +6,7 @@ Source: draft-ietf-rats-ar4si, "Specific Claims" and "Enumeration Encoding". A c
 | claim | value | because |
 |---|---|---|
 | instance-identity | 2 | PCK certificate under Intel's root, not revoked, vouches for the quote (verification 3 to 8) |
-| | 97 | simulation: the root is no CPU maker's |
+| | 97 | simulation: the root is no CPU maker's, or it is in debug |
 | executables | 3 | measurement equals the release's (appraisal 2). Not 2: provider code comes later, into the sandbox |
 | configuration | 2 | attributes, MISCSELECT, XFRM equal the release's, no debug (verification 2, appraisal 3) |
 | | 32 | attributes lay something open to the host that all terms name (verification 2) |
