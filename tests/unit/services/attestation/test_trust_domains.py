@@ -325,7 +325,7 @@ def test_nothing_lies_open_that_one_of_the_parties_does_not_name(tmp_path: Path,
     if silent is None:
         launch = world.launch_domain(TRAINER, job_id, 0, asked)
         assert renew_lease(world.domain("trainer", asked), world.channel(), launch)
-        [held] = world.core.context.job(job_id).launches
+        [held] = world.context.job(job_id).launches
         assert held.appraised.exposed
     else:
         with pytest.raises(AppraisalError) as refused:
