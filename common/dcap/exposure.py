@@ -11,7 +11,7 @@ from typing import Final
 from common.dcap.quote_format import UnverifiedQuote
 from common.errors import AppraisalError
 from common.identifiers import HexBytes48
-from common.messages.reference_values import TD_MIGRATABLE, TD_PROFILING, TD_SEPT_VE_DISABLE
+from common.messages.reference_values import TD_DEBUG, TD_MIGRATABLE, TD_PROFILING, TD_SEPT_VE_DISABLE
 from common.messages.tcb_terms import Exposure, TcbTerms
 
 _EXPECTED: Final = {
@@ -20,6 +20,10 @@ _EXPECTED: Final = {
     Exposure.PROFILING: "a domain that may not be profiled",
     Exposure.MIGRATION: "a domain that may not be migrated",
 }
+
+
+_OPENING: Final = {Exposure.DEBUG: TD_DEBUG, Exposure.PROFILING: TD_PROFILING, Exposure.MIGRATION: TD_MIGRATABLE}
+_JUDGED: Final = TD_SEPT_VE_DISABLE | TD_DEBUG | TD_PROFILING | TD_MIGRATABLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,22 +40,21 @@ NOT_EXPOSED: Final = Exposed()
 
 def exposed_in(quote: UnverifiedQuote) -> Exposed:
     """Read from a quote's body, whether it is authentic or not."""
-    kinds = {Exposure.DEBUG} if quote.is_debug else set()
     if quote.tee == "sgx":
-        return Exposed(frozenset(kinds))
-    attributes = quote.td_attributes
+        return Exposed(frozenset({Exposure.DEBUG})) if quote.is_debug else NOT_EXPOSED
+    attributes, service = quote.td_attributes, quote.service_td
+    if attributes & _JUDGED == TD_SEPT_VE_DISABLE and not any(service):
+        return NOT_EXPOSED
+    kinds = {kind for kind, bits in _OPENING.items() if attributes & bits}
     if not attributes & TD_SEPT_VE_DISABLE:
         kinds.add(Exposure.SEPT_VE)
-    if attributes & TD_PROFILING:
-        kinds.add(Exposure.PROFILING)
-    if attributes & TD_MIGRATABLE:
-        kinds.add(Exposure.MIGRATION)
-    service = HexBytes48(quote.service_td.hex()) if any(quote.service_td) else None
-    return Exposed(frozenset(kinds), service)
+    return Exposed(frozenset(kinds), HexBytes48(service.hex()) if any(service) else None)
 
 
 def require_allowed(exposed: Exposed, allowing: Iterable[TcbTerms]) -> None:
     """Raise `AppraisalError` (appraisal.debug, .td_attributes, .service_td) for what none of these terms names."""
+    if exposed is NOT_EXPOSED:
+        return
     terms = tuple(allowing)
     unnamed = exposed.kinds.difference(*(one.dangerously_allow for one in terms))
     for kind in sorted(unnamed, key=tuple(Exposure).index):

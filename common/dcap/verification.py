@@ -32,7 +32,7 @@ from common.dcap.claims import PlatformClaims, QuoteClaims, SgxClaims, TdxClaims
 from common.dcap.collateral import require_collateral
 from common.dcap.engine import pck_chain_pem, verify_with_engine
 from common.dcap.exposed_quote import verify_exposed
-from common.dcap.exposure import NOT_EXPOSED, exposed_in, require_allowed
+from common.dcap.exposure import NOT_EXPOSED, Exposed, exposed_in, require_allowed
 from common.dcap.quote_format import UnverifiedQuote, parse_quote
 from common.dcap.roots import require_allowed_root, trust_level_of
 from common.dcap.td_report import td_fields
@@ -67,18 +67,18 @@ def verify_quote(
     chains = require_chains(pck_chain_pem(evidence.quote), collateral, at)  # (3)
     require_allowed_root(chains.root_key, quote.tee, roots)  # (4)
     tcb_info = require_collateral(collateral, quote.tee, at)  # (5)
-    verify = verify_with_engine if exposed == NOT_EXPOSED else verify_exposed
+    verify = verify_with_engine if exposed is NOT_EXPOSED else verify_exposed
     verified = verify(evidence.quote, collateral, chains.root_der, at)  # (6)
     if bytes(verified["platform"]["pck"]["pce_id"]) != tcb_info.pce_id:  # (7)
         raise AuthenticityError("authenticity.quote", expected="TCB info for the PCE of the PCK certificate")
     if any(bytes.fromhex(verified["qe"]["report"]["report_data"])[32:]):  # (8)
         raise AuthenticityError("authenticity.quote", expected="QE report data of one digest and zeros")
     level = TrustLevel.SIMULATION if quote.is_debug else trust_level_of(chains.root_key, quote.tee)
-    return _claims(quote, verified, level)
+    return _claims(quote, _machine(verified, exposed), level)
 
 
-def _claims(quote: UnverifiedQuote, verified: dict[str, Any], trust_level: TrustLevel) -> QuoteClaims:
-    body, machine = quote.body, _machine(quote, verified)
+def _claims(quote: UnverifiedQuote, machine: PlatformClaims, trust_level: TrustLevel) -> QuoteClaims:
+    body = quote.body
     if quote.tee == "sgx":  # layout: sgx_report_body_t, Intel SDM vol. 3D, table 37-21
         return SgxClaims(
             trust_level=trust_level,
@@ -95,7 +95,7 @@ def _claims(quote: UnverifiedQuote, verified: dict[str, Any], trust_level: Trust
     return TdxClaims(trust_level=trust_level, machine=machine, **td_fields(quote))
 
 
-def _machine(quote: UnverifiedQuote, verified: dict[str, Any]) -> PlatformClaims:
+def _machine(verified: dict[str, Any], exposed: Exposed) -> PlatformClaims:
     pck, tcb = verified["platform"]["pck"], verified["tcb"]
     qe_date = datetime.fromisoformat(verified["qe"]["tcb_level"]["tcbDate"]).timestamp()
     identities = (pck["ppid"], pck["platform_instance_id"])
@@ -109,7 +109,7 @@ def _machine(quote: UnverifiedQuote, verified: dict[str, Any]) -> PlatformClaims
         dynamic=_STATED[pck["dynamic_platform"]],
         cached_keys=_STATED[pck["cached_keys"]],
         smt=_STATED[pck["smt_enabled"]],
-        exposed=exposed_in(quote),
+        exposed=exposed,
     )
 
 

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from common.dcap import verification
 from common.dcap.engine import verify_with_engine
 from common.dcap.exposed_quote import verify_by_ourselves
-from common.dcap.quote_format import parse_quote
+from common.dcap.exposure import NOT_EXPOSED
 from common.errors import Refusal
 from common.messages.tcb_terms import TcbStatus
 from tests.fakes.evidence_forge import KINDS, Forge, FullEvidence, Kind
@@ -33,7 +33,7 @@ def both_say(forge: Forge, evidence: FullEvidence) -> Any:
     for verify in (verify_with_engine, verify_by_ourselves):
         try:
             verified = verify(evidence.quote, evidence.collateral, root, forge.time)
-            said.append(verification._machine(parse_quote(evidence.quote), verified))
+            said.append(verification._machine(verified, NOT_EXPOSED))
         except Refusal as refusal:
             said.append(refusal.code)
     assert said[0] == said[1]
@@ -153,7 +153,7 @@ def test_a_module_is_the_one_that_tcb_info_knows(forge: Forge, kind: Kind) -> No
         made = of.tcb_info(tdxModuleIdentities=modules((4, UP, NEWEST), **changes))
         both_say(of, of.evidence(report=bytes(body), collateral=made))
     assert isinstance(both_say(of, of.evidence(collateral=of.tcb_info(tdxModuleIdentities=[]))), str)
-    broken: dict[str, object]
+    broken: Any
     for broken in ({"tcbLevels": []}, {"tdxModuleIdentities": [{}]}, {"tcbLevels": [{"tcb": {}}]}):
         assert isinstance(both_say(of, of.evidence(collateral=of.tcb_info(**broken))), str)
 
