@@ -165,6 +165,8 @@ TCB_KINDS: Final[dict[str, Kind]] = {
     "inventory": _required,
     "cached_keys": _allowed,
     "smt": _allowed,
+    "dangerously_allow": _named,
+    "service_domains": _named,
 }
 KINDS: Final[dict[str, Kind]] = {
     "providers": _named,

@@ -18,7 +18,7 @@ from common.crypto.secret_sharing import MAX_SHARES
 from common.identifiers import CodeMeasurement, Digest, PartyKey
 from common.messages.answer_bounds import MOST_DECIMALS, MOST_TOP, AnswerBounds
 from common.messages.base import Count, Message
-from common.messages.policy import MAX_APPROVERS, AnswerDetail, RefusalReport, TrustLevelName
+from common.messages.policy import MAX_APPROVERS, AnswerDetail, RefusalReport, TrustLevelName, require_no_debug
 from common.messages.recovery_terms import require_sound_holders
 from common.messages.sandbox_bounds import LEAST_MEMORY_BYTES, LEAST_THREADS, SandboxBounds
 
@@ -36,6 +36,11 @@ class Where(Message):
     releases: Annotated[tuple[Digest, ...], Few] = ()
     measurements: Annotated[tuple[CodeMeasurement, ...], Few] = ()
     tcb: Tcb = Tcb()
+
+    @model_validator(mode="after")
+    def _debug_is_simulation(self) -> Self:
+        require_no_debug(self.tcb, self.trust_level)
+        return self
 
 
 class Limits(Message):

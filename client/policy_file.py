@@ -19,6 +19,7 @@ _SHOWN: Final = 60
 _PATTERNS: Final = {
     "^[0-9a-f]{64}$": "64 lower-case hexadecimal digits",
     "^([0-9a-f]{64}|[0-9a-f]{96})$": "64 lower-case hexadecimal digits (SGX) or 96 (TDX)",
+    "^[0-9a-f]{96}$": "96 lower-case hexadecimal digits",
     "^[0-9a-f]{12}$": "12 lower-case hexadecimal digits",
     "^[0-9a-f]{32}$": "32 lower-case hexadecimal digits",
     "^[A-Za-z_][A-Za-z0-9_]{0,63}$": "a name of letters, digits and underscores",

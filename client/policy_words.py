@@ -9,13 +9,21 @@ from client.policy_terms import PartyTerms, PolicyTerms, ProviderTerms, Recovery
 from common.leakage import BITS_PER_TICK, AnswerSize, answer_bits, launch_bits, report_bits
 from common.messages.answer_bounds import AnswerBounds
 from common.messages.policy import AnswerDetail
-from common.messages.tcb_terms import TcbTerms
+from common.messages.tcb_terms import Exposure, TcbTerms
 
 MAX_CLASSES: Final = 1 << 32
 """A label is a number of 32 bits (docs/formats.md, section 16)."""
 
 SCORE_BYTES: Final = 4
 """Scores are taken to be float32, one a class."""
+
+_OPEN: Final = {
+    Exposure.DEBUG: "read and change all memory (debug)",
+    Exposure.SEPT_VE: "take pages away from a trust domain unnoticed (sept-ve)",
+    Exposure.PROFILING: "measure a trust domain while it runs (profiling)",
+    Exposure.MIGRATION: "have a service domain move it elsewhere (migration)",
+}
+_IN_OWN_WORDS: Final = {"accepted_statuses", "tolerances", "dangerously_allow", "service_domains"}
 
 
 @dataclass(frozen=True)
@@ -117,7 +125,11 @@ def _tcb(tcb: TcbTerms) -> Iterator[str]:
         limits = (("until", one.until), ("with a TCB from", one.min_tcb_date))
         words = " and ".join(f"{word} {day_words(at)}" for word, at in limits if at is not None)
         yield f"{one.status} is tolerated {words}."
-    for name in sorted(type(tcb).model_fields.keys() - {"accepted_statuses", "tolerances"}):
+    if tcb.dangerously_allow:
+        yield f"DANGEROUS: whoever runs the host may {_list(_OPEN[one] for one in tcb.dangerously_allow)}."
+    if tcb.service_domains:
+        yield f"Trust domains may be bound to the service domains {_list(tcb.service_domains)}."
+    for name in sorted(type(tcb).model_fields.keys() - _IN_OWN_WORDS):
         if getattr(tcb, name) != type(tcb).model_fields[name].default:
             value = getattr(tcb, name)
             yield f"Platforms: {name} {_list(value) if isinstance(value, tuple) else str(value).lower()}."

@@ -94,7 +94,8 @@ def verify_query_enclave(proof: QueryEnclaveProof, named: Named, pins: QueryPins
     """
     release = require_release(pins.release, pins.trust)  # (1)
     _require(pins.release.digest, named.release, "appraisal.release")  # (1)
-    claims = verify_quote(complete_evidence(proof.evidence), pins.trust.allowed_roots, now)  # (2)
+    evidence, terms = complete_evidence(proof.evidence), pins.rules.terms
+    claims = verify_quote(evidence, pins.trust.allowed_roots, now, terms)  # (2)
     require_trust_level(claims.trust_level, pins.floor)  # (3)
     appraise(claims, release.reference("query", claims.trust_level), pins.rules, now)  # (4)
     report_data = proof.binding.report_data()

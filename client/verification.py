@@ -12,6 +12,7 @@ from client.context import Party
 from client.events import Event, QuoteVerified, Verified
 from client.objects import leaf_path, require_intact
 from client.platforms import platform_rules
+from common.broker_verification import BROKER_ROLE
 from common.dcap import appraise, require_trust_level, verify_quote
 from common.dcap.completion import complete_evidence
 from common.errors import FormatError, NotFoundError
@@ -40,9 +41,10 @@ def verify_evidence(party: Party, source: Path, role: str, at: int | None = None
     except ValidationError:
         raise FormatError("format.quote", expected="an evidence document", seen=source.name) from None
     at = int(time.time()) if at is None else at
-    claims = verify_quote(complete_evidence(evidence), trust.trust_settings.allowed_roots, at)
-    require_trust_level(claims.trust_level, trust_floor(party))
     rules = platform_rules(party, trust.trust_settings)
+    allowing = () if role == BROKER_ROLE else rules.terms
+    claims = verify_quote(complete_evidence(evidence), trust.trust_settings.allowed_roots, at, allowing)
+    require_trust_level(claims.trust_level, trust_floor(party))
     appraise(claims, trust.open_release().reference(role, claims.trust_level), rules, at)
     yield QuoteVerified(role=role, measurement=claims.measurement, trust_level=claims.trust_level)
     yield Verified(

@@ -13,6 +13,7 @@ from common.messages.reference_values import (
     SgxSignerReferenceValue,
     TdxReferenceValue,
 )
+from common.messages.tcb_terms import Exposure
 
 
 def appraise(claims: QuoteClaims, reference: ReferenceValue, rules: PlatformRules, at: int) -> None:
@@ -20,7 +21,7 @@ def appraise(claims: QuoteClaims, reference: ReferenceValue, rules: PlatformRule
     the verifier's rules.
 
     In this order, each raises `AppraisalError`:
-    (1) debug bit clear (appraisal.debug);
+    (1) debug bit clear, unless the reference value's own terms name it (appraisal.debug);
     (2) the code: measurement, or signer, product and security version; registers (appraisal.measurement);
     (3) what no measurement covers: attributes, MISCSELECT, XFRM or XFAM, the TDX module (appraisal.attributes);
     (4) the inventory of machines has not revoked this one (appraisal.platform_revoked);
@@ -29,7 +30,7 @@ def appraise(claims: QuoteClaims, reference: ReferenceValue, rules: PlatformRule
     What is *not* checked: `report_data` (`require_report_data`), the trust level (`require_trust_level`), TCB terms of
     others than the verifier (the broker asks `require_tcb` for each owner and provider).
     """
-    if claims.is_debug:  # (1)
+    if claims.is_debug and Exposure.DEBUG not in reference.tcb.dangerously_allow:  # (1)
         raise AppraisalError("appraisal.debug")
     match claims, reference:
         case SgxClaims(), SgxReferenceValue():

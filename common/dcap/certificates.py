@@ -119,11 +119,11 @@ def _require_valid(chains: Chains, at: int) -> Chains:
 @lru_cache(maxsize=_KNOWN_CHAINS)
 def _checked(pck_pem: bytes, *collateral_chains: str) -> Chains:
     """Rules (a) to (e), but for the time."""
-    in_quote = _by_name(pck_pem)
+    in_quote = certificates_by_name(pck_pem)
     pck_ca = in_quote.keys() & PCK_CAS
     if in_quote.keys() != {PCK_LEAF, ROOT_CA} | pck_ca or len(pck_ca) != 1:  # (a)
         raise AuthenticityError("authenticity.quote", expected="PCK leaf, PCK CA, root", seen=sorted(in_quote))
-    _require_links([in_quote[PCK_LEAF], in_quote[next(iter(pck_ca))], in_quote[ROOT_CA]])  # (a), (e)
+    require_links([in_quote[PCK_LEAF], in_quote[next(iter(pck_ca))], in_quote[ROOT_CA]])  # (a), (e)
     in_collateral = _checked_collateral(*collateral_chains)
     if not _share_a_pck_ca(in_quote, in_collateral[0]):  # (b)
         raise FormatError("format.collateral", expected="PCK CRL chain: the CA that issued the PCK certificate")
@@ -132,11 +132,11 @@ def _checked(pck_pem: bytes, *collateral_chains: str) -> Chains:
 
 def _checked_collateral(crl_chain: str, *signer_chains: str) -> tuple[Mapping[str, Certificate], ...]:
     """Rules (b) to (d); the chains of PCK CRL, TCB info and QE identity by common name."""
-    of_crl, signers = _by_name(crl_chain.encode()), [_by_name(pem.encode()) for pem in signer_chains]
+    of_crl, *signers = (certificates_by_name(pem.encode()) for pem in (crl_chain, *signer_chains))
     crl_ca = of_crl.keys() & PCK_CAS
     if of_crl.keys() != {ROOT_CA} | crl_ca or len(crl_ca) != 1:  # (b)
         raise FormatError("format.collateral", expected="PCK CRL chain: PCK CA, root", seen=sorted(of_crl))
-    _require_links([of_crl[next(iter(crl_ca))], of_crl[ROOT_CA]])  # (b), (e)
+    require_links([of_crl[next(iter(crl_ca))], of_crl[ROOT_CA]])  # (b), (e)
     for chain in signers:
         leaves = [name for name, certificate in chain.items() if not _is_ca(certificate)]
         if leaves != [TCB_SIGNING]:  # (c)
@@ -144,7 +144,7 @@ def _checked_collateral(crl_chain: str, *signer_chains: str) -> tuple[Mapping[st
         if chain.keys() - leaves != {ROOT_CA}:  # (d)
             raise FormatError("format.collateral", expected="TCB signing, issued by the root", seen=sorted(chain))
         for leaf in leaves:
-            _require_links([chain[leaf], chain[ROOT_CA]])  # (d), (e)
+            require_links([chain[leaf], chain[ROOT_CA]])  # (d), (e)
     return of_crl, *signers
 
 
@@ -165,7 +165,7 @@ def _require_one_root(roots: list[Certificate]) -> Chains:
     )
 
 
-def _require_links(chain: list[Certificate]) -> None:
+def require_links(chain: list[Certificate]) -> None:
     """Each certificate was issued by the next one, the last by itself."""
     encoded = [certificate.public_bytes(Encoding.DER) for certificate in chain]
     for child, issuer in zip(encoded, [*encoded[1:], encoded[-1]], strict=True):
@@ -197,7 +197,7 @@ def _is_ca(certificate: Certificate) -> bool:
 
 
 @lru_cache(maxsize=_KNOWN_CHAINS)
-def _by_name(pem: bytes) -> Mapping[str, Certificate]:
+def certificates_by_name(pem: bytes) -> Mapping[str, Certificate]:
     """The chain's certificates by common name; nothing when one cannot be read or two share a name."""
     try:
         chain = load_pem_x509_certificates(pem)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from common.dcap.exposure import NOT_EXPOSED, Exposed
 from common.dcap.roots import Tee
 from common.identifiers import CodeMeasurement, Fmspc, HexBytes48, MrEnclave, PlatformId
 from common.messages.evidence import SGX_FLAGS_DEBUG, TrustLevel
@@ -14,7 +15,8 @@ class PlatformClaims:
 
     `tcb_date` (Unix seconds) is the earlier one of the platform's TCB level and of its quoting enclave's.
     `platform_ids` are the PPID and, from a Platform CA, the platform instance id; `dynamic`, `cached_keys` and `smt`
-    are None where the certificate does not say (a Processor CA issued it).
+    are None where the certificate does not say (a Processor CA issued it). `exposed` is what the attributes of enclave
+    or domain lay open on it.
     """
 
     fmspc: Fmspc
@@ -26,6 +28,7 @@ class PlatformClaims:
     dynamic: bool | None
     cached_keys: bool | None
     smt: bool | None
+    exposed: Exposed = NOT_EXPOSED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,12 +7,7 @@ revocation, and the dates of certificates below the root; `standing_marks` check
 
 from collections.abc import Collection
 from datetime import datetime
-from typing import Final
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePublicKey
-from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
-from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509 import Certificate, load_der_x509_crl
 
 from common.dcap.certificates import UNREADABLE, require_collateral_chains
@@ -20,12 +15,11 @@ from common.dcap.collateral import require_collateral
 from common.dcap.collateral_memory import marks_of
 from common.dcap.collateral_name import name_of_collateral
 from common.dcap.roots import require_allowed_root
+from common.dcap.signed_by import is_crl_of, is_signed_by
 from common.errors import AuthenticityError, FormatError, Refusal
 from common.json_text import read_json
 from common.messages.collateral import CollateralMark, CollateralName
 from common.messages.evidence import AllowedRoot, Collateral
-
-_HALF: Final = 32
 
 
 def require_authentic_collateral(collateral: Collateral, roots: Collection[AllowedRoot], at: int) -> CollateralName:
@@ -78,22 +72,14 @@ def next_update(collateral: Collateral) -> int:
 
 
 def _require_signed(text: str, signature: bytes, signer: Certificate) -> None:
-    key = signer.public_key()
-    r, s = (int.from_bytes(half, "big") for half in (signature[:_HALF], signature[_HALF:]))
-    try:
-        if not isinstance(key, EllipticCurvePublicKey):
-            raise InvalidSignature
-        key.verify(encode_dss_signature(r, s), text.encode(), ECDSA(SHA256()))
-    except InvalidSignature as cause:
-        raise AuthenticityError("authenticity.collateral", expected="documents signed by their issuer") from cause
+    if not is_signed_by(signer.public_key(), signature, text.encode()):
+        raise AuthenticityError("authenticity.collateral", expected="documents signed by their issuer")
 
 
 def _require_crl_of(der: bytes, issuer: Certificate) -> None:
     try:
-        crl = load_der_x509_crl(der)
-        key = issuer.public_key()
-        genuine = isinstance(key, EllipticCurvePublicKey) and crl.is_signature_valid(key)
+        genuine = is_crl_of(load_der_x509_crl(der), issuer)
     except UNREADABLE as cause:
         raise FormatError("format.collateral", expected="a DER CRL") from cause
-    if not genuine or crl.issuer != issuer.subject:
+    if not genuine:
         raise AuthenticityError("authenticity.collateral", expected="CRLs signed by their issuer")

@@ -55,6 +55,26 @@ def unverified_machine(quote: bytes) -> frozenset[PlatformId]:
     return frozenset(PlatformId(one.hex()) for one in (pck.ppid, pck.platform_instance_id) if one)
 
 
+_CONFIGURATION: Final = "1.2.840.113741.1.13.1.7"
+_STATED: Final = {b"\xff": "True", b"\0": "False"}
+"""PCK Certificate and CRL Profile 1.5, section 1.3.5, in DER; and in the engine's claims."""
+
+
+def pck_fields(quote: bytes) -> dict[str, Any]:
+    """What the PCK certificate inside says, by the names of the engine's claims, nothing checked.
+
+    Raises `FormatError` (format.quote).
+    """
+    try:
+        pck = dcap_qvl.parse_pck_extension_from_pem(pck_chain_pem(quote))
+        flags = [_STATED.get(pck.get_value(f"{_CONFIGURATION}.{arc}") or b"", "Undefined") for arc in (1, 2, 3)]
+    except ValueError as cause:
+        raise FormatError("format.quote", expected="a quote that carries its PCK certificate", seen=cause) from cause
+    names = ("ppid", "cpu_svn", "pce_svn", "pce_id", "fmspc", "platform_instance_id")
+    configuration = zip(("dynamic_platform", "cached_keys", "smt_enabled"), flags, strict=True)
+    return {**{name: getattr(pck, name) for name in names}, **dict(configuration)}
+
+
 def verify_with_engine(quote: bytes, collateral: Collateral, root_der: bytes, at: int) -> dict[str, Any]:
     """The engine's claims (its JSON, version 1) about a quote that is authentic under this root at this time.
 
@@ -73,16 +93,45 @@ def verify_with_engine(quote: bytes, collateral: Collateral, root_der: bytes, at
     refuse before it: dates (5), debug and the like (2). Raises `AuthenticityError` (authenticity.quote) or
     `AppraisalError` (appraisal.tcb_status, i).
     """
-    fields = {name: getattr(collateral, name) for name in Collateral.model_fields}
     try:
-        pieces = dcap_qvl.QuoteCollateralV3(**fields)
-        policy = dcap_qvl.QuotePolicy.claims_only(at)
-        verifier = dcap_qvl.QuoteVerifier(root_der)
-        found = verifier.verify_with_policy(quote, pieces, at, policy)  # (a) (b) (c) (d) (e) (f) (g) (h) (i)
+        found = _ask(quote, collateral, root_der, at)  # (a) (b) (c) (d) (e) (f) (g) (h) (i)
     except ValueError as cause:
         raise _translate(str(cause)) from cause
     claims: dict[str, Any] = json.loads(found.to_json())
     return claims
+
+
+_ATTRIBUTE_REFUSALS: Final = frozenset(
+    f"Verification failed: {words}"
+    for words in (
+        "Debug mode is enabled",
+        "SEPT_VE_DISABLE is not enabled",
+        "TD profiling is enabled",
+        "TD migration is enabled",
+        "Invalid MR service TD",
+    )
+)
+"""All that the engine says of a quote that it refuses for what terms may name (`exposure`), which it looks at last."""
+
+
+def require_refused_for_attributes(quote: bytes, collateral: Collateral, root_der: bytes, at: int) -> None:
+    """Raise what `verify_with_engine` raises, but for a quote that the engine refuses for its attributes alone: such a
+    quote has passed (a) to (i). One that it accepts has none of them, and raises `AuthenticityError`, too.
+    """
+    try:
+        _ask(quote, collateral, root_der, at)
+    except ValueError as cause:
+        if str(cause) not in _ATTRIBUTE_REFUSALS:
+            raise _translate(str(cause)) from cause
+    else:
+        raise AuthenticityError("authenticity.quote", expected="a quote that the engine refuses for its attributes")
+
+
+def _ask(quote: bytes, collateral: Collateral, root_der: bytes, at: int) -> dcap_qvl.QuoteClaims:
+    fields = {name: getattr(collateral, name) for name in Collateral.model_fields}
+    pieces = dcap_qvl.QuoteCollateralV3(**fields)
+    policy = dcap_qvl.QuotePolicy.claims_only(at)
+    return dcap_qvl.QuoteVerifier(root_der).verify_with_policy(quote, pieces, at, policy)
 
 
 def _translate(text: str) -> Refusal:

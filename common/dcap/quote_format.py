@@ -78,6 +78,36 @@ class UnverifiedQuote:
         return self.body[_MR_SERVICE_TD_AT:] if self.tee == "tdx" else b""
 
 
+@dataclass(frozen=True, slots=True)
+class QuoteParts:
+    """Who signed what in a quote: signatures r || s and the attestation key x || y have 64 bytes, the QE report 384."""
+
+    signed: bytes
+    signature: bytes
+    attestation_key: bytes
+    qe_report: bytes
+    qe_report_signature: bytes
+    authentication_data: bytes
+
+
+def split_quote(raw: bytes) -> QuoteParts:
+    """The parts of a quote that `parse_quote` takes. Raises `FormatError` (format.quote)."""
+    quote = parse_quote(raw)
+    end = HEADER_BYTES + (6 if quote.version == 5 else 0) + len(quote.body)
+    key_at = end + 4 + _P256_BYTES
+    report_at = key_at + _P256_BYTES + (6 if quote.version > 3 else 0)
+    signature_at = report_at + SGX_REPORT_BYTES
+    data_at = signature_at + _P256_BYTES + 2
+    return QuoteParts(
+        signed=raw[:end],
+        signature=raw[end + 4 : key_at],
+        attestation_key=raw[key_at : key_at + _P256_BYTES],
+        qe_report=raw[report_at:signature_at],
+        qe_report_signature=raw[signature_at : data_at - 2],
+        authentication_data=raw[data_at : data_at + _integer(raw, data_at - 2, 2)],
+    )
+
+
 def parse_quote(raw: bytes) -> UnverifiedQuote:
     """Split a quote. Raises `FormatError` (format.quote)."""
     version = _integer(raw, 0, 2)

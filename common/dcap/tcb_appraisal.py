@@ -1,4 +1,4 @@
-"""Is the machine good enough for these terms? (side: verifier).
+"""Is the machine good enough for these terms, and what lies open on it? (side: verifier).
 
 Terms add up: a launch is held against those of its release, of every owner and of the provider, each by itself.
 """
@@ -6,6 +6,7 @@ Terms add up: a launch is held against those of its release, of every owner and 
 from typing import Final
 
 from common.dcap.claims import PlatformClaims
+from common.dcap.exposure import require_allowed
 from common.errors import AppraisalError
 from common.messages.platform_inventory import PlatformInventory
 from common.messages.tcb_terms import TcbTerms, TcbTolerance
@@ -17,7 +18,7 @@ TCB_REFUSALS: Final = (
     "appraisal.tcb_status",
     "appraisal.advisory",
 )
-"""What `require_tcb` refuses with."""
+"""What `require_tcb` says of the machine alone; (7) is about what runs on it."""
 
 
 def require_tcb(machine: PlatformClaims, terms: TcbTerms, inventory: PlatformInventory, at: int) -> None:
@@ -29,7 +30,8 @@ def require_tcb(machine: PlatformClaims, terms: TcbTerms, inventory: PlatformInv
         knows it (appraisal.platform);
     (4) its configuration is accepted: dynamic platform, cached keys, SMT (appraisal.platform_configuration);
     (5) its TCB status is accepted, or tolerated now (appraisal.tcb_status);
-    (6) no advisory that is rejected applies to it (appraisal.advisory).
+    (6) no advisory that is rejected applies to it (appraisal.advisory);
+    (7) nothing lies open to its host but what the terms name (appraisal.debug, .td_attributes, .service_td).
     """
     if machine.tcb_evaluation < terms.min_tcb_evaluation:  # (1)
         expected = f"evaluation {terms.min_tcb_evaluation} or later"
@@ -45,6 +47,7 @@ def require_tcb(machine: PlatformClaims, terms: TcbTerms, inventory: PlatformInv
     rejected = set(machine.advisory_ids) & set(terms.rejected_advisories)
     if rejected:  # (6)
         raise AppraisalError("appraisal.advisory", expected="none of the rejected advisories", seen=sorted(rejected))
+    require_allowed(machine.exposed, (terms,))  # (7)
 
 
 def _require_listed(seen: set[str], allowed: tuple[str, ...], denied: tuple[str, ...]) -> None:

@@ -5,7 +5,8 @@ Source: Intel TDX module ABI specification, TDREPORT_STRUCT; DCAP's sgx_report2_
 
 from typing import TypedDict
 
-from common.dcap.quote_format import UnverifiedQuote
+from common.dcap.quote_format import TD10_REPORT_BYTES, UnverifiedQuote
+from common.dcap.tcb_levels import Module
 from common.identifiers import HexBytes48
 
 
@@ -41,6 +42,13 @@ def td_fields(quote: UnverifiedQuote) -> TdFields:
         td_attributes=quote.td_attributes,
         xfam=int.from_bytes(body[128:136], "little"),
     )
+
+
+def modules_of(quote: UnverifiedQuote) -> tuple[Module, Module | None]:
+    """The TDX module under which a domain was launched, and for a TD 1.5 report the one that is there now."""
+    body, end = quote.body, TD10_REPORT_BYTES
+    launched = Module(body[:16], body[64:112], body[112:120])
+    return launched, Module(body[end : end + 16], launched.signer, launched.attributes) if len(body) > end else None
 
 
 def _register(body: bytes, at: int) -> HexBytes48:

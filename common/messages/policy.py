@@ -16,7 +16,7 @@ from common.messages.order import ToolchainName
 from common.messages.provider_report import ToldToProvider
 from common.messages.recovery_terms import RecoveryTerms, require_sound_holders
 from common.messages.sandbox_bounds import SandboxBounds
-from common.messages.tcb_terms import TcbTerms
+from common.messages.tcb_terms import Exposure, TcbTerms
 
 TrustLevelName = Literal["simulation", "tpm-ima", "sgx", "tdx", "sev-snp"]
 AnswerDetail = Literal["label", "scores"]
@@ -90,6 +90,11 @@ class DataPolicy(Message):
         return self
 
     @model_validator(mode="after")
+    def _debug_is_simulation(self) -> Self:
+        require_no_debug(self.tcb, self.minimal_trust_level)
+        return self
+
+    @model_validator(mode="after")
     def _recovery_is_not_the_operators(self) -> Self:
         """Provider and operator may be one, so allowed providers count with the operator's people."""
         if self.recovery is not None:
@@ -134,6 +139,17 @@ class BundleTerms(Message):
     def _approvals_can_be_had(self) -> Self:
         _require_quorum(self)
         return self
+
+    @model_validator(mode="after")
+    def _debug_is_simulation(self) -> Self:
+        require_no_debug(self.tcb, self.minimal_trust_level)
+        return self
+
+
+def require_no_debug(tcb: TcbTerms, minimal: TrustLevelName | None) -> None:
+    """Raise `ValueError` where terms that demand a TEE name debug: whose memory the host reads is none."""
+    if Exposure.DEBUG in tcb.dangerously_allow and minimal != "simulation":
+        raise ValueError("dangerously_allow: debug goes with trust level simulation alone")
 
 
 def _require_quorum(terms: DataPolicy | BundleTerms) -> None:

@@ -25,6 +25,9 @@ XFRM_KNOWN: Final = 0x602E7
 TD_SEPT_VE_DISABLE: Final = 1 << 28
 """TDATTRIBUTES bit 28: the host can't inject #VE for a page that it took away (Intel TDX module base spec)."""
 
+TD_DEBUG: Final = 1
+"""TDATTRIBUTES bit 0: the host reads and writes its memory."""
+
 TD_PROFILING: Final = 0b111 << 4
 TD_MIGRATABLE: Final = 1 << 29
 """TDATTRIBUTES bits 4 to 6 (HGS_PLUS_PROF, PERF_PROF, PMT_PROF) and 29 (Intel TDX module ABI spec, ATTRIBUTES): the

@@ -12,6 +12,9 @@ from common.identifiers import Digest, RoleName
 from common.messages.base import Message, Seconds
 from common.messages.evidence import TrustLevel
 from common.messages.reference_values import ReferenceValue
+from common.messages.tcb_terms import TcbTerms
+
+_BROKER = RoleName("broker")
 
 
 class Release(Message):
@@ -36,6 +39,11 @@ class Release(Message):
             raise AppraisalError(
                 "appraisal.release", expected=f"a release with {role} on {trust_level}", seen=f"{self.name} {self.tag}"
             ) from None
+
+    def terms_of(self, role: str) -> tuple[TcbTerms, ...]:
+        """The TCB terms over a role's platforms; none over the key broker's, on which nothing may ever lie open."""
+        references = self.measurements.get(RoleName(role), {})
+        return () if role == _BROKER else tuple(reference.tcb for reference in references.values())
 
 
 class ReleaseRevocation(Message):

@@ -10,7 +10,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from common.identifiers import Fmspc, PlatformId
+from common.identifiers import Fmspc, HexBytes48, PlatformId
 from common.messages.base import Count, Message, Seconds
 
 
@@ -26,6 +26,22 @@ class TcbStatus(StrEnum):
     TD_RELAUNCH_ADVISED = "TDRelaunchAdvised"
     TD_RELAUNCH_ADVISED_CONFIGURATION_NEEDED = "TDRelaunchAdvisedConfigurationNeeded"
     REVOKED = "Revoked"
+
+
+class Exposure(StrEnum):
+    """How an attribute lays an enclave or trust domain open to whoever runs its host (SGX ATTRIBUTES, TDATTRIBUTES)."""
+
+    DEBUG = "debug"
+    """Its memory is read and written."""
+
+    SEPT_VE = "sept-ve"
+    """SEPT_VE_DISABLE is clear: #VE comes of pages that are taken away, and its kernel must be ready for that."""
+
+    PROFILING = "profiling"
+    """HGS_PLUS_PROF, PERF_PROF, PMT_PROF: it is measured while it runs."""
+
+    MIGRATION = "migration"
+    """It is moved to another machine by a service domain."""
 
 
 Statuses = Annotated[tuple[TcbStatus, ...], Field(min_length=1, max_length=len(TcbStatus))]
@@ -57,6 +73,9 @@ class TcbTerms(Message):
     installation's signed inventory (common/messages/platform_inventory). `dynamic_platform` (packages can be added),
     `cached_keys` (Intel's registration service keeps the platform's root keys) and `smt` say whether a platform that
     is so is accepted (Intel, PCK certificate profile 1.5, section 1.3.5: configuration).
+
+    `dangerously_allow` names what else than the machine may be open to its host, `service_domains` the MRSERVICETDs
+    that a trust domain may be bound to: neither is accepted unnamed. Debug makes real hardware a simulation.
     """
 
     accepted_statuses: Statuses = (TcbStatus.UP_TO_DATE,)
@@ -71,6 +90,8 @@ class TcbTerms(Message):
     dynamic_platform: bool = True
     cached_keys: bool = True
     smt: bool = True
+    dangerously_allow: Annotated[tuple[Exposure, ...], Field(max_length=len(Exposure))] = ()
+    service_domains: Annotated[tuple[HexBytes48, ...], Field(max_length=64)] = ()
 
     @model_validator(mode="after")
     def _never_revoked(self) -> Self:

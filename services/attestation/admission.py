@@ -28,6 +28,7 @@ from typing import Final
 
 from common.dcap import QuoteClaims, require_tcb, require_trust_level
 from common.dcap.completion import complete_evidence
+from common.dcap.exposure import NOT_EXPOSED
 from common.errors import ConflictError, FreshnessError, NotFoundError
 from common.identifiers import Digest, RoleName
 from common.messages.admission import Admission, Admit, Challenge, IssueChallenge
@@ -226,5 +227,10 @@ def launch_record(
         signing_public=binding.signing_public,
         mr_enclave=claims.measurement,
         not_after=min(ends) if binding.role == QUERY else 0,
-        appraised=AppraisedMachine(trust_level=claims.trust_level, tcb_status=claims.machine.tcb_status, at=at),
+        appraised=AppraisedMachine(
+            trust_level=claims.trust_level,
+            tcb_status=claims.machine.tcb_status,
+            at=at,
+            exposed=claims.machine.exposed != NOT_EXPOSED,
+        ),
     )

@@ -101,11 +101,14 @@ class ReleaseRecord(Message):
 
 
 class AppraisedMachine(Message):
-    """What the verifier found behind a launch, when it was admitted."""
+    """What the verifier found behind a launch, when it was admitted. `exposed`: something that all terms name lies open
+    to its host.
+    """
 
     trust_level: TrustLevel
     tcb_status: TcbStatus
     at: Seconds
+    exposed: bool = False
 
 
 class LaunchRecord(Message):

@@ -98,14 +98,15 @@ def _claims(broker: BrokerContext, job: JobRecord, launch: LaunchRecord, nonce: 
 
 def _appraisal(job: JobRecord, launch: LaunchRecord) -> dict[str, Any]:
     """One EAR appraisal; members that begin with `cloister.` are ours and say what the numbers are made of."""
-    vector = trust_vector(launch.appraised.trust_level, launch.appraised.tcb_status)
+    appraised = launch.appraised
+    vector = trust_vector(appraised.trust_level, appraised.tcb_status, exposed=appraised.exposed)
     return {
         "ear.status": status_of(vector),
         "ear.trustworthiness-vector": vector,
         "ear.appraisal-policy-id": f"cloister:release:{job.order.release}",
-        "cloister.trust-level": launch.appraised.trust_level.value,
-        "cloister.tcb-status": launch.appraised.tcb_status.value,
-        "cloister.appraised-at": launch.appraised.at,
+        "cloister.trust-level": appraised.trust_level.value,
+        "cloister.tcb-status": appraised.tcb_status.value,
+        "cloister.appraised-at": appraised.at,
         "cloister.measurement": launch.mr_enclave,
         "cloister.job": job.job_id,
         "cloister.slot": launch.slot,

@@ -6,9 +6,10 @@ Source: draft-ietf-rats-ar4si, "Specific Claims" and "Enumeration Encoding". A c
 | claim | value | because |
 |---|---|---|
 | instance-identity | 2 | PCK certificate under Intel's root, not revoked, vouches for the quote (verification 3 to 8) |
-| | 97 | simulation: the root is no CPU maker's |
+| | 97 | simulation: the root is no CPU maker's, or it is in debug |
 | executables | 3 | measurement equals the release's (appraisal 2). Not 2: provider code comes later, into the sandbox |
 | configuration | 2 | attributes, MISCSELECT, XFRM equal the release's, no debug (verification 2, appraisal 3) |
+| | 32 | attributes lay something open to the host that all terms name (verification 2) |
 | | 36 | a TCB status with ConfigurationNeeded: what the firmware is set to, the quote does not say |
 | hardware | 2 | TCB status UpToDate (verification 6) |
 | | 32 | a TCB status with SWHardeningNeeded, OutOfDate or TDRelaunchAdvised: genuine, with known weaknesses |
@@ -35,7 +36,7 @@ _AFFIRMING, _WARNING, _CONTRAINDICATED = 2, 32, 96
 
 _RECOGNIZED, _UNRECOGNIZED = 2, 97
 _APPROVED_AT_START = 3
-_APPROVED_CONFIGURATION, _UNKNOWN_CONFIGURATION = 2, 36
+_APPROVED_CONFIGURATION, _EXPOSED_CONFIGURATION, _UNKNOWN_CONFIGURATION = 2, 32, 36
 _GENUINE, _GENUINE_BUT_WEAK, _HARDWARE_REVOKED = 2, 32, 96
 _ENCRYPTED, _ISOLATED, _VISIBLE = 2, 32, 96
 
@@ -45,12 +46,12 @@ _WEAK: Final = frozenset(
 )
 
 
-def trust_vector(level: TrustLevel, status: TcbStatus) -> dict[str, int]:
+def trust_vector(level: TrustLevel, status: TcbStatus, *, exposed: bool = False) -> dict[str, int]:
     """The claims about a launch that was admitted: its code is the release's, its quote authentic."""
     simulated = level is TrustLevel.SIMULATION
     return {
         "instance-identity": _UNRECOGNIZED if simulated else _RECOGNIZED,
-        "configuration": _UNKNOWN_CONFIGURATION if status in _UNKNOWN_SETTINGS else _APPROVED_CONFIGURATION,
+        "configuration": _configuration(status, exposed=exposed),
         "executables": _APPROVED_AT_START,
         "hardware": _UNRECOGNIZED if simulated else _hardware(status),
         "runtime-opaque": _runtime_opaque(level),
@@ -69,6 +70,12 @@ def tier_of(value: int) -> Tier:
     if value >= _WARNING:
         return "warning"
     return "affirming" if value >= _AFFIRMING else "none"
+
+
+def _configuration(status: TcbStatus, *, exposed: bool) -> int:
+    if status in _UNKNOWN_SETTINGS:
+        return _UNKNOWN_CONFIGURATION
+    return _EXPOSED_CONFIGURATION if exposed else _APPROVED_CONFIGURATION
 
 
 def _hardware(status: TcbStatus) -> int:

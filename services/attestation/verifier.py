@@ -48,7 +48,7 @@ def verify_launch(
     if seen != expected:  # (1)
         raise AppraisalError("appraisal.binding", expected="the challenge's launch", seen=_text(binding))
     try:
-        claims = verify_quote(evidence, trust.allowed_roots, at)  # (2)
+        claims = verify_quote(evidence, trust.allowed_roots, at, release.terms_of(binding.role))  # (2)
     except (AppraisalError, AuthenticityError):
         require_not_older(standing_marks(evidence.collateral, trust.allowed_roots, at))  # (3)
         raise

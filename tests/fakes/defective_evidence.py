@@ -17,12 +17,11 @@ from cryptography.x509 import CertificateBuilder, load_der_x509_certificate
 
 from common.dcap.certificates import PCK_CA_NAMES, PCK_LEAF, TCB_SIGNING
 from common.enclave.simulated_pki import PLATFORM_CA, Certified, SimulatedPki, issue_certificate, issue_crl
-from common.enclave.simulated_quote import encode_qe_report, encode_report
+from common.enclave.simulated_quote import encode_qe_report
 from common.enclave.simulated_sgx_extension import encode_sgx_extension
-from common.messages.evidence import SGX_FLAGS_DEBUG, SGX_FLAGS_INIT, SGX_FLAGS_MODE64BIT
-from common.messages.reference_values import TD_MIGRATABLE, TD_PROFILING, TD_SEPT_VE_DISABLE
+from common.messages.tcb_terms import Exposure
 from tests.fakes.engine_defects import ENGINE_REFUSES, ENGINE_REFUSES_DOMAINS, with_pck
-from tests.fakes.evidence_forge import MR_ENCLAVE, REPORT_DATA, Defect, Forge, FullEvidence
+from tests.fakes.evidence_forge import Defect, Forge, FullEvidence
 
 _DAY: Final = timedelta(days=1)
 
@@ -47,27 +46,12 @@ def _td15_cut_short(forge: Forge) -> FullEvidence:
     return good.model_copy(update={"quote": quote})
 
 
-def _debug(forge: Forge) -> FullEvidence:
-    if forge.is_tdx:
-        return forge.evidence(report=forge.td_report(attributes=TD_SEPT_VE_DISABLE | 1))
-    flags = SGX_FLAGS_INIT | SGX_FLAGS_MODE64BIT | SGX_FLAGS_DEBUG
-    return forge.evidence(report=encode_report(MR_ENCLAVE.raw(), REPORT_DATA, flags=flags))
-
-
-def _sept_ve_enabled(forge: Forge) -> FullEvidence:
-    return forge.evidence(report=forge.td_report(attributes=0))
-
-
-def _profiled(forge: Forge) -> FullEvidence:
-    return forge.evidence(report=forge.td_report(attributes=TD_SEPT_VE_DISABLE | TD_PROFILING))
-
-
-def _migratable(forge: Forge) -> FullEvidence:
-    return forge.evidence(report=forge.td_report(attributes=TD_SEPT_VE_DISABLE | TD_MIGRATABLE))
+def _exposing(exposure: Exposure) -> Callable[[Forge], FullEvidence]:
+    return lambda forge: forge.exposing(exposure).evidence()
 
 
 def _service_td(forge: Forge) -> FullEvidence:
-    return forge.evidence(report=forge.td_report(mr_service_td=b"\1" + bytes(47)))
+    return forge.exposing(service_domain=b"\1" + bytes(47)).evidence()
 
 
 # -- (3), (4): who signed --------------------------------------------------------------------------------------------
@@ -241,7 +225,7 @@ def _qe_report_tail(forge: Forge) -> FullEvidence:
 
 _ALL: Final[dict[str, Defect]] = {
     "(1) trailing byte": ("format.quote", _trailing_byte),
-    "(2) debug": ("appraisal.debug", _debug),
+    "(2) debug": ("appraisal.debug", _exposing(Exposure.DEBUG)),
     "(3a) chain with a guest": ("authenticity.quote", _chain_with_a_guest),
     "(3a) PCK CA of another root": ("authenticity.quote", _pck_ca_without_signature_of_root),
     "(3b) CRL chain with a guest": ("format.collateral", _crl_chain_with_a_guest),
@@ -279,9 +263,9 @@ REFUSED_BY: Final = _ALL | ENGINE_REFUSES
 
 _DOMAINS: Final[dict[str, Defect]] = {
     "(1) certification data of another type": ("format.quote", _of_another_type),
-    "(2) SEPT_VE_DISABLE clear": ("appraisal.td_attributes", _sept_ve_enabled),
-    "(2) profiled": ("appraisal.td_attributes", _profiled),
-    "(2) migratable": ("appraisal.td_attributes", _migratable),
+    "(2) SEPT_VE_DISABLE clear": ("appraisal.td_attributes", _exposing(Exposure.SEPT_VE)),
+    "(2) profiled": ("appraisal.td_attributes", _exposing(Exposure.PROFILING)),
+    "(2) migratable": ("appraisal.td_attributes", _exposing(Exposure.MIGRATION)),
 }
 _DOMAINS_OF_15: Final[dict[str, Defect]] = {
     "(1) TD 1.5 report cut short": ("format.quote", _td15_cut_short),

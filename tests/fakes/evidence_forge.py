@@ -25,7 +25,17 @@ from common.enclave.simulated_pki import (
 from common.enclave.simulated_platform import SimulatedPlatform
 from common.enclave.simulated_quote import encode_report, sign_quote
 from common.identifiers import MrEnclave
-from common.messages.evidence import AllowedRoot, Collateral, SgxDcapEvidence, TdxDcapEvidence
+from common.messages.evidence import (
+    SGX_FLAGS_DEBUG,
+    SGX_FLAGS_INIT,
+    SGX_FLAGS_MODE64BIT,
+    AllowedRoot,
+    Collateral,
+    SgxDcapEvidence,
+    TdxDcapEvidence,
+)
+from common.messages.reference_values import TD_MIGRATABLE, TD_PROFILING, TD_SEPT_VE_DISABLE
+from common.messages.tcb_terms import Exposure
 from tests.fakes.tdx_quotes import TdReport, sign_td_quote, td_qe_identity_fields, tdx_collateral, tdx_tcb_info_fields
 
 MR_ENCLAVE: Final = MrEnclave(hashlib.sha256(b"an enclave under test").hexdigest())
@@ -38,6 +48,9 @@ KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 FullEvidence = SgxDcapEvidence | TdxDcapEvidence
 
 _HEADER: Final = 48
+_ATTRIBUTES: Final = {
+    Exposure.DEBUG: 1, Exposure.PROFILING: TD_PROFILING, Exposure.MIGRATION: TD_MIGRATABLE,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -47,6 +60,8 @@ class Forge:
     platform: SimulatedPlatform
     at: datetime
     kind: Kind = "sgx v3"
+    exposures: tuple[Exposure, ...] = ()
+    service_domain: bytes = bytes(48)
 
     @classmethod
     def make(cls, directory: Path) -> Self:
@@ -56,6 +71,10 @@ class Forge:
     def of(self, kind: Kind) -> "Forge":
         """The same platform with quotes of another kind."""
         return replace(self, kind=kind)
+
+    def exposing(self, *exposures: Exposure, service_domain: bytes = bytes(48)) -> "Forge":
+        """The same, of enclaves and domains whose attributes lay this open to the host."""
+        return replace(self, exposures=exposures, service_domain=service_domain)
 
     @property
     def time(self) -> int:
@@ -80,12 +99,21 @@ class Forge:
 
     def td_report(self, **fields: Any) -> bytes:
         """A trust domain's report with these fields."""
-        return TdReport(**{"report_data": REPORT_DATA, **fields}).encode(extended=self.extended)
+        usual = {"report_data": REPORT_DATA, "attributes": self._attributes, "mr_service_td": self.service_domain}
+        return TdReport(**{**usual, **fields}).encode(extended=self.extended)
 
     @property
     def report(self) -> bytes:
         """The usual report."""
-        return self.td_report() if self.is_tdx else encode_report(MR_ENCLAVE.raw(), REPORT_DATA)
+        flags = SGX_FLAGS_INIT | SGX_FLAGS_MODE64BIT | (SGX_FLAGS_DEBUG if Exposure.DEBUG in self.exposures else 0)
+        return self.td_report() if self.is_tdx else encode_report(MR_ENCLAVE.raw(), REPORT_DATA, flags=flags)
+
+    @property
+    def _attributes(self) -> int:
+        """TDATTRIBUTES."""
+        bits = (one for one in self.exposures if one is not Exposure.SEPT_VE)
+        closed = 0 if Exposure.SEPT_VE in self.exposures else TD_SEPT_VE_DISABLE
+        return closed | sum(_ATTRIBUTES[one] for one in bits)
 
     @property
     def attestation_public(self) -> bytes:

@@ -2,10 +2,10 @@
 
 from client.policy_terms import NOBODY, PolicyTerms, ProviderTerms, RecoveryWishes
 from client.policy_words import Assumed, bits_of, sentences
-from common.identifiers import Digest, PartyKey
+from common.identifiers import Digest, HexBytes48, PartyKey
 from common.leakage import AnswerSize, answer_bits
 from common.messages.answer_bounds import AnswerBounds
-from common.messages.tcb_terms import TcbStatus, TcbTerms, TcbTolerance
+from common.messages.tcb_terms import Exposure, TcbStatus, TcbTerms, TcbTolerance
 
 PROVIDER, USER = PartyKey("a" * 64), PartyKey("b" * 64)
 TERMS = PolicyTerms(
@@ -31,6 +31,20 @@ def test_it_says_what_the_terms_say() -> None:
         "2027-01-31 23:59 UTC", "smt false", "INTEL-SA-00837", "until 2027-06-30 23:59 UTC", "its owner and 1 of",
     ):  # fmt: skip
         assert part in said, part
+
+
+def test_what_lies_open_is_shouted() -> None:
+    assert "DANGEROUS" not in text(TERMS)
+    domain = HexBytes48("5a" * 48)
+    for exposure, words in (
+        (Exposure.DEBUG, "read and change all memory"), (Exposure.SEPT_VE, "take pages away"),
+        (Exposure.PROFILING, "measure a trust domain"), (Exposure.MIGRATION, "have a service domain move it"),
+    ):  # fmt: skip
+        said = text(
+            TERMS.model_copy(update={"tcb": TcbTerms(dangerously_allow=(exposure,), service_domains=(domain,))})
+        )
+        assert f"DANGEROUS: whoever runs the host may {words}" in said
+        assert domain in said
 
 
 def test_one_is_no_plural() -> None:

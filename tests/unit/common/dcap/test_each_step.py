@@ -2,7 +2,7 @@
 
 For quotes of every kind: a vector is refused with its step's code; without that step it is accepted. Where other
 checks refuse it as well, `ALSO` says which: then it takes all of them. Steps are read from the code, and one without a
-vector of its own fails, but for `NEVER_ALONE`.
+vector of its own fails.
 """
 
 import re
@@ -34,16 +34,8 @@ RULES: Final = {
 ENGINE: Final = "6"
 """One call, so its rules are taken out together; `ENGINE_SAYS` tells them apart."""
 
-NEVER_ALONE: Final = {"2"}
-"""What it refuses the engine refuses, too, and has no setting that would let it pass. It says what to mend."""
-
 ALSO: Final = {
     "(1) TD 1.5 report cut short": ENGINE,
-    "(2) debug": ENGINE,
-    "(2) SEPT_VE_DISABLE clear": ENGINE,
-    "(2) profiled": ENGINE,
-    "(2) migratable": ENGINE,
-    "(2) service TD": ENGINE,
     "(3e) collateral under another root": f"{ENGINE} 3b",
     "(3e) root of another subject": ENGINE,
     "(5a) TCB info of the other TEE": ENGINE,
@@ -169,8 +161,7 @@ def test_the_document_has_the_same_steps() -> None:
 def test_every_step_has_a_vector_that_it_alone_refuses(bench: Bench) -> None:
     named = {step_of(name) for name in bench.vectors}
     alone = {step_of(name) for name in bench.vectors if name not in bench.also}
-    assert named == set(all_steps())
-    assert set(all_steps()) - alone == NEVER_ALONE
+    assert named == alone == set(all_steps())
 
 
 def test_each_step_alone_refuses_what_it_is_for(bench: Bench) -> None:

@@ -10,6 +10,7 @@ from typing import Any, Final
 import pytest
 
 from common.dcap import PlatformClaims, PlatformRules, SgxClaims, TdxClaims, appraisal, tcb_appraisal
+from common.dcap.exposure import Exposed
 from common.errors import AppraisalError
 from common.identifiers import Fmspc, HexBytes48, MrEnclave, PlatformId
 from common.messages.evidence import TrustLevel
@@ -21,7 +22,7 @@ from common.messages.reference_values import (
     SgxSignerReferenceValue,
     TdxReferenceValue,
 )
-from common.messages.tcb_terms import TcbStatus, TcbTerms, TcbTolerance
+from common.messages.tcb_terms import Exposure, TcbStatus, TcbTerms, TcbTolerance
 from tests.fakes.switched_off import checked_steps, planned_steps, without
 
 NOW: Final = 1_760_000_000
@@ -105,6 +106,15 @@ TERMS: Final[dict[str, tuple[TcbTerms, dict[str, Any], str]]] = {
         TcbTerms(tolerances=(TcbTolerance(status=TcbStatus.OUT_OF_DATE, until=NOW - 1),)),
         {"tcb_status": TcbStatus.OUT_OF_DATE}, "tcb_status"),
     "(6) advisory": (TcbTerms(rejected_advisories=("INTEL-SA-00615",)), {}, "advisory"),
+    "(7) debug": (
+        TcbTerms(dangerously_allow=(Exposure.SEPT_VE,)), {"exposed": Exposed(frozenset({Exposure.DEBUG}))}, "debug"),
+    "(7) SEPT_VE_DISABLE clear": (
+        TcbTerms(dangerously_allow=(Exposure.DEBUG,)), {"exposed": Exposed(frozenset({Exposure.SEPT_VE}))},
+        "td_attributes"),
+    "(7) profiled": (TcbTerms(), {"exposed": Exposed(frozenset({Exposure.PROFILING}))}, "td_attributes"),
+    "(7) migratable": (TcbTerms(), {"exposed": Exposed(frozenset({Exposure.MIGRATION}))}, "td_attributes"),
+    "(7) service domain": (
+        TcbTerms(service_domains=(A,)), {"exposed": Exposed(service_domain=B)}, "service_td"),
 }  # fmt: skip
 """Terms that a machine (with changes) does not meet -> the code, after `appraisal.`."""
 
@@ -144,3 +154,19 @@ def test_what_meets_them_passes() -> None:
     for claims, reference in ((SGX, ENCLAVE), (SGX, SIGNED), (TDX, DOMAIN), (TDX, OPEN), (of_another_shape, OPEN)):
         appraisal.appraise(claims, reference, RULES, NOW)
     tcb_appraisal.require_tcb(MACHINE, TcbTerms(inventory=True), INVENTORY, NOW)
+    exposed = replace(MACHINE, exposed=Exposed(frozenset(Exposure), A))
+    named = TcbTerms(dangerously_allow=tuple(Exposure), service_domains=(B, A))
+    tcb_appraisal.require_tcb(exposed, named, INVENTORY, NOW)
+
+
+def test_debug_passes_where_the_reference_value_and_all_terms_name_it() -> None:
+    debug = TcbTerms(dangerously_allow=(Exposure.DEBUG,))
+    claims = replace(SGX, attribute_flags=7, machine=replace(MACHINE, exposed=Exposed(frozenset({Exposure.DEBUG}))))
+    reference = ENCLAVE.model_copy(update={"attribute_flags": 7, "tcb": debug})
+    appraisal.appraise(claims, reference, PlatformRules(INVENTORY, (debug,)), NOW)
+    for changed, rules in ((ENCLAVE.model_copy(update={"attribute_flags": 7}), PlatformRules(INVENTORY, (debug,))),
+                           (reference, RULES)):  # fmt: skip
+        with pytest.raises(AppraisalError, match=r"appraisal\.debug"):
+            appraisal.appraise(claims, changed, rules, NOW)
+    with pytest.raises(AppraisalError, match=r"appraisal\.attributes"):  # named, but not what the release states
+        appraisal.appraise(claims, ENCLAVE.model_copy(update={"tcb": debug}), PlatformRules(INVENTORY, (debug,)), NOW)

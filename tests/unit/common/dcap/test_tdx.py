@@ -2,8 +2,10 @@
 
 import dcap_qvl
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from common.dcap import NO_PLATFORM_RULES, TdxClaims, appraise, verify_quote
+from common.dcap.engine import verify_with_engine
 from common.enclave.simulated_quote import encode_report
 from common.errors import AppraisalError, AuthenticityError, FormatError, Refusal
 from common.identifiers import HexBytes48
@@ -38,6 +40,10 @@ def test_sgx_bodies_in_later_quotes_are_refused_for_the_engine_does_not_know_the
     quote = sign_td_quote(body, forge.platform.attestation_key, pki.pck.key, pki.pck_chain, version=version, tee=0)
     with pytest.raises(FormatError, match=r"format\.quote"):
         verify_quote(SgxDcapEvidence(quote=quote, collateral=pki.collateral(forge.at)), forge.roots, forge.time)
+    root = pki.root.certificate.public_bytes(Encoding.DER)
+    with pytest.raises(AuthenticityError) as refused:
+        verify_with_engine(quote, pki.collateral(forge.at), root, forge.time)
+    assert "SGX TEE quote must have version 3" in str(refused.value.seen)
 
 
 @pytest.mark.parametrize("bit", [1, 8, 32])
@@ -48,7 +54,7 @@ def test_reserved_attributes_are_refused_by_the_engine(forge: Forge, bit: int) -
 
 
 def test_the_engine_has_no_setting_that_lets_pass_what_it_refuses() -> None:
-    """Of debug, SEPT_VE_DISABLE and service domains. When it learns one, this test says so, and a term can decide."""
+    """Of debug, SEPT_VE_DISABLE and service domains. When it learns one, `exposed_quote` may go."""
     settings = {
         name for kind in (dcap_qvl.QuoteVerifier, dcap_qvl.QuotePolicy) for name in vars(kind) if name[0] != "_"
     }

@@ -10,7 +10,7 @@ import pytest
 from client.query_verification import QueryPins, verify_query_enclave
 from common.broker_channel import BrokerChannel
 from common.broker_verification import verify_broker
-from common.dcap import NO_PLATFORM_RULES, TdxClaims, verify_quote
+from common.dcap import NO_PLATFORM_RULES, PlatformRules, TdxClaims, verify_quote
 from common.enclave.simulated_pki import issue_crl
 from common.errors import AppraisalError, AuthenticityError, FreshnessError, PolicyError, Refusal
 from common.identifiers import CodeMeasurement, Fmspc, HexBytes48, JobId, MrEnclave, PlatformId
@@ -22,7 +22,7 @@ from common.messages.evidence import Collateral, DcapQuote, TdxDcapEvidence, Tru
 from common.messages.jobs import Completed, ListMembers, Members
 from common.messages.objects import SlotRecord
 from common.messages.placement import QueryEnclaveProof
-from common.messages.platform_inventory import InventoryTaken, PlatformInventory, TakeInventory
+from common.messages.platform_inventory import NO_INVENTORY, InventoryTaken, PlatformInventory, TakeInventory
 from common.messages.policy import QueryGrant
 from common.messages.reference_values import (
     TD_MIGRATABLE,
@@ -33,7 +33,7 @@ from common.messages.reference_values import (
 )
 from common.messages.release import Release
 from common.messages.signed import read_document, sign
-from common.messages.tcb_terms import TcbTerms
+from common.messages.tcb_terms import Exposure, TcbTerms
 from tests.fakes.broker_world import MEASUREMENTS, PARAMSERVER, QUERY, TRAINER, BrokerWorld
 from tests.fakes.domain_world import MODULE, Domain, DomainWorld, TdxRuntime, made_at, report_of, value_of
 from tests.fakes.handover_world import LATER, Heir
@@ -290,3 +290,102 @@ def test_a_user_verifies_a_query_enclave_in_a_domain(world: DomainWorld, job_id:
     other = world.domain("query", Domain({"mr_td": OTHER})).evidence(launch.report_data)
     with pytest.raises(AppraisalError, match=r"appraisal\.measurement"):
         verify_query_enclave(proof.model_copy(update={"evidence": other}), grant, pins, world.time)
+
+
+# -- what lies open to the host --------------------------------------------------------------------------------------
+
+SERVICE = HexBytes48(OTHER.hex())
+NOTHING = TcbTerms()
+OPEN: dict[str, tuple[str, dict[str, Any], TcbTerms]] = {
+    "debug": ("appraisal.debug", {"attributes": TD_SEPT_VE_DISABLE | 1}, TcbTerms(dangerously_allow=(Exposure.DEBUG,))),
+    "sept-ve": ("appraisal.td_attributes", {"attributes": 0}, TcbTerms(dangerously_allow=(Exposure.SEPT_VE,))),
+    "service domain": ("appraisal.service_td", {"mr_service_td": OTHER}, TcbTerms(service_domains=(SERVICE,))),
+}
+"""The refusal, what is another in the domain's report, and terms that name it."""
+
+
+def open_world(directory: Path, name: str, terms: TcbTerms, **changes: Any) -> tuple[DomainWorld, Domain]:
+    """A release whose domains are so, with these terms."""
+    _, fields, _ = OPEN[name]
+    attributes = fields.get("attributes", TD_SEPT_VE_DISABLE)
+    world = DomainWorld(directory, td_attributes=attributes, tcb=terms, **changes)
+    return world, Domain(fields, version=5, extended=True)
+
+
+@pytest.mark.parametrize("name", OPEN)
+@pytest.mark.parametrize("silent", [None, "release", "owner", "provider"])
+def test_nothing_lies_open_that_one_of_the_parties_does_not_name(tmp_path: Path, name: str, silent: str | None) -> None:
+    """Release, owner and provider: terms add up, so each of them by itself refuses what it does not name."""
+    code, _, terms = OPEN[name]
+    of_release, of_owner, of_provider = (
+        NOTHING if silent == party else terms for party in ("release", "owner", "provider")
+    )
+    world, asked = open_world(tmp_path, name, of_release)
+    job_id = world.start_job(world.register_data(tcb=of_owner), world.register_bundle(tcb=of_provider))
+    if silent is None:
+        launch = world.launch_domain(TRAINER, job_id, 0, asked)
+        assert renew_lease(world.domain("trainer", asked), world.channel(), launch)
+        [held] = world.context.job(job_id).launches
+        assert held.appraised.exposed
+    else:
+        with pytest.raises(AppraisalError) as refused:
+            world.launch_domain(TRAINER, job_id, 0, asked)
+        assert refused.value.code == code
+
+
+@pytest.mark.parametrize("name", OPEN)
+def test_a_key_broker_never_lies_open(tmp_path: Path, name: str) -> None:
+    """Whatever its release's terms and the caller's name: all keys of everybody are in it. Nor does its heir."""
+    code, _, terms = OPEN[name]
+    world, asked = open_world(tmp_path, name, terms, with_broker=True)
+    world.start_on(world.domain("broker", asked))
+    request = BrokerRequest(nonce=bytes(32), body=DescribeBroker()).encode()
+    release, rules = read_document(world.release, Release), PlatformRules(NO_INVENTORY, (terms,))
+    with pytest.raises(AppraisalError) as refused:
+        verify_broker(world.handle(request), request, world.trust, release, rules, world.time)
+    assert refused.value.code == code
+    later = report_of(LATER["broker"])
+    heir = Domain({**asked.fields, "mr_td": later.mr_td}, version=5, extended=True)
+    with pytest.raises(AppraisalError) as refused:
+        Heir(world, world.sign_release(LATER, tag="2"), world.domain("broker", heir)).give()  # type: ignore[arg-type]
+    assert refused.value.code == code
+
+
+@pytest.mark.parametrize("name", OPEN)
+def test_a_user_names_himself_what_may_lie_open(tmp_path: Path, name: str) -> None:
+    """The release's terms are not enough: who pins no terms of his own is served by closed domains alone."""
+    code, _, terms = OPEN[name]
+    world, asked = open_world(tmp_path, name, terms)
+    job_id = world.start_job(world.register_data(tcb=terms), world.register_bundle(tcb=terms))
+    world.launch_domain(TRAINER, job_id, 0, asked)
+    world.channel().ask(
+        world.completion(
+            world.launch_domain(PARAMSERVER, job_id, 0, asked),
+            members=(SlotRecord(role="trainer", slot=0, attempt=1, mr_enclave=CodeMeasurement(MRTD["trainer"])),),
+        ),
+        Completed,
+    )
+    launch = world.launch_domain(QUERY, job_id, 0, asked)
+    assert launch.terms.model_manifest is not None
+    assert launch.placement is not None
+    grant = read_document(world.grant(launch.terms.model_manifest), QueryGrant)
+    proof = QueryEnclaveProof(
+        binding=launch.binding, evidence=launch.evidence, placement=launch.placement,
+        manifest=launch.terms.model_manifest, query_bytes=1, answer_bytes=1,
+    )  # fmt: skip
+    for own in ((), (NOTHING,), (terms, NOTHING)):
+        pins = QueryPins(world.release, world.trust, TrustLevel.SIMULATION, PlatformRules(NO_INVENTORY, own))
+        with pytest.raises(AppraisalError) as refused:
+            verify_query_enclave(proof, grant, pins, world.time)
+        assert refused.value.code == code
+    pins = QueryPins(world.release, world.trust, TrustLevel.SIMULATION, PlatformRules(NO_INVENTORY, (terms,)))
+    assert verify_query_enclave(proof, grant, pins, world.time).measurement == MRTD["query"]
+
+
+@pytest.mark.parametrize("level", ["tpm-ima", "sgx", "tdx", "sev-snp"])
+def test_no_terms_of_a_real_tee_name_debug(world: DomainWorld, level: str) -> None:
+    debug = OPEN["debug"][2]
+    for make, party in ((world.policy_terms, world.owner), (world.bundle_terms, world.provider)):
+        assert make(party, tcb=debug).tcb == debug  # of a simulation
+        with pytest.raises(ValueError, match="debug goes with trust level simulation alone"):
+            make(party, tcb=debug, minimal_trust_level=level)

@@ -42,6 +42,13 @@ def test_lesser_statuses_are_warnings(status: TcbStatus) -> None:
     assert status_of(vector) == "warning"
 
 
+@pytest.mark.parametrize("status", TcbStatus)
+def test_what_lies_open_is_never_affirmed(status: TcbStatus) -> None:
+    vector = trust_vector(TrustLevel.TDX, status, exposed=True)
+    assert vector["configuration"] == (36 if "Configuration" in status else 32)
+    assert status_of(vector) in {"warning", "contraindicated"}
+
+
 def test_revoked_and_a_host_without_tee() -> None:
     assert status_of(trust_vector(TrustLevel.SGX, TcbStatus.REVOKED)) == "contraindicated"
     assert trust_vector(TrustLevel.TPM_IMA, TcbStatus.UP_TO_DATE)["runtime-opaque"] == 32
@@ -64,5 +71,11 @@ def test_every_number_stands_in_the_document_and_no_other() -> None:
         shown.add((claim, int(value)))
     levels = [TrustLevel.SIMULATION, TrustLevel.SGX, TrustLevel.TDX]
     statuses = [status for status in TcbStatus if status is not TcbStatus.REVOKED]
-    made = {item for level in levels for status in statuses for item in trust_vector(level, status).items()}
+    made = {
+        item
+        for level in levels
+        for status in statuses
+        for exposed in (False, True)
+        for item in trust_vector(level, status, exposed=exposed).items()
+    }
     assert shown == made
