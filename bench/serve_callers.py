@@ -23,6 +23,7 @@ from client.broker import trust_floor
 from client.context import Party
 from client.http_client import OCTETS, ServiceClient
 from client.platforms import platform_rules
+from client.query_exchange import QueryExchange
 from client.query_session import QueryPins, QuerySession, QueryUser
 from client.query_verification import verify_query_enclave
 from common.bundle import TensorSpec
@@ -88,8 +89,10 @@ class SealedSession(QuerySession):
 
     def seal(self, rows: Rows) -> bytes:
         """The next query."""
-        channel = self._channel
-        return channel.cipher.seal_query(next(self._exchange._counters), encode_question(rows, channel.profile))  # noqa: SLF001 - the SDK's own numbers
+        channel, exchange = self._channel, self._exchange
+        if not isinstance(exchange, QueryExchange):
+            raise TypeError("a benchmark asks one model")
+        return channel.cipher.seal_query(next(exchange._counters), encode_question(rows, channel.profile))  # noqa: SLF001 - the SDK's own numbers
 
     def read(self, query: bytes, answer: bytes) -> Answer:
         """The answer to it. Raises what the enclave sealed for us."""

@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from client.query_channel import QueryUser
-from client.query_exchange import QueryExchange, Submitted
+from client.query_exchange import Submitted
 from client.query_session import QueryTransport
-from client.query_steps import Exchange, Get, Pause, Post, Step, Work
+from client.query_steps import Consult, Exchange, Get, Pause, Post, Step, Work
 from client.query_verification import VerifiedEnclave
+from client.served_exchange import AnyExchange, exchange_of
 from common.errors import Refusal
 from common.messages.query import QueryProfile
 from common.messages.query_tensors import Answer
@@ -65,7 +66,7 @@ class AsyncQuerySession:
     """Sealed questions and answers; several tasks may ask at once, `UNDER_WAY` of them go ahead."""
 
     def __init__(
-        self, transport: AsyncQueryTransport, exchange: QueryExchange, pause: Callable[[float], Awaitable[None]]
+        self, transport: AsyncQueryTransport, exchange: AnyExchange, pause: Callable[[float], Awaitable[None]]
     ) -> None:
         self._transport, self._exchange, self._pause = transport, exchange, pause
         self._turns = asyncio.Semaphore(UNDER_WAY)
@@ -80,7 +81,7 @@ class AsyncQuerySession:
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> Self:
         """As `QuerySession.open`."""
-        session = cls(transport, QueryExchange(user, now), pause)
+        session = cls(transport, exchange_of(user, now), pause)
         await session._perform(session._exchange.connect())
         return session
 
@@ -132,6 +133,8 @@ class AsyncQuerySession:
                 return await self._transport.get(path)
             case Post(path, body):
                 return await self._transport.post(path, body)
+            case Consult(read):
+                return await asyncio.to_thread(read)
             case Pause(seconds):
                 await self._pause(seconds)
                 return b""

@@ -13,7 +13,8 @@
     bundles/ID.json        name and version of each bundle that was published from here
     documents/KIND/NAME    signed documents that this party made or was given: orders, grants, publications; a
                            data set's newest policy, and all `versions` by digest; cards of recovery
-                           `holders`; `statements` by which this identity replaced others (by their key)
+                           `holders`; `statements` by which this identity replaced others (by their key); the
+                           newest record of each served name (`servings`)
     proofs/ID.json         that the broker has ended something (client/ending_proof)
 
 Directories have mode 0700, files 0600. Written by replacement, so a crash leaves the old file or the new one.
@@ -59,6 +60,7 @@ DocumentKind = Literal[
     "statements",
     "holders",
     "revocations",
+    "servings",
 ]
 
 

@@ -1,7 +1,8 @@
-"""Letting a user ask a model (side: owner).
+"""Letting a user ask a model, or whichever a name stands for (side: owner).
 
-A grant names the model's manifest, so it is for exactly the model that this owner's order made. It is a signed document
-that the owner hands to the user; the query enclave shows it to the broker, which counts its answers.
+A grant names the model's manifest, so it is for exactly the model that this owner's order made; or a name of this
+owner's, whose records say which models that are (client/serving). It is a signed document that the owner hands to the
+user; the query enclave shows it to the broker, which counts its answers.
 """
 
 import secrets
@@ -16,12 +17,14 @@ from client.context import Party
 from client.events import Event, GrantSigned
 from client.policy_terms import SECONDS_PER_DAY
 from client.revoking import end
+from client.serving import read_record
 from common.errors import ConflictError, NotFoundError, PolicyError, refusal_of
-from common.identifiers import GrantId, ModelId, PartyKey
+from common.identifiers import Digest, GrantId, ModelId, PartyKey
 from common.messages.answer_bounds import NO_ANSWER_BOUNDS, AnswerBounds
 from common.messages.jobs import ListMembers, Members
 from common.messages.objects import ModelManifest
 from common.messages.policy import QueryGrant
+from common.messages.serving import ServedName
 from common.messages.signed import Signed, sign
 
 
@@ -35,25 +38,26 @@ class GrantTerms:
     bounds: AnswerBounds = NO_ANSWER_BOUNDS
 
 
-def grant(party: Party, user: PartyKey, model_id: ModelId, terms: GrantTerms, destination: Path) -> Iterator[Event]:
-    """Sign a grant for a model of this owner and write it to a new file. Ends with `GrantSigned`.
+def grant(
+    party: Party, user: PartyKey, asked: ModelId | ServedName, terms: GrantTerms, destination: Path
+) -> Iterator[Event]:
+    """Sign a grant for a model or a name of this owner and write it to a new file. Ends with `GrantSigned`.
 
     Raises `NotFoundError` (not_found.model) unless the model's manifest was verified here before (`owner watch`),
-    `ConflictError` (conflict.grant_file) where there is a file, `PolicyError` (policy.revoked) for a revoked model.
+    `NotFoundError` (not_found.serving) for a name that stands for nothing yet, `ConflictError` (conflict.grant_file)
+    where there is a file, `PolicyError` (policy.revoked) for a revoked model.
     """
     if destination.exists():
         raise ConflictError("conflict.grant_file", expected="a new file", seen=destination)
-    manifest = party.document("models", model_id)
-    if manifest is None:
-        raise NotFoundError("not_found.model", expected="a model that `cloister owner watch` has seen sealed")
-    _require_kept(party, manifest)
+    model_id, manifest, served = _named(party, asked)
     trust = party.trust
     signed = sign(
         QueryGrant(
             nonce=secrets.token_bytes(16),
             user=user,
             model_id=model_id,
-            manifest=manifest.digest,
+            manifest=manifest,
+            served=served,
             broker=trust.broker.signing_public,
             release=trust.release.digest,
             answers=terms.answers,
@@ -67,8 +71,23 @@ def grant(party: Party, user: PartyKey, model_id: ModelId, terms: GrantTerms, de
     with destination.open("xb") as file:
         file.write(signed.encode())
     yield GrantSigned(
-        grant_id=GrantId.of(signed.digest), user=user, model_id=model_id, answers=terms.answers, path=str(destination)
+        grant_id=GrantId.of(signed.digest),
+        user=user,
+        model_id=model_id,
+        name=None if served is None else served.name,
+        answers=terms.answers,
+        path=str(destination),
     )
+
+
+def _named(party: Party, asked: ModelId | ServedName) -> tuple[ModelId | None, Digest | None, ServedName | None]:
+    if isinstance(asked, ServedName):
+        return None, None, read_record(party, asked).served
+    manifest = party.document("models", asked)
+    if manifest is None:
+        raise NotFoundError("not_found.model", expected="a model that `cloister owner watch` has seen sealed")
+    _require_kept(party, manifest)
+    return asked, manifest.digest, None
 
 
 def _require_kept(party: Party, manifest: Signed) -> None:

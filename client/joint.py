@@ -108,6 +108,8 @@ def agree_grant(party: Party, file: Path, destination: Path) -> Iterator[e.Event
     """
     signed = Signed.decode(file.read_bytes())
     grant = open_signed(signed, QueryGrant, [one.signer for one in signed.signatures])
+    if grant.model_id is None:
+        raise PolicyError("policy.grant", expected="a grant of one model", seen="of a name")
     manifest = party.document("models", grant.model_id)
     if manifest is None:
         raise NotFoundError("not_found.model", expected="a model that `cloister owner watch` has seen sealed")

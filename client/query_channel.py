@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from client.query_steps import Exchange, Get, Post, aside, patiently
-from client.query_verification import QueryPins, VerifiedEnclave, verify_query_enclave
+from client.query_verification import Named, NamedModel, QueryPins, VerifiedEnclave, verify_query_enclave
 from common.crypto.keys import SecretKey
 from common.crypto.labels import SESSION_OPEN
 from common.crypto.signing import SigningKey
@@ -24,6 +24,7 @@ from common.messages.placement import Placement, QueryEnclaveProof
 from common.messages.policy import QueryGrant
 from common.messages.query import QueryProfile, SessionOpening, SessionReply
 from common.messages.release import Release
+from common.messages.serving import ServedModel, ServingRecord
 from common.messages.signed import Signed
 from common.query_sealing import (
     SessionCipher,
@@ -46,7 +47,8 @@ def _keep_nothing(_: Collateral) -> None:
 class QueryUser:
     """Who asks, under which grant, holding what fixed. The grant's payload is the owner's word; see the caller's duty
     in client/query_verification. `complete` brings collateral to a quote; `remember` keeps how new it was, once it was
-    verified, and raises `FreshnessError` (freshness.collateral) for an older one than was seen.
+    verified, and raises `FreshnessError` (freshness.collateral) for an older one than was seen. By a grant for a name,
+    `records` gives what that stands for now, or `model` is one of its versions.
     """
 
     key: SigningKey
@@ -54,11 +56,19 @@ class QueryUser:
     pins: QueryPins
     complete: Callable[[Evidence], CompleteEvidence] = complete_evidence
     remember: Callable[[Collateral], None] = _keep_nothing
+    records: Callable[[], ServingRecord] | None = None
+    model: ServedModel | None = None
 
     @property
     def terms(self) -> QueryGrant:
         """What the grant says; its signatures are judged by the enclave."""
         return QueryGrant.decode(self.grant.payload)
+
+    @property
+    def named(self) -> Named:
+        """What the enclave must serve."""
+        terms, model = self.terms, self.model
+        return terms if model is None else NamedModel(model.model_id, model.manifest, terms.broker, terms.release)
 
 
 @dataclass(frozen=True)
@@ -69,6 +79,16 @@ class Channel:
     cipher: SessionCipher
     profile: QueryProfile
     detail: Literal["label", "scores"]
+
+    @property
+    def route(self) -> str:
+        """What is behind a path that leads to this launch, where there are several."""
+        return route_to(self.enclave)
+
+
+def route_to(enclave: VerifiedEnclave) -> str:
+    """As `Channel.route`. The front is told which launch a session is of; if it leads elsewhere, nothing opens."""
+    return f"?launch={enclave.placement.launch[:16]}"
 
 
 def open_channel(
@@ -83,14 +103,14 @@ def open_channel(
     verified()
     session_id, key = SessionId.new(), SecretKey.generate()
     opened = _opening(user, enclave, session_id, key)
-    reply = open_reply(key, opened, (yield from patiently(Post(f"{path}/sessions", opened))))
+    reply = open_reply(key, opened, (yield from patiently(Post(f"{path}/sessions{route_to(enclave)}", opened))))
     profile, detail = _granted(reply, session_id)
     return Channel(enclave, SessionCipher(key, session_id, enclave.manifest_digest), profile, detail)
 
 
 def _verified(user: QueryUser, proof: QueryEnclaveProof, at: int) -> VerifiedEnclave:
     evidence = user.complete(proof.evidence)
-    enclave = verify_query_enclave(proof.model_copy(update={"evidence": evidence}), user.terms, user.pins, at)
+    enclave = verify_query_enclave(proof.model_copy(update={"evidence": evidence}), user.named, user.pins, at)
     user.remember(evidence.collateral)
     return enclave
 

@@ -9,11 +9,11 @@ signs the opening. A query that stays without an answer is sent again as the ver
 charges it once. One that the enclave could not charge, because the key broker was away or this minute's queries are
 used up, is asked anew. When the enclave was started anew, its sessions are gone: the next proof is verified like the
 first one, a new session opened and the question asked there. If the old launch had charged it already, it is charged
-twice.
+twice. So it goes, too, where too many questions wait for this launch and another serves the same model.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import Final
 
@@ -25,6 +25,7 @@ from client.query_steps import Exchange, Get, Post, patiently, repeat
 from client.receipts import ReceiptBook
 from common.errors import AuthenticityError, FormatError, FreshnessError, PolicyError, Refusal, UnavailableError
 from common.identifiers import QueryId
+from common.messages.placement import QueryEnclaveProof
 from common.messages.query_batch import QuerySubmitted, decode_answers, most_queries
 from common.messages.query_tensors import Answer, decode_outcome, encode_question
 
@@ -65,7 +66,7 @@ class QueryExchange:
 
     def __init__(self, user: QueryUser, now: Callable[[], float]) -> None:
         self._user, self._now = user, now
-        self._path = f"/v1/models/{user.terms.model_id}"
+        self.path = f"/v1/models/{user.named.model_id}"
         self._counters = count()
         self._channel: Channel | None = None
         self.quotes_verified = 0
@@ -80,7 +81,7 @@ class QueryExchange:
     def connect(self) -> Exchange[None]:
         """A channel into a live launch: one that ended since its proof was made can't open our key, so ask again."""
         self._channel = yield from repeat(
-            lambda: open_channel(self._user, self._path, self._now, self._count_quote),
+            lambda: open_channel(self._user, self.path, self._now, self._count_quote),
             lambda refusal: refusal.code == "authenticity.wrapped_key",
         )
 
@@ -140,7 +141,7 @@ class QueryExchange:
     def submit(self, rows: Rows) -> Exchange[Submitted]:
         """Ask as `ask` does, and do not wait for the answer."""
         asked = self._seal(rows, None)
-        body = yield from patiently(Post(f"{self._path}/submissions", asked.query))
+        body = yield from patiently(Post(f"{self.path}/submissions{asked.channel.route}", asked.query))
         return Submitted(asked, QuerySubmitted.decode(body).query_id)
 
     def collect(self, submitted: Submitted) -> Exchange[Answer | None]:
@@ -149,26 +150,53 @@ class QueryExchange:
         Raises what `ask` raises, and `FreshnessError` (freshness.session) when the launch that was asked is gone: then
         the rows are submitted again.
         """
-        sealed = yield from patiently(Get(f"{self._path}/submissions/{submitted.query_id}"))
+        model_id = submitted.asked.channel.enclave.placement.model_id
+        sealed = yield from patiently(Get(f"/v1/models/{model_id}/submissions/{submitted.query_id}"))
         return _opened(submitted.asked, sealed) if sealed else None
 
     def _ask_here_or_anew(self, rows: Rows, wanted: int | None, book: ReceiptBook | None) -> Exchange[Answer]:
         asked = self._seal(rows, wanted, book)
         try:
-            sealed = yield from patiently(Post(f"{self._path}/queries", asked.query))
-            return _opened(asked, sealed)
+            return _opened(asked, (yield from self._carry(asked)))
         except FreshnessError as refusal:
             if refusal.code != "freshness.session":
                 raise
         if self._channel is asked.channel:  # else another question has found that it is over
             yield from self.connect()
         asked = self._seal(rows, wanted, book)
-        return _opened(asked, (yield from patiently(Post(f"{self._path}/queries", asked.query))))
+        return _opened(asked, (yield from patiently(Post(f"{self.path}/queries{asked.channel.route}", asked.query))))
+
+    def _carry(self, asked: Asked) -> Exchange[bytes]:
+        """The sealed answer; the same bytes are sent as often as it takes.
+
+        Raises `FreshnessError` (freshness.session), too, where too many wait for this launch and the front names
+        another: then the session is left as though it were over. What was refused so was not evaluated.
+        """
+
+        def send() -> Exchange[bytes]:
+            try:
+                return (yield Post(f"{self.path}/queries{asked.channel.route}", asked.query))
+            except UnavailableError as refusal:
+                if refusal.code == "unavailable.full" and (yield from self._is_another(asked.channel)):
+                    raise FreshnessError("freshness.session") from refusal
+                raise
+
+        return (yield from repeat(send, lambda refusal: isinstance(refusal, UnavailableError)))
+
+    def _is_another(self, channel: Channel) -> Exchange[bool]:
+        """Whether new sessions are opened with another launch than this one."""
+        try:
+            proof = QueryEnclaveProof.decode((yield Get(f"{self.path}/proof")))
+        except UnavailableError:
+            return False
+        return proof.binding.signing_public != channel.enclave.placement.launch
 
     def _ask_batch(self, pieces: Sequence[Rows], book: ReceiptBook | None) -> Exchange[list[Answer]]:
         """In one request; what comes back without an answer is asked alone, as the same bytes if these may serve."""
         asked = [self._seal(rows, None, book) for rows in pieces]
-        body = yield from patiently(Post(f"{self._path}/batches", b"".join(one.query for one in asked)))
+        body = yield from patiently(
+            Post(f"{self.path}/batches{asked[0].channel.route}", b"".join(one.query for one in asked))
+        )
         answers = []
         for rows, one, sealed in zip(pieces, asked, decode_answers(body, len(asked)), strict=True):
             answers.append((yield from self._settle(rows, one, sealed)))
@@ -177,7 +205,7 @@ class QueryExchange:
     def _settle(self, rows: Rows, asked: Asked, sealed: bytes | Refusal) -> Exchange[Answer]:
         try:
             if isinstance(sealed, UnavailableError):
-                sealed = yield from patiently(Post(f"{self._path}/queries", asked.query))
+                sealed = yield from self._carry(asked)
             if isinstance(sealed, Refusal):
                 raise sealed
             return _opened(asked, sealed)
@@ -197,17 +225,22 @@ def _opened(asked: Asked, answer: bytes) -> Answer:
     if len(answer) != profile.answer_bytes:
         raise AuthenticityError("authenticity.query", expected=f"{profile.answer_bytes} bytes", seen=len(answer))
     outcome = asked.channel.cipher.open_answer(asked.query, answer)
-    told = decode_outcome(outcome, profile)
+    told = replace(decode_outcome(outcome, profile), model_id=asked.channel.enclave.placement.model_id)
     if asked.book is not None:
         asked.book.take(asked.channel.enclave, profile, asked.question, outcome, told)
     return told
 
 
 def joined(answers: Sequence[Answer]) -> Answer:
-    """One answer to all rows; what is left is the least that any of them says, for they may be charged in any order."""
+    """One answer to all rows; what is left is the least that any of them says, for they may be charged in any order.
+
+    Its model is none where several have answered.
+    """
+    models = {one.model_id for one in answers}
     scores = [one.scores for one in answers if one.scores is not None]
     return Answer(
         np.concatenate([one.labels for one in answers]),
         np.concatenate(scores) if scores else None,
         min(one.answers_left for one in answers),
+        model_id=models.pop() if len(models) == 1 else None,
     )

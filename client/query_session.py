@@ -1,4 +1,4 @@
-"""A user's session with one query enclave (side: owner: the user's machine).
+"""A user's session with a query enclave, or with those that a name stands for (side: owner: the user's machine).
 
 What is said in it, and what is checked, stands in client/query_exchange; here its steps are performed one after the
 other. client/async_query_session is the same for programs with an event loop.
@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from client.query_channel import Channel, QueryUser
-from client.query_exchange import QueryExchange, Submitted
-from client.query_steps import Exchange, Get, Pause, Post, Step, Work
+from client.query_exchange import Submitted
+from client.query_steps import Consult, Exchange, Get, Pause, Post, Step, Work
 from client.query_verification import QueryPins, VerifiedEnclave, verify_query_enclave
 from client.receipts import ReceiptBook
+from client.served_exchange import exchange_of
 from common.errors import Refusal
 from common.messages.query import QueryProfile
 from common.messages.query_tensors import Answer
@@ -52,7 +53,7 @@ class QuerySession:
         self, transport: QueryTransport, user: QueryUser, now: Callable[[], float], pause: Callable[[float], None]
     ) -> None:
         self._transport, self._pause = transport, pause
-        self._exchange = QueryExchange(user, now)
+        self._exchange = exchange_of(user, now)
         self._perform(self._exchange.connect())
 
     @classmethod
@@ -72,7 +73,7 @@ class QuerySession:
 
     @property
     def enclave(self) -> VerifiedEnclave:
-        """The launch that this session talks to."""
+        """The launch that this session talks to now."""
         return self._channel.enclave
 
     @property
@@ -143,6 +144,8 @@ class QuerySession:
                 return self._transport.get(path)
             case Post(path, body):
                 return self._transport.post(path, body)
+            case Consult(read):
+                return read()
             case Pause(seconds):
                 self._pause(seconds)
                 return b""

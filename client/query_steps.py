@@ -38,6 +38,13 @@ class Post:
 
 
 @dataclass(frozen=True)
+class Consult:
+    """What `read` gives is wanted; it asks another service, and waits for it."""
+
+    read: Callable[[], bytes]
+
+
+@dataclass(frozen=True)
 class Pause:
     """Nothing is wanted for so long."""
 
@@ -51,7 +58,7 @@ class Work:
     do: Callable[[], None]
 
 
-Step = Get | Post | Pause | Work
+Step = Get | Post | Consult | Pause | Work
 Exchange = Generator[Step, bytes, T]
 
 

@@ -48,12 +48,12 @@ class Named(Protocol):
     """What a query enclave must serve, and under whom: a grant says it, and whoever is shown a receipt."""
 
     @property
-    def model_id(self) -> ModelId:
+    def model_id(self) -> ModelId | None:
         """The model."""
         ...
 
     @property
-    def manifest(self) -> Digest:
+    def manifest(self) -> Digest | None:
         """Digest of its signed manifest."""
         ...
 
@@ -66,6 +66,16 @@ class Named(Protocol):
     def release(self) -> Digest:
         """Digest of the release that the enclave's code is of."""
         ...
+
+
+@dataclass(frozen=True)
+class NamedModel:
+    """A model that a name stands for, under the broker and release of the name's grant."""
+
+    model_id: ModelId
+    manifest: Digest
+    broker: PartyKey
+    release: Digest
 
 
 @dataclass(frozen=True)
@@ -91,7 +101,10 @@ def verify_query_enclave(proof: QueryEnclaveProof, named: Named, pins: QueryPins
     """Make all nine checks at time `now`, against what the grant, or whoever asks, has `named`.
 
     Raises `AppraisalError` (1, 3, 4, 5, 7, 8, 9), `AuthenticityError` (2, 6), `FreshnessError` (2, 8) or `FormatError`.
+    A grant for a name names no model: whoever asks by it names the one that the name stands for (client/serving).
     """
+    if named.model_id is None or named.manifest is None:
+        raise RuntimeError("a query enclave is verified against one model")
     release = require_release(pins.release, pins.trust)  # (1)
     _require(pins.release.digest, named.release, "appraisal.release")  # (1)
     evidence, terms = complete_evidence(proof.evidence), pins.rules.terms

@@ -165,11 +165,12 @@ def allowed_columns(policies: Sequence[DataPolicy]) -> tuple[str, ...] | None:
 
 
 def require_grant_names(grant: QueryGrant, *, manifest: Digest, broker: PartyKey, release: Digest, at: int) -> None:
-    """The grant is for this model, under this broker and release, and its time is not over."""
+    """The grant is for this model, unless it is for a name, under this broker and release, and its time is not over."""
     if grant.broker != broker:
         raise PolicyError("policy.broker", expected=broker, seen=grant.broker)
-    if (grant.manifest, grant.release) != (manifest, release):
-        raise PolicyError("policy.grant", expected=(manifest, release), seen=(grant.manifest, grant.release))
+    named = manifest if grant.served is not None else grant.manifest
+    if (named, grant.release) != (manifest, release):
+        raise PolicyError("policy.grant", expected=(manifest, release), seen=(named, grant.release))
     if at > grant.not_after:
         raise FreshnessError("freshness.grant", expected=f"valid at {at}", seen=f"until {grant.not_after}")
 

@@ -89,6 +89,10 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
         "bring the package as the old key broker made it, with shares made for it (`cloister recovery submit`)",
     ),
     # -- freshness
+    "freshness.serving": (
+        "owner",
+        "sign the next record of that name (`cloister owner promote` reads the newest first)",
+    ),
     "freshness.challenge": ("operator", "let the enclave ask for a new challenge"),
     "freshness.order": ("owner", "sign a new order with `cloister owner train`: this one was used or its time is over"),
     "freshness.grant": ("owner", "issue a new grant with `cloister owner grant`"),
@@ -188,6 +192,10 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
         "owner",
         "order it with `cloister owner train --answer-timing padded`, or of a bundle that is exported to a graph",
     ),
+    "policy.serving": (
+        "owner",
+        "promote the model under that name (`cloister owner promote`), or ask the one that it stands for now",
+    ),
     "policy.slots": ("owner", "order a number of trainers within the policy (`cloister owner train --trainers`)"),
     "policy.size": ("owner", "allow models of this size class (`cloister owner policy`; `at_most: state_values`)"),
     "policy.user": ("owner", "name the user in the policy (`cloister owner policy`; `answering: users`)"),
@@ -245,6 +253,7 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     "not_found.bundle": ("provider", "publish the bundle first (`cloister provider publish`)"),
     "not_found.answer": ("user", "submit the query again (`cloister user query`): answers are kept for two minutes"),
     "not_found.model": ("owner", "wait until the job has sealed its model (`cloister owner watch`)"),
+    "not_found.serving": ("owner", "give a model that name first (`cloister owner promote NAME MODEL`)"),
     "not_found.upload": ("sender", "begin the upload again (`cloister owner upload`)"),
     "not_found.object": ("sender", "upload the object first (`cloister owner upload`, `cloister provider publish`)"),
     "not_found.launch": ("sender", "name a launch of the broker's member list that holds its slot or placement"),
@@ -291,6 +300,7 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
         "nothing: this witness has confirmed the end of that key broker, in favour of one successor",
     ),
     "conflict.placement": ("operator", "nothing: this launch serves a model already"),
+    "conflict.serving": ("owner", "look at what the name stands for with `cloister owner services`"),
     "conflict.job_state": ("owner", "look at the job with `cloister owner watch`: its state does not allow this"),
     "conflict.handed_over": (
         "operator",

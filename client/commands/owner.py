@@ -1,4 +1,7 @@
-"""`cloister owner pin|seal|upload|policy|ledger|train|watch|jobs|cancel|grant|revoke|delete` (side: owner)."""
+"""`cloister owner pin|seal|upload|policy|ledger|train|watch|jobs|cancel|grant|revoke|delete` (side: owner).
+
+Names of models: client/commands/serving.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -13,11 +16,23 @@ from client.commands.options import Surroundings, party_command
 from client.commands.pin import pin_command
 from client.commands.policy import terms_of
 from client.commands.schedule_options import schedule_options
-from client.commands.types import BUNDLE, DATASET, DIGEST, DIRECTORY, FILE, FILE_OR_DIRECTORY, JOB, MODEL, PARTY_KEY
+from client.commands.serving import SERVING_COMMANDS
+from client.commands.types import (
+    BUNDLE,
+    DATASET,
+    DIGEST,
+    DIRECTORY,
+    FILE,
+    FILE_OR_DIRECTORY,
+    JOB,
+    MODEL_OR_NAME,
+    PARTY_KEY,
+)
 from client.commands.watch import watch
 from client.ledger import read_ledger
 from client.policy_terms import PolicyTerms
 from client.scheduling import ScheduleWishes
+from client.serving import served_by
 from common.identifiers import BundleId, DatasetId, GrantId, JobId, ModelId, PartyKey
 from common.messages.answer_bounds import MOST_DECIMALS, MOST_TOP, AnswerBounds
 from common.messages.order import AnswerTiming, PrecisionName, ToolchainWish
@@ -31,6 +46,8 @@ def owner() -> None:
 owner.add_command(pin_command("owner"))
 owner.add_command(joint_group)
 owner.add_command(watch)
+for command in SERVING_COMMANDS:
+    owner.add_command(command)
 
 
 @owner.command()
@@ -178,7 +195,7 @@ def cancel(here: Surroundings, job_id: JobId) -> None:
 
 @owner.command()
 @click.option("--user", required=True, type=PARTY_KEY, help="Who may ask.")
-@click.option("--model", "model_id", required=True, type=MODEL)
+@click.option("--model", "asked", required=True, type=MODEL_OR_NAME, help="A model, or a name that `promote` gave.")
 @click.option("--answers", required=True, type=click.IntRange(min=1), help="How many rows may be answered.")
 @click.option("--days", type=click.IntRange(min=1), default=30, show_default=True)
 @click.option("--labels-only", is_flag=True, help="Answer with labels, not with scores.")
@@ -190,7 +207,7 @@ def cancel(here: Surroundings, job_id: JobId) -> None:
 def grant(
     here: Surroundings,
     user: PartyKey,
-    model_id: ModelId,
+    asked: ModelId | str,
     answers: int,
     days: int,
     output: Path,
@@ -200,12 +217,14 @@ def grant(
     decimals: int | None,
     per_minute: int | None,
 ) -> None:
-    """Let a user ask a model; hand the file to that user."""
+    """Let a user ask a model, or what a name stands for; hand the file to that user."""
     if labels_only and (top, decimals) != (None, None):
         raise click.UsageError("--top and --decimals are of scores, and --labels-only tells none")
     bounds = AnswerBounds(top=top, decimals=decimals, queries_per_minute=per_minute)
     terms = granting.GrantTerms(answers, days, "label" if labels_only else "scores", bounds)
-    here.run(granting.grant(here.party, user, model_id, terms, output))
+    party = here.party
+    named = asked if isinstance(asked, ModelId) else served_by(party, asked)
+    here.run(granting.grant(party, user, named, terms, output))
 
 
 @owner.command()

@@ -23,6 +23,7 @@ from common.identifiers import (
     PartyKey,
     PlatformId,
 )
+from common.messages.serving import SERVING_NAME_PATTERN
 
 
 class IdentifierType(click.ParamType[Identifier]):
@@ -85,6 +86,28 @@ class BundleName(click.ParamType[str]):
         return str(value)
 
 
+class ServingNameType(click.ParamType[str]):
+    """A name under which models are served."""
+
+    name = "name"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The name; a usage error says what it may consist of."""
+        if not re.fullmatch(SERVING_NAME_PATTERN, str(value)):
+            self.fail(f"{value!r} is not a name of up to 32 lower-case letters, digits and hyphens", param, ctx)
+        return str(value)
+
+
+class ModelOrName(click.ParamType[ModelId | str]):
+    """A model, or a name under which models are served: a name has no underscore."""
+
+    name = "model|name"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> ModelId | str:
+        """Either of them, checked."""
+        return (MODEL if str(value).startswith("model_") else SERVING_NAME).convert(value, param, ctx)
+
+
 class InputPath(click.Path):
     """A file, or a directory, that must be there. The command that takes it calls `require`, and so refuses as ever."""
 
@@ -114,6 +137,8 @@ PARTNER = PartnerType()
 BUNDLE = IdentifierType(BundleId, "bundle")
 JOB = IdentifierType(JobId, "job")
 MODEL = IdentifierType(ModelId, "model")
+SERVING_NAME = ServingNameType()
+MODEL_OR_NAME = ModelOrName()
 FMSPC = IdentifierType(Fmspc, "FMSPC")
 PLATFORM = IdentifierType(PlatformId, "platform")
 BUNDLE_NAME = BundleName()

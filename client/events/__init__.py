@@ -4,7 +4,7 @@ An operation is a generator of events and its last event is its result, so a com
 progress without knowing the operation. Events may speak of the party's own content: they stay on its machine.
 """
 
-from client.events.answers import Answered, AnswersAdvanced, GrantSigned, ReceiptKept, ReceiptVerified
+from client.events.answers import Answered, AnswersAdvanced, GrantSigned, ReceiptKept, ReceiptVerified, ServingSigned
 from client.events.base import Ended, Event, Explained, Noted, outcome
 from client.events.identities import IdentityKnown, IdentityMade, IdentityReplaced
 from client.events.jobs import (
@@ -93,6 +93,7 @@ __all__ = [
     "RoleMeasured",
     "RoleReleased",
     "Sealed",
+    "ServingSigned",
     "SignaturesCounted",
     "SigstructRead",
     "StackSeen",

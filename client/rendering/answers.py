@@ -9,15 +9,21 @@ from client.rendering.words import Line, trust_line
 
 LABELS_SHOWN: Final = 30
 
-AnswerTold = e.GrantSigned | e.Answered | e.ReceiptKept | e.ReceiptVerified
+AnswerTold = e.GrantSigned | e.ServingSigned | e.Answered | e.ReceiptKept | e.ReceiptVerified
 
 
 def answer_lines(event: AnswerTold) -> Iterator[Line]:
     """The lines of one event."""
     match event:
         case e.GrantSigned():
-            yield "grant", f"{event.grant_id}: {event.user[:16]}... may ask {event.model_id} {event.answers} times", ""
+            yield (
+                "grant",
+                f"{event.grant_id}: {event.user[:16]}... may ask {event.name or event.model_id} {event.answers} times",
+                "",
+            )
             yield "", f"in {event.path}; hand it to that user", ""
+        case e.ServingSigned():
+            yield from _serving_lines(event)
         case e.Answered():
             yield (
                 "answers",
@@ -26,6 +32,7 @@ def answer_lines(event: AnswerTold) -> Iterator[Line]:
             )
             by_graph = event.answered_by == "graph"
             yield "by", "trusted code, as the model's graph" if by_graph else "the provider's code, confined", ""
+            yield from (("", one, "dim") for one in event.models)
             yield "labels", _labels(event.labels), ""
             yield trust_line(event.trust_level)
             if not event.witnessed:
@@ -43,6 +50,14 @@ def answer_lines(event: AnswerTold) -> Iterator[Line]:
             if event.labels is not None:
                 yield "answer", f"as it was shown: labels {_labels(event.labels)}", "green"
             yield trust_line(event.trust_level)
+
+
+def _serving_lines(event: e.ServingSigned) -> Iterator[Line]:
+    yield "name", f"{event.name}, record {event.number}: {event.current}", "bold"
+    if event.canary is not None:
+        yield "", f"{event.canary_permille / 1000:.1%} of sessions try {event.canary}", ""
+    if event.previous is not None:
+        yield "", f"before: {event.previous}, which still answers who asked it", "dim"
 
 
 def _labels(labels: tuple[int, ...]) -> str:

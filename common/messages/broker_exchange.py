@@ -33,6 +33,7 @@ from common.messages.registration import (
     UpdateTerms,
 )
 from common.messages.revocation import Revoke, Revoked, RevokeRelease
+from common.messages.serving import ReadServing, ServingShown, SetServing
 from common.messages.tokens import AppraiseEvidence, AttestationToken, IssueToken, ShowTokenKey, TokenKeyShown
 from common.messages.tpm_counter import ConfirmByCounter, MeetTpm, TpmChallenge
 
@@ -53,6 +54,8 @@ RequestBody = Annotated[
     | DrawBudget
     | Revoke
     | RetireBundle
+    | SetServing
+    | ReadServing
     | RevokeRelease
     | TakeInventory
     | BindIdentity
@@ -96,6 +99,7 @@ ReplyBody = Annotated[
     | Revoked
     | InventoryTaken
     | BundleRetired
+    | ServingShown
     | IdentityBound
     | LedgerReply
     | ReasonsReply

@@ -31,6 +31,7 @@ DecisionName = Literal[
     "draw-budget",
     "revoke",
     "retire-bundle",
+    "set-serving",
     "revoke-release",
     "take-inventory",
     "bind-identity",

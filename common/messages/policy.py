@@ -16,6 +16,7 @@ from common.messages.order import ToolchainName
 from common.messages.provider_report import ToldToProvider
 from common.messages.recovery_terms import RecoveryTerms, require_sound_holders
 from common.messages.sandbox_bounds import SandboxBounds
+from common.messages.serving import ServedName
 from common.messages.tcb_terms import Exposure, TcbTerms
 
 TrustLevelName = Literal["simulation", "tpm-ima", "sgx", "tdx", "sev-snp"]
@@ -161,20 +162,30 @@ def _require_quorum(terms: DataPolicy | BundleTerms) -> None:
 
 
 class QueryGrant(Message):
-    """An owner lets one user ask one model. Signed by every owner of the model's data; budgeted by the broker."""
+    """An owner lets one user ask one model, or whichever a name stands for. Signed by every owner of the data of each
+    model that is asked by it; budgeted by the broker, over all of them.
+    """
 
     type: Literal["query-grant"] = "query-grant"
     version: Literal[1] = 1
     nonce: Annotated[bytes, Field(min_length=16, max_length=16)]
     user: PartyKey
-    model_id: ModelId
-    manifest: Digest
+    model_id: ModelId | None = None
+    manifest: Digest | None = None
+    served: ServedName | None = None
     broker: PartyKey
     release: Digest
     answers: Annotated[int, Field(ge=1, le=1 << 40)]
     detail: AnswerDetail = "scores"
     answer_bounds: AnswerBounds = NO_ANSWER_BOUNDS
     not_after: Seconds
+
+    @model_validator(mode="after")
+    def _names_a_model_or_a_name(self) -> Self:
+        named = {self.model_id is None, self.manifest is None, self.served is not None}
+        if len(named) != 1:
+            raise ValueError("a model and its manifest, or a name")
+        return self
 
 
 class Revocation(Message):

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from common.bundle import TensorSpec
 from common.errors import FormatError, Refusal, refusal_of
+from common.identifiers import ModelId
 from common.messages.query import LARGE_STEP, MAX_DIMENSIONS, OUTCOME_HEAD, QUESTION_HEAD, RECEIPT_ROOM, QueryProfile
 
 DTYPES: Final = ("bool", "uint8", "int8", "int16", "int32", "int64", "float32", "float64")
@@ -98,13 +99,15 @@ class Answer:
     """What came out: `labels` (rows,) always, `scores` (rows, *answer shape) when the terms' detail is scores, cut to
     their bounds.
 
-    `receipt`: its room in the outcome, None where there is none.
+    `receipt`: its room in the outcome, None where there is none. `model_id`: whose answer it is, as the client that
+    opened it knows; None where several models' are joined.
     """
 
     labels: NDArray[np.uint32]
     scores: NDArray[np.generic] | None
     answers_left: int
     receipt: bytes | None = None
+    model_id: ModelId | None = None
 
 
 def labels_of(scores: NDArray[np.generic]) -> NDArray[np.uint32]:

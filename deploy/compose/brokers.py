@@ -51,13 +51,13 @@ _KEYS: Final = "cloister:query"
 REDIS_RULES: Final[Mapping[str, str]] = {
     "query": (
         f"%RW~{_KEYS}:questions:* %R~{_KEYS}:answers:* %R~{_KEYS}:proof:* %RW~{_KEYS}:asked %RW~{_KEYS}:submitted:* "
-        "+ping +scan +get +zadd +zrem +zcard +zscore +zremrangebyscore +expire +xlen +xadd +xread +xrange "
+        "+ping +scan +get +zadd +zrem +zcard +zscore +zremrangebyscore +expire +xlen +xadd +xread +xrange +time "
         "+multi +exec +discard +evalsha +script|load +client|setname"
     ),
     "query-worker": (
         f"~{_KEYS}:* +ping +get +set +del +expire +zrevrange +zremrangebyscore +multi +exec +discard +evalsha "
-        "+script|load +xgroup|create +xreadgroup +xclaim +xpending +xadd +xack +xdel +client|id +client|unblock "
-        "+client|setname"
+        "+script|load +xgroup|create +xreadgroup +xclaim +xpending +xadd +xack +xdel +xlen +xrange +time "
+        "+client|id +client|unblock +client|setname"
     ),
 }
 """User -> Redis ACL (redis.io/docs, "ACL"; key permissions %R and %RW: Redis 7)."""

@@ -5,7 +5,7 @@ None is the answer unless
 
     order        every owner of its registered data sets signed it, and its bundle is registered
     policy       the owner of the registered data set, or the provider of the bundle, signed the new version
-    revocation   a party signed it that owns a data set or bundle here; so of a retirement
+    revocation   a party signed it that owns a data set or bundle here; so of a retirement, or a name's record
     launch       its challenge was issued here for an accepted job, to be admitted, to renew its lease or for a token;
                  or such a challenge is refused for a slot of the job
     token        it is asked for of a launch that an accepted job has
@@ -36,6 +36,7 @@ from common.messages.order import TrainingOrder
 from common.messages.policy import BundleRetirement, BundleTerms, DataPolicy, QueryGrant, Revocation
 from common.messages.registration import RegisterBundle, RegisterDataset, RetireBundle, UpdatePolicy, UpdateTerms
 from common.messages.revocation import Revoke
+from common.messages.serving import ServingRecord, SetServing
 from common.messages.signed import Signed, open_signed
 from common.messages.tokens import AppraiseEvidence, IssueToken
 from services.attestation.budget import require_placed
@@ -44,6 +45,7 @@ from services.attestation.decision_log import Decision
 from services.attestation.log_subjects import of_bundle, of_dataset, of_draw, of_job, of_launch, of_order, of_revocation
 from services.attestation.members import PARAMSERVER, live_launch, require_slot
 from services.attestation.records import BundleRecord, DatasetRecord, JobRecord, ModelRecord
+from services.attestation.serving import subjects_of
 
 
 class Attribution:
@@ -68,10 +70,8 @@ class Attribution:
                 return Decision("accept-order", _order(broker, body), code)
             case UpdatePolicy() | UpdateTerms():
                 return Decision("update-policy", _version(broker, body), code)
-            case Revoke():
-                return Decision("revoke", _revocation(broker, body), code)
-            case RetireBundle():
-                return Decision("retire-bundle", _retirement(broker, body), code)
+            case Revoke() | RetireBundle() | SetServing():
+                return _word_of_party(broker, body, code)
             case IssueChallenge():
                 job = broker.job(body.job_id)
                 require_slot(job, body.role, body.slot)
@@ -101,6 +101,16 @@ class Attribution:
         job = self._broker.job(self._challenge.job_id)
         name: DecisionName = "admit-launch" if isinstance(body, Admit) else body.type
         return Decision(name, of_launch(self._broker, job, self._challenge, body), code)
+
+
+def _word_of_party(broker: BrokerContext, body: Revoke | RetireBundle | SetServing, code: str) -> Decision:
+    match body:
+        case Revoke():
+            return Decision("revoke", _revocation(broker, body), code)
+        case RetireBundle():
+            return Decision("retire-bundle", _retirement(broker, body), code)
+        case SetServing():
+            return Decision("set-serving", _serving(broker, body), code)
 
 
 def _order(broker: BrokerContext, body: AcceptOrder) -> LogSubjects:
@@ -159,6 +169,13 @@ def _retirement(broker: BrokerContext, body: RetireBundle) -> LogSubjects:
     _require_at_home(broker, party)
     bundle = broker.bundle(retirement.bundle)  # as of a revocation: another's provider may read whose attempt this was
     return of_bundle(broker, bundle, document=body.retirement.digest, signers=(party,))
+
+
+def _serving(broker: BrokerContext, body: SetServing) -> LogSubjects:
+    owner = ServingRecord.decode(body.record.payload).served.owner
+    broker.parties.open_attempt(body.record, ServingRecord, [owner])
+    _require_at_home(broker, owner)
+    return subjects_of(broker, body.record).model_copy(update={"parties": (broker.parties.holder(owner),)})
 
 
 def _require_at_home(broker: BrokerContext, party: PartyKey) -> None:

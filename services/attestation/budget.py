@@ -4,7 +4,8 @@ A block is spent here before the query enclave has it: a crash on either side wa
 In this order, each raises:
 
   (1) the model exists, and the asking launch is one that is placed for it and signed this very request;
-  (2) the grant is signed by every owner of the model's data, is for this model, broker and release, and is not over;
+  (2) the grant is signed by every owner of the model's data, is for this model, or for a name whose newest record
+      names it (`serving`), for this broker and release, and is not over;
   (3) neither grant, bundle, release, nor the identity of provider or user is revoked, and every party's newest terms
       are valid;
   (4) every policy and the provider's terms admit the user, who is not the provider unless every owner allows that;
@@ -57,6 +58,7 @@ from services.attestation.records import (
     RevokedGrantRecord,
     revoked_grant_key,
 )
+from services.attestation.serving import require_served
 
 
 def draw_budget(broker: BrokerContext, body: DrawBudget, nonce: bytes, at: int) -> BudgetBlock:
@@ -111,7 +113,11 @@ def require_placed(job: JobRecord, body: DrawBudget, nonce: bytes, at: int) -> N
 
 
 def _require_for_model(broker: BrokerContext, job: JobRecord, grant: QueryGrant, model_id: ModelId, at: int) -> None:
-    if job.manifest_document is None or grant.model_id != model_id:
+    if job.manifest_document is None:
+        raise PolicyError("policy.grant", expected="a model that was sealed", seen=model_id)
+    if grant.served is not None:
+        require_served(broker, grant.served, model_id)
+    elif grant.model_id != model_id:
         raise PolicyError("policy.grant", expected=model_id, seen=grant.model_id)
     require_grant_names(
         grant, manifest=job.manifest_document.digest, broker=broker.signing_key.party, release=job.order.release, at=at

@@ -30,6 +30,7 @@ from common.messages.reasons import ReadReasons
 from common.messages.recovery import RecoverDataset
 from common.messages.registration import RegisterBundle, RegisterDataset, RetireBundle, UpdatePolicy, UpdateTerms
 from common.messages.revocation import Revoke, RevokeRelease
+from common.messages.serving import ReadServing, SetServing
 from common.messages.tokens import AppraiseEvidence, IssueToken, ShowTokenKey
 from common.messages.tpm_counter import ConfirmByCounter, MeetTpm
 from common.untrusted.http_identity import Enrolled
@@ -44,6 +45,8 @@ OF_ALL: Final = (
     AcceptOrder,
     ListMembers,
     RetireBundle,
+    SetServing,
+    ReadServing,
     Revoke,
     RevokeRelease,
     TakeInventory,

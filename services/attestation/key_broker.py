@@ -52,6 +52,7 @@ from common.messages.recovery import RecoverDataset
 from common.messages.refusal_detail import RefusalDetail, Refused
 from common.messages.registration import RegisterBundle, RegisterDataset, RetireBundle, UpdatePolicy, UpdateTerms
 from common.messages.revocation import Revoke, RevokeRelease
+from common.messages.serving import ReadServing, SetServing
 from common.messages.signed import sign
 from common.messages.tokens import AppraiseEvidence, IssueToken, ShowTokenKey
 from common.messages.tpm_counter import ConfirmByCounter, MeetTpm
@@ -81,6 +82,7 @@ from services.attestation.registration import register_bundle, register_dataset
 from services.attestation.release_revocation import revoke_release
 from services.attestation.retirement import retire_bundle
 from services.attestation.revocation import revoke
+from services.attestation.serving import read_serving, set_serving
 from services.attestation.state import StateStore
 from services.attestation.tokens import appraise_evidence, issue_token, show_token_key
 
@@ -113,6 +115,7 @@ _CONFIRMED_FIRST: Final = (
     DrawBudget,
     Revoke,
     RetireBundle,
+    SetServing,
     RevokeRelease,
     TakeInventory,
     UpdatePolicy,
@@ -130,6 +133,8 @@ _OF_PARTIES: Final[dict[type[Message], Callable[[BrokerContext, Any, int], Reply
     UpdateTerms: update_terms,
     Revoke: revoke,
     RetireBundle: retire_bundle,
+    SetServing: set_serving,
+    ReadServing: read_serving,
     RevokeRelease: revoke_release,
     TakeInventory: take_inventory,
     BindIdentity: bind_identity,

@@ -19,6 +19,7 @@ from common.messages.objects import BundlePublication, DatasetManifest
 from common.messages.order import TrainingOrder
 from common.messages.policy import BundleTerms, DataPolicy, PublicKey
 from common.messages.reasons import REASON_BYTES, RefusalReason
+from common.messages.serving import ServedName, ServingRecord
 from common.messages.signed import Signed, read_document
 from common.messages.tcb_terms import TcbStatus
 from services.attestation.count_record import CountRecord
@@ -240,6 +241,24 @@ class RetiredBundleRecord(Message):
         return retired_bundle_key(self.bundle_id)
 
 
+class ServedNameRecord(Message):
+    """The newest word of which models answer under a name; its signatures were checked when it was taken."""
+
+    type: Literal["served-name"] = "served-name"
+    served: ServedName
+    document: Signed
+
+    @property
+    def key(self) -> str:
+        """Name of the record."""
+        return served_name_key(self.served)
+
+    @property
+    def record(self) -> ServingRecord:
+        """What it says."""
+        return read_document(self.document, ServingRecord)
+
+
 class RevokedReleaseRecord(Message):
     """The release keys' word that a release is over; their signatures were checked when it was taken."""
 
@@ -336,6 +355,7 @@ Record = Annotated[
     | TallyRecord
     | RevokedGrantRecord
     | RetiredBundleRecord
+    | ServedNameRecord
     | RevokedReleaseRecord
     | InventoryRecord
     | CollateralRecord
@@ -402,6 +422,11 @@ def revoked_grant_key(grant_id: GrantId, party: PartyKey) -> str:
 def retired_bundle_key(bundle_id: BundleId) -> str:
     """Name of a bundle's retirement."""
     return f"retired {bundle_id}"
+
+
+def served_name_key(served: ServedName) -> str:
+    """Name of the record of a name."""
+    return f"serving {served.owner} {served.name}"
 
 
 def collateral_key(subject: str) -> str:

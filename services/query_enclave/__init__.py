@@ -11,7 +11,10 @@
     question_writer  [host]    its answers, all that are ready in one transaction
     worker           [host]    Celery worker; keeps a relay for each served model
     placements       [host]    which models are placed here, from the registry's truth, and keeping them so
-    leases           [host]    one worker for one model, and the proofs that fronts may show
+    sharing          [host]    which more places of a busy model this worker takes
+    backlog          [host]    how many questions wait, and for how long: metrics, and what workers are scaled by
+    spare            [host]    one enclave that is launched before a model needs it
+    leases           [host]    one worker for one place of a model, and the proofs that fronts may show
     relay            [host]    one query enclave behind its door, and the stream that it answers
     settings         [host]    what both host processes are told
     enclave          [enclave] the launch: attests, opens bundle and model, starts the sandbox, offers the door

@@ -9,6 +9,9 @@ reads who asks which model when, and nothing of what is asked or answered.
     POST /v1/models/{model_id}/batches                queries -> what became of each (common/messages/query_batch)
     POST /v1/models/{model_id}/submissions            query -> 202, QuerySubmitted
     GET  /v1/models/{model_id}/submissions/{query_id} sealed answer; 202 without a body as long as there is none
+
+Where a model has several launches a proof is of any of them; `?launch=` of a POST, the beginning of its signing key,
+says whose session it is.
 """
 
 import argparse
@@ -18,7 +21,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Annotated, Final
 
-from fastapi import Depends, FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from common.bundle import MAX_ROW_BYTES
@@ -51,6 +54,8 @@ REMEMBERED_SECONDS: Final = 60.0
 """How long an identity counts as enrolled without asking the registry again, so one that was withdrawn, too: who may
 ask a model is the enclave's to say, by the grant."""
 
+LaunchName = Annotated[str | None, Query(pattern=r"^[0-9a-f]{16}$")]
+
 _LARGEST_QUERY: Final = MAX_ROW_BYTES + (1 << 20)
 """Of any model; each takes and gives one size alone, which its proof states."""
 
@@ -75,36 +80,38 @@ class QueryFront:
             await run_in_threadpool(self._board.model, model_id)
             raise
 
-    async def session(self, model_id: ModelId, request: Request) -> bytes:
+    async def session(self, model_id: ModelId, request: Request, launch: str | None = None) -> bytes:
         """A sealed reply to a session open message."""
         async with self._admitted(request, SESSION_OPEN_BYTES) as admitted:
             _require_size(admitted.body, SESSION_OPEN_BYTES)
             await self.proof(model_id)
-            return await self._desk.ask(model_id, "session", admitted.body)
+            return await self._desk.ask(model_id, "session", admitted.body, launch)
 
-    async def query(self, model_id: ModelId, request: Request) -> bytes:
+    async def query(self, model_id: ModelId, request: Request, launch: str | None = None) -> bytes:
         """A sealed answer to a query of exactly the model's size."""
         size = await self._query_bytes(model_id, request)
         async with self._admitted(request, size) as admitted:
             _require_size(admitted.body, size)
-            return await self._desk.ask(model_id, "query", admitted.body)
+            return await self._desk.ask(model_id, "query", admitted.body, launch)
 
-    async def batch(self, model_id: ModelId, request: Request) -> bytes:
+    async def batch(self, model_id: ModelId, request: Request, launch: str | None = None) -> bytes:
         """What became of each of several queries."""
         size = await self._query_bytes(model_id, request)
         async with self._admitted(request, size * most_queries(size)) as admitted:
             queries = split_queries(admitted.body, size)
             with self._admission.take(admitted.party, queries=len(queries) - 1):
-                asking = (self._desk.ask(model_id, "query", one) for one in queries)
+                asking = (self._desk.ask(model_id, "query", one, launch) for one in queries)
                 answers = await asyncio.gather(*asking, return_exceptions=True)
         return encode_answers([_answer_or_refusal(one) for one in answers])
 
-    async def submit(self, model_id: ModelId, request: Request) -> QueryId:
+    async def submit(self, model_id: ModelId, request: Request, launch: str | None = None) -> QueryId:
         """The name of the answer to come."""
         size = await self._query_bytes(model_id, request)
         async with self._admitted(request, size) as admitted:
             _require_size(admitted.body, size)
-            return await self._desk.submissions.submit(model_id, admitted.party, admitted.body)
+            return await self._desk.submissions.submit(
+                self._desk.place_of(model_id, launch), admitted.party, admitted.body
+            )
 
     async def collect(self, party: PartyKey, query_id: QueryId) -> bytes | None:
         """The sealed answer, once there is one."""
@@ -160,7 +167,8 @@ def build(front: QueryFront, desk: FrontDesk, gate: RequestGate, readiness: Read
     _say_when_to_come_again(app)
 
     async def query(model_id: ModelId, request: Request) -> Response:
-        return Response(await front.query(ModelId(model_id), request), media_type=OCTETS)
+        launch = request.query_params.get("launch")  # names a place or none: nothing is read by it
+        return Response(await front.query(ModelId(model_id), request, launch), media_type=OCTETS)
 
     queries = "/v1/models/{model_id}/queries"  # before all others, which are looked at in order
     app.router.add_api_route(queries, query, methods=["POST"], openapi_extra=_QUERY, route_class_override=DirectRoute)
@@ -171,16 +179,16 @@ def build(front: QueryFront, desk: FrontDesk, gate: RequestGate, readiness: Read
         return Response(await front.proof(model_id), media_type=JSON)
 
     @app.post("/v1/models/{model_id}/sessions", openapi_extra=_SESSION)
-    async def session(model_id: ModelId, request: Request) -> Response:
-        return Response(await front.session(model_id, request), media_type=OCTETS)
+    async def session(model_id: ModelId, request: Request, launch: LaunchName = None) -> Response:
+        return Response(await front.session(model_id, request, launch), media_type=OCTETS)
 
     @app.post("/v1/models/{model_id}/batches", openapi_extra=_BATCH)
-    async def batch(model_id: ModelId, request: Request) -> Response:
-        return Response(await front.batch(model_id, request), media_type=OCTETS)
+    async def batch(model_id: ModelId, request: Request, launch: LaunchName = None) -> Response:
+        return Response(await front.batch(model_id, request, launch), media_type=OCTETS)
 
     @app.post("/v1/models/{model_id}/submissions", openapi_extra=_SUBMISSION, status_code=202)
-    async def submit(model_id: ModelId, request: Request) -> Response:
-        submitted = QuerySubmitted(query_id=await front.submit(model_id, request))
+    async def submit(model_id: ModelId, request: Request, launch: LaunchName = None) -> Response:
+        submitted = QuerySubmitted(query_id=await front.submit(model_id, request, launch))
         return Response(submitted.encode(), 202, media_type=JSON)
 
     @app.get("/v1/models/{model_id}/submissions/{query_id}", openapi_extra=describe(gives=_LARGEST_QUERY))

@@ -27,13 +27,16 @@ from services.query_enclave.streams import (
     ASKED,
     BACKLOG,
     BLOCK_MILLISECONDS,
+    MOST_PLACES,
     OK,
     RESP,
     SOCKET_TIMEOUT_SECONDS,
     Kind,
     Question,
     answers_of,
+    place_of,
     proof_of,
+    questions_of,
     room_for,
 )
 from services.query_enclave.submissions import Submissions
@@ -50,11 +53,18 @@ _CANCEL_SECONDS: Final = 0.05
 
 @dataclass(frozen=True)
 class Proof:
-    """A live launch's proof as the front hands it out, kept for a moment."""
+    """A live launch's proof as the front hands it out, kept for a moment; `launch` names it, `place` is where it is."""
 
     encoded: bytes
     query_bytes: int
     until: float
+    launch: str = ""
+    place: str = ""
+
+
+def _proof(raw: bytes, place: str, until: float) -> Proof:
+    proof = QueryEnclaveProof.decode(raw)
+    return Proof(raw, proof.query_bytes, until, proof.binding.signing_public, place)
 
 
 class FrontDesk:
@@ -71,7 +81,7 @@ class FrontDesk:
         self.submissions = Submissions(redis, slots)
         self._answers = answers_of(secrets.token_hex(16))
         self._waiting: dict[bytes, asyncio.Future[bytes]] = {}
-        self._proofs: dict[ModelId, Proof] = {}
+        self._proofs: dict[ModelId, list[Proof]] = {}
         self._reader: asyncio.Task[None] | None = None
         self.carried = ByteCount()
         self._stopping = False
@@ -102,22 +112,52 @@ class FrontDesk:
         await self._redis.aclose()
 
     async def proof(self, model_id: ModelId) -> Proof:
-        """The live launch's proof. Raises `UnavailableError`: unavailable.enclave when none is placed."""
-        kept = self._proofs.get(model_id)
-        if kept is not None and kept.until > time.monotonic():
-            return kept
+        """A live launch's proof, of several the one where the fewest questions wait.
+
+        Raises `UnavailableError`: unavailable.enclave when none is placed.
+        """
+        live = await self._live(model_id)
+        if len(live) == 1:
+            return live[0]
         with redis_errors():
-            await self._redis.zadd(ASKED, {model_id: time.time()})
-            raw: Any = await self._redis.get(proof_of(model_id))
-        if raw is None:
+            async with self._redis.pipeline(transaction=False) as batch:
+                for one in live:
+                    batch.xlen(questions_of(one.place))
+                depths = await batch.execute()
+        least = min(depths)
+        return secrets.choice([one for one, depth in zip(live, depths, strict=True) if depth == least])
+
+    async def _live(self, model_id: ModelId) -> list[Proof]:
+        """Those of all its launches, the first place's first."""
+        kept = self._proofs.get(model_id)
+        if kept is not None and kept[0].until > time.monotonic():
+            return kept
+        places = [place_of(model_id, number) for number in range(MOST_PLACES)]
+        with redis_errors():
+            async with self._redis.pipeline(transaction=False) as batch:
+                batch.zadd(ASKED, {model_id: time.time()})
+                for place in places:
+                    batch.get(proof_of(place))
+                found = (await batch.execute())[1:]
+        until = time.monotonic() + _PROOF_SECONDS
+        live = [_proof(raw, place, until) for place, raw in zip(places, found, strict=True) if raw is not None]
+        if not live:
             self._proofs.pop(model_id, None)
             raise UnavailableError("unavailable.enclave")
-        proof = Proof(raw, QueryEnclaveProof.decode(raw).query_bytes, time.monotonic() + _PROOF_SECONDS)
-        self._proofs[model_id] = proof
-        return proof
+        self._proofs[model_id] = live
+        return live
 
-    async def ask(self, model_id: ModelId, kind: Kind, body: bytes) -> bytes:
-        """The enclave's sealed answer.
+    def place_of(self, model_id: ModelId, launch: str | None) -> str:
+        """Where this launch is, as far as is known since its proof was shown; of no launch, the first place.
+
+        Whoever names one that is gone is told by the enclave that he gets to, and verifies that one.
+        """
+        live = self._proofs.get(model_id, [])
+        named = next((one.place for one in live if launch and one.launch.startswith(launch)), None)
+        return named or (live[0].place if live else model_id)
+
+    async def ask(self, model_id: ModelId, kind: Kind, body: bytes, launch: str | None = None) -> bytes:
+        """The sealed answer of that launch, or of whichever is in the first place.
 
         Raises its public refusal, or `UnavailableError`: unavailable.full when too many wait, unavailable.enclave when
         no answer came in time, unavailable.cache when Redis is down.
@@ -129,7 +169,7 @@ class FrontDesk:
         self._waiting[query_id.encode()] = future
         overdue = loop.call_later(self._wait, _give_up, future)
         try:
-            await self._sender.send(model_id, question, self._room(body))
+            await self._sender.send(self.place_of(model_id, launch), question, self._room(body))
             self.carried.add(len(body))
             return await future
         except TimeoutError:

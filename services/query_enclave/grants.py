@@ -3,9 +3,10 @@
 A grant is judged when a session opens; each check raises and none can be skipped:
   (1) every grant authority of the placement signed it (with several owners: all of them);
   (2) it names the user who signed the opening;
-  (3) it names this model, its manifest, this broker and this release;
+  (3) it names this model and its manifest, or a name, and this broker and release;
   (4) its time is not over, as far as this enclave knows the time (a lower bound).
-The broker judges it again, with both parties' terms and revocations, at every block that is drawn.
+The broker judges it again, with both parties' terms and revocations, at every block that is drawn; whether a name
+stands for this model is its word alone.
 
 Budgets: a block is spent when the broker hands it out, so a crash wastes answers and never regains them. An answer is
 charged before provider code sees the row, and stays charged if that code fails: refunds would be one bit each. A block
@@ -70,10 +71,11 @@ def judge_grant(signed: Signed, user: PartyKey, placed: Placed, at: int) -> Quer
     grant = open_signed(signed, QueryGrant, authorities, threshold=max(1, len(set(authorities))))  # (1)
     if grant.user != user:  # (2)
         raise PolicyError("policy.grant", expected=f"a session of user {grant.user}", seen=user)
-    named = (grant.model_id, grant.manifest, grant.broker, grant.release)
     here = (placed.model_id, placed.manifest, placed.broker, placed.placement.release)
+    model = here[:2] if grant.served is not None else (grant.model_id, grant.manifest)
+    named = (*model, grant.broker, grant.release)
     if named != here:  # (3)
-        raise AppraisalError("appraisal.placement", expected=" ".join(named), seen=" ".join(here))
+        raise AppraisalError("appraisal.placement", expected=" ".join(map(str, named)), seen=" ".join(here))
     require_current(grant, at)  # (4)
     return grant
 

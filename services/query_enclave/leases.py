@@ -1,6 +1,6 @@
-"""A worker's leases on models, and the proofs that it shows while it holds them (side: host).
+"""A worker's leases on places of models, and the proofs that it shows while it holds them (side: host).
 
-Sessions live in one launch, so a model is served by one worker at a time. The lease only keeps two honest workers
+Sessions live in one launch, so a place (streams) is one worker's at a time. The lease only keeps two honest workers
 apart; a host that breaks it splits sessions and gains nothing.
 """
 
@@ -19,7 +19,7 @@ from services.query_enclave.streams import ASKED, ASKED_SECONDS, WORKERS, lease_
 _log = logging.getLogger("query.worker")
 
 LEASE_SECONDS: Final = 15
-"""How long a model waits when its worker's machine is gone; a worker of the same name takes it over at once."""
+"""How long a place is empty when its worker's machine is gone; a worker of the same name takes it over at once."""
 
 BEAT_SECONDS: Final = 3.0
 
@@ -30,37 +30,37 @@ class Leases:
     def __init__(self, redis: Redis, worker_name: str) -> None:
         self._redis, self._name = redis, worker_name
         self._lock = threading.Lock()
-        self._held: dict[ModelId, bytes | None] = {}
+        self._held: dict[str, bytes | None] = {}
         self._stopped = threading.Event()
 
-    def hold(self, model_id: ModelId) -> bool:
+    def hold(self, place: str) -> bool:
         """Take the lease, unless another worker has it; whether it is ours. Raises `RedisError`."""
         with self._lock:
-            if model_id not in self._held and self._renew(model_id):
-                self._held[model_id] = None
-                self._redis.delete(proof_of(model_id))  # a predecessor's launch is gone, its proof would mislead
-            return model_id in self._held
+            if place not in self._held and self._renew(place):
+                self._held[place] = None
+                self._redis.delete(proof_of(place))  # a predecessor's launch is gone, its proof would mislead
+            return place in self._held
 
-    def publish(self, model_id: ModelId, proof: bytes) -> None:
+    def publish(self, place: str, proof: bytes) -> None:
         """Let fronts show this proof for as long as the lease is ours. Raises `RedisError`."""
         with self._lock:
-            if model_id in self._held:
-                self._held[model_id] = proof
-                self._redis.set(proof_of(model_id), proof, ex=LEASE_SECONDS)
+            if place in self._held:
+                self._held[place] = proof
+                self._redis.set(proof_of(place), proof, ex=LEASE_SECONDS)
 
-    def withdraw(self, model_id: ModelId) -> None:
+    def withdraw(self, place: str) -> None:
         """The launch is gone: fronts stop to show its proof. Raises `RedisError`."""
         with self._lock:
-            if model_id in self._held:
-                self._held[model_id] = None
-                self._redis.delete(proof_of(model_id))
+            if place in self._held:
+                self._held[place] = None
+                self._redis.delete(proof_of(place))
 
-    def release(self, model_id: ModelId) -> None:
+    def release(self, place: str) -> None:
         """Give the lease up, if it is ours. Raises `RedisError`."""
         with self._lock:
-            if model_id in self._held:
-                del self._held[model_id]
-                self._redis.delete(proof_of(model_id), lease_of(model_id))
+            if place in self._held:
+                del self._held[place]
+                self._redis.delete(proof_of(place), lease_of(place))
 
     def asked(self) -> list[ModelId]:
         """Models that somebody asked a front for lately, the last one first. Raises `RedisError`."""
@@ -72,11 +72,11 @@ class Leases:
         """Renew everything once; what another worker has taken meanwhile is ours no more. Raises `RedisError`."""
         with self._lock:
             self._redis.set(WORKERS + self._name, b"1", ex=LEASE_SECONDS)
-            for model_id, proof in list(self._held.items()):
-                if not self._renew(model_id):
-                    del self._held[model_id]
+            for place, proof in list(self._held.items()):
+                if not self._renew(place):
+                    del self._held[place]
                 elif proof is not None:
-                    self._redis.set(proof_of(model_id), proof, ex=LEASE_SECONDS)
+                    self._redis.set(proof_of(place), proof, ex=LEASE_SECONDS)
 
     def run(self) -> None:
         """Beat until stopped, whatever Redis does."""
@@ -91,8 +91,8 @@ class Leases:
         """Let `run` return."""
         self._stopped.set()
 
-    def _renew(self, model_id: ModelId) -> bool:
-        key = lease_of(model_id)
+    def _renew(self, place: str) -> bool:
+        key = lease_of(place)
         if self._redis.set(key, self._name, nx=True, ex=LEASE_SECONDS):
             return True
         if self._redis.get(key) != self._name.encode():

@@ -1,7 +1,8 @@
 """Which models are placed here, and keeping them so (side: host).
 
-The registry says which models there are; a Celery task only makes this look sooner. A model is served by one worker at
-a time, the holder of its lease in Redis: sessions live in one launch, so two would split them. A launch that ended is
+The registry says which models there are; a Celery task only makes this look sooner. A place of a model (streams) is
+served by one worker at a time, the holder of its lease in Redis. A model has one, and more where its questions wait
+(sharing). A launch that ended is
 placed again after a pause that doubles; one whose placement is about to expire is replaced. A model that the broker
 refuses by a party's terms (revoked, expired) takes no place, and is tried again much later.
 
@@ -26,6 +27,8 @@ from common.errors import CloisterError, PolicyError, Refusal
 from common.event_log import log_event
 from common.identifiers import JobId, ModelId
 from services.query_enclave.leases import Leases
+from services.query_enclave.sharing import Sharing
+from services.query_enclave.streams import model_of
 
 _log = logging.getLogger("query.worker")
 
@@ -56,7 +59,8 @@ class Launched(Protocol):
         ...
 
 
-Launch = Callable[[ModelId, JobId, Callable[[], None]], Launched]
+Launch = Callable[[str, JobId, Callable[[], None]], Launched]
+"""Place, job that made its model, what to call at its end."""
 Models = Callable[[], dict[ModelId, JobId]]
 
 
@@ -77,16 +81,26 @@ class _Place:
 class Placements:
     """Keeps models placed: those that are asked for, and the newest `ahead` of the others; all, if that is None.
 
+    When all is placed that is due, it does what is to be done to `prepare` for the next.
+
     `run` until `stop`, on a thread that lives as long as the worker.
     """
 
     def __init__(
-        self, models: Models, launch: Launch, leases: Leases, *, capacity: int, ahead: int | None = None
+        self,
+        models: Models,
+        launch: Launch,
+        leases: Leases,
+        *,
+        capacity: int,
+        ahead: int | None = None,
+        sharing: Sharing | None = None,
+        prepare: Callable[[], None] = lambda: None,
     ) -> None:
         self._models, self._launch, self._leases, self._capacity = models, launch, leases, capacity
-        self._ahead = ahead
-        self._places: dict[ModelId, _Place] = {}
-        self._refused_until: dict[ModelId, float] = {}
+        self._ahead, self._sharing, self._prepare = ahead, sharing, prepare
+        self._places: dict[str, _Place] = {}
+        self._refused_until: dict[str, float] = {}
         self._asked: list[ModelId] = []
         self._wake, self._stopped = threading.Event(), threading.Event()
         self._looked = False
@@ -121,6 +135,7 @@ class Placements:
         while not self._stopped.is_set():
             try:
                 self.reconcile()
+                self._prepare()
             except Exception as error:  # whatever one look ran into, the next one is due
                 log_event(_log, "placements_delayed", logging.WARNING, reason=type(error).__name__)
             self._wake.wait(LOOK_SECONDS)
@@ -138,13 +153,15 @@ class Placements:
         while (due := self._look()) is not None and not self._stopped.is_set():
             self._place(*due)
 
-    def _look(self) -> tuple[ModelId, JobId] | None:
-        """End what is not wanted; the first model that has room here and whose launch is due."""
-        wanted = {name: job for name, job in self._models().items() if not self._is_refused(name)}
+    def _look(self) -> tuple[str, JobId] | None:
+        """End what is not wanted; the first place that has room here and whose launch is due."""
+        models = {name: job for name, job in self._models().items() if not self._is_refused(name)}
+        self._asked = [model_id for model_id in self._leases.asked() if model_id in models]
+        further = self._further_places(models)
+        wanted = dict[str, JobId](models.items()) | {place: models[model_of(place)] for place in further}
         for model_id in self._places.keys() - wanted.keys():
             self._drop(model_id)
-        self._asked = [model_id for model_id in self._leases.asked() if model_id in wanted]
-        candidates = (*self._asked, *self._placed_ahead(wanted))
+        candidates = (*self._asked, *further, *self._placed_ahead(models))
         for model_id in self._places.keys() - set(candidates):
             launched = self._places[model_id].launched
             if launched is None or not self._is_good(launched):
@@ -153,71 +170,79 @@ class Placements:
         self._looked |= due not in self._asked
         return None if due is None else (due, wanted[due])
 
+    def _further_places(self, models: dict[ModelId, JobId]) -> list[str]:
+        if self._sharing is None:
+            return []
+        held = [place for place in self._places if model_of(place) in models]
+        return [one for one in self._sharing.further_places(self._asked, held) if not self._is_refused(one)]
+
     def _placed_ahead(self, wanted: dict[ModelId, JobId]) -> list[ModelId]:
         """Of those that nobody asks for, the newest, in the registry's order."""
         unasked = [model_id for model_id in wanted if model_id not in self._asked]
         return unasked if self._ahead is None else unasked[max(0, len(unasked) - self._ahead) :]
 
-    def _is_due(self, model_id: ModelId) -> bool:
-        return self._has_room(model_id) and self._keep(model_id) and self._places[model_id].is_due
+    def _is_due(self, place: str) -> bool:
+        return self._has_room(place) and self._keep(place) and self._places[place].is_due
 
-    def _is_refused(self, model_id: ModelId) -> bool:
-        return time.monotonic() < self._refused_until.get(model_id, 0.0)
+    def _is_refused(self, place: str) -> bool:
+        return time.monotonic() < self._refused_until.get(place, 0.0)
 
-    def _has_room(self, model_id: ModelId) -> bool:
+    def _has_room(self, place: str) -> bool:
         """Whether it has a place or may take one; one that is asked for may put out one that is not."""
-        if model_id in self._places or len(self._places) < self._capacity:
+        if place in self._places or len(self._places) < self._capacity:
             return True
-        idle = [name for name in self._places if name not in self._asked]
-        if model_id not in self._asked or not idle or not self._leases.hold(model_id):  # another worker may serve it
+        idle = [name for name in self._places if model_of(name) not in self._asked]
+        if (
+            model_of(place) not in self._asked or not idle or not self._leases.hold(place)
+        ):  # another worker may serve it
             return False
         self._drop(min(idle, key=lambda name: self._places[name].launched is not None))
         return True
 
-    def _keep(self, model_id: ModelId) -> bool:
+    def _keep(self, place: str) -> bool:
         """Whether it has its place here; a launch that is no good any more is ended."""
-        if not self._leases.hold(model_id):
-            self._drop(model_id)
+        if not self._leases.hold(place):
+            self._drop(place)
             return False
-        place = self._places.setdefault(model_id, _Place())
-        if place.launched is not None and not self._is_good(place.launched):
-            self._end(place)
-            self._leases.withdraw(model_id)
+        kept = self._places.setdefault(place, _Place())
+        if kept.launched is not None and not self._is_good(kept.launched):
+            self._end(kept)
+            self._leases.withdraw(place)
         return True
 
     def _is_good(self, launched: Launched) -> bool:
         return launched.alive and time.time() < launched.not_after - RENEW_BEFORE_SECONDS
 
-    def _place(self, model_id: ModelId, job_id: JobId) -> None:
-        place = self._places[model_id]
+    def _place(self, place: str, job_id: JobId) -> None:
+        kept = self._places[place]
         try:
-            place.launched = self._launch(model_id, job_id, self.nudge)
-            place.pause, place.failure = FIRST_PAUSE_SECONDS, None
-            self._leases.publish(model_id, place.launched.proof)
+            kept.launched = self._launch(place, job_id, self.nudge)
+            kept.pause, kept.failure = FIRST_PAUSE_SECONDS, None
+            self._leases.publish(place, kept.launched.proof)
         except PolicyError as refusal:
-            self._refused_until[model_id] = time.monotonic() + REFUSED_PAUSE_SECONDS
-            log_event(_log, "model_refused", model_id=model_id, code=refusal.code)
-            self._drop(model_id)
+            self._refused_until[place] = time.monotonic() + REFUSED_PAUSE_SECONDS
+            log_event(_log, "model_refused", model_id=model_of(place), code=refusal.code)
+            self._drop(place)
         except (CloisterError, TimeoutError, OSError) as error:
-            place.failure = error.code if isinstance(error, Refusal) else "unavailable.enclave"
-            place.try_at = time.monotonic() + place.pause
-            place.pause = min(2 * place.pause, LONGEST_PAUSE_SECONDS)
+            kept.failure = error.code if isinstance(error, Refusal) else "unavailable.enclave"
+            kept.try_at = time.monotonic() + kept.pause
+            kept.pause = min(2 * kept.pause, LONGEST_PAUSE_SECONDS)
             log_event(
                 _log,
                 "model_not_placed",
                 logging.WARNING,
-                model_id=model_id,
-                code=place.failure,
+                model_id=model_of(place),
+                code=kept.failure,
                 reason=type(error).__name__,
-                seconds=place.pause,
+                seconds=kept.pause,
             )
 
-    def _drop(self, model_id: ModelId) -> None:
-        place = self._places.pop(model_id, None)
-        if place is not None:
-            self._end(place)
+    def _drop(self, place: str) -> None:
+        ended = self._places.pop(place, None)
+        if ended is not None:
+            self._end(ended)
             with contextlib.suppress(RedisError):
-                self._leases.release(model_id)
+                self._leases.release(place)
 
     def _end(self, place: _Place) -> None:
         if place.launched is not None:

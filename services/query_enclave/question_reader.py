@@ -1,4 +1,4 @@
-"""A worker's end of one model's stream: each question reaches the enclave at least once (side: host).
+"""A worker's end of one place's stream: each question reaches the enclave at least once (side: host).
 
 A question stays pending until its answer is written, in one step with its removal. What a dead worker left pending, its
 successor claims; the enclave tells a repeated question from a new one. A question that nobody waits for any more is
@@ -22,7 +22,6 @@ from redis.exceptions import RedisError, ResponseError
 
 from common.errors import FormatError, PeerClosedError
 from common.event_log import log_event
-from common.identifiers import ModelId
 from services.query_enclave.question_writer import QuestionWriter, Taken
 from services.query_enclave.slots import Slots
 from services.query_enclave.streams import (
@@ -32,6 +31,7 @@ from services.query_enclave.streams import (
     RESP,
     SOCKET_TIMEOUT_SECONDS,
     Question,
+    model_of,
     questions_of,
 )
 
@@ -67,15 +67,15 @@ def connect(url: str) -> Redis:
 
 
 class QuestionReader:
-    """Carries one model's questions to `ask`, `under_way` at one time, from `start` to `stop`.
+    """Carries one place's questions to `ask`, `under_way` at one time, from `start` to `stop`.
 
-    Only the holder of the model's lease runs one, so whatever is pending when it starts was left by a dead one.
+    Only the holder of the place's lease runs one, so whatever is pending when it starts was left by a dead one.
     """
 
     def __init__(
         self,
         redis: Redis,
-        model_id: ModelId,
+        place: str,
         consumer: str,
         ask: Ask,
         slots: Slots | None = None,
@@ -83,13 +83,13 @@ class QuestionReader:
         under_way: int = UNDER_WAY,
     ) -> None:
         self._slots = slots
-        self._redis, self._stream, self._consumer, self._ask = redis, questions_of(model_id), consumer, ask
+        self._redis, self._stream, self._consumer, self._ask = redis, questions_of(place), consumer, ask
         self._reading: Redis | None = None  # one connection of its own, so that `stop` can name it
         self._reading_id = 0
-        self._model_id = model_id
-        self._writer = QuestionWriter(redis, model_id, under_way, slots)
+        self._model_id = model_of(place)
+        self._writer = QuestionWriter(redis, place, under_way, slots)
         self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"questions-{model_id}", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"questions-{place}", daemon=True)
 
     def start(self) -> None:
         """Begin to read."""

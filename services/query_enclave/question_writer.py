@@ -19,7 +19,6 @@ from redis.exceptions import OutOfMemoryError, RedisError
 
 from common.errors import PeerClosedError, Refusal, UnavailableError
 from common.event_log import log_event
-from common.identifiers import ModelId
 from services.query_enclave.slots import INLINE_BYTES, Slots
 from services.query_enclave.streams import (
     ANSWERS_EXPIRE_SECONDS,
@@ -31,6 +30,7 @@ from services.query_enclave.streams import (
     WRITE_ANSWERS,
     Question,
     carried,
+    model_of,
     questions_of,
     room_for,
 )
@@ -68,15 +68,15 @@ class QuestionWriter:
     With `slots`, answers of more than `INLINE_BYTES` travel in these, and those of questions are freed.
     """
 
-    def __init__(self, redis: Redis, model_id: ModelId, limit: int, slots: Slots | None = None) -> None:
+    def __init__(self, redis: Redis, place: str, limit: int, slots: Slots | None = None) -> None:
         self._slots = slots
-        self._redis, self._model_id, self._stream, self._limit = redis, model_id, questions_of(model_id), limit
+        self._redis, self._model_id, self._stream, self._limit = redis, model_of(place), questions_of(place), limit
         self._script = redis.register_script(WRITE_ANSWERS)
         self._changed = threading.Condition(threading.RLock())
         self._under_way: dict[bytes, Taken] = {}
         self._words: list[_Word] = []
         self._stopping = False
-        self._thread = threading.Thread(target=self._run, name=f"answers-{model_id}", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"answers-{place}", daemon=True)
 
     def start(self) -> None:
         """Begin to write."""

@@ -14,12 +14,14 @@ from redis import Redis
 
 from common.door import Handler
 from common.event_log import log_event
-from common.identifiers import JobId, ModelId
+from common.identifiers import JobId
 from common.messages.placement import Placement, QueryEnclaveProof
 from common.messages.query import PlaceModel
 from common.untrusted.relay import EnclaveRelay
 from services.query_enclave.question_reader import QuestionReader
 from services.query_enclave.slots import Slots
+from services.query_enclave.spare import OnExit, SpareEnclave
+from services.query_enclave.streams import model_of
 
 _log = logging.getLogger("query.worker")
 
@@ -31,13 +33,24 @@ DOOR_WORKERS: Final = 8
 
 @dataclass(frozen=True)
 class Service:
-    """What all relays of a worker share: launcher settings, door handlers, Redis, the worker's name, slots."""
+    """What all relays of a worker share: launcher settings, door handlers, Redis, the worker's name, slots, and the
+    spare enclave, if it keeps one.
+    """
 
     launcher: Path
     handlers: Mapping[str, Handler]
     redis: Redis
     worker_name: str
     slots: Slots | None = None
+    spare: SpareEnclave | None = None
+
+    def enclave(self, on_exit: OnExit) -> EnclaveRelay:
+        """One that serves nothing yet: the spare one, or one that is launched now."""
+        return self.launch(on_exit) if self.spare is None else self.spare.take(on_exit)
+
+    def launch(self, on_exit: OnExit) -> EnclaveRelay:
+        """One that is launched now."""
+        return EnclaveRelay("query", self.launcher, self.handlers, on_exit=on_exit, workers=DOOR_WORKERS)
 
 
 class QueryRelay:
@@ -49,13 +62,17 @@ class QueryRelay:
         self.not_after = Placement.decode(QueryEnclaveProof.decode(proof).placement.payload).not_after
 
     @classmethod
-    def start(cls, service: Service, model_id: ModelId, job_id: JobId, on_exit: Callable[[], None]) -> Self:
-        """Launch, place, and open the stream. Raises the enclave's refusal, `PeerClosedError` or `TimeoutError`."""
-        enclave = EnclaveRelay("query", service.launcher, service.handlers, on_exit=on_exit, workers=DOOR_WORKERS)
+    def start(cls, service: Service, place: str, job_id: JobId, on_exit: Callable[[], None]) -> Self:
+        """Launch, place the model, and open the place's stream.
+
+        Raises the enclave's refusal, `PeerClosedError` or `TimeoutError`.
+        """
+        model_id = model_of(place)
+        enclave = service.enclave(on_exit)
         try:
             request = PlaceModel(job_id=job_id, model_id=model_id)
             proof = enclave.call("place", request.encode(), seconds=PLACE_SECONDS)
-            reader = QuestionReader(service.redis, model_id, service.worker_name, enclave.ask, service.slots)
+            reader = QuestionReader(service.redis, place, service.worker_name, enclave.ask, service.slots)
             relay = cls(enclave, proof, reader)
         except BaseException:
             enclave.stop()

@@ -32,8 +32,12 @@ class FrontSettings(_Slotted):
 
 
 class QueryWorkerSettings(_Slotted, WorkerSettings):
-    """The worker. `capacity` counts models that it serves at once, `ahead` those of them that nobody asks for yet."""
+    """The worker. `capacity` counts models that it serves at once, `ahead` those of them that nobody asks for yet.
+
+    `spare_enclave`: whether it keeps one more enclave launched, which serves nothing yet.
+    """
 
     redis_url: str
     worker_name: str = "query-1"
     ahead: Annotated[int, Field(ge=0)] = 2
+    spare_enclave: bool = True

@@ -3,14 +3,17 @@
 Redis sees ciphertext of one size, random ids and times; it is believed nothing. Losing it loses questions that users
 ask again, never an answer's secrecy, a budget or an evaluation that counts twice: those are the enclave's.
 
-  cloister:query:questions:<model id>  stream, group `enclave`: kind, id, to, until (Unix milliseconds), body or slot
+  cloister:query:questions:<place>     stream, group `enclave`: kind, id, to, until (Unix milliseconds), body or slot
   cloister:query:answers:<front id>    stream, expires: id, status (`ok` or a public code), body or slot
   cloister:query:submitted:<party>     sorted set, expires: query id, until when it is worked on (submissions)
-  cloister:query:proof:<model id>      QueryEnclaveProof of the live launch, expires with the worker's lease
-  cloister:query:lease:<model id>      name of the worker that serves the model, expires
+  cloister:query:proof:<place>         QueryEnclaveProof of the live launch there, expires with the worker's lease
+  cloister:query:lease:<place>         name of the worker that has the place, expires
   cloister:query:worker:<name>         present while a worker lives, expires
   cloister:query:asked                 sorted set: model id, when a front last asked for its proof (Unix seconds)
   cloister:query:dead                  stream of entries that no launch could read: stream, entry, reason; no bodies
+
+A place is where one launch of a model is: `<model id>`, and `<model id>:1` to `:7` where several workers share its
+questions. A session lives in one launch, so its questions go to that launch's place.
 
 An answered or dropped question is deleted, so a stream's length is its backlog. A body of more than 16 KiB stands in a
 slot (slots) whose name stands here, where front and worker share a directory. What stands here is bounded by number
@@ -31,6 +34,11 @@ WORKERS: Final = "cloister:query:worker:"
 ASKED: Final = "cloister:query:asked"
 ASKED_SECONDS: Final = 600.0
 """How long a model that somebody asked for comes before models that nobody asks for."""
+
+QUESTIONS: Final = "cloister:query:questions:"
+
+MOST_PLACES: Final = 8
+"""Launches of one model at one time."""
 
 OK: Final = b"ok"
 
@@ -93,19 +101,29 @@ _KINDS: Final = ("session", "query")
 Kind = Literal["session", "query"]
 
 
-def questions_of(model_id: ModelId) -> str:
-    """The stream of a model's questions."""
-    return f"cloister:query:questions:{model_id}"
+def place_of(model_id: ModelId, number: int) -> str:
+    """One of a model's places; the first has the model's own name."""
+    return f"{model_id}:{number}" if number else model_id
 
 
-def proof_of(model_id: ModelId) -> str:
-    """The key of the proof of a model's live launch."""
-    return f"cloister:query:proof:{model_id}"
+def model_of(place: str) -> ModelId:
+    """Whose place it is. Raises `FormatError`."""
+    return ModelId(place.partition(":")[0])
 
 
-def lease_of(model_id: ModelId) -> str:
-    """The key of a model's lease."""
-    return f"cloister:query:lease:{model_id}"
+def questions_of(place: str) -> str:
+    """The stream of a place's questions."""
+    return QUESTIONS + place
+
+
+def proof_of(place: str) -> str:
+    """The key of the proof of a place's live launch."""
+    return f"cloister:query:proof:{place}"
+
+
+def lease_of(place: str) -> str:
+    """The key of a place's lease."""
+    return f"cloister:query:lease:{place}"
 
 
 def answers_of(front: str) -> str:

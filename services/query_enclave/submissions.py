@@ -12,7 +12,7 @@ from typing import Any, Final
 from redis.asyncio import Redis
 
 from common.errors import NotFoundError, QuotaError, UnavailableError, refusal_of
-from common.identifiers import ModelId, PartyKey, QueryId
+from common.identifiers import PartyKey, QueryId
 from services.query_enclave.question_sender import QuestionSender, redis_errors
 from services.query_enclave.slots import INLINE_BYTES, Slots
 from services.query_enclave.streams import (
@@ -39,7 +39,7 @@ class Submissions:
         self._redis, self._slots, self._seconds = redis, slots, seconds
         self._sender = QuestionSender(redis)
 
-    async def submit(self, model_id: ModelId, party: PartyKey, body: bytes) -> QueryId:
+    async def submit(self, place: str, party: PartyKey, body: bytes) -> QueryId:
         """Ask and do not wait; the name of the answer to come.
 
         Raises `QuotaError` (quota.requests) for a party that has too many, `UnavailableError` as a front desk does.
@@ -61,7 +61,7 @@ class Submissions:
                 slot = self._slots.put(query_id, "q", body)
             to, until = answers_of(_digits(query_id)), now + self._seconds
             question = Question("query", query_id, to, until, b"" if slot else body, slot)
-            await self._sender.send(model_id, question, room_for(len(question.body), BACKLOG))
+            await self._sender.send(place, question, room_for(len(question.body), BACKLOG))
         except BaseException:
             if self._slots is not None:
                 self._slots.free(slot)

@@ -8,6 +8,7 @@ SIGTERM ends the worker and its enclaves; they also end when it is killed.
 import argparse
 import functools
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 from celery import Celery
@@ -22,11 +23,14 @@ from common.untrusted.health import Check, HealthServer, Readiness
 from common.untrusted.job_board import JobBoard
 from common.untrusted.relay import common_handlers
 from common.untrusted.task_queue import QUERY_PLACE, QUERY_QUEUE, make_task_queue, serve_tasks
+from services.query_enclave.backlog import RedisLoad
 from services.query_enclave.leases import Leases
 from services.query_enclave.placements import Placements
 from services.query_enclave.question_reader import connect
 from services.query_enclave.relay import QueryRelay, Service
 from services.query_enclave.settings import QueryWorkerSettings
+from services.query_enclave.sharing import Sharing
+from services.query_enclave.spare import SpareEnclave
 
 
 def build(amqp_url: str, placements: Placements) -> Celery:
@@ -66,12 +70,16 @@ def main() -> None:
     board, leases = JobBoard(database), Leases(redis, settings.worker_name)
     handlers = common_handlers(BlobStore(settings.object_directory), broker)
     service = Service(settings.launcher, handlers, redis, settings.worker_name, settings.slots())
+    spare = SpareEnclave(service.launch) if settings.spare_enclave else None
+    service = replace(service, spare=spare)
     placements = Placements(
         functools.partial(served_models, board),
         functools.partial(QueryRelay.start, service),
         leases,
         capacity=settings.capacity,
         ahead=settings.ahead,
+        sharing=Sharing(RedisLoad(redis), leases.withdraw),
+        prepare=spare.prepare if spare is not None else lambda: None,
     )
     probe = EnclaveProbe("query", settings.launcher)
     checks = {"registry": database.is_alive, "redis": lambda: bool(redis.ping()), "attestation": broker.is_ready}
@@ -86,6 +94,8 @@ def main() -> None:
     finally:
         placements.stop()
         threads[1].join()
+        if spare is not None:
+            spare.close()
         leases.stop()
         threads[0].join()
         health.stop()

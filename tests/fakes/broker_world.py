@@ -50,6 +50,7 @@ from common.messages.registration import (
 )
 from common.messages.release import Release
 from common.messages.revocation import Revoke, Revoked
+from common.messages.serving import ServedModel, ServedName, ServingRecord, ServingShown, SetServing
 from common.messages.signed import Signed, sign
 from services.attestation.context import BrokerContext, Platform, WitnessRule
 from services.attestation.key_broker import KeyBroker
@@ -484,6 +485,26 @@ class BrokerWorld:
             "not_after": self.time + 3600,
         }  # fmt: skip
         return sign(QueryGrant(**(fields | changes)), *(one.key for one in signers or (self.owner,)))
+
+    def serving(self, number: int, *models: Signed | None, **changes: Any) -> ServingRecord:
+        """A record of the owner's: current, previous and canary model, by their manifests."""
+        named = [
+            None
+            if one is None
+            else ServedModel(model_id=ModelManifest.decode(one.payload).model_id, manifest=one.digest)
+            for one in (*models, None, None)
+        ]
+        fields: dict[str, Any] = {
+            "served": ServedName(owner=self.owner.party, name="digits"), "number": number,
+            "broker": self.genesis.signing_public, "current": named[0], "previous": named[1], "canary": named[2],
+            "canary_permille": 0 if named[2] is None else 100, "created": self.time,
+        }  # fmt: skip
+        return ServingRecord(**(fields | changes))
+
+    def serve(self, record: ServingRecord, *signers: Party) -> ServingShown:
+        """Bring a record to the broker."""
+        signed = sign(record, *(one.key for one in signers or (self.owner,)))
+        return self.channel().ask(SetServing(record=signed), ServingShown)
 
     def draw(
         self, enclave: Launch, grant: Signed, answers: int = 64, *, signer: SigningKey | None = None,

@@ -10,6 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -43,12 +44,16 @@ from common.untrusted.job_board import JobBoard, NewJob
 from common.untrusted.registry import Registry
 from common.untrusted.relay import common_handlers
 from services.query_enclave.app import QueryFront, build
+from services.query_enclave.backlog import RedisLoad
 from services.query_enclave.front_desk import FrontDesk
 from services.query_enclave.leases import Leases
 from services.query_enclave.placements import Placements
 from services.query_enclave.question_reader import connect
 from services.query_enclave.relay import QueryRelay, Service
+from services.query_enclave.sharing import Sharing
 from services.query_enclave.slots import Slots
+from services.query_enclave.spare import SpareEnclave
+from services.query_enclave.streams import BACKLOG
 from tests.fakes.broker_world import MEASUREMENTS, PARAMSERVER, SCHEDULE, BrokerWorld, SealedBundle
 from tests.fakes.installation import Installation
 
@@ -69,7 +74,9 @@ class Broker:
 
 
 class FinishedModel:
-    """A job that is over, and its model in the object store. `int8`: what was found of it, where it was ordered."""
+    """A job that is over, and its model in the object store, whose state is drawn by `seed`. `int8`: what was found of
+    it, where it was ordered.
+    """
 
     def __init__(
         self,
@@ -79,11 +86,12 @@ class FinishedModel:
         design: bytes = b"",
         answer_timing: AnswerTiming = "padded",
         int8: Findings | None = None,
+        seed: int = 5,
     ) -> None:
         self._world, self._store, self.contents, self._design = world, store, contents, design
         self._answer_timing, self._int8 = answer_timing, int8
         count = contents.manifest.state_count
-        self.state_P: NDArray[np.float32] = np.random.default_rng(5).normal(0, 0.1, count).astype(np.float32)
+        self.state_P: NDArray[np.float32] = np.random.default_rng(seed).normal(0, 0.1, count).astype(np.float32)
         sized = {"state_class": 1 << (count - 1).bit_length(), "quantising_ticks": 0 if int8 is None else 100}
         self.schedule = SCHEDULE.model_copy(update=sized)
         self.answers = AnswerTerms() if int8 is None else AnswerTerms(lowest="int8", held_out_percent=10)
@@ -125,9 +133,9 @@ class FinishedModel:
 
 
 class QueryService:
-    """Installation, broker, one model, worker and front. Make it with `running`.
+    """Installation, broker, one model or `versions` of it, worker and front. Make it with `running`.
 
-    The model is of the digits bundle, answered by its code, or of `contents`, answered by the graph in `document`, in
+    Each model is of the digits bundle, answered by its code, or of `contents`, answered by the graph in `document`, in
     `int8` if that was found.
     """
 
@@ -139,6 +147,10 @@ class QueryService:
         document: bytes = b"",
         answer_timing: AnswerTiming = "padded",
         int8: Findings | None = None,
+        versions: int = 1,
+        backlog: int = BACKLOG,
+        *,
+        spare: bool = False,
     ) -> None:
         self.installation = Installation.make(state, ENCLAVES["query"])
         self.world = BrokerWorld(state)
@@ -147,25 +159,30 @@ class QueryService:
         assert isinstance(measured, SgxReferenceValue)
         self.world.release = self.world.sign_release(MEASUREMENTS | {"query": measured.mr_enclave})
         self.store = BlobStore(state / "objects")
-        document_of = contents or pack_bundle(DIGITS), document
-        self.model = FinishedModel(self.world, self.store, *document_of, answer_timing, int8)
+        made = (self.world, self.store, contents or pack_bundle(DIGITS), document, answer_timing, int8)
+        self.models = [FinishedModel(*made, seed=5 + version) for version in range(versions)]
+        self.model = self.models[0]
         self.slots = Slots(state / "slots")
         self.redis = connect(redis_url)
         database = Database(f"sqlite:///{state / 'registry.sqlite'}")
         self.registry = Registry(database)
         self.registry.enrol(self.world.user.party, 1 << 20)
         self.leases = Leases(self.redis, "query-test")
-        handlers = common_handlers(self.store, Broker(self.world))
+        self.broker = Broker(self.world)
+        handlers = common_handlers(self.store, self.broker)
         self.launcher = self.installation.settings(ENCLAVES["query"])
         service = Service(self.launcher, handlers, self.redis, "query-test", self.slots)
+        self.spare = SpareEnclave(service.launch)
+        service = replace(service, spare=self.spare if spare else None)
         self.relays: list[QueryRelay] = []
         self.placements = Placements(
-            lambda: {self.model.model_id: self.model.job_id},
+            lambda: {one.model_id: one.job_id for one in self.models},
             functools.partial(self._launch, service),
             self.leases,
-            capacity=1,
+            capacity=versions,
+            prepare=self.spare.prepare if spare else lambda: None,
         )
-        desk, gate = FrontDesk.connect(redis_url, self.slots), RequestGate(self.registry)
+        desk, gate = FrontDesk.connect(redis_url, self.slots, backlog=backlog), RequestGate(self.registry)
         board = JobBoard(database)
         self._record(board)
         self.app = build(QueryFront(desk, board, gate), desk, gate, Readiness({}))
@@ -173,11 +190,11 @@ class QueryService:
 
     def _record(self, board: JobBoard) -> None:
         """The job is over, and its model one that a front knows, also while no launch serves it."""
-        job_id, model = self.model.job_id, ModelManifest.decode(self.model.manifest.payload)
-        owners, until = [self.world.owner.party], self.world.time + 3600
-        board.submit(NewJob(job_id, b"an order", owners, 1, until, "simulation"))
-        known = (model.model_id, self.model.manifest.encode(), model.object.root)
-        board.finish(job_id, "finished", model=known)
+        for one in self.models:
+            model = ModelManifest.decode(one.manifest.payload)
+            owners, until = [self.world.owner.party], self.world.time + 3600
+            board.submit(NewJob(one.job_id, b"an order", owners, 1, until, "simulation"))
+            board.finish(one.job_id, "finished", model=(model.model_id, one.manifest.encode(), model.object.root))
 
     def _launch(self, service: Service, *of: object) -> QueryRelay:
         self.relays.append(QueryRelay.start(service, *of))  # type: ignore[arg-type]
@@ -198,7 +215,7 @@ class QueryService:
         for thread in threads:
             thread.start()
         try:
-            self.await_placed(1)
+            self.await_placed(len(self.models))
             yield self
         finally:
             server.should_exit = True
@@ -206,6 +223,30 @@ class QueryService:
             self.leases.stop()
             for thread in threads:
                 thread.join()
+            self.spare.close()
+
+    @contextlib.contextmanager
+    def another_worker(self, name: str) -> Iterator[Placements]:
+        """A worker beside the first one, with room for every model, until the end of the block."""
+        leases = Leases(self.redis, name)
+        service = Service(self.launcher, common_handlers(self.store, self.broker), self.redis, name, self.slots)
+        placements = Placements(
+            lambda: {one.model_id: one.job_id for one in self.models},
+            functools.partial(self._launch, service),
+            leases,
+            capacity=len(self.models),
+            sharing=Sharing(RedisLoad(self.redis), leases.withdraw),
+        )
+        threads = [threading.Thread(target=placements.run), threading.Thread(target=leases.run)]
+        for thread in threads:
+            thread.start()
+        try:
+            yield placements
+        finally:
+            placements.stop()
+            threads[0].join()
+            leases.stop()
+            threads[1].join()
 
     def await_placed(self, launches: int) -> None:
         """Wait until the model was placed so many times."""

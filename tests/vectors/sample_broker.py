@@ -44,6 +44,7 @@ from common.messages.registration import (
     UpdateTerms,
 )
 from common.messages.revocation import Revoke, Revoked, RevokeRelease
+from common.messages.serving import ReadServing, ServingShown, SetServing
 from common.messages.signed import Signed, sign
 from common.messages.tcb_terms import TcbStatus
 from common.messages.tokens import AppraiseEvidence, AttestationToken, IssueToken, ShowTokenKey, TokenKey, TokenKeyShown
@@ -81,6 +82,8 @@ from tests.vectors.sample_documents import (
     RELEASE_REVOCATION,
     RETIREMENT,
     REVOCATION,
+    SERVED,
+    SERVING,
     STATEMENT,
     TERMS,
     TIME,
@@ -172,6 +175,8 @@ def request_bodies() -> list[RequestBody]:
         ),
         Revoke(revocation=sign(REVOCATION, KEY)),
         RetireBundle(retirement=sign(RETIREMENT, KEY)),
+        SetServing(record=sign(SERVING, KEY)),
+        ReadServing(served=SERVED),
         RevokeRelease(revocation=sign(RELEASE_REVOCATION, KEY)),
         TakeInventory(inventory=sign(INVENTORY, KEY)),
         i.BindIdentity(card=sign(CARD, KEY)),
@@ -217,6 +222,7 @@ def reply_bodies() -> list[ReplyBody]:
         Revoked(identifier=JOB, leases_end=TIME),
         InventoryTaken(number=2, leases_end=TIME),
         BundleRetired(bundle_id=BUNDLE, document=C),
+        ServingShown(record=sign(SERVING, KEY)),
         i.IdentityBound(party=PARTY, recovery=USER),
         LedgerReply(sealed=b"wrapped"),
         ReasonsReply(sealed=b"wrapped"),
@@ -320,6 +326,7 @@ def state_entries() -> list[Message]:
         r.RevokedGrantRecord(grant_id=GrantId.of(C), party=PARTY),
         r.InventoryRecord(document=sign(INVENTORY, KEY)),
         r.RetiredBundleRecord(bundle_id=BUNDLE, document=sign(RETIREMENT, KEY)),
+        r.ServedNameRecord(served=SERVED, document=sign(SERVING, KEY)),
         r.RevokedReleaseRecord(release=B, document=sign(RELEASE_REVOCATION, KEY)),
         r.CollateralRecord(mark=MARK),
         p.PartyRecord(party=PARTY, card=sign(CARD, KEY), state="replaced", successor=USER,

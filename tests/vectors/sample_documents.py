@@ -44,6 +44,7 @@ from common.messages.recovery_terms import RecoveryHolder, RecoveryTerms
 from common.messages.reference_values import SgxReferenceValue, SgxSignerReferenceValue, TdxReferenceValue
 from common.messages.refusal_detail import RefusalDetail
 from common.messages.release import Release, ReleaseRevocation
+from common.messages.serving import ServedModel, ServedName, ServingRecord
 from common.messages.signed import sign
 from common.messages.tcb_terms import TcbStatus, TcbTerms, TcbTolerance
 
@@ -115,6 +116,14 @@ GRANT: Final = QueryGrant(
     nonce=NONCE, user=USER, model_id=MODEL, manifest=B, broker=PARTY, release=C, answers=100, detail="label",
     not_after=TIME,
 )  # fmt: skip
+SERVED: Final = ServedName(owner=PARTY, name="digits")
+SERVING: Final = ServingRecord(
+    served=SERVED, number=3, broker=USER, current=ServedModel(model_id=MODEL, manifest=B),
+    canary=ServedModel(model_id=ModelId.of(C), manifest=C), canary_permille=100, created=TIME,
+)  # fmt: skip
+NAME_GRANT: Final = QueryGrant(
+    nonce=NONCE, user=USER, served=SERVED, broker=PARTY, release=C, answers=100, not_after=TIME
+)  # fmt: skip
 RETIREMENT: Final = BundleRetirement(nonce=NONCE, party=PARTY, bundle=BUNDLE, broker=USER, created=TIME)
 REVOCATION: Final = Revocation(
     nonce=NONCE, party=PARTY, target="job", identifier=JOB, broker=USER, created=TIME
@@ -164,8 +173,9 @@ TCB_TERMS: Final = TcbTerms(
 def documents() -> list[Message]:
     """Signed, sealed and measured documents."""
     return [
-        SIGNED, MANIFEST, PUBLICATION, MODEL_MANIFEST, ORDER, POLICY, TERMS, GRANT, REVOCATION, RETIREMENT, RELEASE,
-        TRUST, RELEASE_REVOCATION, INVENTORY, CARD, STATEMENT, LEDGER_REQUEST, LEDGER, BUNDLE_MANIFEST, EVIDENCE,
+        SIGNED, MANIFEST, PUBLICATION, MODEL_MANIFEST, ORDER, POLICY, TERMS, GRANT, NAME_GRANT, SERVING, REVOCATION,
+        RETIREMENT, RELEASE, TRUST, RELEASE_REVOCATION, INVENTORY, CARD, STATEMENT, LEDGER_REQUEST, LEDGER,
+        BUNDLE_MANIFEST, EVIDENCE,
         TdxDcapEvidence(quote=b"a quote", collateral=COLLATERAL),
         DcapQuote(quote=b"a quote"),
         SgxReferenceValue(mr_enclave=MEASURED, tcb=TCB_TERMS),

@@ -191,7 +191,7 @@ class Front:
 
     def post(self, path: str, body: bytes) -> bytes:
         """The name of an answer to come."""
-        if not path.endswith("/submissions"):
+        if "/submissions?" not in path:
             return self.launch.post(path, body)
         name = QueryId.new()
         self.submitted[name] = body

@@ -1,7 +1,7 @@
 """More models than places: who is asked for is served."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,8 @@ from common.untrusted.enclave_probe import EnclaveProbe
 from common.untrusted.health import Readiness
 from services.query_enclave.leases import Leases
 from services.query_enclave.placements import FIRST_PAUSE_SECONDS, Placements
+from services.query_enclave.sharing import Sharing
+from services.query_enclave.streams import place_of
 from services.query_enclave.worker import enclave_checks
 
 MODELS = [ModelId("model_" + f"{number:032x}") for number in range(4)]
@@ -25,21 +27,21 @@ class OwnLeases(Leases):
     def __init__(self) -> None:
         super().__init__(Redis(), "query-1")
         self.names: list[ModelId] = []
-        self.elsewhere: set[ModelId] = set()
+        self.elsewhere: set[str] = set()
 
     def asked(self) -> list[ModelId]:
         return self.names
 
-    def hold(self, model_id: ModelId) -> bool:
-        return model_id not in self.elsewhere
+    def hold(self, place: str) -> bool:
+        return place not in self.elsewhere
 
-    def publish(self, model_id: ModelId, proof: bytes) -> None:
+    def publish(self, place: str, proof: bytes) -> None:
         pass
 
-    def withdraw(self, model_id: ModelId) -> None:
+    def withdraw(self, place: str) -> None:
         pass
 
-    def release(self, model_id: ModelId) -> None:
+    def release(self, place: str) -> None:
         pass
 
 
@@ -48,48 +50,50 @@ class Placed:
 
     proof = b""
 
-    def __init__(self, served: set[ModelId], model_id: ModelId) -> None:
+    def __init__(self, served: set[str], place: str) -> None:
         self.not_after, self.alive = int(time.time()) + 3600, True
-        self._served, self._model_id = served, model_id
-        served.add(model_id)
+        self._served, self._place = served, place
+        served.add(place)
 
     def stop(self) -> None:
         self.alive = False
-        self._served.discard(self._model_id)
+        self._served.discard(self._place)
 
 
 class Worker:
     """Placements with two places, and what they serve."""
 
-    def __init__(self, known: int, ahead: int | None = None) -> None:
+    def __init__(self, known: int, ahead: int | None = None, sharing: Sharing | None = None) -> None:
         self.leases = OwnLeases()
         self.known = dict.fromkeys(MODELS[:known], JOB)
-        self.served: set[ModelId] = set()
-        self.revoked: set[ModelId] = set()
-        self.broken: set[ModelId] = set()
-        self.damaged: set[ModelId] = set()
-        self.launches: dict[ModelId, Placed] = {}
+        self.served: set[str] = set()
+        self.revoked: set[str] = set()
+        self.broken: set[str] = set()
+        self.damaged: set[str] = set()
+        self.launches: dict[str, Placed] = {}
         self.missing_at_launch: tuple[ModelId, ...] = ()
         self.asked_at_launch: list[ModelId] = []
-        self.placements = Placements(lambda: self.known, self._launch, self.leases, capacity=2, ahead=ahead)
+        self.placements = Placements(
+            lambda: self.known, self._launch, self.leases, capacity=2, ahead=ahead, sharing=sharing
+        )
 
-    def _launch(self, model_id: ModelId, _job: JobId, _on_exit: Callable[[], None]) -> Placed:
+    def _launch(self, place: str, _job: JobId, _on_exit: Callable[[], None]) -> Placed:
         self.missing_at_launch = self.placements.missing
         self.leases.names += self.asked_at_launch
-        if model_id in self.revoked:
+        if place in self.revoked:
             raise PolicyError("policy.revoked")
-        if model_id in self.broken:
+        if place in self.broken:
             raise UnavailableError("unavailable.enclave")
-        if model_id in self.damaged:
+        if place in self.damaged:
             raise AuthenticityError("authenticity.sealed_object")
-        self.launches[model_id] = Placed(self.served, model_id)
-        return self.launches[model_id]
+        self.launches[place] = Placed(self.served, place)
+        return self.launches[place]
 
     def kill(self, model_id: ModelId) -> None:
         """Its enclave ends by itself."""
         self.launches[model_id].stop()
 
-    def look(self, *asked: ModelId) -> set[ModelId]:
+    def look(self, *asked: ModelId) -> set[str]:
         self.leases.names = list(asked)
         self.placements.reconcile()
         return set(self.served)
@@ -192,6 +196,41 @@ def test_who_is_asked_for_while_others_start_is_next() -> None:
     worker = Worker(4)
     worker.asked_at_launch = [MODELS[2]]
     assert worker.look() == {MODELS[0], MODELS[2]}
+
+
+class Shares(Sharing):
+    """Further places that a test names."""
+
+    def __init__(self, *further: str) -> None:
+        self.further, self.held = list(further), list[str]()
+
+    def further_places(self, asked: Iterable[ModelId], held: Collection[str]) -> list[str]:  # noqa: ARG002 - as named
+        self.held = sorted(held)
+        return self.further
+
+
+def test_a_further_place_of_a_busy_model_is_taken_where_there_is_room_and_left_when_it_is_wanted_no_more() -> None:
+    first, second = (place_of(MODELS[0], number) for number in (1, 2))
+    worker = Worker(2, ahead=0, sharing=(shares := Shares(first, second)))
+    worker.leases.elsewhere = {MODELS[0], first}
+    assert worker.look(MODELS[0]) == {second}, "others have the first two"
+    shares.further = [second]
+    assert worker.look(MODELS[0]) == {second}
+    assert shares.held == [second]
+    shares.further = []
+    assert worker.look(MODELS[0]) == set()
+
+
+def test_a_further_place_puts_out_a_model_that_nobody_asks_for_and_no_other() -> None:
+    further = place_of(MODELS[0], 1)
+    worker = Worker(3, sharing=(shares := Shares()))
+    worker.leases.elsewhere = {MODELS[0]}
+    assert worker.look() == {MODELS[1], MODELS[2]}
+    shares.further = [further]
+    assert worker.look(MODELS[0], MODELS[1]) == {MODELS[1], further}
+    worker = Worker(3, sharing=Shares(further))
+    worker.leases.elsewhere = {MODELS[0]}
+    assert worker.look(MODELS[0], MODELS[1], MODELS[2]) == {MODELS[1], MODELS[2]}
 
 
 class Probe(EnclaveProbe):
