@@ -2,7 +2,7 @@
 
 Users ask under a name, and versions come and go behind it. A record says which is current, which was before, and which
 share of sessions tries a candidate (the canary). The key broker takes records in the order of their numbers alone and
-answers under a name's grants only for models that the newest record names (ARCHITECTURE, decision 49).
+answers under a name's grants only for models that the newest record names (ARCHITECTURE, decision 50).
 """
 
 from typing import Annotated, Literal, Self

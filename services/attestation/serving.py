@@ -1,4 +1,4 @@
-"""Which models answer under an owner's name: records, and grants by them (side: enclave; ARCHITECTURE, decision 49).
+"""Which models answer under an owner's name: records, and grants by them (side: enclave; ARCHITECTURE, decision 50).
 
 A record is taken by these checks, in this order; each raises:
 
