@@ -51,7 +51,7 @@ _KEYS: Final = "cloister:query"
 REDIS_RULES: Final[Mapping[str, str]] = {
     "query": (
         f"%RW~{_KEYS}:questions:* %R~{_KEYS}:answers:* %R~{_KEYS}:proof:* %RW~{_KEYS}:asked %RW~{_KEYS}:submitted:* "
-        "+ping +scan +get +zadd +zrem +zcard +zscore +zremrangebyscore +expire +xlen +xadd +xread +xrange "
+        "+ping +scan +get +zadd +zrem +zcard +zscore +zrevrange +zremrangebyscore +expire +xlen +xadd +xread +xrange "
         "+multi +exec +discard +evalsha +script|load +client|setname"
     ),
     "query-worker": (
