@@ -12,6 +12,7 @@ _MODULES: Final = {
     "demo": "demo",
     **dict.fromkeys(("up", "status", "down", "clean"), "stack"),
     "compose": "compose",
+    "doctor": "doctor",
     **dict.fromkeys(("keygen", "measure", "explain"), "keys"),
     "policy": "policy",
     "provider": "provider",

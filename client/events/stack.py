@@ -26,6 +26,16 @@ class StackSeen(Event):
     waiting: dict[str, tuple[str, ...]]
 
 
+class Examined(Event):
+    """One part of a machine or its stack (`cloister doctor`). `command` mends it, where one does."""
+
+    type: Literal["examined"] = "examined"
+    part: str
+    state: Literal["ok", "note", "mend"]
+    told: str
+    command: str | None = None
+
+
 class StageBegan(Event):
     """The demo goes on to its next stage."""
 

@@ -224,6 +224,13 @@ class Terminal:
         self._ready = set(event.ready)
 
     @show.register
+    def _(self, event: e.Examined) -> None:
+        style = {"ok": "", "note": "yellow", "mend": "bold red"}[event.state]
+        self._line(event.part, f"{event.state}: {event.told}", style=style)
+        if event.command is not None:
+            self._line("", event.command, style=style)
+
+    @show.register
     def _(self, event: e.StageBegan) -> None:
         self.close()
         self.console.rule(f"[bold]{event.title}", align="left")

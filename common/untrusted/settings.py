@@ -16,7 +16,6 @@ from common.crypto.key_file import Identity
 from common.errors import FormatError
 from common.untrusted.broker_client import BrokerClient
 
-
 _Token = Annotated[str, Field(min_length=16, max_length=128, pattern=r"^[\x21-\x7e]+$")]
 
 
