@@ -11,7 +11,7 @@ from client.events import Event, Examined
 @click.command()
 @party_command("owner")
 def doctor(here: Surroundings) -> None:
-    """Examine this machine and its stack: each part is ok, or has the command that mends it. Status 1 if one must be."""
+    """Examine this machine and its stack: each part is ok, or has what mends it. Status 1 if one must be mended."""
     require_embedded()
     to_mend: list[Event] = []
     here.run(
