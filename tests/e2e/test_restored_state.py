@@ -1,7 +1,7 @@
 """The rehearsal: a stack's state is copied while it works, and comes up elsewhere; an older copy revives nothing.
 
-In life the witness is elsewhere, and remembers; here its memory is carried to the other stack by hand. The stack that all
-tests share stays as it is.
+In life the witness is elsewhere, and remembers; here its memory is carried to the other stack by hand. The stack that
+all tests share stays as it is.
 """
 
 import json
@@ -75,7 +75,7 @@ def elsewhere(tmp_path: Path) -> Iterator[Elsewhere]:
         cloister("down", "--state", place.state)
 
 
-def scores(party: Party, grant: Signed, rows: np.ndarray) -> tuple[list[float], int]:  # type: ignore[type-arg]
+def scores(party: Party, grant: Signed, rows: np.ndarray) -> tuple[list[float], int]:
     answer = user.open_session(party, grant).ask(rows)
     assert answer.scores is not None
     return [float(one) for one in answer.scores[0]], answer.answers_left

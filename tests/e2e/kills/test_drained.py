@@ -1,5 +1,5 @@
-"""SIGTERM to each service, as an engine or a supervisor sends it at an upgrade: what is under way is finished, or handed
-back at once, and nothing has to be killed.
+"""SIGTERM to each service, as an engine or a supervisor sends it: what is under way is finished, or handed back at
+once, and nothing has to be killed.
 """
 
 import os
@@ -18,7 +18,7 @@ from tests.conftest import Say
 
 pytestmark = pytest.mark.timeout(240)
 
-STOP_SECONDS = ServiceSpec.__dataclass_fields__["stop_seconds"].default
+STOP_SECONDS = ServiceSpec("any", (), tuple).stop_seconds
 """What the supervisor gives a service before it kills it; Docker gives the workers 20 s (docker-compose.yml)."""
 
 THERE_SECONDS = 60.0
