@@ -12,6 +12,7 @@ from client.stack_access import ENDPOINTS_FILE, stack_seen, start_stack
 from common.sandbox.probe import sandbox_walls
 from deploy.embedded.backup import BackupIndex, back_up
 from deploy.embedded.backup import restore as restore_state
+from deploy.embedded.idleness import until_idle
 from deploy.embedded.stack import EmbeddedStack
 from deploy.embedded.state import StateDirectory
 from deploy.embedded.supervisor import DEFAULT_TABLE
@@ -53,10 +54,13 @@ def status(here: Surroundings) -> None:
 
 
 @click.command()
+@click.option("--when-idle", is_flag=True, help="Wait until every job has ended: none goes on under another build.")
 @party_command("owner")
-def down(here: Surroundings) -> None:
+def down(here: Surroundings, when_idle: bool) -> None:
     """Stop all services; what was stored stays."""
     require_embedded()
+    if when_idle:
+        here.run(Noted(text=f"{count} jobs are under way") for count in until_idle(StateDirectory(here.state)))
     stopped = EmbeddedStack(here.state).stop()
     (here.state / ENDPOINTS_FILE).unlink(missing_ok=True)
     here.run([Ended(identifier=str(here.state), state="stopped" if stopped else "was down")])
