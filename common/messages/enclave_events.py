@@ -104,7 +104,7 @@ def encode_event(event: EnclaveEvent) -> bytes:
     """Exact bytes of an event, checked anew. Raises `RuntimeError` for whatever is none: a fault of our own code."""
     if type(event) not in _KINDS:
         raise RuntimeError(f"{type(event).__name__} is no event of an enclave")
-    raw = event.model_dump_json(exclude_none=True).encode()
+    raw = event.model_dump_json(exclude_none=True, warnings=False).encode()
     try:
         parse_event(raw)
     except FormatError:
