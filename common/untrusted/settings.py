@@ -27,9 +27,7 @@ class HostSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
-    metrics_token: (
-        Annotated[str, Field(min_length=16, max_length=128, pattern=r"^[\x21-\x7e]+$", repr=False)] | None
-    ) = None
+    metrics_token: _Token | None = Field(default=None, repr=False)
 
     @classmethod
     def read(cls, path: Path) -> Self:

@@ -26,7 +26,7 @@ from deploy.embedded.stack import EmbeddedStack
 from tests.e2e.command_process import cloister, start
 from tests.e2e.conftest import Finished, MakeParty, RunningStack, let_ask
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]
 
 PATIENCE_SECONDS = 90.0
 ANSWERS = 300
