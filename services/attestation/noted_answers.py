@@ -11,16 +11,12 @@ from typing import Final
 
 from common.errors import Refusal, refusal_of
 from common.event_log import log_event
-from common.messages.attestation import (
-    Admit,
-    AppraiseEvidence,
-    BrokerReply,
-    LaunchBinding,
-    Refused,
-    RenewLease,
-    RequestBody,
-)
+from common.messages.admission import Admit, RenewLease
+from common.messages.broker_exchange import BrokerReply, RequestBody
+from common.messages.launch_binding import LaunchBinding
+from common.messages.refusal_detail import Refused
 from common.messages.signed import Signed
+from common.messages.tokens import AppraiseEvidence
 from common.untrusted.metrics import ATTESTATION_SECONDS, REFUSALS
 
 _log = logging.getLogger("attestation.launches")
