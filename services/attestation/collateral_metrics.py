@@ -22,6 +22,6 @@ class CollateralMetrics:
         """Age, and what is left; below 0 it is no longer handed out."""
         stored, now = self._service.stored(), self._now()
         ages = {str(one.name): now - one.obtained for one in stored}
-        left = {str(one.name): self._service.good_until(one) - now for one in stored}
+        left = {str(one.name): self._service.seconds_left(one) for one in stored}
         yield gauge("cloister_collateral_age_seconds", "Since a set of collateral was obtained.", _LABEL, ages)
         yield gauge("cloister_collateral_seconds_left", "How long a set is handed out yet.", _LABEL, left)

@@ -11,7 +11,7 @@ from client.measuring import CODE_ROOT
 from tests.e2e.conftest import Finished, RunningStack
 from tests.e2e.test_health import documented
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 BY_LUCK = {"cloister_noted", "cloister_slot_ends_total", "cloister_collateral_age_seconds",
            "cloister_collateral_seconds_left", "cloister_refusals_total"}  # fmt: skip

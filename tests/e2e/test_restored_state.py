@@ -26,9 +26,10 @@ from deploy.embedded.stack import EmbeddedStack
 from tests.e2e.command_process import cloister, start
 from tests.e2e.conftest import Finished, MakeParty, RunningStack, let_ask
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 PATIENCE_SECONDS = 90.0
+START_SECONDS = 240.0
 ANSWERS = 300
 """More than a query enclave draws at once (64)."""
 
@@ -46,6 +47,10 @@ class Elsewhere:
 
     def party(self, name: str) -> Party:
         return Party(self.parties / name, endpoints_of(self.stack.status()))
+
+    def start(self) -> None:
+        self.stack.start()
+        self.stack.wait_ready(seconds=START_SECONDS)
 
     def back_up(self, name: str) -> Path:
         copy = self.parties / name
@@ -102,7 +107,7 @@ def test_a_copy_comes_up_elsewhere_and_an_older_one_revives_nothing(
         shutil.copytree(party.directory, elsewhere.parties / name)
 
     # (2) it comes up, the witness confirms a new epoch, the model answers alike, and no answer has come back
-    cloister("up", "--state", elsewhere.state)
+    elsewhere.start()
     after, left_there = scores(elsewhere.party("user"), grant, rows)
     assert np.allclose(after, before, atol=1e-5)
     assert left_there < left
@@ -133,7 +138,7 @@ def test_a_copy_comes_up_elsewhere_and_an_older_one_revives_nothing(
 
     # (5) the newest copy starts again, and the grant is still revoked
     elsewhere.put_back(newest)
-    cloister("up", "--state", elsewhere.state)
+    elsewhere.start()
     with pytest.raises(PolicyError, match="policy.revoked"):
         scores(elsewhere.party("user"), grant, rows)
 
