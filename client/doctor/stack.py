@@ -121,7 +121,7 @@ def collateral(state: StateDirectory, *, has_tee: bool) -> Examined:
             return Examined(part="collateral", state="mend", told="none is stored", command=command)
         return Examined(part="collateral", state="ok", told="none is stored, and simulation needs none")
     limits = CollateralLimits()
-    left = {str(one.name): limits.good_until(one) - time.time() for one in stored}
+    left = {str(one.name): limits.seconds_left(one, time.time()) for one in stored}
     name = min(left, key=lambda one: left[one])
     told = f"{len(left)} sets; {name} for {left[name] / 86_400:.1f} days more"
     if left[name] < _SOON_SECONDS:

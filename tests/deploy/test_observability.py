@@ -14,7 +14,7 @@ import yaml
 from client.measuring import CODE_ROOT
 from common.untrusted.metrics import REGISTRY
 from deploy.compose.settings import HEALTH_PORT, PORTS
-from tests.deploy.test_compose_file import SERVICES
+from tests.deploy.test_compose_file import SERVICES, WITHOUT_NETWORK
 
 PLACE = CODE_ROOT / "deploy/observability"
 _METRIC = re.compile(r"\b(?:cloister|process)_[a-z_]+\b")
@@ -99,7 +99,7 @@ def test_prometheus_reads_every_service_of_ours_at_its_port() -> None:
         scraped[job["job_name"]] = found["port"]
         assert found["names"] == [job["job_name"]]
         assert job["authorization"]["credentials_file"] == "/run/secrets/metrics_token"
-    ours = {name for name, one in SERVICES.items() if "build" in one and one["restart"] != "no"}
+    ours = {name for name, one in SERVICES.items() if "build" in one} - WITHOUT_NETWORK
     assert scraped == {name: PORTS.get(name, HEALTH_PORT) for name in ours}
     networks = set(SERVICES["prometheus"]["networks"])
     assert [name for name in ours if not networks & set(SERVICES[name]["networks"])] == []
