@@ -26,6 +26,7 @@ from common.crypto.signing import SigningKey
 from common.enclave.simulated_platform import SimulatedPlatform
 from common.enclave.trust_settings import TrustSettings
 from common.exchange import clock
+from common.messages.enclave_events import EnclaveReady
 from common.messages.order import Schedule
 from common.sandbox.native import NativeTrainingSandbox
 from common.sandbox.probe import require_confinement
@@ -173,7 +174,7 @@ class EnclaveForks:
         if role == "trainer":
             self._live_as_trainer(side)
         enclave = ParameterServerEnclave(self._runtimes[role], os.fdopen(0, "rb"), os.fdopen(1, "wb"))
-        enclave.door.log("enclave_ready", role=role)
+        enclave.door.log(EnclaveReady(role="paramserver"))
         enclave.door.serve()
         os._exit(0)
 
@@ -188,7 +189,7 @@ class EnclaveForks:
         starts = Starts(sandbox=start, export=lambda *_: _Recorded(written))
         setattr(trainer_module, "Starts", lambda **_: starts)  # noqa: B010 - the module's name is replaced, not its class
         enclave = trainer_module.TrainerEnclave(self._runtimes["trainer"])
-        enclave.door.log("enclave_ready", role="trainer")
+        enclave.door.log(EnclaveReady(role="trainer"))
         enclave.door.serve()
         os._exit(0)
 

@@ -10,8 +10,9 @@ from common import __version__
 
 _MODULES: Final = {
     "demo": "demo",
-    **dict.fromkeys(("up", "status", "down", "clean"), "stack"),
+    **dict.fromkeys(("up", "status", "down", "clean", "backup", "restore"), "stack"),
     "compose": "compose",
+    "doctor": "doctor",
     **dict.fromkeys(("keygen", "measure", "explain"), "keys"),
     "policy": "policy",
     "provider": "provider",

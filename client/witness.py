@@ -126,7 +126,7 @@ def main() -> None:
     for one in (signal.SIGTERM, signal.SIGINT):
         signal.signal(one, lambda *_: stopped.set())
     readiness = Readiness({"broker": lambda: witness.broker_is_thawed})
-    health = HealthServer(settings.listen_port, readiness, host=settings.listen_host)
+    health = HealthServer(settings.listen_port, readiness, host=settings.listen_host, token=settings.metrics_token)
     try:
         watch(witness, settings.poll_seconds, stopped)
     finally:

@@ -17,7 +17,7 @@ from enum import IntEnum
 from typing import BinaryIO, Final, cast
 
 from common.errors import FormatError, PeerClosedError, Refusal, refusal_of
-from common.event_log import Value, encode_event
+from common.messages.enclave_events import EnclaveEvent, encode_event
 from common.punctual import write_at
 
 MAX_BODY_BYTES: Final = 32 << 20
@@ -136,10 +136,11 @@ class Door:
         """Tell the other end; no answer."""
         self._send(Kind.NOTICE, 0, body, _encode_name(name))
 
-    def log(self, event: str, **fields: Value) -> None:
-        """Send an event to the host's log (allow-listed fields only)."""
+    def log(self, event: EnclaveEvent) -> None:
+        """Send an event to the host's log. Raises `RuntimeError` for what is none (common/messages/enclave_events)."""
+        raw = encode_event(event)
         with contextlib.suppress(PeerClosedError):
-            self._send(Kind.LOG, 0, encode_event(event, fields))
+            self._send(Kind.LOG, 0, raw)
 
     @contextlib.contextmanager
     def together(self, at: float) -> Iterator[None]:

@@ -31,6 +31,10 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
         "mend the design or graph where the refusal says (`cloister provider check`, docs/model-graph.md)",
     ),
     "format.schema": ("sender", 'mend the schema file (docs/providers.md, "Rows to check with")'),
+    "format.backup": (
+        "operator",
+        "take another backup (`cloister backup DIRECTORY`): this one is damaged, incomplete or none",
+    ),
     "format.door_frame": (
         "operator",
         "restart the service (`cloister up`): relay and enclave are of different versions",
@@ -312,6 +316,10 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     ),
     "conflict.stack_up": ("operator", "use the stack that is up, or stop it with `cloister down`"),
     "conflict.state_directory": ("operator", "name a new or empty directory, or one that `cloister up` made"),
+    "conflict.newer_state": (
+        "operator",
+        "keep the newer state; an older one releases nothing that was decided since (docs/runbook.md, `--over-newer`)",
+    ),
     "conflict.build": (
         "operator",
         "check out the build that made this state, or let it hand over: `cloister up --hand-over` (docs/runbook.md)",

@@ -16,6 +16,7 @@ _BY_FILES: Final = ("tests/security/sandbox/", "tests/security/", "tests/integra
 _OWN_STACKS: Final = (
     "tests/e2e/kills/",
     "tests/e2e/test_interrupted_demo.py",
+    "tests/e2e/test_upgraded_stack.py",
     "tests/integration/test_direct_stack.py",
 )
 _LAST: Final = ("tests/security/sandbox/test_leak_meter.py", "tests/deploy/containers/")

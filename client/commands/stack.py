@@ -1,15 +1,20 @@
-"""`cloister up|status|down|clean`: the embedded stack on this machine (side: owner: a person who tries it)."""
+"""`cloister up|status|down|clean|backup|restore`: the embedded stack (side: owner: a person who tries it)."""
 
-from typing import Final
+from pathlib import Path
+from typing import Final, Literal
 
 import click
 
-from client.commands.options import Surroundings, party_command
+from client.commands.options import PATH, Surroundings, party_command
 from client.commands.state_directory import require_embedded
-from client.events import Ended, Noted
+from client.events import Ended, Noted, StateCopied
 from client.stack_access import ENDPOINTS_FILE, stack_seen, start_stack
 from common.sandbox.probe import sandbox_walls
+from deploy.embedded.backup import BackupIndex, back_up
+from deploy.embedded.backup import restore as restore_state
+from deploy.embedded.idleness import until_idle
 from deploy.embedded.stack import EmbeddedStack
+from deploy.embedded.state import StateDirectory
 from deploy.embedded.supervisor import DEFAULT_TABLE
 
 TABLES: Final = {"rabbitmq": DEFAULT_TABLE, "direct": "deploy.embedded.table:direct_stack"}
@@ -49,10 +54,13 @@ def status(here: Surroundings) -> None:
 
 
 @click.command()
+@click.option("--when-idle", is_flag=True, help="Wait until every job has ended: none goes on under another build.")
 @party_command("owner")
-def down(here: Surroundings) -> None:
+def down(here: Surroundings, when_idle: bool) -> None:
     """Stop all services; what was stored stays."""
     require_embedded()
+    if when_idle:
+        here.run(Noted(text=f"{count} jobs are under way") for count in until_idle(StateDirectory(here.state)))
     stopped = EmbeddedStack(here.state).stop()
     (here.state / ENDPOINTS_FILE).unlink(missing_ok=True)
     here.run([Ended(identifier=str(here.state), state="stopped" if stopped else "was down")])
@@ -65,3 +73,29 @@ def clean(here: Surroundings) -> None:
     require_embedded()
     removed = EmbeddedStack(here.state).clean()
     here.run([Ended(identifier=str(here.state), state="deleted" if removed else "was not there")])
+
+
+@click.command()
+@click.argument("directory", type=PATH)
+@party_command("owner")
+def backup(here: Surroundings, directory: Path) -> None:
+    """Copy all state to a new directory, as secret as the state. A stack that is down starts again from it."""
+    require_embedded()
+    here.run([_copied("made", directory, back_up(StateDirectory(here.state), directory))])
+
+
+@click.command()
+@click.argument("directory", type=PATH)
+@click.option("--over-newer", is_flag=True, help="Also over a newer state of the key broker, which witnesses remember.")
+@party_command("owner")
+def restore(here: Surroundings, directory: Path, over_newer: bool) -> None:
+    """Put a backup in the place of the state of a stack that is down. What was there is kept beside it."""
+    require_embedded()
+    state = StateDirectory(here.state)
+    here.run([_copied("restored", state.root, restore_state(state, directory, over_newer=over_newer))])
+
+
+def _copied(how: Literal["made", "restored"], directory: Path, index: BackupIndex) -> StateCopied:
+    total = sum(file.bytes for file in index.files)
+    told = {"state": how, "directory": str(directory), "files": len(index.files), "bytes": total}
+    return StateCopied.model_validate({**told, "made_at": index.made_at, "was_up": index.was_up})

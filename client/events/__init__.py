@@ -37,7 +37,7 @@ from client.events.releases import (
     RoleReleased,
     SignaturesCounted,
 )
-from client.events.stack import DemoFinished, PlainTwinTrained, StackSeen, StageBegan
+from client.events.stack import DemoFinished, Examined, PlainTwinTrained, StackSeen, StageBegan, StateCopied
 from client.events.trust import (
     CollateralSeen,
     CounterReady,
@@ -59,6 +59,7 @@ __all__ = [
     "DemoFinished",
     "Ended",
     "Event",
+    "Examined",
     "Explained",
     "FileListed",
     "FilesVerified",
@@ -98,6 +99,7 @@ __all__ = [
     "SigstructRead",
     "StackSeen",
     "StageBegan",
+    "StateCopied",
     "UploadAdvanced",
     "Verified",
     "VersionListed",

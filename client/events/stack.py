@@ -3,7 +3,7 @@
 from typing import Literal
 
 from client.events.base import Event
-from common.messages.base import Count
+from common.messages.base import Count, Seconds
 
 
 class PlainTwinTrained(Event):
@@ -24,6 +24,28 @@ class StackSeen(Event):
     directory: str
     ready: tuple[str, ...]
     waiting: dict[str, tuple[str, ...]]
+
+
+class Examined(Event):
+    """One part of a machine or its stack (`cloister doctor`). `command` mends it, where one does."""
+
+    type: Literal["examined"] = "examined"
+    part: str
+    state: Literal["ok", "note", "mend"]
+    told: str
+    command: str | None = None
+
+
+class StateCopied(Event):
+    """The stack's state was copied away (`made`) or back (`restored`). `was_up`: it went on while it was copied."""
+
+    type: Literal["state-copied"] = "state-copied"
+    state: Literal["made", "restored"]
+    directory: str
+    made_at: Seconds
+    was_up: bool
+    files: Count
+    bytes: Count
 
 
 class StageBegan(Event):

@@ -224,6 +224,21 @@ class Terminal:
         self._ready = set(event.ready)
 
     @show.register
+    def _(self, event: e.Examined) -> None:
+        style = {"ok": "", "note": "yellow", "mend": "bold red"}[event.state]
+        self._line(event.part, f"{event.state}: {event.told}", style=style)
+        if event.command is not None:
+            self._line("", event.command, style=style)
+
+    @show.register
+    def _(self, event: e.StateCopied) -> None:
+        at = datetime.fromtimestamp(event.made_at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+        self._line(event.state, f"{event.directory}: {event.files} files, {event.bytes:,} bytes, as of {at}")
+        if event.was_up:
+            words = "the stack went on meanwhile: its key broker starts from this only if nothing was decided since"
+            self._line("note", words, style="yellow")
+
+    @show.register
     def _(self, event: e.StageBegan) -> None:
         self.close()
         self.console.rule(f"[bold]{event.title}", align="left")

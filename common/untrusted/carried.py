@@ -9,6 +9,8 @@ tasks and protocols below are not counted.
 Totals tell how busy an installation is, which is the operator's own affair: only this machine is answered.
 """
 
+import contextlib
+import ipaddress
 import threading
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -42,3 +44,10 @@ NOTHING: Final[Carried] = MappingProxyType({})
 def report_carried(carried: Carried) -> dict[str, int]:
     """The body of `/carried`."""
     return {service: count.total for service, count in carried.items()}
+
+
+def is_this_machine(address: str | None) -> bool:
+    """Whether a request comes from here: whoever else asks has no business with totals."""
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(address or "").is_loopback
+    return False

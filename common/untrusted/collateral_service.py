@@ -133,6 +133,10 @@ class CollateralService:
             self._ending = (at, known)
         return known
 
+    def seconds_left(self, stored: StoredCollateral) -> float:
+        """For how long a set is handed out yet, if no newer one comes; less than 0 if it is no more."""
+        return self._limits.seconds_left(stored, self._now())
+
     def refresh(self) -> int:
         """Refresh what is due and not in a pause after a failure; how many were."""
         due = [stored.name for stored in self._cache.all() if self._limits.is_due(stored, self._now())]

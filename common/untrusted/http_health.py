@@ -1,5 +1,6 @@
-"""`/healthz`, `/readyz` and `/carried` as routes of a FastAPI application (side: host)."""
+"""`/healthz`, `/readyz`, `/carried` and `/metrics` as routes of a FastAPI application (side: host)."""
 
+from collections.abc import Mapping
 from typing import Final
 
 from fastapi import APIRouter, FastAPI, Request, Response
@@ -7,12 +8,13 @@ from fastapi.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from common.errors import NotFoundError
-from common.untrusted.carried import ByteCount, Carried, report_carried
-from common.untrusted.health import Readiness, is_this_machine
+from common.untrusted.carried import ByteCount, Carried, is_this_machine, report_carried
+from common.untrusted.health import Readiness, metrics_page
 from common.untrusted.http_description import describe
 from common.untrusted.http_refusals import JSON
+from common.untrusted.metrics import MEDIA_TYPE, NO_SOURCES, Source
 
-HEALTH_PATHS: Final = frozenset({"/healthz", "/readyz", "/carried"})
+HEALTH_PATHS: Final = frozenset({"/healthz", "/readyz", "/carried", "/metrics"})
 
 _ALIVE: Final = {"type": "object", "properties": {"alive": {"type": "boolean"}}, "required": ["alive"]}
 _READY: Final = {
@@ -20,6 +22,7 @@ _READY: Final = {
     "properties": {
         "ready": {"type": "boolean"},
         "waiting_for": {"type": "array", "items": {"type": "string"}},
+        "reasons": {"type": "object", "additionalProperties": {"type": "string"}},
         "notes": {"type": "object", "additionalProperties": {"type": "string"}},
     },
     "required": ["ready", "waiting_for"],
@@ -29,9 +32,15 @@ _NOT_READY: Final = {"description": "It waits for something", "content": {JSON: 
 _COUNTS: Final = {"type": "object", "additionalProperties": {"type": "integer", "minimum": 0}}
 
 
-def health_router(readiness: Readiness, carried: Carried) -> APIRouter:
-    """The three paths; nobody signs them, and nobody counts them."""
-    router = APIRouter()
+_MOST_METRICS: Final = 1 << 20
+"""Bytes of a page, far above what there is."""
+
+
+def health_router(
+    readiness: Readiness, carried: Carried, sources: Mapping[str, Source] = NO_SOURCES, *, token: str | None = None
+) -> APIRouter:
+    """The four paths; nobody signs them, and nobody counts them. `sources`, `token`: as of `HealthServer`."""
+    router, page = APIRouter(), metrics_page(readiness, carried, sources, token)
 
     @router.get("/healthz", openapi_extra=describe(gives=_ALIVE))
     def healthz() -> Response:
@@ -47,6 +56,12 @@ def health_router(readiness: Readiness, carried: Carried) -> APIRouter:
         if not is_this_machine(request.client and request.client.host):
             raise NotFoundError("not_found.path")
         return JSONResponse(report_carried(carried))
+
+    @router.get("/metrics", openapi_extra=describe(gives=_MOST_METRICS, media_type=MEDIA_TYPE))
+    def metrics(request: Request) -> Response:
+        if not page.is_for(request.client and request.client.host, request.headers.get("authorization")):
+            raise NotFoundError("not_found.path")
+        return Response(page.encode(), media_type=MEDIA_TYPE)
 
     return router
 

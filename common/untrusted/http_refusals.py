@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from common.errors import FormatError, NotFoundError, Refusal, UnavailableError
 from common.event_log import log_event
 from common.messages.service import RefusalBody
+from common.untrusted.metrics import REFUSALS
 
 _log = logging.getLogger("http")
 
@@ -28,7 +29,8 @@ OCTETS: Final = "application/octet-stream"
 
 
 def refusal_response(refusal: Refusal) -> Response:
-    """The answer to a request that is refused."""
+    """The answer to a request that is refused, which is counted."""
+    REFUSALS.labels(refusal.code).inc()
     status = STATUS_OF_CODE.get(refusal.code, refusal.http_status)
     headers = {"retry-after": str(RETRY_AFTER_SECONDS)} if refusal.code == "quota.requests" else None
     return Response(RefusalBody.of(refusal).encode(), status, headers, media_type=JSON)

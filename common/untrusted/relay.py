@@ -5,8 +5,8 @@ on a thread of its own, answers what every enclave may ask (`broker.ask`, `objec
 ends the enclave when it is stopped. It sees what the host is meant to see: ciphertext, sizes and public values.
 """
 
+import functools
 import logging
-import sys
 import threading
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
@@ -17,6 +17,7 @@ from common.door import Door, Handler
 from common.errors import FormatError
 from common.event_log import log_event
 from common.identifiers import Digest
+from common.untrusted.enclave_log import note_event
 from common.untrusted.launching import LaunchedEnclave, launcher_of
 
 _log = logging.getLogger("relay")
@@ -99,7 +100,12 @@ class EnclaveRelay:
         self._on_exit = on_exit
         self._enclave: LaunchedEnclave = launcher_of(launcher_settings).launch(role)
         self.door = Door(
-            self._enclave.reader, self._enclave.writer, handlers, workers=workers, inline=inline, on_log=self._print
+            self._enclave.reader,
+            self._enclave.writer,
+            handlers,
+            workers=workers,
+            inline=inline,
+            on_log=functools.partial(note_event, role),
         )
         self._thread = threading.Thread(target=self._serve, name=f"door-{role}", daemon=True)
         self._thread.start()
@@ -148,7 +154,3 @@ class EnclaveRelay:
         log_event(_log, "enclave_ended", role=self.role, pid=self.pid, exit_status=status)
         if self._on_exit is not None:
             self._on_exit()
-
-    def _print(self, event: bytes) -> None:
-        sys.stderr.write(event.decode("utf-8", errors="replace") + "\n")
-        sys.stderr.flush()

@@ -1,8 +1,8 @@
 """Settings of host processes: one JSON file each, read once at the start (side: host).
 
 None of them bears on trust: roots, release keys and whether a platform may be simulated are measured with the enclaves
-(common/enclave/trust_settings), never read from the host. Credentials stand in the addresses and nowhere else, so the
-file is its user's alone.
+(common/enclave/trust_settings), never read from the host. Credentials stand in the addresses and in `metrics_token`, so
+the file is its user's alone.
 """
 
 import socket
@@ -16,11 +16,18 @@ from common.crypto.key_file import Identity
 from common.errors import FormatError
 from common.untrusted.broker_client import BrokerClient
 
+_Token = Annotated[str, Field(min_length=16, max_length=128, pattern=r"^[\x21-\x7e]+$")]
+
 
 class HostSettings(BaseModel):
-    """Base class. Fields that a process does not know are another's, and are passed over."""
+    """Base class. Fields that a process does not know are another's, and are passed over.
+
+    `metrics_token` lets others than this machine read `/metrics` (Authorization: Bearer).
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    metrics_token: _Token | None = Field(default=None, repr=False)
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -39,9 +46,11 @@ class WorkerSettings(HostSettings):
     `{host}` in it becomes this machine's name, so that replicas of a container can share one file.
 
     With `operator_identity` (a key file) requests to the attestation service are signed. `frames`: how frames travel,
-    through RabbitMQ or straight from relay to relay; the same for all workers of an installation.
+    through RabbitMQ or straight from relay to relay; the same for all workers of an installation. `listen_host` is
+    where health and metrics are told.
     """
 
+    listen_host: str = "127.0.0.1"
     listen_port: int
     database_url: str
     amqp_url: str

@@ -11,11 +11,14 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final, Protocol
+
+from prometheus_client.metrics_core import Metric
 
 from common.errors import CloisterError, Refusal
 from common.event_log import log_event
+from common.untrusted.metrics import SLOT_ENDS, gauge
 from common.untrusted.slot_board import HEARTBEAT_SECONDS, RENEW_SECONDS, Lease, Slot, SlotBoard
 
 _log = logging.getLogger("slots")
@@ -67,13 +70,16 @@ class SlotKeeper:
         self._thread.start()
 
     def stop(self) -> None:
-        """End all holders and give their slots back."""
+        """End all holders, at the same time, and give their slots back: they wait for nobody's lease to lapse."""
         self._stopped.set()
         self._thread.join()
         with self._lock:
             held = list(self._held.values())
-        for holder in held:
-            holder.stop()
+        enders = [threading.Thread(target=holder.stop, name="slot-end") for holder in held]
+        for ender in enders:
+            ender.start()
+        for ender in enders:
+            ender.join()
         with contextlib.suppress(Refusal):
             self._board.retire(self._worker, self._role)
 
@@ -96,6 +102,11 @@ class SlotKeeper:
     def count(self) -> int:
         """Slots held now."""
         return len(self._held)
+
+    def metrics(self) -> Iterator[Metric]:
+        """The same, beside what there is room for."""
+        numbers = {"held": float(self.count), "free": float(max(0, self._capacity - self.count))}
+        yield gauge("cloister_worker_slots", "Slots of this worker, by state (held, free).", "state", numbers)
 
     def _run(self) -> None:
         beat_at = renew_at = 0.0
@@ -127,7 +138,7 @@ class SlotKeeper:
             if holder.ended():
                 crashed, code = holder.crashed(), holder.code()
                 self._board.release(slot, self._worker, crashed=crashed, code=code)
-                self._forget(slot)
+                self._forget(slot, "crashed" if crashed else "done")
                 log_event(_log, "slot_released", job_id=slot.job_id, role=slot.role, slot=slot.slot, code=code,
                           state="crashed" if crashed else "done")  # fmt: skip
 
@@ -137,14 +148,15 @@ class SlotKeeper:
             lease = self._board.renew(slot, self._worker)
             if lease is Lease.LOST or (lease is Lease.OVER and self._had_its_time(slot)):
                 holder.stop()
-                self._forget(slot)
+                self._forget(slot, "withdrawn")
                 log_event(_log, "slot_withdrawn", job_id=slot.job_id, role=slot.role, slot=slot.slot)
 
     def _had_its_time(self, slot: Slot) -> bool:
         now = self._now()
         return now - self._over_since.setdefault(slot, now) >= GRACE_SECONDS
 
-    def _forget(self, slot: Slot) -> None:
+    def _forget(self, slot: Slot, end: str) -> None:
+        SLOT_ENDS.labels(slot.role, end).inc()
         with self._lock:
             self._held.pop(slot, None)
             self._over_since.pop(slot, None)

@@ -4,6 +4,7 @@
     STATE/credentials/   passwords, made once
     STATE/authority/     the installation's own authority; its key is mounted nowhere
     STATE/release/       public documents that the stack writes at each start (`installation`)
+    STATE/prometheus/    what Prometheus keeps, where it runs
     .env                 what docker-compose.yml takes from its environment: user, group, STATE; no secret
 
 Passwords, keys and certificates that are there are kept, so it may be run again, after an upgrade for instance; what
@@ -51,12 +52,12 @@ def prepare(directory: Path, environment_file: Path, ports: Mapping[str, int]) -
         raise ConflictError("conflict.state_directory", seen=environment_file)
     state = StateDirectory(directory)
     state.prepare()
-    secrets, release = state.folder("secrets"), state.folder("release")
+    secrets, shared = state.folder("secrets"), [state.folder(name) for name in ("release", "prometheus")]
     user, group = (os.geteuid(), os.getegid()) if os.geteuid() else (ROOTLESS_ID, ROOTLESS_ID)
     for path, content in _secrets(state, secrets, f"{user}:{group}"):
         write_private(path, content)
     files = sorted(secrets.iterdir())
-    for path in (*files, release, *release.iterdir()):
+    for path in (*files, *shared, *(one for folder in shared for one in folder.iterdir())):
         os.chown(path, user, group)
     values = {"UID": user, "GID": group, "COMPOSE_STATE": state.root, **_engine()}
     _write_environment(environment_file, values | {f"{name.upper()}_PORT": port for name, port in ports.items()})
@@ -79,6 +80,7 @@ def _secrets(state: StateDirectory, secrets: Path, user: str) -> Iterator[tuple[
         {user: state.credential(f"rabbitmq-{user}") for user in RABBITMQ_PERMISSIONS},
         {user: state.credential(f"redis-{user}") for user in REDIS_RULES},
         state.credential("postgres"),
+        state.credential("metrics"),
     )
     yield secrets / "rabbitmq.conf", rabbitmq_configuration()
     yield secrets / "rabbitmq_plugins", b"[].\n"
@@ -87,6 +89,8 @@ def _secrets(state: StateDirectory, secrets: Path, user: str) -> Iterator[tuple[
     yield secrets / "postgres_admin", state.credential("postgres-admin").encode()
     yield secrets / "postgres.sql", postgres_script(passwords.postgres)
     yield secrets / "postgres_hosts", postgres_hosts()
+    yield secrets / "metrics_token", passwords.metrics.encode()
+    yield secrets / "grafana_admin", state.credential("grafana-admin").encode()
     witness, operator = (
         Identity.read(secrets / f"{name}_key.json").signing_key.party for name in ("witness", "operator")
     )

@@ -24,18 +24,19 @@ PORTS: Final = {"attestation": 8440, "ingest": 8441, "query": 8442}
 """Ports inside the containers; where they are published stands in docker-compose.yml."""
 
 HEALTH_PORT: Final = 8440
-"""Of a process that serves nothing but its health, on its container's loopback."""
+"""Of a process that serves nothing but its health and its metrics."""
 
 _EVERYWHERE: Final = "0.0.0.0"  # noqa: S104 - a container's own network namespace
 
 
 @dataclass(frozen=True, repr=False)
 class Passwords:
-    """Of RabbitMQ's and Redis's users by name, and of PostgreSQL's one."""
+    """Of RabbitMQ's and Redis's users by name, and of PostgreSQL's one; `metrics`: the token that Prometheus shows."""
 
     rabbitmq: Mapping[str, str]
     redis: Mapping[str, str]
     postgres: str
+    metrics: str
 
 
 def service_settings(
@@ -63,12 +64,13 @@ def service_settings(
     release = f"{INSTALLATION}/release"
     launching = {"launcher": f"{INSTALLATION}/launcher.json"}
     serving = {name: {"listen_host": _EVERYWHERE, "listen_port": port} for name, port in PORTS.items()}
+    telling = {"listen_host": _EVERYWHERE, "listen_port": HEALTH_PORT}
 
     def worker(name: str) -> dict[str, object]:
-        own = {"amqp_url": amqp(name), "object_directory": OBJECTS, "listen_port": HEALTH_PORT}
+        own = {"amqp_url": amqp(name), "object_directory": OBJECTS, **telling}
         return {**own, **database, **asking, **launching, "worker_name": name + "-{host}"}
 
-    return {
+    services: dict[str, dict[str, object]] = {
         "attestation": {
             **serving["attestation"],
             **database,
@@ -104,14 +106,15 @@ def service_settings(
         "query": {**serving["query"], **database, "redis_url": redis("query"), "slot_directory": SLOTS},
         "query-worker": {**worker("query-worker"), "redis_url": redis("query-worker"), "slot_directory": SLOTS},
         "witness": {
+            **telling,
             "state_directory": OWN_STATE,
-            "listen_port": HEALTH_PORT,
             "attestation_url": asking["attestation_url"],
             "identity": f"{SECRETS}/witness_key.json",
             "trust_settings_file": f"{release}/trust_settings.json",
             "poll_seconds": 0.5,
         },
     }
+    return {name: {**one, "metrics_token": passwords.metrics} for name, one in services.items()}
 
 
 def trainer_containers(user: str) -> ContainerLauncherSettings:

@@ -25,7 +25,7 @@ its state. Sends: signed replies; keys wrapped to one launch each.
     records, state  enclave  what is remembered, sealed and chained;  decision_log: its Merkle log
     log_subjects    enclave  what an entry says;  refusal_log: which refusals enter it;  attribution: whom one concerns
     token_log       enclave  which tokens enter it;  open_counts: the others of both, by number
-    reasons         enclave  why, for those whose terms refused;  refused_launches (host): for the operator's log
+    reasons         enclave  why, for those whose terms refused;  noted_answers (host): for the operator's log
     recovery        enclave  a data set comes from a broker that is gone;  recovery_log: is its package the newest?
     recovery_packages enclave  what goes out for that day, with each decision
     state_anchor    enclave  frozen until the witnesses say that the state is the newest

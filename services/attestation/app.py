@@ -7,7 +7,7 @@ GET  /v1/log/...   the decision log (`log_routes`)
 ...                collateral for clients (`collateral_routes`), attestation results (`token_routes`)
 Who may ask: `callers`, and `strangers` what is open to all.
 /v1/recovery/...   data sets of a broker that is gone (`recovery_routes`)
-/healthz /readyz /carried   ready once the enclave answers; that it may still be frozen, its witness's /readyz tells;
+/healthz /readyz /carried /metrics   ready once the enclave answers; that it is frozen, its witness's /readyz tells;
                             `notes`: collateral that ends soon, because no refresh succeeds
 """
 
@@ -34,6 +34,7 @@ from common.untrusted.http_refusals import JSON
 from common.untrusted.http_server import serve
 from common.untrusted.registry import Registry
 from services.attestation.broker_routes import broker_router
+from services.attestation.collateral_metrics import CollateralMetrics
 from services.attestation.collateral_routes import collateral_router
 from services.attestation.log_routes import log_router
 from services.attestation.recovery_routes import recovery_router
@@ -69,13 +70,16 @@ def build(settings: AttestationSettings, relay: BrokerRelay) -> Service:
         database.close()
 
     app = Service("cloister attestation", lifespan)
-    checks = {
-        "registry": database.is_alive,
-        "sealed_state": lambda: relay.refused is None,
-        "enclave": lambda: relay.ready,
-    }
+    checks = {"registry": database.is_alive, "sealed_state": relay.require_not_refused, "enclave": lambda: relay.ready}
     notes = dict if relay.collateral is None else relay.collateral.ending
-    app.include_router(health_router(Readiness(checks, notes=notes), {"attestation": count_bodies(app)}))
+    app.include_router(
+        health_router(
+            Readiness(checks, notes=notes),
+            {"attestation": count_bodies(app)},
+            {} if relay.collateral is None else {"collateral": CollateralMetrics(relay.collateral)},
+            token=settings.metrics_token,
+        )
+    )
     app.include_router(broker_router(relay.ask, gate, callers, strangers))
     app.include_router(log_router(relay.ask, relay.log, gate, callers, strangers))
     app.include_router(collateral_router(relay.collateral, strangers))

@@ -5,6 +5,7 @@ POST /v1/broker    encoded BrokerRequest -> encoded Signed(BrokerReply); 200 whe
                    `describe-broker` alone needs no signature.
 """
 
+import time
 from collections.abc import Callable
 
 from fastapi import APIRouter, Request, Response
@@ -17,7 +18,7 @@ from common.untrusted.http_description import describe
 from common.untrusted.http_identity import RequestGate, is_signed
 from common.untrusted.http_refusals import OCTETS
 from services.attestation.callers import Callers
-from services.attestation.refused_launches import log_refused_launch
+from services.attestation.noted_answers import note_answer
 from services.attestation.strangers import Strangers, require_description
 
 
@@ -37,9 +38,10 @@ def broker_router(
         asked = body_of(admitted.body)
         if asked is not None:
             callers.require_may_ask(admitted.party, asked)
+        began = time.monotonic()
         answer = await run_in_threadpool(ask, admitted.body)
         if asked is not None:
-            log_refused_launch(asked, answer)
+            note_answer(asked, answer, time.monotonic() - began)
         return Response(answer, media_type=OCTETS)
 
     return router

@@ -17,6 +17,7 @@ from common.door import Door
 from common.enclave.runtime import current_runtime
 from common.errors import UnavailableError
 from common.messages.broker_door import MAX_OFFERED_BYTES, OfferedCollateral, StartBroker
+from common.messages.enclave_events import EnclaveReady
 from common.messages.handover import MAX_HANDOVER_BYTES, AskHandover, GiveHandover, TakeHandover
 from services.attestation.context import BrokerContext, WitnessRule
 from services.attestation.door_stores import DoorPackage, DoorStore
@@ -60,7 +61,7 @@ class BrokerDoor:
 
     def _begin(self, context: BrokerContext) -> None:
         self._broker = KeyBroker(context)
-        self.door.log("enclave_ready", role="broker", epoch=context.state.log.epoch)
+        self.door.log(EnclaveReady(role="broker", epoch=context.state.log.epoch))
 
     def _offer_handover(self, _: bytes) -> bytes:
         return self._running().offer_handover(int(time.time())).encode()

@@ -17,7 +17,7 @@ from typing import Final
 
 from common.dcap.collateral_name import name_of_quote
 from common.door import Handler
-from common.errors import CloisterError, PeerClosedError, Refusal, UnavailableError
+from common.errors import CloisterError, PeerClosedError, Refusal, UnavailableError, refusal_of
 from common.event_log import log_event
 from common.identifiers import DatasetId
 from common.messages.admission import Admit, RenewLease
@@ -95,6 +95,12 @@ class BrokerRelay:
     def ready(self) -> bool:
         """Whether the broker answers. It may be frozen: its witnesses say when it no longer is."""
         return self._enclave is not None and self._enclave.alive
+
+    def require_not_refused(self) -> bool:
+        """Raise the refusal with which the enclave did not start, if that was the last that was heard of it."""
+        if self.refused is not None:
+            raise refusal_of(self.refused)
+        return True
 
     def ask(self, raw: bytes) -> bytes:
         """Carry one request; the signed reply.

@@ -13,6 +13,7 @@ from common.crypto.key_file import Identity
 from common.crypto.signing import SigningKey
 from common.event_log import configure_host_logging
 from common.untrusted.blobs import BlobStore
+from common.untrusted.board_metrics import BoardMetrics
 from common.untrusted.broker_client import BrokerClient, BrokerRoute
 from common.untrusted.database import Database
 from common.untrusted.enrolment import Enrolments
@@ -23,6 +24,7 @@ from common.untrusted.http_identity import RequestGate
 from common.untrusted.http_server import serve
 from common.untrusted.job_board import JobBoard
 from common.untrusted.machines import Machines
+from common.untrusted.metrics import Source
 from common.untrusted.publications import Publications
 from common.untrusted.registry import Registry
 from common.untrusted.task_queue import CeleryTaskSender, make_task_queue
@@ -89,7 +91,9 @@ def build(settings: IngestSettings, *, broker: BrokerRoute | None = None) -> Ing
         }
     )
     carried = {"ingest": count_bodies(app), "object_store": store.written}
-    for router in (health_router(readiness, carried), *all_routes(desks, RequestGate(registry))):
+    sources: dict[str, Source] = {"board": BoardMetrics(database), "queues": orders.depths.metrics}
+    health = health_router(readiness, carried, sources, token=settings.metrics_token)
+    for router in (health, *all_routes(desks, RequestGate(registry))):
         app.include_router(router)
     return Ingest(app, board, registry, store, intake)
 

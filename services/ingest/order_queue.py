@@ -20,6 +20,7 @@ from common.errors import Refusal, UnavailableError
 from common.event_log import log_event
 from common.messages.service import OrderReceipt, RefusalBody
 from common.untrusted.amqp_loop import LOOK_SECONDS, AmqpLoop
+from services.ingest.queue_depths import QueueDepths
 from services.ingest.submission import Submission
 
 ORDERS: Final = "cloister.orders"
@@ -44,6 +45,7 @@ class OrderQueue(AmqpLoop):
     def __init__(self, amqp_url: str, submission: Submission) -> None:
         super().__init__(amqp_url, ORDERS)
         self._submission = submission
+        self.depths = QueueDepths(ORDERS, REFUSED)
 
     def serve(self, connection: Any) -> None:
         """Declare, then take orders until stopped."""
@@ -54,9 +56,11 @@ class OrderQueue(AmqpLoop):
         channel.confirm_delivery()
         channel.basic_qos(prefetch_count=1)
         self.ready()
+        self.depths.forget()
         for method, properties, body in channel.consume(ORDERS, inactivity_timeout=LOOK_SECONDS):
             if self.stopped.is_set():
                 return
+            self.depths.look(connection)
             if method is None:
                 continue
             answer = self._judge(connection, channel, body)

@@ -16,6 +16,7 @@ from common.errors import ConflictError, PeerClosedError, Refusal, UnavailableEr
 from common.exchange.clock import spare_imports
 from common.identifiers import JobId
 from common.key_retrieval import EvidenceSource
+from common.messages.enclave_events import EnclaveReady, JobRunEnded
 from common.messages.training_door import JobEnded, OpenJob, parse_job_frame
 from services.paramserver.ending import Patience
 from services.paramserver.running import JobRun
@@ -72,7 +73,7 @@ class ParameterServerEnclave:
     def _run(self, job_id: JobId, run: JobRun) -> None:
         with contextlib.suppress(PeerClosedError):
             ended = self._end_of(job_id, run)
-            self.door.log("job_ended", job_id=job_id, state=ended.outcome, code=ended.code)
+            self.door.log(JobRunEnded(job_id=job_id, state=ended.outcome, code=ended.code))
             with contextlib.suppress(Refusal, TimeoutError):
                 patience = Patience(time.monotonic, self.door.closed.wait)
                 patience.persist(lambda: self.door.call("job_ended", ended.encode()))
@@ -98,7 +99,7 @@ def main() -> None:
     """Entry point of the measured process: its door is its stdin and stdout."""
     spare_imports()
     enclave = ParameterServerEnclave(current_runtime(), os.fdopen(0, "rb"), os.fdopen(1, "wb"))
-    enclave.door.log("enclave_ready", role="paramserver")
+    enclave.door.log(EnclaveReady(role="paramserver"))
     enclave.door.serve()
     os._exit(0)  # threads of jobs must not outlive the door
 

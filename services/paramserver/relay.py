@@ -7,12 +7,14 @@ launched. The relay sees sealed frames and reports, ciphertext, signed manifests
 import contextlib
 import logging
 import threading
+import time
 from typing import Final
 
 from common.errors import CloisterError, PeerClosedError, Refusal, UnavailableError
 from common.event_log import log_event
 from common.identifiers import JobId
 from common.messages.objects import ModelManifest
+from common.messages.order import TrainingOrder
 from common.messages.signed import Signed
 from common.messages.training_door import (
     JobEnded,
@@ -27,7 +29,9 @@ from common.untrusted.carried import Carried
 from common.untrusted.frame_hub import FrameHub
 from common.untrusted.frame_transport import FrameCarrier, FrameTransport, OnFrame, downlink_key, uplink_key
 from common.untrusted.job_board import JobBoard
+from common.untrusted.metrics import FRAMES, TICKS
 from common.untrusted.relay import EnclaveRelay, common_handlers
+from common.untrusted.tick_watch import TickWatch
 from services.paramserver.settings import ParamserverSettings
 
 _log = logging.getLogger("paramserver.relay")
@@ -46,10 +50,17 @@ _LONGEST_PAUSE_SECONDS: Final = 10.0
 class OpenedJob:
     """One job in one launch of the enclave, as the slot keeper sees it (`Holder`)."""
 
-    def __init__(self, relay: "ParamserverRelay", enclave: EnclaveRelay, job_id: JobId) -> None:
+    def __init__(self, relay: "ParamserverRelay", enclave: EnclaveRelay, job_id: JobId, order: Signed) -> None:
         self._relay, self._enclave, self._job_id = relay, enclave, job_id
+        self._ticks = TickWatch(TrainingOrder.decode(order.payload).schedule)
         self._over = threading.Event()
         self._end: JobEnded | None = None
+
+    def count_frame(self) -> None:
+        """One left the enclave, now."""
+        FRAMES.labels("down").inc()
+        for moment, count in self._ticks.frame(time.monotonic()).items():
+            TICKS.labels(moment).inc(count)
 
     def end(self, end: JobEnded) -> None:
         """The enclave's last word about it."""
@@ -129,7 +140,7 @@ class ParamserverRelay:
         """Open a job in the enclave. Raises its refusal, `PeerClosedError`, `TimeoutError` or what a launch raises."""
         opened = OpenJob(job_id=job_id, order=Signed.decode(self._board.order(job_id)))
         enclave = self._living_enclave()
-        job = self._jobs[job_id] = OpenedJob(self, enclave, job_id)
+        job = self._jobs[job_id] = OpenedJob(self, enclave, job_id, opened.order)
         self._transport.listen(uplink_key(job_id))
         try:
             enclave.call("open_job", opened.encode(), seconds=_CALL_SECONDS)
@@ -173,6 +184,7 @@ class ParamserverRelay:
                 self._gone.wait()
 
     def _take(self, key: str, frame: bytes) -> None:
+        FRAMES.labels("up").inc()
         enclave = self._enclave
         if enclave is not None and enclave.alive:
             with contextlib.suppress(PeerClosedError):
@@ -180,6 +192,8 @@ class ParamserverRelay:
 
     def _publish(self, body: bytes) -> bytes:
         job_id, frame = parse_job_frame(body)
+        if (job := self._jobs.get(job_id)) is not None:
+            job.count_frame()
         self._transport.publish(downlink_key(job_id), frame)
         return b""
 

@@ -27,7 +27,6 @@ from typing import Final, Protocol
 from common.bundle import BundleContents, BundleManifest
 from common.door_objects import Caller, DoorObjects
 from common.errors import AppraisalError, FormatError, FreshnessError, Refusal, UnavailableError, refusal_of
-from common.event_log import Value
 from common.exchange.clock import Now, Release, TickClock, run_clock, settling_seconds
 from common.exchange.member_poll import MemberPoll
 from common.exchange.schedule import POLL_MILLISECONDS, is_report_tick
@@ -35,6 +34,7 @@ from common.exported_graph import build_checks
 from common.identifiers import Digest
 from common.key_retrieval import BrokerChannel, EvidenceSource, Launch, attest_and_fetch
 from common.lease import LeaseKeeper
+from common.messages.enclave_events import EnclaveEvent, JobStarted, MemberAdmitted
 from common.messages.jobs import AwaitEnd, ListMembers, Members
 from common.messages.order import TrainingOrder
 from common.messages.policy import JobReport
@@ -82,7 +82,7 @@ class JobDoor(Caller, Protocol):
         """Of what this thread sends meanwhile, one piece at that moment."""
         ...
 
-    def log(self, event: str, **fields: Value) -> None:
+    def log(self, event: EnclaveEvent) -> None:
         """An event for the host's log."""
         ...
 
@@ -141,7 +141,7 @@ class JobRun:
         launch = attest_and_fetch(self._runtime, self._channel, PARAMSERVER, self._opened.job_id, 0)  # (1)
         if launch.terms.order.digest != self._opened.order.digest:
             raise AppraisalError("appraisal.binding", expected=self._opened.order.digest)
-        self._door.log("member_admitted", role=PARAMSERVER, job_id=self._opened.job_id, attempt=launch.attempt)
+        self._door.log(MemberAdmitted(role="paramserver", job_id=self._opened.job_id, attempt=launch.attempt))
         return launch
 
     def _layout(self, launch: Launch) -> BundleManifest | None:
@@ -248,7 +248,7 @@ class JobRun:
             poll.due()
         if attempt > 1:
             self._over.wait(LATER_LAUNCH_POLLS * poll_seconds)
-        self._door.log("job_started", job_id=self._opened.job_id, ticks=self._schedule.total_ticks)
+        self._door.log(JobStarted(job_id=self._opened.job_id, ticks=self._schedule.total_ticks))
 
     def _tell_kept(self, root: Digest) -> None:
         """The host can delete the job's checkpoint of before."""

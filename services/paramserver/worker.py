@@ -54,7 +54,14 @@ def main() -> None:
     keeper = SlotKeeper(board.slots, settings.worker_name, PARAMSERVER, settings.capacity)
     checks = {"registry": database.is_alive, "rabbitmq": relay.is_connected, "attestation": broker.is_ready,
               "enclave": relay.is_alive, "slots": lambda: keeper.alive}  # fmt: skip
-    health = HealthServer(settings.listen_port, Readiness(checks), carried=relay.carried)
+    health = HealthServer(
+        settings.listen_port,
+        Readiness(checks),
+        host=settings.listen_host,
+        carried=relay.carried,
+        sources={"slots": keeper.metrics},
+        token=settings.metrics_token,
+    )
     relay.start()
     keeper.start()
     try:

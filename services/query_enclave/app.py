@@ -17,7 +17,8 @@ says whose session it is.
 import argparse
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import functools
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -41,8 +42,10 @@ from common.untrusted.http_identity import PartyRequest, RequestGate
 from common.untrusted.http_refusals import JSON, OCTETS, refusal_response
 from common.untrusted.http_server import serve
 from common.untrusted.job_board import JobBoard
+from common.untrusted.metrics import NO_SOURCES, Source
 from common.untrusted.registry import Registry
 from services.query_enclave.admission import Admission
+from services.query_enclave.backlog import backlog_metrics
 from services.query_enclave.front_desk import FrontDesk
 from services.query_enclave.leases import has_worker
 from services.query_enclave.question_reader import connect
@@ -154,7 +157,15 @@ def _answer_or_refusal(one: bytes | BaseException) -> bytes | Refusal:
     raise one
 
 
-def build(front: QueryFront, desk: FrontDesk, gate: RequestGate, readiness: Readiness) -> Service:
+def build(
+    front: QueryFront,
+    desk: FrontDesk,
+    gate: RequestGate,
+    readiness: Readiness,
+    sources: Mapping[str, Source] = NO_SOURCES,
+    *,
+    metrics_token: str | None = None,
+) -> Service:
     """The application."""
 
     @contextlib.asynccontextmanager
@@ -172,7 +183,8 @@ def build(front: QueryFront, desk: FrontDesk, gate: RequestGate, readiness: Read
 
     queries = "/v1/models/{model_id}/queries"  # before all others, which are looked at in order
     app.router.add_api_route(queries, query, methods=["POST"], openapi_extra=_QUERY, route_class_override=DirectRoute)
-    app.include_router(health_router(readiness, {"query": count_bodies(app), "redis": desk.carried}))
+    carried = {"query": count_bodies(app), "redis": desk.carried}
+    app.include_router(health_router(readiness, carried, sources, token=metrics_token))
 
     @app.get("/v1/models/{model_id}/proof", openapi_extra=describe(gives=QueryEnclaveProof))
     async def proof(model_id: ModelId, _admitted: Annotated[PartyRequest, Depends(gate.admit)]) -> Response:
@@ -226,7 +238,9 @@ def main() -> None:
         {"redis": lambda: bool(redis.ping()), "registry": database.is_alive, "query worker": lambda: has_worker(redis)}
     )
     front = QueryFront(desk, JobBoard(database), gate)
-    serve(build(front, desk, gate, readiness), settings.listen_host, settings.listen_port)
+    sources = {"backlog": functools.partial(backlog_metrics, redis)}
+    app = build(front, desk, gate, readiness, sources, metrics_token=settings.metrics_token)
+    serve(app, settings.listen_host, settings.listen_port)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 A model's questions stand in one stream for each of its places (streams); an answered one is deleted, so a stream's
 length is what waits or is under way. Ages are by Redis's clock, which numbers the entries.
 
-Metrics, in Prometheus's text form (`prometheus_lines`), by model:
+Metrics, by model:
   cloister_query_backlog                  questions that wait or are under way, in all places
   cloister_query_backlog_oldest_seconds   age of the oldest of them
   cloister_query_places                   live launches of the model
@@ -14,14 +14,16 @@ leave nobody waiting, for a scaler that has no metrics.
 
 import argparse
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from prometheus_client.metrics_core import Metric
 from redis import Redis
 
 from common.identifiers import ModelId
+from common.untrusted.metrics import MetricsPage, gauge, plain_gauge
 from services.query_enclave.question_reader import connect
 from services.query_enclave.settings import FrontSettings
 from services.query_enclave.streams import MOST_PLACES, QUESTIONS, model_of, place_of, proof_of, questions_of
@@ -84,19 +86,21 @@ def wanted_workers(found: Mapping[ModelId, Backlog]) -> int:
     return max(1, *each, 1)
 
 
-def prometheus_lines(found: Mapping[ModelId, Backlog]) -> list[str]:
-    """The metrics, a line each, with their types."""
-    lines = list[str]()
-    for name, value in _METRICS.items():
-        lines.append(f"# TYPE {name} gauge")
-        lines += (f'{name}{{model="{model_id}"}} {value(one)}' for model_id, one in found.items())
-    return lines
+def backlog_metrics(redis: Redis) -> Iterator[Metric]:
+    """Of every model that has a stream. Raises `RedisError`."""
+    return metrics_of(backlogs(redis))
 
 
-_METRICS: Final[dict[str, Callable[[Backlog], float]]] = {
-    "cloister_query_backlog": lambda one: one.depth,
-    "cloister_query_backlog_oldest_seconds": lambda one: round(one.oldest_seconds, 3),
-    "cloister_query_places": lambda one: one.places,
+def metrics_of(found: Mapping[ModelId, Backlog]) -> Iterator[Metric]:
+    """The metrics, by model."""
+    for name, (told, value) in _METRICS.items():
+        yield gauge(name, told, "model", {model_id: value(one) for model_id, one in found.items()})
+
+
+_METRICS: Final[dict[str, tuple[str, Callable[[Backlog], float]]]] = {
+    "cloister_query_backlog": ("Questions that wait for an answer or are under way.", lambda one: one.depth),
+    "cloister_query_backlog_oldest_seconds": ("Age of the oldest of them.", lambda one: round(one.oldest_seconds, 3)),
+    "cloister_query_places": ("Live launches.", lambda one: one.places),
 }
 
 
@@ -124,8 +128,9 @@ def main() -> None:
     parser.add_argument("--settings", type=Path, required=True)
     settings = FrontSettings.read(parser.parse_args().settings)
     found = backlogs(connect(settings.redis_url))
-    lines = (*prometheus_lines(found), f"cloister_query_workers_wanted {wanted_workers(found)}")
-    print("\n".join(lines))  # noqa: T201 - this is what it is for
+    wanted = plain_gauge("cloister_query_workers_wanted", "Workers that leave nobody waiting.", wanted_workers(found))
+    page = MetricsPage({"backlog": lambda: (*metrics_of(found), wanted)})
+    print(page.encode().decode(), end="")  # noqa: T201 - this is what it is for
 
 
 if __name__ == "__main__":

@@ -24,13 +24,15 @@ from common.leakage import AnswerSize
 from common.lease import LeaseKeeper
 from common.memory import keep_freed_memory
 from common.messages.budget import BudgetBlock, DrawBudget
+from common.messages.enclave_events import EnclaveReady, LeaseEnded, ModelOpened
 from common.messages.order import TrainingOrder
 from common.messages.placement import Placement, QueryEnclaveProof
 from common.messages.query import PlaceModel, QueryEnclaveStatus, QueryProfile
 from common.messages.signed import Signed, open_signed
 from common.sandbox.native import DEFAULT_LIMITS, NativeQuerySandbox
-from common.sandbox.probe import require_confinement, sandbox_walls
+from common.sandbox.probe import require_confinement
 from common.sandbox.protocol import QuerySandbox, SandboxLimits
+from common.sandboxed.landlock import landlock_abi
 from services.query_enclave.answering import Answering
 from services.query_enclave.batch_size import compute_threads
 from services.query_enclave.departures import Timing
@@ -118,12 +120,12 @@ class QueryEnclave:
         model = open_model(launch, placed.placement, asked.model_id, DoorObjects(self.door))
         lease = LeaseKeeper.begin(launch, self._runtime, channel, self._end)
         self._serving = _serve(launch, channel, placed, model, lease, self._runtime.measurement)
-        self.door.log("model_opened", model_id=asked.model_id, job_id=asked.job_id)
+        self.door.log(ModelOpened(model_id=asked.model_id, job_id=asked.job_id))
         return self._serving.proof
 
     def _end(self, code: str) -> None:
         """The lease is over: the process ends, and with it all that it held. Its relay may begin another."""
-        self.door.log("lease_ended", role=ROLE, code=code)
+        self.door.log(LeaseEnded(role="query", code=code))
         os._exit(0)
 
     def proof(self, _body: bytes) -> bytes:
@@ -219,7 +221,7 @@ def main() -> None:
     """Entry point of the measured process: its door is its stdin and stdout."""
     keep_freed_memory()
     enclave = QueryEnclave(current_runtime(), os.fdopen(0, "rb"), os.fdopen(1, "wb"))
-    enclave.door.log("enclave_ready", role=ROLE, kind=sandbox_walls())
+    enclave.door.log(EnclaveReady(role="query", landlock_abi=landlock_abi()))
     enclave.door.serve()
     os._exit(0)  # threads that answer, and the sandbox, must not outlive the door
 

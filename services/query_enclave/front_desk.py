@@ -21,6 +21,7 @@ from common.event_log import log_event
 from common.identifiers import ModelId, QueryId
 from common.messages.placement import QueryEnclaveProof
 from common.untrusted.carried import ByteCount
+from common.untrusted.metrics import ANSWER_SECONDS
 from services.query_enclave.question_sender import QuestionSender, redis_errors
 from services.query_enclave.slots import INLINE_BYTES, Slots
 from services.query_enclave.streams import (
@@ -171,7 +172,8 @@ class FrontDesk:
         try:
             await self._sender.send(self.place_of(model_id, launch), question, self._room(body))
             self.carried.add(len(body))
-            return await future
+            with ANSWER_SECONDS.labels(kind).time():
+                return await future
         except TimeoutError:
             log_event(_log, "query_timed_out", model_id=model_id, query_id=query_id)
             raise UnavailableError("unavailable.enclave") from None

@@ -17,15 +17,17 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
+from prometheus_client.metrics_core import Metric
 from redis.exceptions import RedisError
 
 from common.errors import CloisterError, PolicyError, Refusal
 from common.event_log import log_event
 from common.identifiers import JobId, ModelId
+from common.untrusted.metrics import gauge
 from services.query_enclave.leases import Leases
 from services.query_enclave.sharing import Sharing
 from services.query_enclave.streams import model_of
@@ -125,6 +127,14 @@ class Placements:
     def failures(self) -> dict[str, str]:
         """Models that could not be placed at the last try, each with the public code."""
         return {name: place.failure for name, place in list(self._places.items()) if place.failure is not None}
+
+    def metrics(self) -> Iterator[Metric]:
+        """How many models have a place here, by whether they answer."""
+        answering = [place.launched is not None for place in list(self._places.values())]
+        states = {"placed": float(sum(answering)), "empty": float(len(answering) - sum(answering))}
+        yield gauge(
+            "cloister_models", "Models that have a place at this worker, by state (placed, empty).", "state", states
+        )
 
     def nudge(self) -> None:
         """Look at the registry now."""

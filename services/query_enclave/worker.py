@@ -84,7 +84,13 @@ def main() -> None:
     probe = EnclaveProbe("query", settings.launcher)
     checks = {"registry": database.is_alive, "redis": lambda: bool(redis.ping()), "attestation": broker.is_ready}
     checks |= enclave_checks(probe, placements)
-    health = HealthServer(settings.listen_port, Readiness(checks, notes=lambda: placements.failures))
+    health = HealthServer(
+        settings.listen_port,
+        Readiness(checks, notes=lambda: placements.failures),
+        host=settings.listen_host,
+        sources={"placements": placements.metrics},
+        token=settings.metrics_token,
+    )
     threads = [threading.Thread(target=one.run, name=type(one).__name__) for one in (leases, placements)]
     for thread in threads:
         thread.start()

@@ -14,9 +14,11 @@ from common.door import Door
 from common.enclave.runtime import EnclaveRuntime, current_runtime
 from common.errors import ConflictError, PeerClosedError, Refusal
 from common.exchange.clock import spare_imports
+from common.messages.enclave_events import EnclaveReady, SlotEnded
 from common.messages.training_door import StartTrainer, TrainerEnded
-from common.sandbox.probe import require_confinement, sandbox_walls
+from common.sandbox.probe import require_confinement
 from common.sandbox.wasm.compiled import CompiledDesign
+from common.sandboxed.landlock import landlock_abi
 from services.trainer_enclave.artefacts import DoorArtefacts
 from services.trainer_enclave.provider_work import Starts, start_wasm
 from services.trainer_enclave.running import LAST_SECONDS, TrainerRun
@@ -60,7 +62,7 @@ class TrainerEnclave:
     def _live(self, start: StartTrainer, run: TrainerRun) -> None:
         try:
             code = run.run()
-            self.door.log("slot_ended", job_id=start.job_id, slot=start.slot, code=code)
+            self.door.log(SlotEnded(job_id=start.job_id, slot=start.slot, code=code))
             with contextlib.suppress(Refusal, TimeoutError):
                 ended = TrainerEnded(job_id=start.job_id, slot=start.slot, code=code)
                 self.door.call("ended", ended.encode(), seconds=LAST_SECONDS)
@@ -74,7 +76,7 @@ def main() -> None:
     """Entry point of the measured process: its door is its stdin and stdout."""
     spare_imports()
     enclave = TrainerEnclave(current_runtime())
-    enclave.door.log("enclave_ready", role="trainer", kind=sandbox_walls())
+    enclave.door.log(EnclaveReady(role="trainer", landlock_abi=landlock_abi()))
     enclave.door.serve()
     os._exit(0)  # the slot's threads and its sandbox must not outlive the door
 

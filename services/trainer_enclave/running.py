@@ -30,7 +30,6 @@ from typing import Final, Protocol, TypeVar
 from common.crypto.keys import SecretKey
 from common.door_objects import Caller, DoorObjects
 from common.errors import AppraisalError, ConfinementError, Refusal
-from common.event_log import Value
 from common.exchange.clock import Now, Release, TickClock, run_clock, settling_seconds
 from common.exchange.frames import Endpoint
 from common.exchange.member_poll import MemberPoll
@@ -39,6 +38,7 @@ from common.exchange.toolchain import Toolchain, own_toolchain
 from common.identifiers import RoleName
 from common.key_retrieval import BrokerChannel, EvidenceSource, Launch, attest_and_fetch
 from common.lease import LeaseKeeper
+from common.messages.enclave_events import EnclaveEvent, MemberAdmitted
 from common.messages.evidence import TrustLevel
 from common.messages.jobs import ListMembers, Members
 from common.messages.objects import ObjectRef
@@ -105,7 +105,7 @@ class TrainerDoor(Caller, Protocol):
         """Of what this thread sends meanwhile, one piece at that moment."""
         ...
 
-    def log(self, event: str, **fields: Value) -> None:
+    def log(self, event: EnclaveEvent) -> None:
         """An event for the host's log."""
         ...
 
@@ -184,7 +184,7 @@ class TrainerRun:
             raise AppraisalError("appraisal.binding", expected=start.order.digest)
         require_sound(launch.order, launch.terms.trust_level)
         self._own_attempt = launch.attempt
-        self._door.log("member_admitted", role=TRAINER, job_id=start.job_id, slot=start.slot, attempt=launch.attempt)
+        self._door.log(MemberAdmitted(role="trainer", job_id=start.job_id, slot=start.slot, attempt=launch.attempt))
         return launch
 
     def _end_lease(self, code: str) -> None:

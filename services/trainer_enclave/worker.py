@@ -92,7 +92,13 @@ def main() -> None:
     app = build(settings, path, keeper)
     checks = {"registry": database.is_alive, "rabbitmq": lambda: broker_answers(app), "attestation": broker.is_ready,
               "slots": lambda: keeper.alive}  # fmt: skip
-    health = HealthServer(settings.listen_port, Readiness(checks))
+    health = HealthServer(
+        settings.listen_port,
+        Readiness(checks),
+        host=settings.listen_host,
+        sources={"slots": keeper.metrics},
+        token=settings.metrics_token,
+    )
     keeper.start()
     measure_machine(Machines(database), settings.worker_name)
     EnclaveProbe("trainer", settings.launcher).start()  # measurement and bytecode are there when the first job comes

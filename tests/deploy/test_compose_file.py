@@ -33,6 +33,8 @@ PROFILE = json.loads((CODE_ROOT / "deploy/compose/seccomp-confining.json").read_
 CONFINING = {"query-worker"}
 ONE_SHOT = {"installation"}
 WITHOUT_NETWORK = {"installation", "launcher"}
+WATCHING = {"prometheus", "grafana"}
+IMAGES = ("RABBITMQ", "REDIS", "POSTGRES", "PYTHON", "PROMETHEUS", "GRAFANA")
 PORTS = {"attestation": 8440, "ingest": 8441, "query": 8442}
 SETTINGS: dict[str, type[HostSettings]] = {
     "attestation": AttestationSettings,
@@ -47,7 +49,7 @@ each_service = pytest.mark.parametrize("name", SERVICES)
 
 
 def test_the_stack_is_whole() -> None:
-    assert set(SERVICES) == {"rabbitmq", "redis", "postgres", "witness", *ONE_SHOT, *SETTINGS}
+    assert set(SERVICES) == {"rabbitmq", "redis", "postgres", "witness", *ONE_SHOT, *WATCHING, *SETTINGS}
 
 
 @pytest.mark.parametrize("missing", PREPARED)
@@ -105,6 +107,11 @@ def test_a_container_comes_back_and_says_whether_it_is_well(name: str) -> None:
         assert test[-2:] == ["deploy/compose/health.py", str(PORTS.get(name, 8440))]
 
 
+def test_what_watches_is_started_by_its_profile_alone() -> None:
+    profiles = {name: tuple(one["profiles"]) for name, one in SERVICES.items() if "profiles" in one}
+    assert profiles == dict.fromkeys(WATCHING, ("observability",))
+
+
 @each_service
 def test_a_service_waits_until_what_it_needs_is_well(name: str) -> None:
     for needed, how in SERVICES[name].get("depends_on", {}).items():
@@ -118,21 +125,22 @@ def test_a_service_waits_until_what_it_needs_is_well(name: str) -> None:
 def test_images_are_pinned_by_version_and_take_a_digest(name: str) -> None:
     image = SERVICES[name]["image"]
     assert re.fullmatch(r"[a-z/-]+:(?!latest)[\w.-]+", image)
-    digests = {f"{one}_DIGEST": "@sha256:" + "0" * 64 for one in ("RABBITMQ", "REDIS", "POSTGRES", "PYTHON")}
+    digests = {f"{one}_DIGEST": "@sha256:" + "0" * 64 for one in IMAGES}
     pinned = read_compose(PREPARED | digests)["services"][name]
     if "build" in pinned:
         assert pinned["build"]["args"]["PYTHON_DIGEST"].startswith("@sha256:")
         assert pinned["build"]["args"]["BUILD_IMAGE"].endswith("0" * 64)
     else:
         assert pinned["image"].endswith("0" * 64)
-        assert re.search(r":\d+\.\d+\.\d+|:\d+\.\d+-", image)  # PostgreSQL's versions have two parts
+        assert re.search(r":v?\d+\.\d+\.\d+|:\d+\.\d+-", image)  # PostgreSQL's versions have two parts
 
 
 def test_networks_part_front_brokers_and_enclaves() -> None:
     networks = DOCUMENT["networks"]
-    assert {name for name, one in networks.items() if one.get("internal")} == {"back", "enclave"}
+    assert {name for name, one in networks.items() if one.get("internal")} == {"back", "enclave", "watch"}
     on = {name: set(one.get("networks", ())) for name, one in SERVICES.items()}
-    assert {name for name, nets in on.items() if "front" in nets} == set(PORTS)
+    assert {name for name, nets in on.items() if "front" in nets} == {*PORTS, "grafana"}
+    assert {name for name, nets in on.items() if "watch" in nets} == WATCHING
     assert all(on[name] == {"back"} for name in ("rabbitmq", "redis", "postgres"))
     assert on["witness"] == {"enclave"}
     assert {name for name, one in SERVICES.items() if one.get("network_mode") == "none"} == WITHOUT_NETWORK
@@ -141,7 +149,8 @@ def test_networks_part_front_brokers_and_enclaves() -> None:
 @each_service
 def test_only_fronts_are_published_and_on_the_loopback_alone(name: str) -> None:
     published = SERVICES[name].get("ports", [])
-    assert published == ([f"127.0.0.1:{PORTS[name]}:{PORTS[name]}"] if name in PORTS else [])
+    own = PORTS.get(name, 3000)
+    assert published == ([f"127.0.0.1:{own}:{own}"] if name in {*PORTS, "grafana"} else [])
 
 
 @each_service
@@ -290,7 +299,7 @@ def test_services_read_their_settings(prepared: Path) -> None:
 
 def test_no_password_is_in_two_services(prepared: Path) -> None:
     passwords = [path.read_text() for path in (prepared / "state" / "credentials").iterdir()]
-    assert len(set(passwords)) == len(passwords) == 8
+    assert len(set(passwords)) == len(passwords) == 10
     for name in ("rabbitmq_definitions.json", "rabbitmq.conf", "redis.conf"):
         text = (prepared / "state" / "secrets" / name).read_text()
         assert not any(password in text for password in passwords), name

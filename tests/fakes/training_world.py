@@ -27,7 +27,6 @@ from common.dataset_payload import encode_pieces
 from common.dataset_units import UNIT_CHUNKS
 from common.enclave.simulated_platform import SimulatedPlatform
 from common.errors import NotFoundError, PeerClosedError, UnavailableError
-from common.event_log import Value
 from common.exchange.clock import Now
 from common.exchange.frames import FrameHeader
 from common.identifiers import BundleId, ChallengeId, DatasetId, Digest, JobId, ModelId, MrEnclave
@@ -35,6 +34,7 @@ from common.key_binding import key_grant_info, report_info
 from common.messages.admission import Admission, Admit, Challenge, IssueChallenge, Leased, RenewLease
 from common.messages.broker_exchange import BrokerReply, BrokerRequest, ReplyBody
 from common.messages.checkpoint import Checkpoint, CheckpointKept, KeepCheckpoint
+from common.messages.enclave_events import EnclaveEvent
 from common.messages.evidence import Evidence
 from common.messages.jobs import AwaitEnd, Completed, CompleteJob, ListMembers, Member, Members
 from common.messages.launch_terms import DatasetTerms, LaunchTerms
@@ -435,5 +435,5 @@ class WorldDoor(AnswersAtOnce):
             world.ticks.append(FrameHeader.parse(frame).tick)
             world.carry_down(frame)
 
-    def log(self, event: str, **fields: Value) -> None:
+    def log(self, event: EnclaveEvent) -> None:
         """Events are not looked at."""

@@ -22,6 +22,7 @@ COMMANDS = [
     "provider report",
     "provider retire",
     "provider pin",
+    "doctor",
     "owner pin",
     "owner seal",
     "owner upload",

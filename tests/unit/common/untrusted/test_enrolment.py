@@ -1,7 +1,5 @@
 """Enrolments end: by the operator until he admits the identity again, by its recovery key for good."""
 
-from pathlib import Path
-
 import pytest
 
 from common.crypto.keys import SecretKey
@@ -17,8 +15,8 @@ ANN, BOB, CARL = PartyKey("a1" * 32), PartyKey("b2" * 32), PartyKey("c3" * 32)
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Database:
-    return Database(f"sqlite:///{tmp_path}/registry.sqlite")
+def database(database_url: str) -> Database:
+    return Database(database_url)
 
 
 @pytest.fixture

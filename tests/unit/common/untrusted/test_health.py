@@ -1,4 +1,4 @@
-"""/healthz and /readyz: names of what is missing, and nothing else. /carried: bytes, for this machine alone."""
+"""/healthz and /readyz: names of what is missing, and nothing else. /carried, /metrics: for this machine alone."""
 
 import json
 import socket
@@ -10,9 +10,10 @@ import pytest
 from fastapi import FastAPI, Request, Response
 from fastapi.testclient import TestClient
 
+from common.errors import UnavailableError
 from common.messages.service import RefusalBody
-from common.untrusted.carried import ByteCount
-from common.untrusted.health import HealthServer, Readiness, is_this_machine
+from common.untrusted.carried import ByteCount, is_this_machine
+from common.untrusted.health import HealthServer, Readiness
 from common.untrusted.http_health import count_bodies, health_router
 from common.untrusted.http_refusals import answer_refusals
 
@@ -60,7 +61,7 @@ def test_the_server_names_what_it_waits_for(server: HealthServer, parts: Parts) 
     assert get(server, "/readyz") == (503, {"ready": False, "waiting_for": ["redis"]})
     parts.broken = False
     assert get(server, "/readyz") == (200, {"ready": True, "waiting_for": []})
-    status, told = get(server, "/metrics")
+    status, told = get(server, "/metric")
     assert (status, RefusalBody.decode(json.dumps(told).encode()).code) == (404, "not_found.path")
     assert get(server, "/carried") == (200, {"rabbitmq": 7})
 
@@ -84,6 +85,41 @@ def test_what_is_no_documented_request_is_refused_and_never_quoted(
     head, _, body = answer.partition(b"\r\n\r\n")
     assert int(head.split()[1]) == status
     assert RefusalBody.decode(body).code == ("not_found.path" if status == 404 else "format.message")
+
+
+def test_a_reason_is_told_where_it_is_known() -> None:
+    def away() -> bool:
+        raise UnavailableError("unavailable.registry", seen="postgresql://user:password@host")
+
+    told = Readiness({"registry": away, "redis": lambda: False}).report()
+    assert told == (
+        503,
+        {"ready": False, "waiting_for": ["registry", "redis"], "reasons": {"registry": "unavailable.registry"}},
+    )
+
+
+def test_metrics_are_for_this_machine_and_for_who_shows_the_token(readiness: Readiness) -> None:
+    app = FastAPI()
+    answer_refusals(app)
+    app.include_router(health_router(readiness, {"ingest": ByteCount()}, token="t0ken"))
+    here, there = (TestClient(app, client=(address, 1024)) for address in ("127.0.0.1", "192.0.2.1"))
+    page = here.get("/metrics")
+    assert page.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    assert 'cloister_waiting_for{part="rabbitmq"} 1.0' in page.text
+    assert 'cloister_waiting_for{part="redis"} 0.0' in page.text
+    assert 'cloister_carried_bytes_total{by="ingest"} 0.0' in page.text
+    assert there.get("/metrics").status_code == 404
+    for wrong in ("Bearer token", "Bearer", "t0ken", "Basic t0ken", "Bearer t0ken "):
+        assert there.get("/metrics", headers={"authorization": wrong}).status_code == 404
+    assert there.get("/metrics", headers={"authorization": "Bearer t0ken"}).status_code == 200
+
+
+def test_the_plain_server_tells_the_same(server: HealthServer) -> None:
+    with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/metrics", timeout=10) as answer:
+        text = answer.read().decode()
+    assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    assert 'cloister_carried_bytes_total{by="rabbitmq"} 7.0' in text
+    assert "process_resident_memory_bytes" in text
 
 
 def test_notes_are_told_and_hold_nothing_up() -> None:

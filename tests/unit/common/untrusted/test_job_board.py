@@ -31,8 +31,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def board(tmp_path: Path, clock: Clock) -> JobBoard:
-    return JobBoard(Database(f"sqlite:///{tmp_path}/registry.sqlite"), now=clock)
+def board(database_url: str, clock: Clock) -> JobBoard:
+    return JobBoard(Database(database_url), now=clock)
 
 
 def job_id(number: int) -> JobId:
@@ -259,10 +259,13 @@ def test_reports_are_per_owner_and_kept_once(board: JobBoard) -> None:
         board.add_report(job, STRANGER, 0, b"for nobody")
 
 
-def test_the_board_survives_reopening(tmp_path: Path, clock: Clock) -> None:
-    url = f"sqlite:///{tmp_path}/registry.sqlite"
-    first = Database(url)
+def test_the_board_survives_reopening(database_url: str, clock: Clock) -> None:
+    first = Database(database_url)
     submit(JobBoard(first, now=clock), 1)
     first.close()
-    assert JobBoard.open(url).order(job_id(1)) == b"order 1"
+    assert JobBoard.open(database_url).order(job_id(1)) == b"order 1"
+
+
+def test_a_database_file_is_its_users_alone(tmp_path: Path) -> None:
+    Database(f"sqlite:///{tmp_path}/registry.sqlite").close()
     assert (tmp_path / "registry.sqlite").stat().st_mode & 0o077 == 0

@@ -1,7 +1,5 @@
 """Live trainer machines are listed with their newest figures, and others not at all."""
 
-from pathlib import Path
-
 import pytest
 
 from common.untrusted.database import Database
@@ -12,16 +10,16 @@ from common.untrusted.slot_board import LIVE_SECONDS, PARAMSERVER, TRAINER, Slot
 class Registry:
     """A database whose clock stands."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, database_url: str) -> None:
         self.now = 1000.0
-        self.database = Database(f"sqlite:///{directory}/registry.sqlite")
+        self.database = Database(database_url)
         self.machines = Machines(self.database, now=lambda: self.now)
         self.slots = SlotBoard(self.database, now=lambda: self.now)
 
 
 @pytest.fixture
-def registry(tmp_path: Path) -> Registry:
-    return Registry(tmp_path)
+def registry(database_url: str) -> Registry:
+    return Registry(database_url)
 
 
 def test_live_trainer_machines_are_listed_with_their_newest_figures(registry: Registry) -> None:

@@ -1,7 +1,5 @@
 """The registry: quota before bytes, one name for one upload, shared objects."""
 
-from pathlib import Path
-
 import pytest
 
 from common.crypto.keys import SecretKey
@@ -28,8 +26,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def registry(tmp_path: Path, clock: Clock) -> Registry:
-    registry = Registry(Database(f"sqlite:///{tmp_path}/registry.sqlite"), now=clock)
+def registry(database_url: str, clock: Clock) -> Registry:
+    registry = Registry(Database(database_url), now=clock)
     registry.enrol(OWNER, 10_000)
     return registry
 

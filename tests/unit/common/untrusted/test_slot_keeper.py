@@ -3,7 +3,6 @@
 import threading
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
@@ -56,8 +55,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def board(tmp_path: Path, clock: Clock) -> JobBoard:
-    made = JobBoard(Database(f"sqlite:///{tmp_path}/registry.sqlite"), now=clock)
+def board(database_url: str, clock: Clock) -> JobBoard:
+    made = JobBoard(Database(database_url), now=clock)
     made.submit(NewJob(JOB, b"order", [OWNER], 2, 2_000_000, "simulation"))
     made.slots.heartbeat(WORKER, TRAINER, 2)
     made.slots.heartbeat("paramserver-1", "paramserver", 1)

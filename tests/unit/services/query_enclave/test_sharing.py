@@ -3,7 +3,7 @@
 import pytest
 
 from common.identifiers import ModelId
-from services.query_enclave.backlog import HOT_DEPTH, HOT_SECONDS, Backlog, prometheus_lines, wanted_workers
+from services.query_enclave.backlog import HOT_DEPTH, HOT_SECONDS, Backlog, metrics_of, wanted_workers
 from services.query_enclave.sharing import IDLE_SECONDS, LEAVE_SECONDS, Sharing
 from services.query_enclave.streams import MOST_PLACES, model_of, place_of
 
@@ -94,12 +94,14 @@ def test_a_further_place_is_kept_while_it_has_work_and_left_step_by_step(worker:
     assert worker.withdrawn == [place]
 
 
-def test_metrics_in_prometheus_text_form() -> None:
-    lines = prometheus_lines({MODEL: Backlog(70, 1.23456, 2), OTHER: Backlog(0, 0.0, 1)})
-    assert "# TYPE cloister_query_backlog gauge" in lines
-    assert f'cloister_query_backlog{{model="{MODEL}"}} 70' in lines
-    assert f'cloister_query_backlog_oldest_seconds{{model="{MODEL}"}} 1.235' in lines
-    assert f'cloister_query_places{{model="{OTHER}"}} 1' in lines
+def test_metrics_by_model() -> None:
+    found = {MODEL: Backlog(70, 1.23456, 2), OTHER: Backlog(0, 0.0, 1)}
+    told = {
+        (sample.name, sample.labels["model"]): sample.value for metric in metrics_of(found) for sample in metric.samples
+    }
+    assert told["cloister_query_backlog", MODEL] == 70
+    assert told["cloister_query_backlog_oldest_seconds", MODEL] == 1.235
+    assert told["cloister_query_places", OTHER] == 1
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The operator's log says what was seen of its own machine, and nothing of anybody's terms."""
+"""The operator's log says what was seen of its own machine, and nothing of anybody's terms; answers are counted."""
 
 import json
 import logging
@@ -10,7 +10,8 @@ from common.errors import Refusal
 from common.messages.admission import Admit
 from common.messages.broker_exchange import BrokerRequest
 from common.messages.tcb_terms import TcbTerms
-from services.attestation.refused_launches import log_refused_launch
+from common.untrusted.metrics import REGISTRY
+from services.attestation.noted_answers import note_answer
 from tests.fakes.broker_world import MEASUREMENTS, TRAINER, BrokerWorld
 from tests.unit.services.attestation.test_reasons import OTHER_CODE, UNWANTED
 
@@ -23,7 +24,7 @@ class Host:
 
     def carry(self, raw: bytes) -> bytes:
         answer = self.world.handle(raw)
-        log_refused_launch(BrokerRequest.decode(raw).body, answer)
+        note_answer(BrokerRequest.decode(raw).body, answer, 0.25)
         self.answers.append(answer)
         return answer
 
@@ -74,5 +75,30 @@ def test_what_is_granted_or_no_launch_logs_nothing(world: BrokerWorld, caplog: p
     with pytest.raises(Refusal, match="policy.attempts"):
         world.launch(TRAINER, job_id, ask=host.carry)
     admit = Admit(challenge_id="challenge_" + "0" * 32, binding=launch.binding, evidence=launch.evidence)  # type: ignore[arg-type]
-    log_refused_launch(admit, b"no reply")
+    note_answer(admit, b"no reply", 0.25)
     assert events(caplog) == []
+
+
+def counted(name: str, **labels: str) -> float:
+    return REGISTRY.get_sample_value(name, labels) or 0.0
+
+
+def test_answers_are_counted_by_code_and_timed_by_outcome(world: BrokerWorld) -> None:
+    def seen() -> tuple[float, ...]:
+        count, total = "cloister_attestation_seconds_count", "cloister_attestation_seconds_sum"
+        return (
+            counted(count, request="admit", outcome="granted"),
+            counted(total, request="admit", outcome="granted"),
+            counted(count, request="admit", outcome="refused"),
+            counted("cloister_refusals_total", code="policy.attempts"),
+        )
+
+    before, host = seen(), Host(world)
+    job_id = world.start_job(world.register_data(max_attempts=1))
+    world.launch(TRAINER, job_id, ask=host.carry)
+    with pytest.raises(Refusal, match="policy.attempts"):
+        world.launch(TRAINER, job_id, ask=host.carry)
+    granted, seconds, refused, by_code = (round(now - then, 6) for now, then in zip(seen(), before, strict=True))
+    assert (granted, seconds) == (1, 0.25)
+    assert by_code >= 1
+    assert refused in {0, 1}  # attempts may be refused at the challenge already
