@@ -12,6 +12,8 @@ _MODULES: Final = {
     "demo": "demo",
     **dict.fromkeys(("up", "status", "down", "clean"), "stack"),
     "compose": "compose",
+    "enclaves": "enclaves",
+    "kubernetes": "kubernetes",
     **dict.fromkeys(("keygen", "measure", "explain"), "keys"),
     "policy": "policy",
     "provider": "provider",
