@@ -31,7 +31,6 @@ from common.messages.base import Message
 GramineTool = Literal["gramine-sgx", "gramine-direct"]
 
 _CONNECT_SECONDS: Final = 60.0
-_ROOT_LINE: Final = 'uri = "file:root"'
 
 
 class GramineSettings(Message):
@@ -92,16 +91,15 @@ class DirectEnclave:
 
 
 def _launch_folder(place: Path, role: RoleName, address: str) -> Path:
-    """A folder with this launch's manifest, which names the tree where it lies."""
+    """A folder with this launch's manifest, and the tree by its name there."""
     try:
         text = (place / f"{role}.manifest").read_text()
     except OSError as cause:
         raise UnavailableError("unavailable.launcher", expected=place / f"{role}.manifest") from cause
     folder = Path(tempfile.mkdtemp(prefix="cloister-direct-"))
-    root = json.dumps(f"file:{place.resolve()}/root")
-    text = text.replace(_ROOT_LINE, f"uri = {root}")
     variable = f"{PLATFORM_VARIABLE} = {json.dumps(address)}"
     (folder / f"{role}.manifest").write_text(text.replace("[loader.env]\n", f"[loader.env]\n{variable}\n", 1))
+    (folder / "root").symlink_to(place.resolve() / "root")
     return folder
 
 

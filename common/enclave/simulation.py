@@ -57,7 +57,9 @@ class SimulationRuntime:
         """The launcher's connection under `gramine-direct`. Raises `UnavailableError` (unavailable.launcher)."""
         try:
             port, token = os.environ[PLATFORM_VARIABLE].split(":")
-            packets = StreamPackets(socket.create_connection(("127.0.0.1", int(port))))
+            connection = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+            connection.connect(("127.0.0.1", int(port)))
+            packets = StreamPackets(connection)
             packets.sendall(bytes.fromhex(token))
             return cls(packets, measured_trust_settings())
         except (OSError, KeyError, ValueError) as cause:

@@ -56,7 +56,7 @@ def foreign_files(spec: RoleSpec, code_root: Path, environment: Environment, run
             found[place] = path
     found |= _descriptions(found, environment)
     libraries = [path for path in mapped if not path.is_relative_to(code_root)]
-    found |= _libraries(libraries, found.values(), runtime)
+    found |= _libraries(environment.executable, libraries, found.values(), runtime)
     found[INTERPRETER] = environment.executable
     found[LOADER] = runtime / Path(LOADER).name
     return found
@@ -110,12 +110,12 @@ def _descriptions(found: Mapping[str, Path], environment: Environment) -> dict[s
     return described
 
 
-def _libraries(mapped: Iterable[Path], placed: Iterable[Path], runtime: Path) -> dict[str, Path]:
+def _libraries(executable: Path, mapped: Iterable[Path], placed: Iterable[Path], runtime: Path) -> dict[str, Path]:
     """Libraries that are mapped and have no place yet, by the names under which the loader looks for them."""
     known = set(placed)
     wanted = {path.resolve() for path in mapped if path not in known and ".so" in path.name}
     names: dict[str, Path] = {}
-    for name, path in _needed(sorted(known | wanted)):
+    for name, path in _needed([executable, *sorted(path for path in known | wanted if ".so" in path.name)]):
         if path.resolve() in wanted:
             names[name] = path.resolve()
     return {f"{LIBRARIES}/{name}": _own_or_gramine(name, path, runtime) for name, path in sorted(names.items())} | {
@@ -130,8 +130,8 @@ def _own_or_gramine(name: str, path: Path, runtime: Path) -> Path:
 
 def _needed(files: Iterable[Path]) -> Iterator[tuple[str, Path]]:
     """Names and places of what these files are linked against (ldd, of the C library)."""
-    objects = [str(path) for path in files if ".so" in path.name or path.suffix == ""]
-    done = subprocess.run(["ldd", *objects], capture_output=True, text=True, check=False, timeout=_TRACE_SECONDS)  # noqa: S607
+    command = ["ldd", *map(str, files)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_TRACE_SECONDS)
     for line in done.stdout.splitlines():
         if match := _LDD_LINE.match(line):
             yield match[1], Path(match[2])

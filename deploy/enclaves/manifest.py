@@ -28,8 +28,8 @@ _CODE: Final = "format.manifest"
 _UNSAFE: Final = ("insecure__", "debug__", "experimental__")
 
 _Size = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,5}[KMG]$")]
-_Path = Annotated[str, Field(pattern=r"^/[^\0]*$", max_length=512)]
-_Uri = Annotated[str, Field(pattern=r"^file:[^\0]+$", max_length=520)]
+_Path = Annotated[str, Field(pattern=r"^/[^\x00]*$", max_length=512)]
+_Uri = Annotated[str, Field(pattern=r"^file:[^\x00]+$", max_length=520)]
 _Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 _OptionalFeature = Literal["unspecified", "disabled", "required"]
 _HardeningFeature = Literal["disabled", "required"]

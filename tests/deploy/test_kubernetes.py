@@ -108,7 +108,9 @@ def test_secrets_are_files_of_whoever_needs_them(objects: list[Object]) -> None:
             continue
         (sources,) = [volume["secret"] for volume in pod["spec"]["volumes"] if volume["name"] == "sources"]
         assert re.fullmatch(rf"{name}-[a-z0-9]{{10}}", sources["secretName"])  # a change restarts who reads it
-        assert named(objects, "Secret", sources["secretName"])["data"].keys() == set(SECRETS[name])
+        assert named(objects, "Secret", sources["secretName"])["data"].keys() == {
+            file.format(name=name) for file in SECRETS[name]
+        }
 
 
 def environment(place: Path) -> dict[str, str]:

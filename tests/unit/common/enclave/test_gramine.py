@@ -8,17 +8,25 @@ import pytest
 
 from common.crypto.keys import derive_from_hardware
 from common.crypto.labels import PLATFORM_SEALING
+from common.crypto.signing import SigningKey
 from common.dcap.quote_format import parse_quote
+from common.dcap.roots import INTEL_ROOT_KEY_SHA256
 from common.enclave.gramine import GramineRuntime, is_sgx
 from common.enclave.simulated_platform import SimulatedPlatform
 from common.enclave.trust_settings import TrustSettings
 from common.errors import UnavailableError
 from common.identifiers import MrEnclave
-from common.messages.evidence import DcapQuote, TrustLevel
+from common.messages.evidence import AllowedRoot, DcapQuote, TrustLevel
 from tests.fakes.attestation_device import AttestationDevice, QuotingRuntime
 
 OWN, OTHER = MrEnclave("a1" * 32), MrEnclave("b2" * 32)
 DATA = bytes(range(64))
+TRUST = TrustSettings(
+    release_keys=(SigningKey.generate().party,),
+    release_threshold=1,
+    allowed_roots=(AllowedRoot(platform="sgx", root_key_sha256=INTEL_ROOT_KEY_SHA256),),
+    production=False,
+)
 
 
 @pytest.fixture
@@ -32,8 +40,7 @@ def device(tmp_path: Path, platform: SimulatedPlatform) -> AttestationDevice:
 
 
 def runtime(device: AttestationDevice) -> GramineRuntime:
-    trust = TrustSettings.model_construct()
-    return GramineRuntime(trust, device.folder)
+    return GramineRuntime(TRUST, device.folder)
 
 
 def test_it_tells_its_own_measurement_and_level(device: AttestationDevice) -> None:
@@ -112,7 +119,7 @@ def test_a_short_key_is_refused(device: AttestationDevice) -> None:
 
 
 def test_threads_take_turns(device: AttestationDevice) -> None:
-    own = QuotingRuntime(TrustSettings.model_construct(), device)
+    own = QuotingRuntime(TRUST, device)
     chosen = [bytes([number]) * 64 for number in range(8)]
     with ThreadPoolExecutor(8) as threads:
         quotes = [evidence.quote for evidence in threads.map(own.evidence, chosen)]

@@ -1,5 +1,6 @@
 """Manifests for Gramine: our templates pass the schema, and what would open an enclave is refused without Gramine."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -46,7 +47,7 @@ def test_files_are_sorted_whatever_their_order() -> None:
 
 
 def with_line(line: str, table: str) -> Callable[[str], str]:
-    return lambda text: text.replace(f"[{table}]\n", f"[{table}]\n{line}\n", 1)
+    return lambda text: re.sub(rf"^(\[{re.escape(table)}\].*)$", rf"\1\n{line}", text, count=1, flags=re.MULTILINE)
 
 
 def replaced(old: str, new: str) -> Callable[[str], str]:
@@ -103,6 +104,7 @@ REFUSED: dict[str, Callable[[str], str]] = {
 def test_what_opens_an_enclave_is_refused(what: str) -> None:
     text = rendered()
     parse_manifest(text.encode())
+    assert REFUSED[what](text) != text
     with pytest.raises(FormatError, match="format.manifest"):
         parse_manifest(REFUSED[what](text).encode())
 
