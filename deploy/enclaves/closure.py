@@ -40,6 +40,9 @@ TOOLCHAIN: Final = tuple(
 )
 """Entries of what trains and computes designs inside enclaves that have no sandbox for a process of its own."""
 
+LOOKED_FOR: Final = ("torch/bin/torch_shm_manager",)
+"""Files of packages that are only looked for, when the package is imported."""
+
 _TRACE_SECONDS: Final = 300
 _LDD_LINE: Final = re.compile(r"^\s*(\S+) => (/\S+) \(0x")
 
@@ -100,13 +103,15 @@ def package_folder(number: int) -> str:
 
 
 def _descriptions(found: Mapping[str, Path], environment: Environment) -> dict[str, Path]:
-    """METADATA of the packages that are imported, of which programs ask the version."""
+    """METADATA of the packages that are imported, of which programs ask the version, and what they look for."""
     folders = {package_folder(number): site for number, site in enumerate(environment.site_packages)}
     imported = {tuple(place.split("/")[:2]) for place in found if place.split("/")[0] in folders}
     described = {}
     for folder, name in imported:
         for path in folders[folder].glob(f"{name}-*.dist-info/METADATA"):
             described[f"{folder}/{path.parent.name}/METADATA"] = path
+        for path in (folders[folder] / one for one in LOOKED_FOR if one.split("/")[0] == name):
+            described[f"{folder}/{path.relative_to(folders[folder])}"] = path
     return described
 
 
