@@ -13,6 +13,8 @@ _MODULES: Final = {
     **dict.fromkeys(("up", "status", "down", "clean", "backup", "restore"), "stack"),
     "compose": "compose",
     "doctor": "doctor",
+    "enclaves": "enclaves",
+    "kubernetes": "kubernetes",
     **dict.fromkeys(("keygen", "measure", "explain"), "keys"),
     "policy": "policy",
     "provider": "provider",

@@ -41,6 +41,10 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     ),
     "format.quote": ("operator", "send the quote as the platform made it"),
     "format.sigstruct": ("sender", "name the `.sig` file that `gramine-sgx-sign` wrote for this enclave"),
+    "format.manifest": (
+        "operator",
+        "use the manifest as `cloister enclaves build` wrote it (what it may say: deploy/enclaves/manifest.py)",
+    ),
     "format.collateral": ("operator", "send complete collateral for the quote's platform"),
     "format.frame": ("operator", "restart the job's relay: a frame has the wrong size or layout"),
     "format.query": ("user", "send a tensor of the shape and type of the model's manifest (`cloister user query`)"),
@@ -280,6 +284,7 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
         "operator",
         "name a data set whose policy names recovery holders, and the old broker's state directory in `recover_from`",
     ),
+    "not_found.enclave": ("operator", "build and sign the enclave first (`cloister enclaves build`, `enclaves sign`)"),
     "not_found.role": ("operator", "start one of the roles of common/enclave/roles.py"),
     "not_found.image": ("operator", "build the images first (`docker compose build`), where a Docker engine answers"),
     "conflict.object": ("sender", "upload the bytes that the manifest states"),
@@ -351,6 +356,10 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     "unavailable.rate": ("user", "wait a minute: the parties' terms allow no more queries in it"),
     "unavailable.enclave": ("operator", "start the enclave (`cloister status`) and look at the service's /readyz"),
     "unavailable.launcher": ("operator", "make the enclave launcher work on this host (see the service log)"),
+    "unavailable.gramine": (
+        "operator",
+        "install Gramine 1.9 or newer, and look at what its tool says (docs/deploy-sgx.md)",
+    ),
     "unavailable.tpm": (
         "operator",
         "let this user read and write the TPM (`/dev/tpmrm0`), with its counter (`cloister witness define-counter`)",

@@ -28,6 +28,7 @@ from client.events.objects import (
     VersionListed,
 )
 from client.events.releases import (
+    EnclaveBuilt,
     FileListed,
     FilesVerified,
     InventoryInForce,
@@ -57,6 +58,7 @@ __all__ = [
     "CounterReady",
     "DatasetRegistered",
     "DemoFinished",
+    "EnclaveBuilt",
     "Ended",
     "Event",
     "Examined",

@@ -1,4 +1,4 @@
-"""Events of releases: documents, their signatures and files, inventories of machines (side: owner)."""
+"""Events of releases: enclaves, documents, their signatures and files, inventories of machines (side: owner)."""
 
 from typing import Literal
 
@@ -71,6 +71,16 @@ class SignaturesCounted(Event):
     outsiders: tuple[PartyKey, ...]
     threshold: Count
     missing: Count
+
+
+class EnclaveBuilt(Event):
+    """An enclave's file tree and manifest for Gramine; `files` are all that it trusts, with so many `bytes`."""
+
+    type: Literal["enclave-built"] = "enclave-built"
+    role: str
+    folder: str
+    files: Count
+    bytes: Count
 
 
 class FileListed(Event):

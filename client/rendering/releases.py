@@ -7,7 +7,7 @@ from client import events as e
 from client.rendering.words import Line
 
 ReleaseTold = e.RoleReleased | e.ReleaseShown | e.RevocationShown | e.SignaturesCounted
-FilesTold = e.FileListed | e.FilesVerified
+FilesTold = e.EnclaveBuilt | e.FileListed | e.FilesVerified
 InventoryTold = e.InventoryShown | e.InventoryInForce
 
 
@@ -38,6 +38,8 @@ def release_lines(event: ReleaseTold) -> Iterator[Line]:
 def files_lines(event: FilesTold) -> Iterator[Line]:
     """The lines of one event."""
     match event:
+        case e.EnclaveBuilt():
+            yield "built", f"{event.role:<12} {event.files} files, {event.bytes / 1e6:.1f} MB, in {event.folder}", ""
         case e.FileListed():
             here = f"  here {event.own or 'absent'}" if event.compared and event.own != event.sha256 else ""
             yield "file", f"{event.sha256 or 'not in the release':<64}  {event.name}{here}", ""

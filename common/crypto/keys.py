@@ -58,6 +58,12 @@ class SecretKey(HiddenKey):
         raise TypeError("a key is not hashable")
 
 
+def derive_from_hardware(raw: bytes, label: bytes, *context: bytes) -> SecretKey:
+    """A key from what a processor gives (EGETKEY's 128 bits): HKDF-SHA-256, info = transcript(label, *context)."""
+    info = transcript(label, *context)
+    return SecretKey(HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=None, info=info).derive(raw))
+
+
 _RING_MAGIC: Final = b"CLKR\x01"
 
 

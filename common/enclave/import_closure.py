@@ -43,6 +43,15 @@ def import_closure(entry: str, root: Path, packages: Collection[str] = ()) -> fr
     return frozenset(found)
 
 
+def foreign_modules(names: Collection[str], root: Path, packages: Collection[str]) -> frozenset[str]:
+    """Modules outside of these top-level `packages` that our files `names` import anywhere.
+
+    Of `from a import b` both `a` and `a.b`, which need not be a module.
+    """
+    named = {module for name in names if name.endswith(".py") for module in _imports(name, root)}
+    return frozenset(module for module in named if module and module.split(".")[0] not in packages)
+
+
 def _candidates(module: str) -> tuple[str, str]:
     path = module.replace(".", "/")
     return f"{path}.py", f"{path}/__init__.py"

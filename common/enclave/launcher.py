@@ -29,6 +29,7 @@ from pydantic import Field
 
 from common.enclave.bytecode import bytecode_store
 from common.enclave.environment import Environment
+from common.enclave.gramine_launch import DirectEnclave, GramineSettings, spawn_sgx
 from common.enclave.measurement import BOOT_FILE, INTERPRETER_FLAGS, measured_content, mr_enclave_of
 from common.enclave.private_socket import GRANTED, MALFORMED, MAX_LABEL_BYTES, MAX_PACKET_BYTES, Ask
 from common.enclave.roles import RoleSpec, role_spec
@@ -37,7 +38,7 @@ from common.enclave.snapshot import read_snapshot, take_snapshot
 from common.enclave.trust_settings import TrustSettings
 from common.errors import Refusal, UnavailableError
 from common.event_log import configure_host_logging, log_event
-from common.identifiers import MrEnclave
+from common.identifiers import MrEnclave, RoleName
 from common.messages.base import Message
 from common.messages.evidence import REPORT_DATA_BYTES, TrustLevel
 
@@ -70,6 +71,8 @@ class LauncherSettings(Message):
     trust_settings_file: _HostPath
     code_root: _HostPath
     roles: tuple[RoleSpec, ...] = ()
+    gramine: GramineSettings | None = None
+    """Enclaves run under Gramine; None: as processes, on the simulated platform."""
 
 
 def launch_enclave(role: str, settings: Path) -> "subprocess.Popen[bytes]":
@@ -152,6 +155,33 @@ class Launch:
             return GRANTED + self._platform.sealing_key(self.mr_enclave, body)
         return MALFORMED
 
+    def require_built_from_this(self, code: Path) -> None:
+        """Raises `UnavailableError` where a tree's code is not this launch's: what runs there was built before."""
+        if read_snapshot(code) != read_snapshot(self._snapshot):
+            raise UnavailableError("unavailable.launcher", expected="enclaves built from this code", seen=code)
+
+
+def run_under_gramine(role: RoleName, settings: LauncherSettings, gramine: GramineSettings) -> int:
+    """Start an enclave there and wait for its end; its exit status. Raises `Refusal` when it can't be started.
+
+    What `gramine-sgx` runs is measured by the processor. Without SGX it is measured and quoted here, as a process is.
+    """
+    if gramine.tool == "gramine-sgx":
+        return await_end(spawn_sgx(gramine, role))
+    launch = Launch(role_spec(role, settings.roles), settings)
+    launch.require_built_from_this(Path(gramine.directory, role, "root", "code"))
+    enclave = DirectEnclave(gramine, role, launch.answer)
+    try:
+        return await_end(enclave.pid)
+    finally:
+        enclave.close()
+
+
+def await_end(pid: int) -> int:
+    """The exit status of an enclave, once it has ended."""
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    return status if status >= 0 else _SIGNALLED - status
+
 
 def serve(launch: Launch, pid: int, private: socket.socket) -> int:
     """Answer until the enclave ends; its exit status."""
@@ -162,8 +192,7 @@ def serve(launch: Launch, pid: int, private: socket.socket) -> int:
     while True:
         ready = {descriptor for descriptor, _ in waiting.poll()}
         if ended in ready:
-            status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-            return status if status >= 0 else _SIGNALLED - status
+            return await_end(pid)
         try:
             request = private.recv(MAX_PACKET_BYTES)
             if request:
@@ -209,6 +238,8 @@ def main() -> None:
     began = time.monotonic()
     try:
         settings = LauncherSettings.decode(_read(arguments.settings))
+        if settings.gramine is not None:
+            sys.exit(run_under_gramine(RoleName(arguments.role), settings, settings.gramine))
         launch = Launch(role_spec(arguments.role, settings.roles), settings)
         pid, private = launch.spawn()
     except Refusal as refusal:

@@ -17,12 +17,14 @@ from common.crypto.digests import sha256, transcript
 from common.crypto.labels import MEASUREMENT
 from common.enclave.import_closure import import_closure
 from common.enclave.roles import SANDBOX_DATA, RoleSpec
-from common.enclave.trust_settings import TrustSettings
+from common.enclave.trust_settings import TRUST_SETTINGS_FILE, TrustSettings
 from common.errors import UnavailableError
 from common.identifiers import Digest, MrEnclave
 
 BOOT_FILE: Final = "common/enclave/boot.py"
-TRUST_SETTINGS_FILE: Final = "trust_settings.json"
+GRAMINE_BOOT_FILE: Final = "common/enclave/gramine_boot.py"
+"""Not run on the simulated platform, and measured there like all of ours, so that both have one list of files."""
+
 
 OWN_PACKAGES: Final = ("common", "services")
 """Whose files make up a snapshot. All else that an enclave imports is measured with its environment."""
@@ -41,7 +43,7 @@ def measured_argv(spec: RoleSpec) -> tuple[str, ...]:
 def measured_content(spec: RoleSpec, code_root: Path, trust: TrustSettings) -> dict[str, bytes]:
     """Name -> content of every file of the enclave's snapshot. Raises `UnavailableError` (unavailable.launcher)."""
     ours = {*OWN_PACKAGES, spec.entry.split(".")[0]}
-    names = {BOOT_FILE} | import_closure(spec.entry, code_root, ours)
+    names = {BOOT_FILE, GRAMINE_BOOT_FILE} | import_closure(spec.entry, code_root, ours)
     names |= import_closure("common.enclave.boot", code_root, ours)
     if spec.needs_sandbox:
         names |= {name for data in SANDBOX_DATA for name in _below(code_root, data)}

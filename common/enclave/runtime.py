@@ -8,8 +8,9 @@ from functools import cache
 from typing import Protocol
 
 from common.crypto.keys import SecretKey
+from common.enclave.gramine import GramineRuntime, is_gramine, is_sgx
 from common.enclave.simulation import SimulationRuntime
-from common.enclave.trust_settings import TrustSettings
+from common.enclave.trust_settings import TrustSettings, measured_trust_settings
 from common.identifiers import CodeMeasurement
 from common.messages.evidence import Evidence, TrustLevel
 
@@ -30,7 +31,7 @@ class EnclaveRuntime(Protocol):
         """Whom to believe: measured with the code."""
 
     def evidence(self, report_data: bytes) -> Evidence:
-        """A fresh quote over these 64 bytes, with collateral."""
+        """A fresh quote over these 64 bytes, with collateral where the platform has it."""
 
     def sealing_key(self, label: bytes) -> SecretKey:
         """The key that this platform gives this measurement, and no other, for `label` (hardware sealing)."""
@@ -39,4 +40,8 @@ class EnclaveRuntime(Protocol):
 @cache
 def current_runtime() -> EnclaveRuntime:
     """The platform of this enclave. Raises `UnavailableError` (unavailable.launcher) outside an enclave."""
+    if is_sgx():
+        return GramineRuntime(measured_trust_settings())
+    if is_gramine():
+        return SimulationRuntime.connect_under_gramine()
     return SimulationRuntime.connect()

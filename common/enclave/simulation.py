@@ -6,19 +6,26 @@ Evidence and sealing keys come over the private socket that the launcher left at
 import os
 import socket
 import threading
-from pathlib import Path
-from typing import Final, Self
+from typing import Final, Protocol, Self
 
 from common.crypto.keys import SecretKey
-from common.enclave.private_socket import GRANTED, MAX_PACKET_BYTES, Ask
-from common.enclave.trust_settings import TrustSettings
+from common.enclave.private_socket import GRANTED, MAX_PACKET_BYTES, PLATFORM_VARIABLE, Ask, StreamPackets
+from common.enclave.trust_settings import TrustSettings, measured_trust_settings
 from common.errors import UnavailableError
 from common.identifiers import MrEnclave
 from common.messages.evidence import SgxDcapEvidence, TrustLevel
 
 _PRIVATE_SOCKET: Final = 3
-_TRUST_SETTINGS: Final = Path(__file__).parents[2] / "trust_settings.json"
-"""Beside the code in the snapshot, measured with it. A checkout has no such file."""
+
+
+class Packets(Protocol):
+    """One packet out, one packet back."""
+
+    def sendall(self, packet: bytes, /) -> None:
+        """Send one."""
+
+    def recv(self, most: int, /) -> bytes:
+        """Receive one."""
 
 
 class SimulationRuntime:
@@ -26,7 +33,7 @@ class SimulationRuntime:
 
     trust_level: Final = TrustLevel.SIMULATION
 
-    def __init__(self, private: socket.socket, trust_settings: TrustSettings) -> None:
+    def __init__(self, private: Packets, trust_settings: TrustSettings) -> None:
         self._private, self._lock = private, threading.Lock()
         self.trust_settings: Final = trust_settings
         self.measurement: Final = MrEnclave.of(self._ask(Ask.MEASUREMENT, b""))
@@ -36,7 +43,7 @@ class SimulationRuntime:
         """The launcher's socket. Raises `UnavailableError` (unavailable.launcher) where there is none."""
         try:
             os.fstat(_PRIVATE_SOCKET)
-            settings = TrustSettings.decode(_TRUST_SETTINGS.read_bytes())
+            settings = measured_trust_settings()
             private = socket.socket(fileno=os.dup(_PRIVATE_SOCKET))
         except OSError as cause:
             raise UnavailableError("unavailable.launcher", expected="to run inside an enclave") from cause
@@ -44,6 +51,19 @@ class SimulationRuntime:
             private.close()
             raise UnavailableError("unavailable.launcher", expected="the launcher's private socket")
         return cls(private, settings)
+
+    @classmethod
+    def connect_under_gramine(cls) -> Self:
+        """The launcher's connection under `gramine-direct`. Raises `UnavailableError` (unavailable.launcher)."""
+        try:
+            port, token = os.environ[PLATFORM_VARIABLE].split(":")
+            connection = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+            connection.connect(("127.0.0.1", int(port)))
+            packets = StreamPackets(connection)
+            packets.sendall(bytes.fromhex(token))
+            return cls(packets, measured_trust_settings())
+        except (OSError, KeyError, ValueError) as cause:
+            raise UnavailableError("unavailable.launcher", expected=f"{PLATFORM_VARIABLE}=PORT:TOKEN") from cause
 
     def evidence(self, report_data: bytes) -> SgxDcapEvidence:
         """A fresh quote over 64 bytes."""

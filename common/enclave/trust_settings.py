@@ -5,7 +5,8 @@ These settings are measured with the code, as a file in the enclave's snapshot: 
 measurement: a signed release names them all.
 """
 
-from typing import Annotated, Literal, Self
+from pathlib import Path
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -17,6 +18,9 @@ from common.messages.evidence import AllowedRoot
 from common.messages.platform_inventory import PlatformInventory
 from common.messages.release import Release, ReleaseRevocation
 from common.messages.signed import Signed, open_signed
+
+TRUST_SETTINGS_FILE: Final = "trust_settings.json"
+"""At the root of an enclave's code."""
 
 MIN_PRODUCTION_SIGNATURES = 2
 """A production release is nobody's alone, least of all the operator's (ARCHITECTURE, decision 6)."""
@@ -41,6 +45,11 @@ class TrustSettings(Message):
         if self.production and any(root.root_key_sha256 != INTEL_ROOT_KEY_SHA256 for root in self.allowed_roots):
             raise ValueError("production allows Intel's root alone")
         return self
+
+
+def measured_trust_settings() -> TrustSettings:
+    """Those of this enclave, which lie beside its code. Raises `OSError` in a checkout, which has no such file."""
+    return TrustSettings.decode((Path(__file__).parents[2] / TRUST_SETTINGS_FILE).read_bytes())
 
 
 def require_release(signed: Signed, trust: TrustSettings) -> Release:

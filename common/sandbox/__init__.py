@@ -5,6 +5,7 @@ Reads: an opened bundle, rows, a state.  Holds: plaintext windows in memory.  Se
 
     protocol       what an enclave sees of a sandbox: limits, outcomes, TrainingSandbox, QuerySandbox
     native         both protocols with a child process under bubblewrap
+    enclosed       both protocols for designs and graphs alone, in the enclave's own process: under Gramine
     exporting      native code becomes a graph, in a child that sees nothing but the bundle
     child          one confined process: start, await, kill; its pipes
     tree           the file tree that the child sees, described; interpreter: the parts of it that are Python and torch

@@ -16,6 +16,7 @@ from typing import BinaryIO, Final, Literal
 
 from common.door import Door
 from common.door_objects import DoorObjects
+from common.enclave.gramine import is_gramine
 from common.enclave.runtime import EnclaveRuntime, current_runtime
 from common.errors import AppraisalError, ConflictError, UnavailableError
 from common.identifiers import CodeMeasurement, ModelId, RoleName
@@ -29,6 +30,7 @@ from common.messages.order import TrainingOrder
 from common.messages.placement import Placement, QueryEnclaveProof
 from common.messages.query import PlaceModel, QueryEnclaveStatus, QueryProfile
 from common.messages.signed import Signed, open_signed
+from common.sandbox.enclosed import EnclosedQuerySandbox
 from common.sandbox.native import DEFAULT_LIMITS, NativeQuerySandbox
 from common.sandbox.probe import require_confinement
 from common.sandbox.protocol import QuerySandbox, SandboxLimits
@@ -193,12 +195,15 @@ def _serve(
 def _start_sandbox(model: OpenedModel, limits: SandboxLimits) -> QuerySandbox:
     if model.served is None:
         return NoModel()
+    rows = model.questions_at_once * model.served.manifest.query_rows
+    if is_gramine():
+        return EnclosedQuerySandbox.start(model.served, model.state_P, rows=rows)
     return NativeQuerySandbox.start(
         model.served,
         model.state_P,
         seed=secrets.randbits(63),
         limits=replace(limits, compute_threads=compute_threads(model.served, os.cpu_count() or 1)),
-        rows=model.questions_at_once * model.served.manifest.query_rows,
+        rows=rows,
         precision=model.precision,
         ranges=model.ranges,
     )

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from common.bundle import DESIGN_FILE, BundleContents, BundleManifest
 from common.crypto.keys import SecretKey
 from common.crypto.labels import SEED_INITIAL, SEED_STREAM
+from common.enclave.gramine import is_gramine
 from common.errors import FormatError
 from common.exchange.schedule import QUANTISING_SLOT
 from common.exchange.steering import unpad_design
@@ -18,6 +19,7 @@ from common.identifiers import Digest
 from common.job_profile import JobRows
 from common.key_retrieval import Launch
 from common.messages.sandbox_bounds import SandboxBounds
+from common.sandbox.enclosed import EnclosedTrainingSandbox
 from common.sandbox.exporting import GraphExport
 from common.sandbox.native import DEFAULT_LIMITS, NativeTrainingSandbox
 from common.sandbox.protocol import Rows, SandboxLimits, SandboxSeeds, TrainingSandbox
@@ -51,10 +53,12 @@ ExportStart = Callable[[BundleContents, SandboxLimits], Exporter]
 """Starts the export of a bundle's code: contents, limits. Raises `ConfinementError`, and `FormatError` without code."""
 
 
-def start_native(
+def start_training(
     contents: BundleContents, rows_per_round: int, seeds: SandboxSeeds, limits: SandboxLimits, counts_refused: bool
 ) -> TrainingSandbox:
-    """The `native` sandbox."""
+    """The `native` sandbox; under Gramine, where there is none, what trains designs and refuses code."""
+    if is_gramine():
+        return EnclosedTrainingSandbox.start(contents, rows_per_round=rows_per_round, seeds=seeds, limits=limits)
     return NativeTrainingSandbox.start(
         contents, rows_per_round=rows_per_round, seeds=seeds, limits=limits, counts_refused=counts_refused
     )
@@ -87,7 +91,7 @@ def start_quantiser(manifest: BundleManifest, document: bytes, rows: int, limits
 class Starts:
     """How the sandboxes are started."""
 
-    sandbox: SandboxStart = start_native
+    sandbox: SandboxStart = start_training
     designer: DesignerStart = start_wasm
     export: ExportStart = start_export
     quantiser: QuantiserStart = start_quantiser

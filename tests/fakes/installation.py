@@ -17,9 +17,9 @@ from common.door import Door
 from common.enclave.development import CODE_ROOT, development_trust_settings, launcher_settings
 from common.enclave.development import make_development_release as make_release
 from common.enclave.launcher import launch_enclave
-from common.enclave.measurement import TRUST_SETTINGS_FILE, measured_content
+from common.enclave.measurement import measured_content
 from common.enclave.roles import RoleSpec
-from common.enclave.trust_settings import TrustSettings, require_release
+from common.enclave.trust_settings import TRUST_SETTINGS_FILE, TrustSettings, require_release
 from common.identifiers import RoleName
 from common.messages.release import Release
 

@@ -5,6 +5,9 @@ exceptions, function references, tail calls, several memories, 64-bit memories, 
 not need, and where engines have had their faults. Memory is reserved with guard pages and loads copy-on-write, so a
 trap is a signal (SIGSEGV, SIGILL) that wasmtime handles.
 
+Inside an SGX enclave addresses are few and signals come from the host: there, every access is checked in code instead
+(`CHECKED`). Design code computes the same, and uses the same fuel; it takes longer.
+
 Compiling uses all cores and can't be interrupted: outline.py bounds what it may be given, and `compile_within` stops
 waiting at the deadline. What a compiler bug could do, it does before design code has seen anything.
 """
@@ -12,7 +15,7 @@ waiting at the deadline. What a compiler bug could do, it does before design cod
 import json
 import platform
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from typing import Final
 
@@ -20,6 +23,7 @@ import wasmtime
 from wasmtime import _ffi
 from wasmtime.component import Component
 
+from common.enclave.gramine import is_gramine
 from common.sandbox.wasm.failure import DesignFailure
 from common.sandbox.wasm.outline import OutlineError, read_outline
 
@@ -53,6 +57,15 @@ SETTINGS: Final[dict[str, bool | int | str]] = {
 }
 """Attributes of `wasmtime.Config`."""
 
+CHECKED: Final[dict[str, bool | int | str]] = {
+    "signals_based_traps": False,
+    "memory_reservation": 0,
+    "memory_guard_size": 0,
+    "memory_reservation_for_growth": 0,
+    "memory_init_cow": False,
+}
+"""In place of what `SETTINGS` and wasmtime's defaults say, under Gramine."""
+
 UNNAMED_SETTINGS: Final[dict[str, bool]] = {
     "wasm_component_model_async": False,
     "wasm_component_model_more_async_builtins": False,
@@ -67,16 +80,25 @@ UNNAMED_SETTINGS: Final[dict[str, bool]] = {
 default, and with it tasks, streams and waiting."""
 
 
+def settings_here() -> dict[str, bool | int | str]:
+    """The settings on this platform."""
+    return SETTINGS | CHECKED if is_gramine() else SETTINGS
+
+
 def fingerprint() -> bytes:
     """What a compiled component depends on beside its own bytes; wasmtime itself checks the processor's features."""
-    facts = {"wasmtime": version("wasmtime"), "machine": platform.machine(), "settings": SETTINGS | UNNAMED_SETTINGS}
+    facts = {
+        "wasmtime": version("wasmtime"),
+        "machine": platform.machine(),
+        "settings": settings_here() | UNNAMED_SETTINGS,
+    }
     return json.dumps(facts, separators=(",", ":"), sort_keys=True).encode()
 
 
-def make_engine() -> wasmtime.Engine:
-    """An engine of its own for each instance, so that its epoch is nobody else's."""
+def make_engine(settings: Mapping[str, bool | int | str] | None = None) -> wasmtime.Engine:
+    """An engine of its own for each instance, so that its epoch is nobody else's. `settings`: not those of here."""
     config = wasmtime.Config()
-    for name, value in SETTINGS.items():
+    for name, value in (settings_here() if settings is None else settings).items():
         setattr(config, name, value)
     for name, value in UNNAMED_SETTINGS.items():
         getattr(_ffi, f"wasmtime_config_{name}_set")(config.ptr(), value)

@@ -14,9 +14,8 @@ from client.measuring import digest_cache, list_own_files, own_references
 from client.rendering import Terminal
 from common.crypto.digests import sha256
 from common.enclave.development import make_development_release
-from common.enclave.measurement import TRUST_SETTINGS_FILE
 from common.enclave.roles import role_spec
-from common.enclave.trust_settings import TrustSettings
+from common.enclave.trust_settings import TRUST_SETTINGS_FILE, TrustSettings
 from common.messages.measured_files import MeasuredFiles
 from common.messages.release import Release
 from tests.fakes.broker_world import QUERY, TRAINER

@@ -8,10 +8,10 @@ import pytest
 from common.crypto.signing import SigningKey
 from common.dcap import INTEL_ROOT_KEY_SHA256
 from common.enclave.development import CODE_ROOT
-from common.enclave.measurement import BOOT_FILE, TRUST_SETTINGS_FILE, listing, measure, measured_content, mr_enclave_of
+from common.enclave.measurement import BOOT_FILE, listing, measure, measured_content, mr_enclave_of
 from common.enclave.roles import ROLES, RoleSpec
 from common.enclave.snapshot import read_snapshot, remove_snapshot, take_snapshot
-from common.enclave.trust_settings import TrustSettings
+from common.enclave.trust_settings import TRUST_SETTINGS_FILE, TrustSettings
 from common.identifiers import Digest, RoleName
 from common.messages.evidence import AllowedRoot
 from tests.fakes.installation import PROBE
