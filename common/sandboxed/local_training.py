@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Final, cast
 
 import numpy as np
+import numpy.random  # imported on first use else, and then a tree of what is imported lacks it
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -36,7 +37,7 @@ class Losses:
 def seed_everything(seed: int) -> None:
     """Seed torch, NumPy and `random`, which provider code may use."""
     torch.manual_seed(seed & 0x7FFF_FFFF_FFFF_FFFF)
-    np.random.seed(seed & 0xFFFF_FFFF)  # noqa: NPY002 - the global generator is what provider code finds
+    numpy.random.seed(seed & 0xFFFF_FFFF)  # noqa: NPY002 - the global generator is what provider code finds
     random.seed(seed)
 
 

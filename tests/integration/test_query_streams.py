@@ -371,7 +371,7 @@ def test_a_whole_session_over_redis(
             return launch.get(path)
 
         def post(self, path: str, body: bytes) -> bytes:
-            kind: Kind = "session" if path.endswith("/sessions") else "query"
+            kind: Kind = "session" if path.partition("?")[0].endswith("/sessions") else "query"
             return bytes(with_desk(redis_server.url, lambda desk: desk.ask(model_id, kind, body)))
 
     launch_like: Any = OverRedis()
