@@ -108,7 +108,8 @@ class RecordedWorld(BrokerWorld):
 class CoreRelay:
     """What the attestation application uses of its relay, on a core in this process."""
 
-    ready, older_release = True, None
+    ready = True
+    older_release: Path | None = None
 
     def __init__(
         self, world: BrokerWorld, collateral: CollateralService | None = None, files: StateFiles | None = None
