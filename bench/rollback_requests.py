@@ -114,7 +114,7 @@ class _Desk:
     async def proof(self, _: ModelId) -> Proof:
         return Proof(self._proof, _QUERY_BYTES, time.monotonic())
 
-    async def ask(self, _model: ModelId, kind: str, body: bytes) -> bytes:
+    async def ask(self, _model: ModelId, kind: str, body: bytes, _launch: str | None = None) -> bytes:
         return bytes(SESSION_REPLY_BYTES if kind == "session" else len(body))
 
 

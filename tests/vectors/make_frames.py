@@ -72,7 +72,7 @@ def frames_file() -> VectorFile:
         "long": ("format", good + b"\0"),
         "unknown version": ("format", good[:3] + b"\2" + good[4:]),
         "wrong direction": ("format", _frame(note, **downlink)),
-        "unknown kind": ("format", _frame(_inside(7, FP32, 4, (3, 0, 1), b""))),
+        "unknown kind": ("format", _frame(_inside(9, FP32, 4, (3, 0, 1), b""))),
         "unknown toolchain": ("format", _frame(_inside(NOTE, 3, 4, (3, 0, 1), b""))),
         "a dummy with a part": ("format", _frame(_inside(DUMMY, FP32, 4, (0, 0, 1), b""))),
         "a part beyond the last": ("format", _frame(_inside(NOTE, FP32, 4, (3, 1, 1), b""))),

@@ -6,6 +6,7 @@ from client.tpm.carrier import StepMemory
 from client.witness_memory import WitnessMemory
 from common.bundle import TensorSpec
 from common.identifiers import CodeMeasurement, Fmspc, GrantId, QueryId, SessionId, UploadId
+from common.messages import enclave_events as e
 from common.messages import query as q
 from common.messages import service as s
 from common.messages import training_door as t
@@ -108,6 +109,13 @@ def door_and_session_messages() -> list[Message]:
         t.SealedReport(job_id=JOB, owner=PARTY, sequence=3, sealed=b"wrapped"),
         t.JobEnded(job_id=JOB, outcome="finished", completed=True, model_id=MODEL,
                    manifest=sign(MODEL_MANIFEST, KEY), provider=PROVIDER, provider_report=b"wrapped"),
+        e.EnclaveReady(role="broker", landlock_abi=4, epoch=2),
+        e.MemberAdmitted(role="trainer", job_id=JOB, slot=1, attempt=2),
+        e.JobStarted(job_id=JOB, ticks=288),
+        e.JobRunEnded(job_id=JOB, state="failed", code="freshness.attempt"),
+        e.SlotEnded(job_id=JOB, slot=1, code="freshness.attempt"),
+        e.ModelOpened(model_id=MODEL, job_id=JOB),
+        e.LeaseEnded(role="query", code="freshness.attempt"),
         q.PlaceModel(job_id=JOB, model_id=MODEL),
         q.QueryEnclaveStatus(placed=True, sessions=2),
         q.SessionOpening(session_id=session, user=USER, grant=sign(GRANT, KEY), signature=WORD),

@@ -94,7 +94,7 @@ class InProcess:
 
     def post(self, path: str, body: bytes) -> bytes:
         """A session's opening, or a query."""
-        opening = path.endswith("/sessions")
+        opening = path.partition("?")[0].endswith("/sessions")
         return self._serving.sessions.open(body) if opening else self._serving.answering.answer(body)
 
 
