@@ -91,4 +91,4 @@ def _strangers(stack: EmbeddedStack) -> list[str]:
         look()
     for _ in range(LOOKS - 1):
         look()
-    return list(strangers.values())
+    return [said for said in strangers.values() if said]  # one that has ended and was not yet waited for says nothing
