@@ -94,11 +94,12 @@ def _make_environment(place: Path, pins: Path) -> None:
 
 
 def _link_engine(place: Path) -> None:
-    """What is in this checkout's environment by now."""
+    """What is in this checkout's environment by now, and nothing of another's that was linked before."""
     links, site = place / "engine", Path(sysconfig.get_paths()["purelib"])
-    links.mkdir(exist_ok=True)
+    shutil.rmtree(links, ignore_errors=True)
+    links.mkdir()
     for name in ENGINE_PACKAGES:
-        if (site / name).exists() and not (links / name).is_symlink():
+        if (site / name).exists():
             (links / name).symlink_to(site / name)
 
 
