@@ -10,7 +10,10 @@ Mender = str  # "owner", "provider", "user", "operator", "sender" (whoever made 
 
 REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     # -- format: the bytes are not what they say they are
-    "format.message": ("sender", "send a message of the documented type and version (docs/formats.md)"),
+    "format.message": (
+        "sender",
+        "send a message of the documented type and version (docs/formats.md): both sides of one `cloister --version`",
+    ),
     "format.too_large": ("sender", "send at most the documented number of bytes (docs/formats.md)"),
     "format.media_type": ("sender", "send the body as application/octet-stream or application/json"),
     "format.receipt": ("user", "show the receipt and openings as `cloister user query --receipt` wrote them"),
@@ -39,51 +42,81 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
         "operator",
         "restart the service (`cloister up`): relay and enclave are of different versions",
     ),
-    "format.quote": ("operator", "send the quote as the platform made it"),
+    "format.quote": (
+        "operator",
+        "send the quote as the platform made it; `cloister verify quote` says what is wrong with it",
+    ),
     "format.sigstruct": ("sender", "name the `.sig` file that `gramine-sgx-sign` wrote for this enclave"),
     "format.manifest": (
         "operator",
         "use the manifest as `cloister enclaves build` wrote it (what it may say: deploy/enclaves/manifest.py)",
     ),
-    "format.collateral": ("operator", "send complete collateral for the quote's platform"),
-    "format.frame": ("operator", "restart the job's relay: a frame has the wrong size or layout"),
+    "format.collateral": (
+        "operator",
+        "send complete collateral for the quote's platform (`cloister attestation collateral show`)",
+    ),
+    "format.frame": (
+        "operator",
+        "restart the job's relay (`cloister up` starts what is down): a frame has the wrong size or layout",
+    ),
     "format.query": ("user", "send a tensor of the shape and type of the model's manifest (`cloister user query`)"),
     "format.model": (
         "provider",
         "order the model anew (`cloister owner train`): its weights do not fit the bundle's layout",
     ),
     # -- authenticity
-    "authenticity.signature": ("sender", "sign with the key of the stated party"),
+    "authenticity.signature": (
+        "sender",
+        "sign with the key of the stated party (`--as NAME` says as whom a command acts)",
+    ),
     "authenticity.http_signature": (
         "sender",
         "sign the request (RFC 9421) with an identity that this service knows: `pin` enrols yours",
     ),
     "authenticity.http_role": (
         "operator",
-        "name the key of this service or witness in the attestation service's settings: no party asks this",
+        "let services sign with the keys that `cloister up` or `cloister compose` made: no party asks this",
     ),
     "authenticity.sealed_object": (
         "sender",
         "upload the object anew (`cloister owner upload`): a chunk is not the one that was sealed",
     ),
-    "authenticity.wrapped_key": ("sender", "wrap the key anew to the key broker that the order names"),
-    "authenticity.quote": ("operator", "run the enclave on a genuine platform under an accepted root"),
+    "authenticity.wrapped_key": (
+        "sender",
+        "wrap the key anew to the key broker that the order names (`cloister owner upload`)",
+    ),
+    "authenticity.quote": (
+        "operator",
+        "run the enclave on a genuine platform under an accepted root (`cloister doctor`)",
+    ),
     "authenticity.collateral": (
         "operator",
         "fetch it anew (`cloister attestation collateral import`): this is not signed as it says",
     ),
-    "authenticity.frame": ("operator", "check the network: a frame was changed or is foreign to this job"),
-    "authenticity.query": ("operator", "check the route to the query enclave: a query or answer was changed"),
+    "authenticity.frame": (
+        "operator",
+        "check the network (`cloister status`): a frame was changed or is foreign to this job",
+    ),
+    "authenticity.query": (
+        "operator",
+        "check the route to the query enclave (`cloister status`): a query or answer was changed",
+    ),
     "authenticity.receipt": (
         "user",
         "show the receipt as `cloister user query --receipt` kept it: this one was altered or forged",
     ),
     "authenticity.sealed_state": (
         "operator",
-        "run the build that sealed the key broker's state, on its platform, or let it hand over (docs/runbook.md)",
+        "run the build that sealed the broker's state, on its platform, or `cloister up --hand-over` (docs/runbook.md)",
     ),
-    "authenticity.tpm": ("operator", "use the TPM and the counter that the key broker's genesis record names"),
-    "authenticity.broker_reply": ("operator", "check the route to the attestation service: its reply is not signed"),
+    "authenticity.tpm": (
+        "operator",
+        "use TPM and counter of the key broker's genesis record (`cloister witness define-counter` wrote which)",
+    ),
+    "authenticity.broker_reply": (
+        "operator",
+        "check the route to the attestation service (`cloister status`): its reply is not signed",
+    ),
     "authenticity.log": (
         "operator",
         "serve the decision log whole, as the key broker signed it: compare (`cloister audit verify --seen`)",
@@ -101,7 +134,10 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
         "owner",
         "sign the next record of that name (`cloister owner promote` reads the newest first)",
     ),
-    "freshness.challenge": ("operator", "let the enclave ask for a new challenge"),
+    "freshness.challenge": (
+        "operator",
+        "nothing: the enclave asks for a new challenge; if that goes on, set the clock (`cloister doctor`)",
+    ),
     "freshness.order": ("owner", "sign a new order with `cloister owner train`: this one was used or its time is over"),
     "freshness.grant": ("owner", "issue a new grant with `cloister owner grant`"),
     "freshness.identity": ("sender", "nothing: this identity was revoked or replaced already, and that is final"),
@@ -109,9 +145,15 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     "freshness.terms": ("provider", "sign the newest version of the terms with `cloister provider terms`"),
     "freshness.attempt": ("operator", "nothing: a newer attempt holds this slot"),
     "freshness.checkpoint": ("operator", "nothing: the job has a later checkpoint, or its schedule none at this tick"),
-    "freshness.lease": ("operator", "let the enclave reach the attestation service: its lease was not renewed"),
-    "freshness.frame": ("operator", "check the queue: a frame was replayed or is out of order"),
-    "freshness.request": ("sender", "send the request anew with a fresh time and nonce"),
+    "freshness.lease": (
+        "operator",
+        "let enclaves reach the attestation service (`cloister status`): a lease was not renewed",
+    ),
+    "freshness.frame": ("operator", "check the queue (`cloister status`): a frame was replayed or is out of order"),
+    "freshness.request": (
+        "sender",
+        "send the request anew with a fresh time and nonce; set the clock if that goes on (`cloister doctor`)",
+    ),
     "freshness.collateral": (
         "operator",
         "fetch current collateral (`cloister attestation collateral show`): it is expired or older than seen",
@@ -120,56 +162,113 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
         "sender",
         "sign one with a higher number that revokes no less; bring it there (`cloister release publish-inventory`)",
     ),
-    "freshness.state": ("operator", "restore the newest sealed state: the witnesses have seen a later one"),
+    "freshness.state": (
+        "operator",
+        "restore the newest sealed state (`cloister restore`): the witnesses have seen a later one",
+    ),
     "freshness.recovery": (
         "operator",
         "bring the newest package, the log after it and witnesses' words (`cloister witness retire`); else upload anew",
     ),
-    "freshness.placement": ("operator", "let the query worker place the model again: its placement is expired"),
+    "freshness.placement": (
+        "operator",
+        "let the query worker place the model again (`cloister up` starts what is down): its placement is expired",
+    ),
     "freshness.session": ("user", "open a new session: `cloister user query` does"),
-    "freshness.report": ("operator", "serve each sealed report of a job once, in the order of their numbers"),
+    "freshness.report": (
+        "operator",
+        "serve each sealed report of a job once, in their order, as `cloister restore` puts them back",
+    ),
     # -- appraisal
     "appraisal.measurement": ("operator", "run the enclave code that the release names (`cloister measure`)"),
-    "appraisal.attributes": ("operator", "launch the enclave with the attributes that the release states"),
-    "appraisal.td_attributes": ("operator", "launch the domain with SEPT_VE_DISABLE, neither profiled nor migratable"),
-    "appraisal.service_td": ("operator", "launch the trust domain without a service TD"),
-    "appraisal.tcb_status": ("operator", "update the platform: its TCB status is not accepted"),
+    "appraisal.attributes": (
+        "operator",
+        "launch the enclave with the attributes that the release states (`cloister release show`)",
+    ),
+    "appraisal.td_attributes": (
+        "operator",
+        "launch the domain with SEPT_VE_DISABLE, neither profiled nor migratable (`cloister verify quote` shows it)",
+    ),
+    "appraisal.service_td": (
+        "operator",
+        "launch the trust domain without a service TD (`cloister verify quote` shows it)",
+    ),
+    "appraisal.tcb_status": (
+        "operator",
+        "update the platform: its TCB status is not accepted (`cloister verify quote` shows it)",
+    ),
     "appraisal.tcb_evaluation": (
         "operator",
         "fetch Intel's newest TCB evaluation (`cloister attestation collateral show`)",
     ),
-    "appraisal.platform": ("operator", "use a platform that the parties' terms accept"),
-    "appraisal.platform_revoked": ("operator", "use another machine: the release keys have revoked this one"),
-    "appraisal.platform_configuration": ("operator", "use a platform whose configuration the parties' terms accept"),
-    "appraisal.advisory": ("operator", "update the platform: a security advisory that applies to it is not accepted"),
-    "appraisal.debug": ("operator", "run a production enclave: debug enclaves are refused"),
-    "appraisal.root": ("operator", "use a platform whose root the release allows"),
-    "appraisal.binding": ("operator", "let the enclave attest anew: the quote belongs to another launch or slot"),
-    "appraisal.placement": ("operator", "place the model that the grant names in this query enclave"),
+    "appraisal.platform": (
+        "operator",
+        "use a platform that the parties' terms accept (`cloister audit reasons` says which this one is)",
+    ),
+    "appraisal.platform_revoked": (
+        "operator",
+        "use another machine: release keys have revoked this one (`cloister release show` on the inventory)",
+    ),
+    "appraisal.platform_configuration": (
+        "operator",
+        "configure the platform as the terms accept it (`cloister audit reasons` says what it is)",
+    ),
+    "appraisal.advisory": (
+        "operator",
+        "update the platform: one of its security advisories is not accepted (`cloister audit reasons` names them)",
+    ),
+    "appraisal.debug": (
+        "operator",
+        "run a production enclave, of `cloister enclaves sign`: debug enclaves are refused",
+    ),
+    "appraisal.root": ("operator", "use a platform whose root the release allows (`cloister release show`)"),
+    "appraisal.binding": (
+        "operator",
+        "nothing: the enclave attests anew; if that goes on, start it anew (`cloister status` names what is down)",
+    ),
+    "appraisal.placement": (
+        "operator",
+        "place the model that the grant names in this query enclave (`cloister up` starts the query worker)",
+    ),
     "appraisal.release": (
         "operator",
         "publish a release signed by enough pinned release keys (`cloister release sign`)",
     ),
-    "appraisal.downgrade": ("operator", "hand over to a build whose security version (ISVSVN) is not lower"),
+    "appraisal.downgrade": (
+        "operator",
+        "hand over to a build whose security version (ISVSVN) is not lower (`cloister release show`)",
+    ),
     "appraisal.receipt": (
         "user",
         "show the receipt of this query and user (`cloister user query --receipt`): it is one of others",
     ),
-    "appraisal.manifest": ("operator", "return the manifest of the model that this order's job has sealed"),
-    "appraisal.pin": ("sender", "compare fingerprints with the party that gave you the expected one, then pin anew"),
+    "appraisal.manifest": (
+        "operator",
+        "return the manifest of the model that this order's job has sealed (`cloister restore` brings it back)",
+    ),
+    "appraisal.pin": (
+        "sender",
+        "compare fingerprints with the party that gave you the expected one, then pin anew (`cloister owner pin`)",
+    ),
     "appraisal.own_build": (
         "operator",
         "publish a release of the code that the owner has checked out (`cloister release draft`)",
     ),
     "appraisal.floor": ("sender", "use real hardware, or an identity made by `cloister keygen --unsafe-simulation`"),
-    "appraisal.trust_level": ("operator", "use a platform of the demanded trust level"),
+    "appraisal.trust_level": (
+        "operator",
+        "use a platform of the demanded trust level (`cloister status` says which this one has)",
+    ),
     # -- policy
     "policy.identity": (
         "sender",
         "sign with the identity that replaced this one (`cloister identity replace`), or with one that is in force",
     ),
     "policy.release_key": ("sender", "sign as one of the release keys that the trust settings name (`--as NAME`)"),
-    "policy.signer": ("sender", "let the party that the document names sign it"),
+    "policy.signer": (
+        "sender",
+        "let the party that the document names sign it (`--as NAME` says as whom a command acts)",
+    ),
     "policy.broker": ("owner", "sign it for this key broker (`cloister owner pin`)"),
     "policy.provider": ("owner", "name the provider in the policy (`cloister owner policy`)"),
     "policy.bundle": ("owner", "name the bundle in the policy (`cloister owner policy`), order it as it is published"),
@@ -221,7 +320,7 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     ),
     "policy.witnesses": (
         "operator",
-        "start the new key broker with witnesses of the old one alone, and with as large a quorum",
+        "start the new key broker with witnesses of the old one alone, in as large a quorum (`cloister witness run`)",
     ),
     "policy.bits": (
         "owner",
@@ -246,7 +345,10 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
         "sign terms that allow it (`cloister provider terms`), or use a stronger platform",
     ),
     # -- quota, existence, conflicts
-    "quota.bytes": ("operator", "raise this identity's quota, or delete objects that are no longer needed"),
+    "quota.bytes": (
+        "operator",
+        "raise the identity's quota (`cloister enrolment admit PARTY --quota-bytes N`), or let it delete objects",
+    ),
     "quota.window": ("owner", "order data sets of at most 1 TiB together (`cloister owner train`)"),
     "quota.requests": ("sender", "ask less often: wait as many seconds as `Retry-After` says"),
     "quota.identities": ("operator", "enrol this identity (`cloister enrolment admit PARTY`)"),
@@ -254,9 +356,12 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     "not_found.enrolment": ("operator", "name an identity that is enrolled (`cloister enrolment admit` enrols one)"),
     "not_found.endpoints": ("sender", "start a stack with `cloister up`, or name its file with `--endpoints`"),
     "not_found.pin": ("sender", "pin what to trust with `cloister owner pin` (or `provider pin`, `user pin`)"),
-    "not_found.key": ("sender", "work in the identity directory in which the object was sealed"),
+    "not_found.key": ("sender", "work in the identity directory in which the object was sealed (`--home PATH`)"),
     "not_found.job": ("sender", "list your jobs with `cloister owner jobs`"),
-    "not_found.report": ("sender", "ask again when the job is over; one that the operator ended alone has none"),
+    "not_found.report": (
+        "sender",
+        "ask again when the job is over (`cloister watch JOB`); one that the operator ended alone has none",
+    ),
     "not_found.dataset": ("owner", "upload and register the data set first (`cloister owner upload`)"),
     "not_found.bundle": ("provider", "publish the bundle first (`cloister provider publish`)"),
     "not_found.answer": ("user", "submit the query again (`cloister user query`): answers are kept for two minutes"),
@@ -264,12 +369,15 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     "not_found.serving": ("owner", "give a model that name first (`cloister owner promote NAME MODEL`)"),
     "not_found.upload": ("sender", "begin the upload again (`cloister owner upload`)"),
     "not_found.object": ("sender", "upload the object first (`cloister owner upload`, `cloister provider publish`)"),
-    "not_found.launch": ("sender", "name a launch of the broker's member list that holds its slot or placement"),
+    "not_found.launch": (
+        "sender",
+        "name a launch of the broker's member list that holds its slot or placement (`cloister status`)",
+    ),
     "not_found.path": ("sender", "use a documented method and path (docs/formats.md)"),
     "not_found.file": ("sender", "name a file or directory that is there and that you may read"),
     "not_found.recovery_key": (
         "sender",
-        "name a recovery key whose identity this key broker knows; else revoke data sets, jobs and grants one by one",
+        "name a recovery key of an identity that this key broker knows; else `cloister owner delete` each data set",
     ),
     "not_found.grant": (
         "sender",
@@ -285,20 +393,26 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
         "name a data set whose policy names recovery holders, and the old broker's state directory in `recover_from`",
     ),
     "not_found.enclave": ("operator", "build and sign the enclave first (`cloister enclaves build`, `enclaves sign`)"),
-    "not_found.role": ("operator", "start one of the roles of common/enclave/roles.py"),
+    "not_found.role": ("operator", "start one of the roles that `cloister measure` lists"),
     "not_found.image": ("operator", "build the images first (`docker compose build`), where a Docker engine answers"),
-    "conflict.object": ("sender", "upload the bytes that the manifest states"),
-    "conflict.incomplete": ("sender", "send the missing leaves, then complete the upload"),
-    "conflict.identity": ("sender", "choose another name: a key file is never overwritten"),
+    "conflict.object": ("sender", "upload the bytes that the manifest states (`cloister owner upload`)"),
+    "conflict.incomplete": (
+        "sender",
+        "send the missing leaves, then complete the upload (`cloister owner upload` does both)",
+    ),
+    "conflict.identity": ("sender", "choose another name (`cloister keygen NAME`): a key file is never overwritten"),
     "conflict.identity_card": (
         "sender",
-        "use another identity: this one became known with another recovery key, or none, and only that key changes it",
+        "use another identity (`cloister keygen NAME`): only the recovery key that it became known with changes this",
     ),
     "conflict.sealed_directory": ("sender", "name a new directory (`-o`): what was sealed is never overwritten"),
-    "conflict.release_file": ("sender", "name another file: a release is drafted once, and signed where it lies"),
+    "conflict.release_file": (
+        "sender",
+        "name another file (`cloister release draft -o`): a release is drafted once, and signed where it lies",
+    ),
     "conflict.provider_directory": (
         "sender",
-        "name a new or empty directory: files that are there are never overwritten",
+        "name a new or empty directory (`cloister provider init`): files that are there are never overwritten",
     ),
     "conflict.order_file": ("sender", "name another file (`-o`): a signed order is never overwritten"),
     "conflict.grant_file": ("sender", "name another file (`-o`): a grant that was signed is never overwritten"),
@@ -313,7 +427,7 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     "conflict.job_state": ("owner", "look at the job with `cloister owner watch`: its state does not allow this"),
     "conflict.handed_over": (
         "operator",
-        "start the build to which this key broker has handed over, on its newest state",
+        "start the build to which this key broker has handed over, on its newest state (`cloister up`)",
     ),
     "conflict.handover_terms": (
         "operator",
@@ -338,8 +452,11 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
         "start RabbitMQ (`cloister up` starts its own) and look at the service's /readyz",
     ),
     "unavailable.cache": ("operator", "start Redis (`cloister up` starts its own) and look at the service's /readyz"),
-    "unavailable.registry": ("operator", "make the registry's database reachable"),
-    "unavailable.store": ("operator", "make the object store reachable"),
+    "unavailable.registry": (
+        "operator",
+        "make the registry's database reachable (`cloister status` says what waits for it)",
+    ),
+    "unavailable.store": ("operator", "make the object store reachable (`cloister doctor` looks at its disk)"),
     "unavailable.rounds": (
         "owner",
         "no round was done: mend what the job's last report says (`cloister owner watch`), or order more `--slack`",
@@ -350,21 +467,27 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     ),
     "unavailable.report": (
         "operator",
-        "serve the job's last report, without which nobody knows what its model has learned; else order it again",
+        "serve the job's last report (`cloister restore`): nobody else knows what was learned; else order it again",
     ),
-    "unavailable.full": ("sender", "try again later: the queue is full"),
+    "unavailable.full": ("sender", "try again later, as `Retry-After` says: the queue is full"),
     "unavailable.rate": ("user", "wait a minute: the parties' terms allow no more queries in it"),
     "unavailable.enclave": ("operator", "start the enclave (`cloister status`) and look at the service's /readyz"),
-    "unavailable.launcher": ("operator", "make the enclave launcher work on this host (see the service log)"),
+    "unavailable.launcher": (
+        "operator",
+        "make the enclave launcher work on this host (`cloister doctor`, and the service's log)",
+    ),
     "unavailable.gramine": (
         "operator",
-        "install Gramine 1.9 or newer, and look at what its tool says (docs/deploy-sgx.md)",
+        "install Gramine 1.9 or newer: `apt-get install gramine`; look at what its tool says (docs/deploy-sgx.md)",
     ),
     "unavailable.tpm": (
         "operator",
         "let this user read and write the TPM (`/dev/tpmrm0`), with its counter (`cloister witness define-counter`)",
     ),
-    "unavailable.time": ("operator", "set the host's clock: it is behind the newest signed time"),
+    "unavailable.time": (
+        "operator",
+        "set the host's clock (`cloister doctor` compares it): it is behind the newest signed time",
+    ),
     "unavailable.installation": (
         "operator",
         "install what is missing: `apt-get install rabbitmq-server redis-server bubblewrap`",
@@ -385,7 +508,10 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
         "allow user namespaces: `sysctl user.max_user_namespaces=9999 kernel.apparmor_restrict_unprivileged_userns=0`",
     ),
     "confinement.seccomp": ("operator", "install libseccomp: `apt-get install libseccomp2`"),
-    "confinement.pair": ("operator", "use a sandbox that is sound on this platform"),
+    "confinement.pair": (
+        "operator",
+        "use a sandbox that is sound on this platform: `cloister provider publish` states `wasm` or `native`",
+    ),
     "confinement.failed": (
         "operator",
         "run `bwrap --unshare-all --ro-bind / / true` on this host and mend what it says",
