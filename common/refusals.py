@@ -351,6 +351,7 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     ),
     "quota.window": ("owner", "order data sets of at most 1 TiB together (`cloister owner train`)"),
     "quota.requests": ("sender", "ask less often: wait as many seconds as `Retry-After` says"),
+    "quota.names": ("owner", "let a name of yours stand for it that is there (`cloister owner services` lists them)"),
     "quota.identities": ("operator", "enrol this identity (`cloister enrolment admit PARTY`)"),
     "not_found.identity": ("sender", "make an identity with `cloister keygen NAME`"),
     "not_found.enrolment": ("operator", "name an identity that is enrolled (`cloister enrolment admit` enrols one)"),

@@ -1,23 +1,34 @@
-"""What an owner says about the precision that its model is answered in, as options of `owner train` (side: owner)."""
+"""What an owner says about the precision that its model is answered in, as options (side: owner).
 
+int8 is judged on one owner's data alone, so an order of several has the choice of the other two.
+"""
+
+from collections.abc import Callable
 from typing import Any, Final
 
 import click
 
 from client.commands.options import CommandT, with_options
 from client.scheduling import QUANTISING_SECONDS
-from common.messages.order import AnswerTerms
+from common.messages.order import AnswerTerms, PrecisionName
 
 HELD_OUT_PERCENT: Final = 10
 
-_OPTIONS: Final = (
-    click.option(
+
+def _answers_in(*precisions: PrecisionName) -> Callable[[CommandT], CommandT]:
+    return click.option(
         "--answers-in",
-        type=click.Choice(["float32", "bfloat16", "int8"]),
+        type=click.Choice(precisions),
         default="float32",
         show_default=True,
         help="The lowest precision that the model may be answered in.",
-    ),
+    )
+
+
+JOINT_ANSWER_OPTION: Final = _answers_in("float32", "bfloat16")
+
+_OPTIONS: Final = (
+    _answers_in("float32", "bfloat16", "int8"),
     click.option(
         "--int8-drop",
         type=click.FloatRange(0, 100),

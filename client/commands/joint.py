@@ -6,12 +6,13 @@ from typing import Any
 import click
 
 from client import joint, ordering
+from client.commands.answer_options import JOINT_ANSWER_OPTION
 from client.commands.options import Surroundings, party_command
 from client.commands.schedule_options import schedule_options
 from client.commands.types import BUNDLE, DATASET, FILE, PARTNER
 from client.scheduling import ScheduleWishes
 from common.identifiers import BundleId, DatasetId
-from common.messages.order import AnswerTiming, ToolchainWish
+from common.messages.order import AnswerTerms, AnswerTiming, PrecisionName, ToolchainWish
 
 
 @click.group("joint")
@@ -26,6 +27,7 @@ def joint_group() -> None:
               help="Another owner's data, and how many rounds its trainers must have part in.")  # fmt: skip
 @click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("order.json"), show_default=True)
 @schedule_options
+@JOINT_ANSWER_OPTION
 @party_command("owner")
 def draft(
     here: Surroundings,
@@ -37,7 +39,9 @@ def draft(
     minimal_trainers: int,
     minimal_rounds: int,
     toolchain: ToolchainWish,
+    *,
     answer_timing: AnswerTiming,
+    answers_in: PrecisionName,
     **wishes: Any,
 ) -> None:
     """Sign a joint training order as its first owner, and write it for the others."""
@@ -50,6 +54,7 @@ def draft(
         minimal_rounds,
         toolchain,
         answer_timing,
+        answers=AnswerTerms(lowest=answers_in),
     )
     here.run(joint.draft(here.party, training, partners, output))
 

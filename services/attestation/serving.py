@@ -5,13 +5,16 @@ A record is taken by these checks, in this order; each raises:
   (1) the identity that holds its owner's key signed it, for this broker;
   (2) each model that it names was made here, has the manifest that it names, and its key was not destroyed;
   (3) every owner of those models' data signed it, and the name's owner is one of them for each;
-  (4) its number is one more than the newest record's of that name; the newest itself again is answered alike.
+  (4) its number is one more than the newest record's of that name; the newest itself again is answered alike;
+  (5) a new name is one of at most `MAX_NAMES` of its owner.
 
 A grant for a name holds for a model while the newest record names it. What the parties' terms say of the model itself
 is asked as of any grant (`budget`): a record widens nobody's terms.
 """
 
-from common.errors import FreshnessError, NotFoundError, PolicyError
+from typing import Final
+
+from common.errors import FreshnessError, NotFoundError, PolicyError, QuotaError
 from common.identifiers import ModelId
 from common.messages.decision_log import LogSubjects
 from common.messages.serving import ReadServing, ServedModel, ServedName, ServingRecord, ServingShown, SetServing
@@ -20,12 +23,15 @@ from services.attestation.context import BrokerContext, require_keys
 from services.attestation.decision_log import Decision
 from services.attestation.records import JobRecord, ModelRecord, ServedNameRecord, served_name_key
 
+MAX_NAMES: Final = 256
+"""Of an owner: a name is never forgotten, and each stands in the broker's state for good."""
+
 
 def set_serving(broker: BrokerContext, body: SetServing, at: int) -> ServingShown:
-    """Take the next record of a name, by checks (1) to (4).
+    """Take the next record of a name, by checks (1) to (5).
 
     Raises `AuthenticityError` or `FormatError` (1, 3), `PolicyError` (policy.broker, policy.signer, policy.revoked),
-    `NotFoundError` (not_found.model) or `FreshnessError` (freshness.serving).
+    `NotFoundError` (not_found.model), `FreshnessError` (freshness.serving) or `QuotaError` (quota.names).
     """
     served = ServingRecord.decode(body.record.payload).served
     record = broker.parties.open_word(body.record, ServingRecord, [served.owner])  # (1)
@@ -39,6 +45,8 @@ def set_serving(broker: BrokerContext, body: SetServing, at: int) -> ServingShow
     number = 1 if newest is None else newest.record.number + 1
     if record.number != number:  # (4)
         raise FreshnessError("freshness.serving", expected=f"record {number} of {served.name}", seen=record.number)
+    if newest is None:
+        _require_room(broker, served)  # (5)
     subjects = subjects_of(broker, body.record)
     broker.state.commit(Decision("set-serving", subjects), at, ServedNameRecord(served=served, document=body.record))
     return ServingShown(record=body.record)
@@ -69,6 +77,11 @@ def subjects_of(broker: BrokerContext, document: Signed) -> LogSubjects:
 
 def _newest(broker: BrokerContext, served: ServedName) -> ServedNameRecord | None:
     return broker.state.find(ServedNameRecord, served_name_key(served))
+
+
+def _require_room(broker: BrokerContext, served: ServedName) -> None:
+    if sum(one.served.owner == served.owner for one in broker.state.all(ServedNameRecord)) >= MAX_NAMES:
+        raise QuotaError("quota.names", expected=f"at most {MAX_NAMES} names of one owner")
 
 
 def _require_made(broker: BrokerContext, named: ServedModel) -> JobRecord:

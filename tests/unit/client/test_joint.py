@@ -11,9 +11,10 @@ from rich.console import Console
 
 from client import joint, ordering
 from client import joint_events as j
+from client.commands.joint import draft as draft_command
 from client.commands.types import PARTNER
 from client.context import Party, PinnedTrust
-from client.events import Event, outcome
+from client.events import Event, OrderPreview, outcome
 from client.rendering import Terminal
 from common.crypto.digests import sha256
 from common.errors import (
@@ -27,7 +28,7 @@ from common.errors import (
     Refusal,
 )
 from common.identifiers import BundleId, DatasetId, PartyKey
-from common.messages.order import TrainingOrder
+from common.messages.order import AnswerTerms, TrainingOrder
 from common.messages.signed import Signed, sign
 from common.messages.tcb_terms import TcbTerms
 from tests.fakes.broker_world import BrokerWorld
@@ -128,6 +129,18 @@ def test_each_sees_what_it_says_before_signing(owners: Owners) -> None:
     assert all(
         word in shown.getvalue() for word in (*owners.keys, *DATASETS, BUNDLE, "2 rounds", "5 rounds", "missing")
     )
+
+
+def test_the_drafter_says_in_what_the_model_may_be_answered(owners: Owners) -> None:
+    training = ordering.Training(DATASETS[0], BUNDLE, trainers=3, answers=AnswerTerms(lowest="bfloat16"))
+    file = owners.file.with_name("finer.json")
+    list(joint.draft(owners.parties[0], training, [owners.partner], file))
+    seen = list(joint.agree(owners.parties[1], file, file))
+    told = outcome(iter(one for one in seen if isinstance(one, OrderPreview)), OrderPreview)
+    assert told.answers == AnswerTerms(lowest="bfloat16")
+    taken = {parameter.name: parameter.type for parameter in draft_command.params}["answers_in"]
+    assert isinstance(taken, click.Choice)
+    assert "int8" not in taken.choices
 
 
 def test_each_can_follow_the_job(owners: Owners) -> None:

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 import pytest
 
 from common.crypto.digests import sha256
-from common.errors import AuthenticityError, FreshnessError, NotFoundError, PolicyError
+from common.errors import AuthenticityError, FreshnessError, NotFoundError, PolicyError, QuotaError
 from common.identifiers import JobId, PartyKey
 from common.key_retrieval import Launch
 from common.messages.serving import ReadServing, ServedModel, ServedName, ServingRecord, ServingShown, SetServing
 from common.messages.signed import Signed, sign
+from services.attestation import serving
 from tests.fakes.broker_world import QUERY, BrokerWorld, Party, SealedBundle, SealedData
 
 
@@ -111,6 +112,17 @@ def test_records_are_taken_in_their_order_and_an_older_one_never_again(
             world.serve(wrong)
     world.restart()
     assert read(world) == second
+
+
+def test_an_owner_has_so_many_names_and_no_more(
+    world: BrokerWorld, versions: list[Version], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving, "MAX_NAMES", 1)
+    first = world.serving(1, versions[0].manifest)
+    world.serve(first)
+    with pytest.raises(QuotaError, match="quota.names"):
+        world.serve(first.model_copy(update={"served": ServedName(owner=world.owner.party, name="another")}))
+    world.serve(world.serving(2, versions[1].manifest))
 
 
 def test_only_owners_name_their_own_models(world: BrokerWorld, versions: list[Version]) -> None:
