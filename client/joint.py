@@ -18,8 +18,9 @@ from client.context import Party
 from client.platforms import terms_over
 from client.policy_changes import joined
 from client.policy_words import answer_words
+from client.serving import read_record
 from common.errors import ConflictError, FreshnessError, NotFoundError, PolicyError
-from common.identifiers import DatasetId, GrantId, JobId, PartyKey
+from common.identifiers import DatasetId, Digest, GrantId, JobId, ModelId, PartyKey
 from common.messages.objects import ModelManifest
 from common.messages.order import TrainingOrder
 from common.messages.policy import QueryGrant
@@ -103,24 +104,17 @@ def submit(party: Party, copies: Sequence[Path]) -> Iterator[e.Event]:
 def agree_grant(party: Party, file: Path, destination: Path) -> Iterator[e.Event]:
     """Say what a grant of a joint model says, and sign it as one of the owners. Ends with `JointlySigned`.
 
-    Raises `NotFoundError` (not_found.model) unless the model's manifest was verified here before (`owner watch`), and
-    `PolicyError` (policy.grant) for a grant that names another.
+    Of a name: the model is the one that it stands for now. Raises `NotFoundError` (not_found.model) unless the model's
+    manifest was verified here before (`owner watch`), and `PolicyError` (policy.grant) for a grant that names another.
     """
     signed = Signed.decode(file.read_bytes())
     grant = open_signed(signed, QueryGrant, [one.signer for one in signed.signatures])
-    if grant.model_id is None:
-        raise PolicyError("policy.grant", expected="a grant of one model", seen="of a name")
-    manifest = party.document("models", grant.model_id)
-    if manifest is None:
-        raise NotFoundError("not_found.model", expected="a model that `cloister owner watch` has seen sealed")
-    if grant.manifest != manifest.digest:
-        raise PolicyError("policy.grant", expected=manifest.digest, seen=grant.manifest)
-    order = party.document("orders", ModelManifest.decode(manifest.payload).job_id)
-    owners = () if order is None else TrainingOrder.decode(order.payload).owners
+    manifest, owners = known_model(party, *_asked(party, grant))
     yield j.JointGrant(
         grant_id=GrantId.of(signed.digest),
         user=grant.user,
-        model_id=grant.model_id,
+        model_id=ModelManifest.decode(manifest.payload).model_id,
+        name=None if grant.served is None else grant.served.name,
         answers=grant.answers,
         detail=grant.detail,
         tells=answer_words(grant.detail, grant.answer_bounds),
@@ -128,7 +122,31 @@ def agree_grant(party: Party, file: Path, destination: Path) -> Iterator[e.Event
     )
     both = countersign(signed, party.identity.signing_key)
     party.keep_document("grants", GrantId.of(signed.digest), both)
-    yield _stored(both, owners, destination)
+    yield stored(both, owners, destination)
+
+
+def _asked(party: Party, grant: QueryGrant) -> tuple[ModelId, Digest]:
+    """Of a name: the model that is current, by the newest record that this owner signed, too."""
+    if grant.model_id is not None and grant.manifest is not None:
+        return grant.model_id, grant.manifest
+    if grant.served is None:
+        raise RuntimeError("a grant is for a model or a name")
+    current = read_record(party, grant.served).current
+    return current.model_id, current.manifest
+
+
+def known_model(party: Party, model_id: ModelId, manifest: Digest) -> tuple[Signed, tuple[PartyKey, ...]]:
+    """A model that was seen sealed here: its signed manifest, and the owners who ordered it.
+
+    Raises `NotFoundError` (not_found.model) or, for another manifest, `PolicyError` (policy.grant).
+    """
+    known = party.document("models", model_id)
+    if known is None:
+        raise NotFoundError("not_found.model", expected="a model that `cloister owner watch` has seen sealed")
+    if manifest != known.digest:
+        raise PolicyError("policy.grant", expected=known.digest, seen=manifest)
+    order = party.document("orders", ModelManifest.decode(known.payload).job_id)
+    return known, () if order is None else TrainingOrder.decode(order.payload).owners
 
 
 def _told(signed: Signed, party: Party) -> j.JointOrder:
@@ -169,10 +187,11 @@ def _told(signed: Signed, party: Party) -> j.JointOrder:
 def _written(party: Party, signed: Signed, path: Path) -> j.JointlySigned:
     """Keep the order, so that its job can be watched, and write it."""
     party.keep_document("orders", JobId.of(signed.digest), signed)
-    return _stored(signed, TrainingOrder.decode(signed.payload).owners, path)
+    return stored(signed, TrainingOrder.decode(signed.payload).owners, path)
 
 
-def _stored(signed: Signed, owners: Sequence[PartyKey], path: Path) -> j.JointlySigned:
+def stored(signed: Signed, owners: Sequence[PartyKey], path: Path) -> j.JointlySigned:
+    """Write what was signed, and say which of the owners have not signed yet."""
     path.write_bytes(signed.encode())
     signers = tuple(one.signer for one in signed.signatures)
     return j.JointlySigned(digest=signed.digest, signers=signers, missing=_missing(signed, owners), path=str(path))

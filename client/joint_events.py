@@ -31,13 +31,27 @@ class JointOrder(Event):
     parts: tuple[JointPart, ...]
 
 
+class JointName(Event):
+    """What a name shall stand for, before its record is signed: who is current, previous, and tried by a share."""
+
+    type: Literal["joint-name"] = "joint-name"
+    owner: PartyKey
+    name: str
+    number: Count
+    current: ModelId
+    previous: ModelId | None
+    canary: ModelId | None
+    canary_permille: Count
+
+
 class JointGrant(Event):
-    """What a grant of a joint model says, before it is signed."""
+    """What a grant of a joint model says, before it is signed. `name`: if it is for what that stands for, now this."""
 
     type: Literal["joint-grant"] = "joint-grant"
     grant_id: GrantId
     user: PartyKey
     model_id: ModelId
+    name: str | None
     answers: Count
     detail: str
     tells: str

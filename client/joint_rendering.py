@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from client import joint_events as j
 
-JointTold = j.JointPart | j.JointOrder | j.JointGrant | j.JointlySigned
+JointTold = j.JointPart | j.JointOrder | j.JointName | j.JointGrant | j.JointlySigned
 Line = tuple[str, str, str]
 
 
@@ -21,9 +21,16 @@ def joint_lines(event: JointTold) -> Iterator[Line]:
             for part in event.parts:
                 yield from joint_lines(part)
             yield "", f"a round counts with the deltas of at least {event.minimal_trainers} of the trainers", "dim"
+        case j.JointName():
+            yield "name", f"{event.name} of {event.owner}, record {event.number}: {event.current}", "bold"
+            if event.canary is not None:
+                yield "", f"{event.canary} is tried by {event.canary_permille} of 1000 sessions", ""
+            if event.previous is not None:
+                yield "", f"{event.previous} goes on answering who asked it", "dim"
         case j.JointGrant():
             until = time.strftime("%Y-%m-%d", time.gmtime(event.not_after))
-            yield "grant", f"{event.grant_id}: {event.answers} answers of {event.model_id} ({event.tells})", "bold"
+            asked = event.model_id if event.name is None else f"{event.name}, now {event.model_id}"
+            yield "grant", f"{event.grant_id}: {event.answers} answers of {asked} ({event.tells})", "bold"
             yield "user", f"{event.user}, until {until}", ""
         case j.JointlySigned():
             yield "signed", f"{event.path}, by {len(event.signers)}", "bold green"

@@ -26,7 +26,7 @@ from common.messages.serving import (
     ServingShown,
     SetServing,
 )
-from common.messages.signed import Signed, open_signed, sign
+from common.messages.signed import Signed, open_signed, read_document, sign
 
 WARM_SECONDS: Final = 120.0
 """How long a model that is promoted may take to be placed."""
@@ -49,17 +49,12 @@ def promote(
     (conflict.serving) for the one that is current, or for a share of a name that stands for nothing, and
     `UnavailableError` where no worker places it.
     """
-    manifest = party.document("models", model_id)
-    if manifest is None:
-        raise NotFoundError("not_found.model", expected="a model that `cloister owner watch` has seen sealed")
-    link, served = BrokerLink(party), served_by(party, name)
-    newest = _newest(party, link, served)
-    model = ServedModel(model_id=model_id, manifest=manifest.digest)
-    changes = _promoted(newest, model, canary_permille)
+    link = BrokerLink(party)
+    record = promoted(party, link, name, model_id, canary_permille)
     if warm:
         yield Noted(text=f"Waiting until a worker has placed {model_id}.")
         _await_placed(party, model_id)
-    yield _sign_next(party, link, served, newest, changes)
+    yield bring(party, link, sign(record, party.identity.signing_key))
 
 
 def roll_back(party: Party, name: ServingName) -> Iterator[Event]:
@@ -68,7 +63,26 @@ def roll_back(party: Party, name: ServingName) -> Iterator[Event]:
     What is left so answers no more by grants for the name. Raises `ConflictError` (conflict.serving) where nothing was
     before, `NotFoundError` (not_found.serving) for a name that stands for nothing.
     """
-    link, served = BrokerLink(party), served_by(party, name)
+    link = BrokerLink(party)
+    yield bring(party, link, sign(rolled_back(party, link, name), party.identity.signing_key))
+
+
+def promoted(
+    party: Party, link: BrokerLink, name: ServingName, model_id: ModelId, canary_permille: int
+) -> ServingRecord:
+    """The name's next record, unsigned: this model in place of the current one, or tried beside it."""
+    manifest = party.document("models", model_id)
+    if manifest is None:
+        raise NotFoundError("not_found.model", expected="a model that `cloister owner watch` has seen sealed")
+    served = served_by(party, name)
+    newest = _newest(party, link, served)
+    model = ServedModel(model_id=model_id, manifest=manifest.digest)
+    return _next(party, served, newest, _promoted(newest, model, canary_permille))
+
+
+def rolled_back(party: Party, link: BrokerLink, name: ServingName) -> ServingRecord:
+    """The name's next record, unsigned: without the canary, or with the model before in place of the current one."""
+    served = served_by(party, name)
     newest = read_record(party, served, link)
     if newest.canary is not None:
         changes = {"current": newest.current, "previous": newest.previous}
@@ -76,7 +90,15 @@ def roll_back(party: Party, name: ServingName) -> Iterator[Event]:
         changes = {"current": newest.previous, "previous": None}
     else:
         raise ConflictError("conflict.serving", expected="a version before", seen=newest.current.model_id)
-    yield _sign_next(party, link, served, newest, changes)
+    return _next(party, served, newest, changes)
+
+
+def bring(party: Party, link: BrokerLink, signed: Signed) -> ServingSigned:
+    """Have the broker take a signed record; what the name stands for now."""
+    shown = link.ask(SetServing(record=signed), ServingShown).record
+    record = read_document(signed, ServingRecord)
+    _keep(party, shown, record)
+    return told_of(record)
 
 
 def services(party: Party) -> Iterator[Event]:
@@ -87,7 +109,7 @@ def services(party: Party) -> Iterator[Event]:
         if document is not None:
             served = ServingRecord.decode(document.payload).served
             if served.owner in party.own_keys:
-                yield _told(read_record(party, served, link))
+                yield told_of(read_record(party, served, link))
 
 
 def read_record(party: Party, served: ServedName, link: BrokerLink | None = None) -> ServingRecord:
@@ -154,22 +176,18 @@ def _promoted(newest: ServingRecord | None, model: ServedModel, canary_permille:
     return {"current": newest.current, "previous": previous, **canary}
 
 
-def _sign_next(
-    party: Party, link: BrokerLink, served: ServedName, newest: ServingRecord | None, changes: dict[str, Any]
-) -> ServingSigned:
-    record = ServingRecord(
+def _next(party: Party, served: ServedName, newest: ServingRecord | None, changes: dict[str, Any]) -> ServingRecord:
+    return ServingRecord(
         served=served if newest is None else newest.served,
         number=1 if newest is None else newest.number + 1,
         broker=party.trust.broker.signing_public,
         created=int(time.time()),
         **changes,
     )
-    shown = link.ask(SetServing(record=sign(record, party.identity.signing_key)), ServingShown).record
-    _keep(party, shown, record)
-    return _told(record)
 
 
-def _told(record: ServingRecord) -> ServingSigned:
+def told_of(record: ServingRecord) -> ServingSigned:
+    """What a name stands for by this record."""
     return ServingSigned(
         name=record.served.name,
         number=record.number,

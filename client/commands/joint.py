@@ -1,17 +1,18 @@
-"""`cloister owner joint draft|sign|submit|sign-grant` (side: owner)."""
+"""`cloister owner joint`: orders, grants and names that several owners sign together (side: owner)."""
 
 from pathlib import Path
 from typing import Any
 
 import click
 
-from client import joint, ordering
+from client import joint, joint_serving, ordering
 from client.commands.answer_options import JOINT_ANSWER_OPTION
 from client.commands.options import Surroundings, party_command
 from client.commands.schedule_options import schedule_options
-from client.commands.types import BUNDLE, DATASET, FILE, PARTNER
+from client.commands.serving import CANARY_OPTION
+from client.commands.types import BUNDLE, DATASET, FILE, MODEL, PARTNER, SERVING_NAME
 from client.scheduling import ScheduleWishes
-from common.identifiers import BundleId, DatasetId
+from common.identifiers import BundleId, DatasetId, ModelId
 from common.messages.order import AnswerTerms, AnswerTiming, PrecisionName, ToolchainWish
 
 
@@ -83,3 +84,40 @@ def submit(here: Surroundings, copies: tuple[Path, ...]) -> None:
 def sign_grant(here: Surroundings, grant: Path, output: Path | None) -> None:
     """Say what a grant of a joint model says, and sign it as one of the owners."""
     here.run(joint.agree_grant(here.party, grant, output or grant))
+
+
+@joint_group.command("promote")
+@click.argument("name", type=SERVING_NAME)
+@click.argument("model_id", metavar="MODEL", type=MODEL)
+@click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("name.json"), show_default=True)
+@CANARY_OPTION
+@party_command("owner")
+def promote_name(here: Surroundings, name: str, model_id: ModelId, output: Path, canary: float | None) -> None:
+    """Sign that a name stands for a joint model, and write it for the other owners."""
+    here.run(joint_serving.draft_promotion(here.party, name, model_id, round(1000 * (canary or 0)), output))
+
+
+@joint_group.command("roll-back")
+@click.argument("name", type=SERVING_NAME)
+@click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("name.json"), show_default=True)
+@party_command("owner")
+def roll_name_back(here: Surroundings, name: str, output: Path) -> None:
+    """Sign that a name's canary ends, or that it stands for the model before; write it for the other owners."""
+    here.run(joint_serving.draft_roll_back(here.party, name, output))
+
+
+@joint_group.command("sign-name")
+@click.argument("record", type=FILE)
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Where to write it (default: in place).")
+@party_command("owner")
+def sign_name(here: Surroundings, record: Path, output: Path | None) -> None:
+    """Say what a name shall stand for, and sign it as one of the models' owners."""
+    here.run(joint_serving.agree_name(here.party, record, output or record))
+
+
+@joint_group.command("submit-name")
+@click.argument("copies", metavar="RECORD...", nargs=-1, required=True, type=FILE)
+@party_command("owner")
+def submit_name(here: Surroundings, copies: tuple[Path, ...]) -> None:
+    """Bring what a name stands for to the broker, signed by all owners, in one file or in copies."""
+    here.run(joint_serving.submit_name(here.party, copies))

@@ -7,15 +7,17 @@ from client.commands.options import Surroundings, party_command
 from client.commands.types import MODEL, SERVING_NAME
 from common.identifiers import ModelId
 
-
-@click.command()
-@click.argument("name", type=SERVING_NAME)
-@click.argument("model_id", metavar="MODEL", type=MODEL)
-@click.option(
+CANARY_OPTION = click.option(
     "--canary",
     type=click.FloatRange(0.001, 0.999),
     help="Only let this share of sessions try it, 0.001 to 0.999; the current one stays.",
 )
+
+
+@click.command()
+@click.argument("name", type=SERVING_NAME)
+@click.argument("model_id", metavar="MODEL", type=MODEL)
+@CANARY_OPTION
 @click.option("--warm/--cold", default=True, show_default=True, help="Wait until a worker has placed it.")
 @party_command("owner")
 def promote(here: Surroundings, name: str, model_id: ModelId, canary: float | None, *, warm: bool) -> None:
