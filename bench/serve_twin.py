@@ -17,12 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-
 from bench.serve_models import ServedModel
 from bench.serve_processes import free_port, stop_tree
 from bench.serve_scene import ServeScene
 from bench.serve_twin_parts import TwinSettings
+from client.measuring import CODE_ROOT
 from common.bundle_packing import pack_bundle
 from common.identifiers import ModelId
 from common.sandbox.exporting import GraphExport
@@ -71,15 +70,16 @@ def plain_twin(scene: ServeScene, model: ServedModel) -> Iterator[Twin]:
 
 
 def _settings(scene: ServeScene, model: ServedModel, place: Path) -> tuple[Path, TwinSettings]:
-    """The graph is exported here as a trainer does it; the state is what initialises it."""
+    """The graph is exported here as a trainer does it; the state is what the model begins with."""
     source = scene.directory / model.name / "source"
     contents = pack_bundle(source)
     document = GraphExport.start(contents).run(EXPORT_SECONDS)
     if document is None:
         raise RuntimeError(f"{model.name} exports to no graph")
     (place / "graph.bin").write_bytes(document)
-    state = np.random.default_rng(3).normal(0, 0.05, contents.manifest.state_count).astype(np.float32)
-    np.save(place / "state.npy", np.abs(state))  # variances are not negative
+    state = place / "state.npy"
+    command = [sys.executable, "-P", "-m", "bench.initial_state", str(source), contents.manifest.entry, str(state)]
+    subprocess.run(command, check=True, cwd=CODE_ROOT, env={**os.environ, "PYTHONPATH": str(CODE_ROOT)})
     settings = TwinSettings(
         listen_port=free_port(),
         database_url=f"sqlite:///{scene.stack.state.folder('registry') / 'registry.sqlite'}",
@@ -88,7 +88,7 @@ def _settings(scene: ServeScene, model: ServedModel, place: Path) -> tuple[Path,
         answer_timing=model.timing,
         bundle=source,
         graph=place / "graph.bin",
-        state=place / "state.npy",
+        state=state,
     )
     file = place / "settings.json"
     with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as opened:

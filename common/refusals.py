@@ -12,7 +12,7 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     # -- format: the bytes are not what they say they are
     "format.message": (
         "sender",
-        "send a message of the documented type and version (docs/formats.md): both sides of one `cloister --version`",
+        "send a message of the documented type and version (docs/formats.md)",
     ),
     "format.too_large": ("sender", "send at most the documented number of bytes (docs/formats.md)"),
     "format.media_type": ("sender", "send the body as application/octet-stream or application/json"),
@@ -75,7 +75,7 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     ),
     "authenticity.http_role": (
         "operator",
-        "let services sign with the keys that `cloister up` or `cloister compose` made: no party asks this",
+        "let services sign with the keys that `cloister up` or `cloister compose prepare` made: no party asks this",
     ),
     "authenticity.sealed_object": (
         "sender",
