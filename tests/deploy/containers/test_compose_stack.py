@@ -3,14 +3,17 @@
 It is slow (minutes), and its images are built beforehand: docs/deploy-compose.md.
 """
 
+import contextlib
 import json
+import subprocess
 import time
+from collections.abc import Iterator
 
 import pytest
 
 from tests.conftest import Say
 from tests.deploy.compose_file import read_compose
-from tests.deploy.containers.engine import docker
+from tests.deploy.containers.engine import DOCKER, docker
 from tests.deploy.containers.kills import kill_container
 from tests.deploy.containers.stack import Project
 
@@ -27,15 +30,15 @@ def test_every_service_is_healthy_within_a_minute(project: Project, say: Say) ->
 
 
 def test_a_job_runs_through_it_from_outside(project: Project, say: Say) -> None:
-    figures, begun = project.place / "figures.json", int(time.time())
-    done = project.in_context("demo", "--json", str(figures))
+    figures = project.place / "figures.json"
+    with launches() as started:
+        done = project.in_context("demo", "--json", str(figures))
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
     told = json.loads(figures.read_bytes())
     say(f"the demo's job through it: {told['wall_seconds']} s, accuracy {told['accuracy_sealed']}")
     assert told["trainers"] == 2
     assert told["trust_level"] == "simulation"
     assert told["accuracy_sealed"] >= 0.9
-    started = launches(begun)
     say(f"trainer enclaves started as containers meanwhile: {len(started)}")
     assert len(started) >= 2
     deadline = time.monotonic() + 30
@@ -44,11 +47,17 @@ def test_a_job_runs_through_it_from_outside(project: Project, say: Say) -> None:
         time.sleep(1)
 
 
-def launches(since: int) -> list[str]:
-    """Containers of trainer enclaves that the engine has started since then."""
-    of_enclaves = ("--filter", "label=cloister.enclave=trainer", "--filter", "event=start")
-    told = docker("events", "--since", str(since), "--until", str(int(time.time()) + 1), *of_enclaves).stdout
-    return told.splitlines()
+@contextlib.contextmanager
+def launches() -> Iterator[list[str]]:
+    """Containers of trainer enclaves that the engine starts meanwhile. It keeps too few events to be asked later."""
+    started: list[str] = []
+    filters = ["--filter", "label=cloister.enclave=trainer", "--filter", "event=start", "--format", "{{.ID}}"]
+    told = subprocess.Popen([DOCKER, "events", *filters], stdout=subprocess.PIPE, text=True)
+    try:
+        yield started
+    finally:
+        told.terminate()
+        started += told.communicate()[0].split()
 
 
 def test_what_runs_is_as_confined_as_the_file_says(project: Project) -> None:
