@@ -4,6 +4,7 @@ import json
 import os
 from pathlib import Path
 
+import componentize_py
 import docker
 import pytest
 
@@ -18,6 +19,9 @@ from tests.deploy.containers.engine import ENGINE, TRAINER_IMAGE, require_engine
 pytestmark = pytest.mark.timeout(1200)
 
 USER = os.geteuid() or 10_001
+PACKAGES = "/opt/cloister/venv/lib/python3.11/site-packages"
+BUILDER = Path(componentize_py.__file__).parent
+"""What providers build components with, and no enclave: the wasm attacks are built in the container."""
 
 
 def test_every_attack_is_blocked_inside(tmp_path: Path, say: Say) -> None:
@@ -35,6 +39,7 @@ def test_every_attack_is_blocked_inside(tmp_path: Path, say: Say) -> None:
         mounts=(
             Mount(source=str(CODE_ROOT), target=str(CODE_ROOT)),
             Mount(source=str(told), target=str(told), writable=True),
+            Mount(source=str(BUILDER), target=f"{PACKAGES}/{BUILDER.name}"),
         ),
         user=f"{USER}:{USER}",
         seccomp_profile=str(CODE_ROOT / "deploy/compose/seccomp-confining.json"),
