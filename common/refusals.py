@@ -10,10 +10,7 @@ Mender = str  # "owner", "provider", "user", "operator", "sender" (whoever made 
 
 REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     # -- format: the bytes are not what they say they are
-    "format.message": (
-        "sender",
-        "send a message of the documented type and version (docs/formats.md)",
-    ),
+    "format.message": ("sender", "send a message of the documented type and version (docs/formats.md)"),
     "format.too_large": ("sender", "send at most the documented number of bytes (docs/formats.md)"),
     "format.media_type": ("sender", "send the body as application/octet-stream or application/json"),
     "format.receipt": ("user", "show the receipt and openings as `cloister user query --receipt` wrote them"),

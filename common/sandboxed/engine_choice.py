@@ -15,6 +15,7 @@ and huge where the type has such values, the ends of its range else. Whatever fa
 says why.
 """
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -44,7 +45,8 @@ CHOICE_SECONDS: Final = 20.0
 TOLERANCES: Final = {EngineKind.OPENVINO_FP32: 1e-3, EngineKind.OPENVINO_BF16: 5e-2, EngineKind.OPENVINO_INT8: 0.5}
 """Largest difference from the reference in a row of answers, over the largest answer of that row. Sums in another order
 change a float32 by some 1e-6 a layer; a bfloat16 has 8 bits, so each value of each layer is rounded by up to 2^-9.
-int8 was judged on the owner's rows, of which its ranges are; on random ones it need only be no other model."""
+int8 was judged on the owner's rows, of which its ranges are; on random ones within the input's range it need only be
+no other model. Beyond that range it is another one: what is beyond is cut off."""
 
 COMPARED: Final = {
     Precision.FLOAT32: (EngineKind.OPENVINO_FP32,),
@@ -68,7 +70,7 @@ Known = tuple[NDArray[Any], Answers]
 
 Maker = Callable[[EngineKind], Engine | Reason]
 RangesV2 = tuple[tuple[float, float], ...]
-"""Lowest and highest of each value that int8 needs a range of, in the graph's order."""
+"""Lowest and highest of the input and of each value that int8 needs a range of, in the graph's order."""
 
 
 def choose_engine(
@@ -81,7 +83,7 @@ def choose_engine(
 ) -> Made:
     """The engine that answers, in no lower `precision`; `ranges_V2` of int8. Raises what eager torch raises."""
     eager: Engine = EagerEngine(graph, state_P)
-    rows = random_rows(graph, CHECKED_ROWS)
+    rows = random_rows(graph, CHECKED_ROWS, ranges_V2[0] if ranges_V2 else None)
     begin = time.monotonic()
     reference = RowByRow(eager).answer(rows)
     seconds = (time.monotonic() - begin) / len(rows)
@@ -204,14 +206,20 @@ def measure(engine: Engine, rows_NX: NDArray[Any]) -> float:
     return runs * len(rows_NX) / seconds
 
 
-def random_rows(graph: Graph, count: int) -> NDArray[Any]:
-    """Normal numbers for a float, for an integer such of a byte that its type has; the same each time."""
+def random_rows(graph: Graph, count: int, within: tuple[float, float] | None = None) -> NDArray[Any]:
+    """Normal numbers for a float, for an integer such of a byte that its type has; the same each time.
+
+    `within` a range all numbers are as likely.
+    """
     draw = np.random.default_rng(0)
     shape, dtype = (count, *graph["input"]["shape"]), np.dtype(graph["input"]["dtype"])
     if dtype.kind == "f":
-        return draw.normal(size=shape).astype(dtype)
-    most = 1 if dtype.kind == "b" else min(255, int(np.iinfo(dtype).max))
-    return draw.integers(0, most + 1, shape).astype(dtype)
+        return (draw.normal(size=shape) if within is None else draw.uniform(*within, size=shape)).astype(dtype)
+    least, most = 0, 1 if dtype.kind == "b" else min(255, int(np.iinfo(dtype).max))
+    if within is not None and dtype.kind != "b":
+        least = max(math.ceil(within[0]), int(np.iinfo(dtype).min))
+        most = max(least, min(math.floor(within[1]), int(np.iinfo(dtype).max)))
+    return draw.integers(least, most + 1, shape).astype(dtype)
 
 
 def hostile_rows(graph: Graph, count: int) -> NDArray[Any]:

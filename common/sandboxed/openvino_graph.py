@@ -104,16 +104,24 @@ def quantised_values(graph: Mapping[str, Any]) -> list[str]:
     return [name for name in (INPUT, *(node["name"] for node in graph["nodes"])) if name in wanted]
 
 
+def ranged_values(graph: Mapping[str, Any]) -> list[str]:
+    """The values that ranges are kept of, in their order: the input, whose range says what rows are like, then those
+    of `quantised_values`.
+    """
+    return [INPUT, *(name for name in quantised_values(graph) if name != INPUT)]
+
+
 def named_ranges(graph: Mapping[str, Any], ranges: Sequence[tuple[float, float]]) -> Ranges:
-    """Ranges in the order of `quantised_values`, by name. Raises `ValueError` where they are of another graph."""
-    return dict(zip(quantised_values(graph), ranges, strict=True))
+    """Ranges in the order of `ranged_values`, by name. Raises `ValueError` where they are of another graph."""
+    return dict(zip(ranged_values(graph), ranges, strict=True))
 
 
 class _Making:
     """One conversion; the `Maker` of openvino_operations.py."""
 
     def __init__(self, graph: Mapping[str, Any], state: State, ranges: Ranges) -> None:
-        self._graph, self._state, self._ranges = graph, state, ranges
+        self._graph, self._state = graph, state
+        self._ranges = {name: ranges[name] for name in quantised_values(graph) if name in ranges}
         self._factories = {name: NodeFactory(name) for name in ("opset13", "opset1")}
         self._norm_of = _foldable(graph)
 

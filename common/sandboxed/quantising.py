@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from common.sandboxed.engine_choice import BATCH, CHECKED_ROWS, TOLERANCES, difference, is_independent, random_rows
 from common.sandboxed.engine_report import EngineKind
 from common.sandboxed.engines import Answers, EagerEngine, Engine, Graph, RowByRow
+from common.sandboxed.graph_model import INPUT
 from common.sandboxed.openvino_engine import OpenVinoEngine, computes_in
-from common.sandboxed.openvino_graph import LEAST_RANGE, Ranges, UnsupportedGraphError, quantised_values
+from common.sandboxed.openvino_graph import LEAST_RANGE, Ranges, UnsupportedGraphError, ranged_values
 from common.sandboxed.quantised_layout import Finding, Findings
 
 LEAST_JUDGED_ROWS: Final = 100
@@ -58,7 +59,7 @@ def quantise(
         engine = OpenVinoEngine(EngineKind.OPENVINO_INT8, graph, state_P, ranges=ranges)
     except UnsupportedGraphError:
         return Findings(Finding.UNSUPPORTED)
-    rows = random_rows(graph, CHECKED_ROWS)
+    rows = random_rows(graph, CHECKED_ROWS, ranges[INPUT])
     alone, reference = (RowByRow(one).answer(rows) for one in (engine, eager))
     if difference(alone, reference) > TOLERANCES[engine.kind]:
         return Findings(Finding.DISAGREES)
@@ -77,12 +78,13 @@ def is_classifier(labels_N: NDArray[Any]) -> bool:
 
 
 def calibrate(graph: Graph, eager: EagerEngine, rows_NX: NDArray[Any]) -> Ranges:
-    """Range of each value that int8 needs one of, in their order: mean over rows of the row's lowest and highest.
+    """Range of the input and of each value that int8 needs one of, in their order: mean over rows of the row's lowest
+    and highest.
 
     One outlier among the rows does not widen it (NNCF's MEAN_MINMAX). Zero is in each range and on a step, as padding
     must stay zero: a value that is never negative begins at zero, another is symmetric.
     """
-    found: dict[str, list[NDArray[np.float32]]] = {name: [] for name in quantised_values(graph)}
+    found: dict[str, list[NDArray[np.float32]]] = {name: [] for name in ranged_values(graph)}
     for begin in range(0, len(rows_NX), CALIBRATION_BATCH):
         batch = torch.from_numpy(np.array(rows_NX[begin : begin + CALIBRATION_BATCH]))
         with torch.inference_mode():

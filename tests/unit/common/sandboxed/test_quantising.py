@@ -11,10 +11,10 @@ from bench.resnet_graphs import small_resnet
 from common.sandboxed.engine_choice import APART_TOLERANCES, choose_engine, difference
 from common.sandboxed.engine_report import EngineKind, Precision, Reason
 from common.sandboxed.engines import EagerEngine
-from common.sandboxed.graph_model import GraphModel
+from common.sandboxed.graph_model import INPUT, GraphModel
 from common.sandboxed.model_state import flatten_state
 from common.sandboxed.openvino_engine import OpenVinoEngine, computes_in
-from common.sandboxed.openvino_graph import quantised_values
+from common.sandboxed.openvino_graph import ranged_values
 from common.sandboxed.quantised_layout import Finding
 from common.sandboxed.quantising import calibrate, is_right, quantise
 
@@ -30,13 +30,21 @@ def images(count: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]
     return (patterns[labels] + draw.integers(-40, 41, (count, 3, 16, 16))).astype(np.uint8), labels
 
 
-def trained_state() -> NDArray[np.float32]:
+def in_greys(
+    greys: int, labelled: tuple[NDArray[np.uint8], NDArray[np.int64]]
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """The same in so many greys, from zero on."""
+    rows, labels = labelled
+    return rows // np.uint8(256 // greys), labels
+
+
+def trained_state(greys: int = 256) -> NDArray[np.float32]:
     """Trained for a second: random weights tell nothing of int8, which is as coarse as their differences."""
     torch.manual_seed(1)
     model = GraphModel(DOCUMENT)
     optimiser = torch.optim.Adam(model.parameters(), 1e-2)
     for step in range(60):
-        rows, labels = (torch.from_numpy(one) for one in images(32, 100 + step))
+        rows, labels = (torch.from_numpy(one) for one in in_greys(greys, images(32, 100 + step)))
         optimiser.zero_grad()
         torch.nn.functional.cross_entropy(model(rows), labels).backward()  # type: ignore[no-untyped-call]
         optimiser.step()
@@ -49,9 +57,9 @@ EAGER = EagerEngine(DOCUMENT, STATE_P)
 
 def test_ranges_hold_zero_on_a_step_and_what_is_usual() -> None:
     ranges = calibrate(DOCUMENT, EAGER, images(8, 1)[0])
-    assert ranges.keys() == set(quantised_values(DOCUMENT))
+    assert list(ranges) == ranged_values(DOCUMENT)
     for name, (low, high) in ranges.items():
-        if name.endswith("relu") or name == "mean":
+        if name.endswith("relu") or name in ("mean", INPUT):
             assert low == 0.0 < high
         else:
             assert -low / high == pytest.approx(128 / 127)
@@ -75,6 +83,18 @@ def test_int8_agrees_on_rows_that_are_like_those_it_was_calibrated_with() -> Non
     rows = images(4, 5)[0]
     alone = np.concatenate([engine.answer(rows[at : at + 1]) for at in range(4)])
     assert difference(engine.answer(rows), alone) <= APART_TOLERANCES[EngineKind.OPENVINO_INT8]
+
+
+@WITH_UNITS
+def test_rows_that_use_little_of_their_type_are_like_those_that_use_all() -> None:
+    """As images of 16 greys in bytes: random bytes are far beyond what the model was made for."""
+    state_P, calibrating = trained_state(16), in_greys(16, images(64, 3))[0]
+    found = quantise(DOCUMENT, state_P, calibrating, in_greys(16, images(512, 2)), SECONDS)
+    assert found.finding is Finding.JUDGED
+    assert found.ranges_V2 is not None
+    assert found.ranges_V2[0, 1] < 16
+    ranges = tuple(map(tuple, found.ranges_V2.tolist()))
+    assert choose_engine(DOCUMENT, state_P, Precision.INT8, ranges)[0].kind is EngineKind.OPENVINO_INT8
 
 
 @WITH_UNITS
