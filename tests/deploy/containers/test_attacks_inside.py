@@ -2,9 +2,9 @@
 
 import json
 import os
+import sysconfig
 from pathlib import Path
 
-import componentize_py
 import docker
 import pytest
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.timeout(1200)
 
 USER = os.geteuid() or 10_001
 PACKAGES = "/opt/cloister/venv/lib/python3.11/site-packages"
-BUILDER = Path(componentize_py.__file__).parent
+BUILDER = Path(sysconfig.get_paths()["platlib"]) / "componentize_py"
 """What providers build components with, and no enclave: the wasm attacks are built in the container."""
 
 PROGRAM = """
