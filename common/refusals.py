@@ -386,6 +386,10 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     ),
     "confinement.seccomp": ("operator", "install libseccomp: `apt-get install libseccomp2`"),
     "confinement.pair": ("operator", "use a sandbox that is sound on this platform"),
+    "confinement.gpu": (
+        "operator",
+        "give the trainer's machine an NVIDIA GPU, its driver and torch's build for CUDA, or order `--device cpu`",
+    ),
     "confinement.failed": (
         "operator",
         "run `bwrap --unshare-all --ro-bind / / true` on this host and mend what it says",

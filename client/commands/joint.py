@@ -11,7 +11,7 @@ from client.commands.schedule_options import schedule_options
 from client.commands.types import BUNDLE, DATASET, FILE, PARTNER
 from client.scheduling import ScheduleWishes
 from common.identifiers import BundleId, DatasetId
-from common.messages.order import AnswerTiming, ToolchainWish
+from common.messages.order import AnswerTiming, DeviceName, ToolchainWish
 
 
 @click.group("joint")
@@ -38,6 +38,7 @@ def draft(
     minimal_rounds: int,
     toolchain: ToolchainWish,
     answer_timing: AnswerTiming,
+    device: DeviceName,
     **wishes: Any,
 ) -> None:
     """Sign a joint training order as its first owner, and write it for the others."""
@@ -50,6 +51,7 @@ def draft(
         minimal_rounds,
         toolchain,
         answer_timing,
+        device=device,
     )
     here.run(joint.draft(here.party, training, partners, output))
 

@@ -58,6 +58,7 @@ OUTCOME_CODES: Final = (
     "provider.differs",
     STOPPED,
     "unavailable.toolchain",
+    "confinement.gpu",
 )
 """Codes by their number on the wire. Append only: a number keeps its meaning."""
 
