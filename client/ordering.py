@@ -220,13 +220,15 @@ def _submitted(party: Party, link: BrokerLink, order: Signed) -> e.OrderAccepted
 def preview(party: Party, training: Training, schedule: Schedule) -> e.OrderPreview:
     """What the host will see of this training, and what this owner's data set is charged for it."""
     told = _report_bits(party, training.dataset_id)
-    return _preview(schedule, training.trainers, told, training.answer_timing, training.answers)
+    shown = _preview(schedule, training.trainers, told, training.answer_timing, training.answers)
+    return shown.model_copy(update={"device": training.device})
 
 
 def preview_of(party: Party, order: TrainingOrder) -> e.OrderPreview:
     """The same of an order that somebody else has drafted."""
     own = max((_report_bits(party, dataset_id) for dataset_id in order.datasets), default=0)
-    return _preview(order.schedule, order.trainers, own, order.answer_timing, order.answers)
+    shown = _preview(order.schedule, order.trainers, own, order.answer_timing, order.answers)
+    return shown.model_copy(update={"device": order.device})
 
 
 def forecast_training(party: Party, training: Training) -> Iterator[e.Event]:

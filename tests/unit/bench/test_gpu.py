@@ -23,7 +23,7 @@ def test_without_a_gpu_the_file_says_so(tmp_path: Path, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(bench_gpu, "require_confinement", lambda: None)
     monkeypatch.setattr(bench_gpu, "require_gpu", none)
-    monkeypatch.setattr(bench_gpu.cifar10, "missing", lambda: None)
+    monkeypatch.setattr("bench.cifar10.missing", lambda: None)
     told = CliRunner().invoke(bench_gpu.gpu, ["--json", str(tmp_path / "gpu.json")])
     assert told.exit_code == 0
     assert json.loads((tmp_path / "gpu.json").read_text()) == {"left_out": "confinement.gpu: no /dev/nvidia0"}

@@ -1,5 +1,6 @@
 """common/sandbox/gpu: what of a GPU is in a sandbox, and that nothing of it is in any other."""
 
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -103,16 +104,15 @@ def test_only_a_child_with_a_gpu_is_told_of_devices() -> None:
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_limits_differ_by_addresses_and_open_files_alone(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
     said = dict[int, tuple[int, int]]()
-    monkeypatch.setattr(lockdown.resource, "getrlimit", lambda _: (lockdown.resource.RLIM_INFINITY,) * 2)
-    monkeypatch.setattr(lockdown.resource, "setrlimit", lambda kind, both: said.update({kind: both}))
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY,) * 2)
+    monkeypatch.setattr(resource, "setrlimit", lambda kind, both: said.update({kind: both}))
     lockdown.set_limits(configuration(device=device))
-    kinds, infinite = lockdown.resource, lockdown.resource.RLIM_INFINITY
     cuda = device == "cuda"
-    assert said[kinds.RLIMIT_AS][1] == (infinite if cuda else (1 << 30) + lockdown.ADDRESS_BYTES)
-    assert said[kinds.RLIMIT_NOFILE][1] == (lockdown.CUDA_OPEN_FILES if cuda else lockdown.OPEN_FILES)
-    assert said[kinds.RLIMIT_DATA] == (1 << 30, 1 << 30)
-    assert said[kinds.RLIMIT_MEMLOCK] == said[kinds.RLIMIT_CORE] == (0, 0)
-    assert said[kinds.RLIMIT_NPROC] == (8, 8)
+    assert said[resource.RLIMIT_AS][1] == (resource.RLIM_INFINITY if cuda else (1 << 30) + lockdown.ADDRESS_BYTES)
+    assert said[resource.RLIMIT_NOFILE][1] == (lockdown.CUDA_OPEN_FILES if cuda else lockdown.OPEN_FILES)
+    assert said[resource.RLIMIT_DATA] == (1 << 30, 1 << 30)
+    assert said[resource.RLIMIT_MEMLOCK] == said[resource.RLIMIT_CORE] == (0, 0)
+    assert said[resource.RLIMIT_NPROC] == (8, 8)
 
 
 @pytest.mark.parametrize(("device", "given"), [("cpu", ()), ("cuda", ["/dev/nvidia0"])])
