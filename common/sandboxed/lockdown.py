@@ -25,7 +25,7 @@ STACK_BYTES: Final = 8 << 20
 ADDRESS_BYTES: Final = 16 << 30
 """Beyond RLIMIT_DATA: mappings of libraries, of reserved and of read-only memory. A backstop: torch maps under 2.
 
-CUDA reserves addresses for all memory of host and GPU together, so with a GPU there is no such limit: docs/gpu.md.
+CUDA reserves gigabytes of addresses, and maps the GPU's memory at others, so with a GPU there is no such limit.
 """
 
 _SYS_SECCOMP: Final = {"x86_64": 317, "aarch64": 277}
