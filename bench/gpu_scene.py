@@ -31,6 +31,7 @@ from common.data_shares import share_of
 from common.errors import UnavailableError
 from common.messages.order import DeviceName, Schedule, ToolchainName, ToolchainWish
 from common.messages.training_door import JobEnded
+from common.refused_calls import RefusedCalls
 from common.sandbox.protocol import RoundOutcome, Rows, StateP, TrainingSandbox
 from common.sandboxed.wire import CUDA, PLAIN_COURSE, Course
 from common.sealed_object import CHUNK_BYTES
@@ -53,9 +54,13 @@ class Timed:
     codes: list[str]
 
     @property
-    def refused_calls(self) -> Any:
+    def refused_calls(self) -> RefusedCalls:
         """The sandbox's."""
         return self.inner.refused_calls
+
+    @refused_calls.setter
+    def refused_calls(self, told: RefusedCalls) -> None:
+        self.inner.refused_calls = told
 
     def initial_state(self, deadline_seconds: float) -> RoundOutcome:
         """The sandbox's."""
@@ -172,7 +177,7 @@ def _await_rounds(world: TimedWorld, ended: "Future[JobEnded]", rounds: int) -> 
     give_up = time.monotonic() + JOB_SECONDS
     while len(world.ends) < rounds:
         if world.failed or world.codes or ended.done() or time.monotonic() > give_up:
-            seen = world.failed or list(world.codes.values()) or len(world.ends)
+            seen: object = world.failed or [*world.codes.values()] or len(world.ends)
             raise UnavailableError("unavailable.rounds", expected=f"{rounds} rounds", seen=seen)
         time.sleep(0.05)
 

@@ -154,7 +154,7 @@ def compile_filter(kind: FilterKind, *, tells: bool = False) -> bytes:
 
 def calls_of(kind: FilterKind) -> tuple[str | int, ...]:
     """What is open whatever its arguments are."""
-    calls = COMMON + (() if kind in {FilterKind.QUERY, FilterKind.GRAPH} else SCRATCH)
+    calls: tuple[str | int, ...] = COMMON + (() if kind in {FilterKind.QUERY, FilterKind.GRAPH} else SCRATCH)
     calls += STARTUP if kind in _OUTER else ()
     calls += GPU if kind in _WITH_GPU else ()
     return calls + (GPU_STARTUP if kind is FilterKind.GPU_OUTER else ())

@@ -34,10 +34,11 @@ def open_gpu() -> None:
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.set_deterministic_debug_mode("warn")  # the other function for this imports torch's compiler
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # lacks a stub
-    torch.cuda.init()
+    torch.cuda.init()  # type: ignore[no-untyped-call]  # torch leaves it untyped, and those below
     pixels = torch.ones((1, 3, 8, 8), device=CUDA, requires_grad=True)
     weight = torch.ones((4, 3, 3, 3), device=CUDA, requires_grad=True)
-    torch.nn.functional.conv2d(pixels, weight).flatten(1).mm(torch.ones((144, 2), device=CUDA)).sum().backward()
+    products = torch.nn.functional.conv2d(pixels, weight).flatten(1).mm(torch.ones((144, 2), device=CUDA))
+    products.sum().backward()  # type: ignore[no-untyped-call]
     torch.cuda.synchronize()
 
 
@@ -46,9 +47,9 @@ class PinnedFeed:
 
     def __init__(self, rows: Mapping[str, NDArray[Any]], steps: int, batch: int) -> None:
         self._rows, self._steps, self._batch = rows, steps, batch
-        self._copying = torch.cuda.Stream()
+        self._copying = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         self._pinned = [self._buffers(), self._buffers()]
-        self._copied = [torch.cuda.Event(), torch.cuda.Event()]
+        self._copied = [torch.cuda.Event() for _ in self._pinned]  # type: ignore[no-untyped-call]
 
     def __iter__(self) -> Iterator[Batch]:
         """Each batch once. A step's tensors are its own: nothing is copied into them later."""
