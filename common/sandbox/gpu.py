@@ -31,6 +31,9 @@ LIBRARY: Final = "libcuda.so.1"
 OTHER_LIBRARIES: Final = ("libnvidia-ptxjitcompiler.so.1",)
 """The driver's user space, and what it opens for itself where it finds it: cuBLAS has kernels that need the second."""
 
+TORCH_LIBRARY: Final = "lib/libtorch_cuda.so"
+"""Below torch's folder, of its builds for CUDA alone."""
+
 _NUMBERED: Final = re.compile(r"nvidia([0-9]+)")
 
 MEMORY_MAP: Final = "/proc/self/maps"
@@ -92,7 +95,10 @@ def require_gpu() -> Gpu:
 
     Raises `ConfinementError` (confinement.gpu) where it does not; confinement itself was required before.
     """
-    tree, pipes = with_gpu(plain_tree({}, scratch_bytes=SCRATCH_BYTES)), Pipes()
+    tree = with_gpu(plain_tree({}, scratch_bytes=SCRATCH_BYTES))
+    if not Path(tree.binds["/packages/torch"], TORCH_LIBRARY).exists():
+        raise ConfinementError("confinement.gpu", expected="torch's build for CUDA", seen="a build without")
+    pipes = Pipes()
     reader, writer = os.pipe2(os.O_CLOEXEC)
     try:
         with os.fdopen(writer, "wb") as errors:

@@ -92,9 +92,11 @@ def test_a_driver_that_does_not_answer_is_no_gpu(
     library.write_bytes(b"no library")
     monkeypatch.setattr(gpu, "find_nodes", lambda: ("/dev/zero",))
     monkeypatch.setattr(gpu, "find_library", lambda *_: library)
-    with pytest.raises(ConfinementError, match=r"confinement\.gpu") as refused:
-        require_gpu.__wrapped__()
-    assert str(refused.value.seen).startswith("failed library")
+    for file, seen in (("no-such-library", "a build without"), ("__init__.py", "failed library")):
+        monkeypatch.setattr(gpu, "TORCH_LIBRARY", file)
+        with pytest.raises(ConfinementError, match=r"confinement\.gpu") as refused:
+            require_gpu.__wrapped__()
+        assert str(refused.value.seen).startswith(seen)
     with pytest.raises(ConfinementError, match=r"confinement\.gpu"):
         NativeTrainingSandbox.start(resnet, rows_per_round=BATCH, seeds=SandboxSeeds(1, 2), device=CUDA)
 
