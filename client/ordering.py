@@ -30,6 +30,7 @@ from common.messages.objects import BundlePublication, DatasetManifest
 from common.messages.order import (
     AnswerTerms,
     AnswerTiming,
+    DeviceName,
     OrderSecret,
     SandboxName,
     Schedule,
@@ -64,7 +65,8 @@ class Training:
     owner's trainers had part in so many; a joint order may say another number of one of them. `answer_timing`: whether
     the model's answers leave on a quantum, as they must where provider code gives them.
     `calibrate`: the schedule is chosen by public figures (client/calibrating), but for the wishes that `keep` names.
-    `answers`: in what precision; int8 takes seconds of the schedule (`wishes.quantising_seconds`) and one owner.
+    `device`: what trainers compute with; one without it refuses. `answers`: in what precision; int8 takes seconds of
+    the schedule (`wishes.quantising_seconds`) and one owner.
     The outer optimiser's figures travel wrapped to the broker: the host does not know them.
     """
 
@@ -81,6 +83,7 @@ class Training:
     outer_learning_rate: float = 1.0
     outer_momentum: float = 0.0
     answers: AnswerTerms = field(default_factory=AnswerTerms)
+    device: DeviceName = "cpu"
 
 
 Owned = tuple[DatasetId, PartyKey]
@@ -164,6 +167,7 @@ def make_order(
         minimal_trainers=training.minimal_trainers,
         minimal_rounds=minimal_rounds,
         schedule=schedule,
+        device=training.device,
         toolchain=training.toolchain,
         answer_timing=training.answer_timing,
         answers=training.answers,
@@ -216,13 +220,15 @@ def _submitted(party: Party, link: BrokerLink, order: Signed) -> e.OrderAccepted
 def preview(party: Party, training: Training, schedule: Schedule) -> e.OrderPreview:
     """What the host will see of this training, and what this owner's data set is charged for it."""
     told = _report_bits(party, training.dataset_id)
-    return _preview(schedule, training.trainers, told, training.answer_timing, training.answers)
+    shown = _preview(schedule, training.trainers, told, training.answer_timing, training.answers)
+    return shown.model_copy(update={"device": training.device})
 
 
 def preview_of(party: Party, order: TrainingOrder) -> e.OrderPreview:
     """The same of an order that somebody else has drafted."""
     own = max((_report_bits(party, dataset_id) for dataset_id in order.datasets), default=0)
-    return _preview(order.schedule, order.trainers, own, order.answer_timing, order.answers)
+    shown = _preview(order.schedule, order.trainers, own, order.answer_timing, order.answers)
+    return shown.model_copy(update={"device": order.device})
 
 
 def forecast_training(party: Party, training: Training) -> Iterator[e.Event]:

@@ -145,6 +145,16 @@ def require_sound_pair(sandbox: str, level: TrustLevel) -> None:
         raise ConfinementError("confinement.pair", expected="sandbox wasm", seen=f"{sandbox} on {level}")
 
 
+def require_sound_device(device: str, level: TrustLevel) -> None:
+    """What a GPU computes with lies in its memory, open to its machine, and no GPU's own protection is attested here.
+
+    So a GPU is no part of a hardware TEE: whoever asks for one gets none. See docs/gpu.md. Raises `ConfinementError`
+    (confinement.pair).
+    """
+    if device != "cpu" and level.rank > TrustLevel.TPM_IMA.rank:
+        raise ConfinementError("confinement.pair", expected="device cpu", seen=f"{device} on {level}")
+
+
 def require_attempt_left(policy: DataPolicy, attempt: int) -> None:
     """Each launch of a slot lets provider code see the data again, so every owner bounds their number."""
     if attempt > policy.max_attempts:

@@ -508,7 +508,11 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     "confinement.seccomp": ("operator", "install libseccomp: `apt-get install libseccomp2`"),
     "confinement.pair": (
         "operator",
-        "use a sandbox that is sound on this platform: `cloister provider publish` states `wasm` or `native`",
+        "use a sandbox and device that are sound here: a design, `cloister owner train --device cpu`, another machine",
+    ),
+    "confinement.gpu": (
+        "operator",
+        "give the trainer an NVIDIA GPU, its driver, torch's CUDA build; or order `cloister owner train --device cpu`",
     ),
     "confinement.failed": (
         "operator",

@@ -13,7 +13,7 @@ from client.commands.serving import CANARY_OPTION
 from client.commands.types import BUNDLE, DATASET, FILE, MODEL, PARTNER, SERVING_NAME
 from client.scheduling import ScheduleWishes
 from common.identifiers import BundleId, DatasetId, ModelId
-from common.messages.order import AnswerTerms, AnswerTiming, PrecisionName, ToolchainWish
+from common.messages.order import AnswerTerms, AnswerTiming, DeviceName, PrecisionName, ToolchainWish
 
 
 @click.group("joint")
@@ -43,6 +43,7 @@ def draft(
     *,
     answer_timing: AnswerTiming,
     answers_in: PrecisionName,
+    device: DeviceName,
     **wishes: Any,
 ) -> None:
     """Sign a joint training order as its first owner, and write it for the others."""
@@ -56,6 +57,7 @@ def draft(
         toolchain,
         answer_timing,
         answers=AnswerTerms(lowest=answers_in),
+        device=device,
     )
     here.run(joint.draft(here.party, training, partners, output))
 

@@ -35,7 +35,7 @@ from client.scheduling import ScheduleWishes
 from client.serving import served_by
 from common.identifiers import BundleId, DatasetId, GrantId, JobId, ModelId, PartyKey
 from common.messages.answer_bounds import MOST_DECIMALS, MOST_TOP, AnswerBounds
-from common.messages.order import AnswerTiming, PrecisionName, ToolchainWish
+from common.messages.order import AnswerTiming, DeviceName, PrecisionName, ToolchainWish
 
 
 @click.group()
@@ -143,6 +143,7 @@ def train(
     trainers: int,
     toolchain: ToolchainWish,
     *,
+    device: DeviceName,
     answer_timing: AnswerTiming,
     minimal_trainers: int,
     minimal_rounds: int,
@@ -174,6 +175,7 @@ def train(
         outer_learning_rate=outer_rate,
         outer_momentum=outer_momentum,
         answers=answers,
+        device=device,
     )
     here.run((ordering.forecast_training if dry_run else ordering.train)(here.party, training))
 

@@ -67,7 +67,14 @@ _OPTIONS: Final = (
         type=click.Choice(["auto", "fp32", "bf16"]),
         default="auto",
         show_default=True,
-        help="What is trained in; auto: bfloat16 where all trainers' processors have AMX, else float32.",
+        help="What is trained in; auto: bfloat16 where all trainers can (AMX, or a GPU), else float32.",
+    ),
+    click.option(
+        "--device",
+        type=click.Choice(["cpu", "cuda"]),
+        default="cpu",
+        show_default=True,
+        help="What trainers compute with. A GPU is in no hardware TEE: docs/gpu.md says what it leaves open.",
     ),
     click.option(
         "--answer-timing",
@@ -80,5 +87,5 @@ _OPTIONS: Final = (
 
 
 def schedule_options(command: CommandT) -> CommandT:
-    """Adds the options: trainers, minima, toolchain, timing of answers, and the fields of `ScheduleWishes`."""
+    """Adds the options: trainers, minima, toolchain, device, timing of answers, and the fields of `ScheduleWishes`."""
     return with_options(command, _OPTIONS)

@@ -5,7 +5,7 @@ from typing import Literal
 from client.events.base import Event
 from common.identifiers import BundleId, Digest, JobId, ModelId
 from common.messages.base import Count, Message, Seconds
-from common.messages.order import AnswerTerms, AnswerTiming, Schedule
+from common.messages.order import AnswerTerms, AnswerTiming, DeviceName, Schedule
 from common.messages.policy import JobOutcome, JobReport
 from common.messages.provider_report import ToldToProvider
 
@@ -30,7 +30,7 @@ class OrderPreview(Event):
     Each launch of a trainer can tell the host at most `schedule_bits` by its end; data sets are charged `attempt_bits`
     for it, and `report_bits` for what the provider is told at the job's end, if all owners let it. What goes out
     through `open_channels` is not bounded. `answer_timing`: when answers of the model will leave. `answers`: the lowest
-    precision that they are computed in.
+    precision that they are computed in. `device`: what trainers compute with; a GPU's memory lies open to its machine.
     """
 
     type: Literal["order-preview"] = "order-preview"
@@ -46,6 +46,7 @@ class OrderPreview(Event):
     answer_timing: AnswerTiming
     open_channels: tuple[str, ...]
     answers: AnswerTerms = AnswerTerms()
+    device: DeviceName = "cpu"
 
 
 class Calibrated(Event):

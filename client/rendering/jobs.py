@@ -61,6 +61,8 @@ def _preview_lines(event: e.OrderPreview) -> Iterator[Line]:
         yield "", "answers of the model leave when they are ready: provider code may not give them", ""
     if event.answers.lowest != "float32":
         yield "", precision_words(event.answers), ""
+    if event.device != "cpu":
+        yield "", "trained on GPUs: rows and weights lie in their memory in the clear (docs/gpu.md)", ""
 
 
 def precision_words(answers: AnswerTerms) -> str:

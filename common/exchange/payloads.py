@@ -59,7 +59,11 @@ OUTCOME_CODES: Final = (
     STOPPED,
     "unavailable.toolchain",
 )
-"""Codes by their number on the wire. Append only: a number keeps its meaning."""
+"""Codes by their number on the wire. Append only: a number keeps its meaning; and no more than a leak's bound counts
+(common/leakage, FAILURES)."""
+
+_TOLD_AS: Final = {"confinement.gpu": "confinement.failed"}
+"""Of other codes, the one of these that says most."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,8 @@ class Figures:
 
     def encode(self) -> bytes:
         """24 bytes. A code that is not in the table travels as `unavailable.enclave`."""
-        code = self.code if self.code in OUTCOME_CODES else "unavailable.enclave"
+        code = _TOLD_AS.get(self.code or "", self.code)
+        code = code if code in OUTCOME_CODES else "unavailable.enclave"
         loss = math.nan if self.loss is None or not abs(self.loss) < _LARGEST_LOSS else self.loss
         return _FIGURES.pack(loss, self.steps, self.rows, OUTCOME_CODES.index(code), self.refused.number, self.chunks)
 

@@ -3,6 +3,8 @@
     FP32   float32 throughout
     BF16   channels last; forward pass and loss in bfloat16 autocast; parameters, optimiser and deltas stay float32
 
+On a GPU it is the GPU that decides, by its compute capability, which its driver says in the sandbox.
+
 A trainer says in each frame which it can, the parameter server which it has resolved (frames.FrameBody). Whether a
 processor has AMX is the host's word, as all that an enclave sees of its processor by CPUID or /proc/cpuinfo: a host
 that lies makes rounds slow or rounds them otherwise, and tells itself nothing by it.
@@ -21,6 +23,10 @@ BF16_FLAGS: Final = frozenset({"amx_tile", "amx_bf16"})
 
 Without AMX bfloat16 is no faster than float32: of AVX-512's the units are as wide, and the casts come on top.
 """
+
+
+BF16_CAPABILITY: Final = (8, 0)
+"""From Ampere on; GPUs before emulate bfloat16 (CUDA C++ Programming Guide, compute capabilities)."""
 
 
 class Toolchain(IntEnum):
@@ -45,6 +51,11 @@ def toolchain_of(cpu_info: str) -> Toolchain:
     """The best mode that every processor listed in a /proc/cpuinfo can."""
     flags = [set(line.partition(":")[2].split()) for line in cpu_info.splitlines() if line.startswith("flags")]
     return Toolchain.BF16 if flags and all(one >= BF16_FLAGS for one in flags) else Toolchain.FP32
+
+
+def toolchain_of_gpu(capability: tuple[int, int]) -> Toolchain:
+    """The best mode of a GPU of this compute capability."""
+    return Toolchain.BF16 if capability >= BF16_CAPABILITY else Toolchain.FP32
 
 
 def own_toolchain() -> Toolchain:

@@ -13,6 +13,8 @@ SandboxName = Literal["native", "wasm"]
 ToolchainName = Literal["fp32", "bf16"]
 """What a job trains in (common/exchange/toolchain.py)."""
 ToolchainWish = Literal["auto", "fp32", "bf16"]
+
+DeviceName = Literal["cpu", "cuda"]
 """`auto`: bfloat16 where all members can."""
 AnswerTiming = Literal["padded", "immediate"]
 """When a model's answers leave: on a quantum, or, where trusted code computes them, when they are ready."""
@@ -100,7 +102,8 @@ class TrainingOrder(Message):
     `shards` has one entry for each of them; none: every slot trains on all data sets. A round counts with the deltas of
     `minimal_trainers` at least. No model is made unless of each owner's slots one has delivered that owner's
     `minimal_rounds`, which are in the order of `owners`; none: one round of each. With the `answer_timing`
-    `immediate` provider code may not answer (ARCHITECTURE, decision 45).
+    `immediate` provider code may not answer (ARCHITECTURE, decision 45). `device` is what trainers compute with: one
+    that has none refuses (confinement.gpu).
     """
 
     type: Literal["training-order"] = "training-order"
@@ -119,7 +122,7 @@ class TrainingOrder(Message):
     minimal_rounds: Annotated[tuple[Positive, ...], Field(max_length=64)] = ()
     schedule: Schedule
     parent_model: Digest | None = None
-    device: Literal["cpu", "cuda"] = "cpu"
+    device: DeviceName = "cpu"
     toolchain: ToolchainWish = "auto"
     answer_timing: AnswerTiming = "padded"
     answers: AnswerTerms = AnswerTerms()

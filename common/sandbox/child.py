@@ -21,6 +21,7 @@ from typing import IO, Final
 from common.errors import ConfinementError
 from common.sandbox import stage
 from common.sandbox.bubblewrap import command_line
+from common.sandbox.interpreter import GPU_ENVIRONMENT
 from common.sandbox.seccomp import FilterKind, compile_filter
 from common.sandbox.tree import Tree
 
@@ -114,8 +115,14 @@ class SandboxChild:
     ) -> None:
         self.pipes, self._niceness = pipes, niceness
         self._closed = False
-        filter_fd = _memory_file(compile_filter(FilterKind.OUTER))
-        command = command_line(program, filter_fd=filter_fd, scratch=tree.scratch_bytes > 0)
+        filter_fd = _memory_file(compile_filter(FilterKind.GPU_OUTER if tree.gpu_nodes else FilterKind.OUTER))
+        command = command_line(
+            program,
+            filter_fd=filter_fd,
+            scratch=tree.scratch_bytes > 0,
+            devices=tree.gpu_nodes,
+            environment=GPU_ENVIRONMENT if tree.gpu_nodes else None,
+        )
         description_fd = _memory_file(tree.describe(command))
         inherited = (description_fd, filter_fd, pipes.control_fd, pipes.completion_fd, *window_fds)
         started = threading.Event()

@@ -55,6 +55,10 @@ ENVIRONMENT: Final = {
 }
 """The whole environment of a sandbox. One hash seed for all, so that equal seeds mean equal runs."""
 
+GPU_ENVIRONMENT: Final = {"CUDA_CACHE_DISABLE": "1", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
+"""With a GPU, on top: no files with compiled kernels, since there is no place for them; workspaces that make cuBLAS
+deterministic (https://docs.nvidia.com/cuda/cublas/#results-reproducibility)."""
+
 COMMAND: Final = ("/python/bin/python3", "-s", "-S", "-B", "-P", "-c")
 
 _PROLOGUE = "import sys; sys.path[:0] = ['/code', '/packages']; "

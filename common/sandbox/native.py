@@ -37,7 +37,7 @@ from common.sandbox.protocol import (
 from common.sandbox.seccomp import FilterKind
 from common.sandbox.workplace import UnitResult, Work, Workplace, is_finite
 from common.sandboxed.engine_report import Precision, parse_report
-from common.sandboxed.wire import PLAIN_COURSE, Course, Operation, Status
+from common.sandboxed.wire import CPU, CUDA, PLAIN_COURSE, Course, Operation, Status
 
 CODES: Final = {
     Status.NOTHING: "provider.output",
@@ -57,11 +57,14 @@ zygote, which took a second to import torch, is not lost with it."""
 DEFAULT_LIMITS: Final = SandboxLimits()
 
 
-def training_work(manifest: BundleManifest, rows_per_round: int, *, counts_refused: bool = False) -> Work:
+def training_work(
+    manifest: BundleManifest, rows_per_round: int, *, counts_refused: bool = False, device: str = CPU
+) -> Work:
     """Rounds of at most so many rows; what comes back is the state."""
     columns, body_bytes = (manifest.input, manifest.label), 4 * manifest.state_count
+    inner = FilterKind.GPU_TRAINING if device == CUDA else FilterKind.TRAINING
     return Work(
-        "training_process", FilterKind.TRAINING, columns, rows_per_round, body_bytes, counts_refused=counts_refused
+        "training_process", inner, columns, rows_per_round, body_bytes, counts_refused=counts_refused, device=device
     )
 
 
@@ -97,15 +100,17 @@ class NativeTrainingSandbox:
         seeds: SandboxSeeds,
         limits: SandboxLimits = DEFAULT_LIMITS,
         counts_refused: bool = False,
+        device: str = CPU,
     ) -> Self:
         """Start a child and wait until torch is imported. Raises `ConfinementError`; provider code can't cause one.
 
-        Raises `FormatError` (format.bundle) for a graph, which says nothing of training.
+        `device`: with `cuda` it is confinement.gpu where there is no GPU, or torch can't open it. Raises `FormatError`
+        (format.bundle) for a graph, which says nothing of training.
         """
         if contents.has_graph:
             raise FormatError("format.bundle", expected="code, or a design", seen="a graph")
         require_confinement()
-        work = training_work(contents.manifest, rows_per_round, counts_refused=counts_refused)
+        work = training_work(contents.manifest, rows_per_round, counts_refused=counts_refused, device=device)
         place = Workplace(contents, work, seeds, limits)
         place.require_ready()
         return cls(contents, place, rows_per_round)

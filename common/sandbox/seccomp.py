@@ -9,6 +9,10 @@ whose flags a filter can read (clone3 has them behind a pointer).
 A graph is computed by trusted code alone, with OpenVINO among it, which wants threads: in its sandbox the inner filter
 allows them too, and nothing else that a query's does not.
 
+Where a GPU is ordered, two more kinds of filter let through what its driver's library asks for (`GPU`), and ioctl with
+the driver's requests; of any other sandbox the filters know nothing of it. A filter can't see whose file an ioctl is
+for: of devices the tree has no others.
+
 Two filters, both compiled here with libseccomp:
   *outer*, installed by bubblewrap before it executes Python: what start-up needs on top (execve, the inner filter);
   *inner*, installed by our own code before the provider's is imported (common/sandboxed/lockdown): what is left.
@@ -71,6 +75,13 @@ LANDLOCK: Final = (444, 445, 446)
 STARTUP: Final = ("execve", "seccomp", "wait4", "kill", "rt_sigtimedwait", "setrlimit", *LANDLOCK)
 """Outer filter only: bubblewrap executes Python and reaps; our code adds the inner walls; the zygote ends a query."""
 
+GPU: Final = ("eventfd2", "pipe2")
+"""Libraries of CUDA wake their own threads by them."""
+
+GPU_STARTUP: Final = ("bind", "listen")
+"""Outer filter only, with `socket` of the family unix: a context has a socket under a name of the sandbox's own network
+namespace, where nobody else is. Nothing connects to it, and its absence fails the context."""
+
 COMMON: Final = MEMORY + READING + WRITING + TIME + THREADS + IDENTITY + SIGNALS + ENDING
 
 # linux/sched.h, linux/fcntl.h, linux/prctl.h, asm-generic/ioctls.h
@@ -79,9 +90,22 @@ _STARTING: Final = ("fork", "vfork")  # and clone, of what is no thread
 _CLONE_NAMESPACES: Final = 0x7E02_0080
 _FCNTL_COMMANDS: Final = (0, 1, 2, 3, 4, 1030)  # DUPFD, GETFD, SETFD, GETFL, SETFL, DUPFD_CLOEXEC: no locks, no owners
 _IOCTL_REQUESTS: Final = (0x5401, 0x5450, 0x5451)  # TCGETS, FIONCLEX, FIOCLEX: isatty() and close-on-exec of Python
+_NVIDIA_TYPE: Final = (0xFF00, 0x4600)
+"""Mask and value of requests to /dev/nvidiactl and /dev/nvidia0: type 'F' (nv-ioctl-numbers.h, NV_IOCTL_MAGIC)."""
+
+_UVM_PLAIN: Final = (0xFFFF_FF80, 0)
+_UVM_INITIALIZE: Final = 0x3000_0001
+"""To /dev/nvidia-uvm: plain numbers below 128, and the one that begins (uvm_ioctl.h, uvm_linux_ioctl.h). Source of
+both: https://github.com/NVIDIA/open-gpu-kernel-modules"""
+
+_AF_UNIX: Final = 1
+
 _PRCTL_OPTIONS: Final = (15, 16, 0x53564D41)  # SET_NAME, GET_NAME, SET_VMA: names of threads and mappings
 _PR_SET_DUMPABLE: Final = 4
 _MAP_GROWSDOWN: Final = 0x100  # linux/mman.h
+_GPU_MEMORY: Final = mmap.MAP_SHARED | mmap.MAP_ANONYMOUS
+"""What a context shares with its GPU. With a GPU no limit counts all memory anyway: pinned memory is the driver's."""
+
 _UNCOUNTED: Final = mmap.MAP_SHARED | mmap.MAP_ANONYMOUS | _MAP_GROWSDOWN
 
 
@@ -92,6 +116,12 @@ class FilterKind(StrEnum):
     TRAINING = "training"
     QUERY = "query"
     GRAPH = "graph"
+    GPU_OUTER = "gpu-outer"
+    GPU_TRAINING = "gpu-training"
+
+
+_OUTER: Final = frozenset({FilterKind.OUTER, FilterKind.GPU_OUTER})
+_WITH_GPU: Final = frozenset({FilterKind.GPU_OUTER, FilterKind.GPU_TRAINING})
 
 
 @functools.cache
@@ -108,10 +138,7 @@ def compile_filter(kind: FilterKind, *, tells: bool = False) -> bytes:
     made = pyseccomp.SyscallFilter(defaction=pyseccomp.TRAP if tells else refusing)
     made.set_attr(pyseccomp.Attr.ACT_BADARCH, pyseccomp.KILL_PROCESS)
     made.add_rule(pyseccomp.ERRNO(errno.ENOSYS), "clone3")
-    for name in COMMON + (
-        (() if kind in {FilterKind.QUERY, FilterKind.GRAPH} else SCRATCH)
-        + (STARTUP if kind is FilterKind.OUTER else ())
-    ):
+    for name in calls_of(kind):
         made.add_rule(pyseccomp.ALLOW, name)
     _add_argument_rules(made, pyseccomp, kind)
     _add_process_rules(made, pyseccomp, kind)
@@ -125,6 +152,14 @@ def compile_filter(kind: FilterKind, *, tells: bool = False) -> bytes:
         return file.read()
 
 
+def calls_of(kind: FilterKind) -> tuple[str | int, ...]:
+    """What is open whatever its arguments are."""
+    calls: tuple[str | int, ...] = COMMON + (() if kind in {FilterKind.QUERY, FilterKind.GRAPH} else SCRATCH)
+    calls += STARTUP if kind in _OUTER else ()
+    calls += GPU if kind in _WITH_GPU else ()
+    return calls + (GPU_STARTUP if kind is FilterKind.GPU_OUTER else ())
+
+
 def _add_argument_rules(made: Any, library: Any, kind: FilterKind) -> None:
     for name, position, values in (
         ("fcntl", 1, _FCNTL_COMMANDS),
@@ -134,9 +169,16 @@ def _add_argument_rules(made: Any, library: Any, kind: FilterKind) -> None:
     ):
         for value in values:
             made.add_rule(library.ALLOW, name, library.Arg(position, library.EQ, value))
-    if kind is FilterKind.OUTER:
+    if kind in _WITH_GPU:
+        for mask, value in (_NVIDIA_TYPE, _UVM_PLAIN):
+            made.add_rule(library.ALLOW, "ioctl", library.Arg(1, library.MASKED_EQ, mask, value))
+        made.add_rule(library.ALLOW, "ioctl", library.Arg(1, library.EQ, _UVM_INITIALIZE))
+    if kind is FilterKind.GPU_OUTER:
+        made.add_rule(library.ALLOW, "socket", library.Arg(0, library.EQ, _AF_UNIX))
+    if kind in _OUTER:
         made.add_rule(library.ALLOW, "prctl", library.Arg(0, library.EQ, _PR_SET_DUMPABLE))
-    for flags in (0, mmap.MAP_SHARED, mmap.MAP_ANONYMOUS):  # RLIMIT_DATA counts neither shared memory nor stacks
+    counted = (0, mmap.MAP_SHARED, mmap.MAP_ANONYMOUS)  # RLIMIT_DATA counts neither shared memory nor stacks
+    for flags in (*counted, _GPU_MEMORY) if kind in _WITH_GPU else counted:
         made.add_rule(library.ALLOW, "mmap", library.Arg(3, library.MASKED_EQ, _UNCOUNTED, flags))
 
 
@@ -144,7 +186,5 @@ def _add_process_rules(made: Any, library: Any, kind: FilterKind) -> None:
     """Outer: processes (the zygote's fork) and threads; training, graph: threads; query: neither."""
     if kind is FilterKind.QUERY:
         return
-    mask, wanted = (
-        (_CLONE_NAMESPACES, 0) if kind is FilterKind.OUTER else (_CLONE_NAMESPACES | _CLONE_THREAD, _CLONE_THREAD)
-    )
+    mask, wanted = (_CLONE_NAMESPACES, 0) if kind in _OUTER else (_CLONE_NAMESPACES | _CLONE_THREAD, _CLONE_THREAD)
     made.add_rule(library.ALLOW, "clone", library.Arg(0, library.MASKED_EQ, mask, wanted))

@@ -37,15 +37,19 @@ SCRATCH_FILES = 4096
 
 @dataclass(frozen=True)
 class Tree:
-    """Binds by place, files by place (copied from memory), and the scratch folder's bytes (0: none is writable)."""
+    """Binds by place, files by place (copied from memory), and the scratch folder's bytes (0: none is writable).
+
+    `gpu_nodes`: device nodes of a GPU, where there is one in it (common/sandbox/gpu).
+    """
 
     binds: Mapping[str, str]
     files: Mapping[str, bytes]
     scratch_bytes: int = 0
+    gpu_nodes: tuple[str, ...] = ()
 
     def describe(self, command: list[str]) -> bytes:
         """What the stage reads (its docstring has the format): the tree, and the command that it becomes afterwards."""
-        binds = {**self.binds, **{device: device for device in DEVICES}}
+        binds = {**self.binds, **{device: device for device in (*DEVICES, *self.gpu_nodes)}}
         tree_bytes = sum(map(len, self.files.values())) + TREE_OVERHEAD_BYTES + 4096 * len(self.files)
         head = (TREE_FOLDER, tree_bytes, SCRATCH_FOLDER, self.scratch_bytes, SCRATCH_FILES, len(binds), len(self.files))
         fields = [str(one).encode() for one in head]

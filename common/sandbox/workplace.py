@@ -19,13 +19,27 @@ from common.errors import ConfinementError
 from common.exported_graph import require_graph
 from common.sandbox.call_classes import call_classes
 from common.sandbox.child import Arrival, Pipes, SandboxChild
+from common.sandbox.gpu import with_gpu
 from common.sandbox.interpreter import program
 from common.sandbox.protocol import STARTUP_SECONDS, Rows, SandboxLimits, SandboxSeeds, StateP
 from common.sandbox.seccomp import FilterKind, compile_filter
 from common.sandbox.tree import Tree, provider_tree, random_device
 from common.sandbox.windows import Window, parse_output, plan_columns
 from common.sandboxed.engine_report import Precision
-from common.sandboxed.wire import HEADER, PLAIN_COURSE, VERDICT, Configuration, Course, Operation, Record, Status
+from common.sandboxed.wire import (
+    CPU,
+    CUDA,
+    HEADER,
+    PLAIN_COURSE,
+    VERDICT,
+    Configuration,
+    Course,
+    Operation,
+    Record,
+    Status,
+)
+
+_WITH_SCRATCH = frozenset({FilterKind.TRAINING, FilterKind.GPU_TRAINING})
 
 LOOK_SECONDS = 0.2
 """How often it is looked whether work was given up."""
@@ -40,7 +54,7 @@ class Work:
     """A kind of work: the child's main function, its inner filter, its columns, and the sizes of its windows.
 
     `niceness`: 0 to 19, of all that runs in it. `counts_refused`: its filter tells the child, which counts by class.
-    `precision`: the lowest that a graph may be answered in; `ranges` of int8.
+    `precision`: the lowest that a graph may be answered in; `ranges` of int8. `device`: what a training computes with.
     """
 
     program: str
@@ -52,6 +66,7 @@ class Work:
     counts_refused: bool = False
     precision: Precision = Precision.FLOAT32
     ranges: tuple[tuple[float, float], ...] = ()
+    device: str = CPU
 
 
 @dataclass(frozen=True)
@@ -121,7 +136,8 @@ class Workplace:
         """Wait for the child. Raises `ConfinementError` when it does not come up; then everything is closed."""
         if self.await_ready(STARTUP_SECONDS) is not Arrival.BYTE:
             self.close()
-            raise ConfinementError("confinement.failed", seen="the sandbox did not start")
+            code = "confinement.gpu" if self._work.device == CUDA else "confinement.failed"
+            raise ConfinementError(code, seen="the sandbox did not start")
 
     def load_state(self, state_P: StateP) -> None:
         """Show the child this state. Raises `ValueError` for a state that is not float32[P]."""
@@ -215,14 +231,15 @@ class Workplace:
         return self._input.child_fd, self._state.child_fd, self._output.child_fd
 
     def _tree(self, pipes: Pipes) -> Tree:
-        return provider_tree(
+        tree = provider_tree(
             self._contents.files,
             self._configuration(pipes).encode(),
             compile_filter(self._work.inner_filter, tells=self._work.counts_refused),
             randomness=random_device(self._seeds),
-            scratch_bytes=self._limits.file_bytes if self._work.inner_filter is FilterKind.TRAINING else 0,
+            scratch_bytes=self._limits.file_bytes if self._work.inner_filter in _WITH_SCRATCH else 0,
             engines=self._work.inner_filter is FilterKind.GRAPH,
         )
+        return with_gpu(tree) if self._work.device == CUDA else tree
 
     def _document(self) -> str | None:
         if self._contents.has_design:
@@ -250,6 +267,7 @@ class Workplace:
             engines=self._work.inner_filter is FilterKind.GRAPH,
             precision=self._work.precision,
             ranges=self._work.ranges,
+            device=self._work.device,
             **asdict(self._limits),
         )
 

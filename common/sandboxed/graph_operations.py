@@ -126,7 +126,9 @@ def _one_hot(_: Host, node: Node, x: Tensor) -> Tensor:
 def _affine(_: Host, node: Node, x: Tensor) -> Tensor:
     places = node["axis"]  # None: one constant each
     shape = [-1 if axis == places else 1 for axis in range(x.dim())] if places is not None else []
-    scale, shift = (torch.tensor(node[name], dtype=torch.float32).reshape(shape) for name in ("scale", "shift"))
+    scale, shift = (
+        torch.tensor(node[name], dtype=torch.float32, device=x.device).reshape(shape) for name in ("scale", "shift")
+    )
     return x.to(torch.float32) * scale + shift
 
 

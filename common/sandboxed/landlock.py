@@ -11,6 +11,7 @@ import ctypes
 import errno
 import os
 import struct
+from collections.abc import Sequence
 from typing import Final
 
 from common.sandboxed.wire import SCRATCH_FOLDER
@@ -20,7 +21,7 @@ _VERSION_FLAG: Final = 1
 _RULE_PATH_BENEATH: Final = 1
 
 _EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR, _REMOVE_DIR, _REMOVE_FILE = (1 << bit for bit in range(6))
-_MAKE_DIR, _MAKE_REG, _REFER, _TRUNCATE = 1 << 7, 1 << 8, 1 << 13, 1 << 14
+_MAKE_DIR, _MAKE_REG, _REFER, _TRUNCATE, _IOCTL_DEVICE = 1 << 7, 1 << 8, 1 << 13, 1 << 14, 1 << 15
 _NET: Final = 0b11  # bind and connect of TCP
 _SCOPES: Final = 0b11  # abstract unix sockets and signals of others
 
@@ -39,8 +40,10 @@ def landlock_abi() -> int:
     return max(found, 0)
 
 
-def restrict_files(*, scratch: bool) -> None:
+def restrict_files(*, scratch: bool, devices: Sequence[str] = ()) -> None:
     """From now on the tree is read, the scratch folder written, and nothing else opened, connected or signalled.
+
+    `devices`: nodes that are read, written and controlled as well.
 
     Returns without effect where there is no Landlock. Raises `OSError` where there is and it fails.
     """
@@ -57,6 +60,8 @@ def restrict_files(*, scratch: bool) -> None:
         _allow(ruleset, os.devnull, _READ_FILE | _WRITE_FILE)
         if scratch:
             _allow(ruleset, SCRATCH_FOLDER, _SCRATCH & handled)
+        for node in devices:
+            _allow(ruleset, node, (_READ_FILE | _WRITE_FILE | _IOCTL_DEVICE) & handled)
         _checked(_RESTRICT_SELF, ruleset, 0)
     finally:
         os.close(ruleset)

@@ -8,18 +8,25 @@ and both limits and filter are inherited, so their order against provider code i
 import ctypes
 import os
 import resource
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from common.sandboxed.landlock import restrict_files
-from common.sandboxed.wire import INNER_FILTER_FILE, Configuration
+from common.sandboxed.wire import CUDA, INNER_FILTER_FILE, Configuration
 
 OPEN_FILES: Final = 256
+CUDA_OPEN_FILES: Final = 1024
+"""The driver's library opens a device node anew for each mapping of it."""
+
 STACK_BYTES: Final = 8 << 20
 """Of the first thread. RLIMIT_DATA does not count it, and its usual hard limit is none."""
 
 ADDRESS_BYTES: Final = 16 << 30
-"""Beyond RLIMIT_DATA: mappings of libraries, of reserved and of read-only memory. A backstop: torch maps under 2."""
+"""Beyond RLIMIT_DATA: mappings of libraries, of reserved and of read-only memory. A backstop: torch maps under 2.
+
+CUDA reserves gigabytes of addresses, and maps the GPU's memory at others, so with a GPU there is no such limit.
+"""
 
 _SYS_SECCOMP: Final = {"x86_64": 317, "aarch64": 277}
 _SECCOMP_SET_MODE_FILTER: Final = 1
@@ -34,20 +41,22 @@ class _FilterProgram(ctypes.Structure):
 
 def set_limits(configuration: Configuration) -> None:
     """Bound what this process may use up. With one process, its limits are the sandbox's."""
+    cuda = configuration.device == CUDA
     for kind, value in (
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_MEMLOCK, 0),
         (resource.RLIMIT_STACK, STACK_BYTES),
         (resource.RLIMIT_MSGQUEUE, 0),
-        (resource.RLIMIT_NOFILE, OPEN_FILES),
+        (resource.RLIMIT_NOFILE, CUDA_OPEN_FILES if cuda else OPEN_FILES),
         (resource.RLIMIT_FSIZE, configuration.file_bytes),
         (resource.RLIMIT_NPROC, configuration.threads),
         (resource.RLIMIT_CPU, configuration.cpu_seconds),
         (resource.RLIMIT_DATA, configuration.memory_bytes),
-        (resource.RLIMIT_AS, configuration.memory_bytes + ADDRESS_BYTES),
+        (resource.RLIMIT_AS, resource.RLIM_INFINITY if cuda else configuration.memory_bytes + ADDRESS_BYTES),
     ):
         _, hard = resource.getrlimit(kind)
-        bound = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        known = [one for one in (value, hard) if one != resource.RLIM_INFINITY]
+        bound = min(known, default=resource.RLIM_INFINITY)
         resource.setrlimit(kind, (bound, bound))
 
 
@@ -62,12 +71,24 @@ def forbid_core_dumps() -> None:
         raise OSError(ctypes.get_errno(), "core dumps were not forbidden")
 
 
-def confine(configuration: Configuration, inner_filter: bytes, *, scratch: bool) -> None:
-    """All of it, in order. Raises `OSError`; then nothing of the provider may run."""
+def confine(
+    configuration: Configuration, inner_filter: bytes, *, scratch: bool, before_filter: Callable[[], None] | None = None
+) -> None:
+    """All of it, in order. Raises `OSError`; then nothing of the provider may run.
+
+    `before_filter`: trusted work that needs more calls than provider code is left, and that Landlock holds for already.
+    """
     set_limits(configuration)
     forbid_core_dumps()
-    restrict_files(scratch=scratch)
+    restrict_files(scratch=scratch, devices=device_nodes() if configuration.device == CUDA else ())
+    if before_filter is not None:
+        before_filter()
     install_filter(inner_filter)
+
+
+def device_nodes() -> list[str]:
+    """A GPU's nodes: of its driver nothing else is in the tree."""
+    return sorted(map(str, Path("/dev").glob("nvidia*")))
 
 
 def read_inner_filter() -> bytes:

@@ -1,6 +1,7 @@
 """A model's state as one float32 vector: parameters and floating buffers, in `state_dict()` order (side: sandbox).
 
-P parameters of the state. Integer buffers are left out; other float types are rounded to float32 and back.
+P parameters of the state. Integer buffers are left out; other float types are rounded to float32 and back. The vector
+is the processor's, wherever the model is.
 """
 
 import numpy as np
@@ -29,7 +30,7 @@ def buffers_of(model: nn.Module) -> set[str]:
 def flatten_state(model: nn.Module) -> NDArray[np.float32]:
     """The state as float32[P], a copy."""
     parts = [value.detach().to(torch.float32).reshape(-1) for value in float_tensors(model).values()]
-    return np.array(torch.cat(parts).numpy(), dtype=np.float32)
+    return np.array(torch.cat(parts).cpu().numpy(), dtype=np.float32)
 
 
 def load_state(model: nn.Module, state_P: NDArray[np.float32]) -> None:

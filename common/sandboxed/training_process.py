@@ -1,7 +1,8 @@
 """The main function of a training sandbox (side: sandbox).
 
-Order: import torch; count refused calls, if so configured; limits, Landlock, inner filter; say ready; import and build
-the provider's model, or that of a design; then one round after the other until the control pipe ends. What provider
+Order: import torch; count refused calls, if so configured; limits, Landlock; open the GPU, if so configured; inner
+filter; say ready; import and build the provider's model, or that of a design; then one round after the other until the
+control pipe ends. Where the GPU can't be opened the child ends before it is ready. What provider
 code raises becomes a status: the enclave is told that, not what.
 """
 
@@ -18,13 +19,24 @@ from torch.optim import Optimizer
 
 from common.sandboxed.design_training import Columns, DesignTraining
 from common.sandboxed.eager_optimisers import spare_compiler
+from common.sandboxed.gpu import open_gpu
+from common.sandboxed.gpu_probe import make_thread_folders
 from common.sandboxed.graph_model import read_design
 from common.sandboxed.local_training import Losses, build_model, seed_everything, train_steps
 from common.sandboxed.lockdown import confine, read_inner_filter
 from common.sandboxed.model_state import flatten_state, layout_of, load_state
 from common.sandboxed.trapping import on_refused_call
 from common.sandboxed.windows import Windows
-from common.sandboxed.wire import BUNDLE_FOLDER, CONFIGURATION_FILE, Configuration, Course, Operation, Record, Status
+from common.sandboxed.wire import (
+    BUNDLE_FOLDER,
+    CONFIGURATION_FILE,
+    CUDA,
+    Configuration,
+    Course,
+    Operation,
+    Record,
+    Status,
+)
 
 
 class _Training(Protocol):
@@ -40,13 +52,14 @@ class _ProviderTraining:
     """By provider code."""
 
     def __init__(self, configuration: Configuration) -> None:
-        self.model = build_model(configuration.entry, configuration.seed_initial)
+        self._device = configuration.device
+        self.model = build_model(configuration.entry, configuration.seed_initial, self._device)
         model: Any = self.model
         self.optimizer: Optimizer = model.configure_optimizers()
         seed_everything(configuration.seed_stream)
 
     def train(self, rows: dict[str, NDArray[Any]], steps: int, batch: int, course: Course) -> Losses:
-        return train_steps(self.model, self.optimizer, rows, steps, batch, bf16=course.bf16)
+        return train_steps(self.model, self.optimizer, rows, steps, batch, bf16=course.bf16, device=self._device)
 
 
 class Trainer:
@@ -73,7 +86,7 @@ def _make_training(configuration: Configuration) -> _Training:
         return _ProviderTraining(configuration)
     design = read_design(BUNDLE_FOLDER, configuration.design)
     columns = Columns(*(column.name for column in configuration.columns))
-    return DesignTraining(design, columns, configuration.seed_initial, configuration.seed_stream)
+    return DesignTraining(design, columns, configuration.seed_initial, configuration.seed_stream, configuration.device)
 
 
 def main(make_trainer: Callable[[Configuration], Trainer] = Trainer) -> None:
@@ -85,7 +98,8 @@ def main(make_trainer: Callable[[Configuration], Trainer] = Trainer) -> None:
     inner_filter = read_inner_filter()
     if configuration.call_classes:
         on_refused_call(windows.count_refused)
-    confine(configuration, inner_filter, scratch=True)
+    before_filter = _begin_gpu if configuration.device == CUDA else None
+    confine(configuration, inner_filter, scratch=True, before_filter=before_filter)
     windows.signal()
     sys.path.insert(0, BUNDLE_FOLDER)
     trainer, failure = _build(configuration, make_trainer)
@@ -96,6 +110,11 @@ def main(make_trainer: Callable[[Configuration], Trainer] = Trainer) -> None:
             _run_unit(windows, trainer, record)
         windows.signal()
     os._exit(0)
+
+
+def _begin_gpu() -> None:
+    make_thread_folders()
+    open_gpu()
 
 
 def _build(

@@ -36,7 +36,14 @@ CONFIGURATION_FILE: Final = "/configuration.json"
 INNER_FILTER_FILE: Final = "/inner_filter.bpf"
 BUNDLE_FOLDER: Final = "/bundle"
 SCRATCH_FOLDER: Final = "/scratch"
+THREAD_FOLDER: Final = "/proc/self/task"
+"""Where there is a GPU, the scratch folder once more (gpu_probe.py)."""
+
 READY: Final = b"."
+
+CPU: Final = "cpu"
+CUDA: Final = "cuda"
+"""Devices as torch and orders name them."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +128,7 @@ class Configuration:
     code. `call_classes`: numbers of system calls by class, the last class being that of all others; empty where refused
     calls are not counted. `engines`: the state is there from the start, and the fastest engine is chosen for the graph
     before the first query, in no lower `precision` (engine_report.py); `ranges` of int8, in the graph's order.
+    `device`: where a training computes, `cpu` or `cuda`; of any other child it is the first.
     """
 
     entry: str
@@ -146,10 +154,14 @@ class Configuration:
     engines: bool = False
     precision: int = 1
     ranges: tuple[tuple[float, float], ...] = ()
+    device: str = CPU
 
     def encode(self) -> bytes:
-        """As JSON."""
-        return json.dumps(asdict(self)).encode()
+        """As JSON; a processor's child is told nothing of devices."""
+        fields = asdict(self)
+        if self.device == CPU:
+            del fields["device"]
+        return json.dumps(fields).encode()
 
     @classmethod
     def decode(cls, raw: bytes) -> Self:

@@ -41,6 +41,7 @@ from common.policy_rules import (
     require_level,
     require_measurement,
     require_release_kept,
+    require_sound_device,
     require_sound_pair,
     require_terms_unexpired,
     require_unexpired,
@@ -198,6 +199,8 @@ def _require_platform(broker: BrokerContext, job: JobRecord, role: RoleName, cla
         judge_each([(terms, partial(judge, terms)) for terms in _all_terms(broker, job, role)])
     with in_the_clear(of_release=False):
         require_sound_pair(job.order.sandbox, claims.trust_level)
+        if role == TRAINER:
+            require_sound_device(job.order.device, claims.trust_level)
 
 
 def _words(claims: QuoteClaims) -> str:

@@ -21,17 +21,20 @@ from common.key_retrieval import Launch
 from common.messages.sandbox_bounds import SandboxBounds
 from common.sandbox.enclosed import EnclosedTrainingSandbox
 from common.sandbox.exporting import GraphExport
+from common.sandbox.gpu import LIMITS as GPU_LIMITS
 from common.sandbox.native import DEFAULT_LIMITS, NativeTrainingSandbox
 from common.sandbox.protocol import Rows, SandboxLimits, SandboxSeeds, TrainingSandbox
 from common.sandbox.quantising import QuantisingSandbox
 from common.sandbox.wasm.compiled import CompiledDesign
 from common.sandbox.wasm.designer import WasmDesigner
 from common.sandbox.wasm.limits import DEFAULT_LIMITS as WASM_LIMITS
+from common.sandboxed.wire import CUDA
 from services.trainer_enclave.dataset import RoundRows, Split
 from services.trainer_enclave.designing import Designer, JobDesign
 from services.trainer_enclave.exporting import Exporter, JobGraph
 from services.trainer_enclave.quantising import JobQuantising, Quantiser, UnreadModel, split_sizes
 from services.trainer_enclave.reading import ChunkReads
+from services.trainer_enclave.rows_ahead import RowsAhead
 from services.trainer_enclave.tables import Tables
 from services.trainer_enclave.training import startup_seconds
 from services.trainer_enclave.window_rows import WindowRows
@@ -64,6 +67,15 @@ def start_training(
     )
 
 
+def start_gpu_training(
+    contents: BundleContents, rows_per_round: int, seeds: SandboxSeeds, limits: SandboxLimits, counts_refused: bool
+) -> TrainingSandbox:
+    """The `native` sandbox with the machine's GPU in it."""
+    return NativeTrainingSandbox.start(
+        contents, rows_per_round=rows_per_round, seeds=seeds, limits=limits, counts_refused=counts_refused, device=CUDA
+    )
+
+
 def start_wasm(
     contents: BundleContents,
     bundle: Digest,
@@ -92,6 +104,7 @@ class Starts:
     """How the sandboxes are started."""
 
     sandbox: SandboxStart = start_training
+    gpu_sandbox: SandboxStart = start_gpu_training
     designer: DesignerStart = start_wasm
     export: ExportStart = start_export
     quantiser: QuantiserStart = start_quantiser
@@ -110,6 +123,7 @@ class ProviderWork:
         self._designed: BundleContents | None = None
         self._rows: RoundRows | None = None
         self._windows: WindowRows | None = None
+        self._ahead: RowsAhead | None = None
         designs = launch.order.sandbox == "wasm"
         self.design = JobDesign(launch.order, self._start_designer) if designs else None
         seconds = startup_seconds(launch.order.schedule)
@@ -123,8 +137,11 @@ class ProviderWork:
         """Start a sandbox of the bundle, or of what it designs, which it is asked for once. Raises a `Refusal`."""
         contents = self._open_contents() if self.design is None else self._design_contents(self.design)
         counts = self._launch.terms.refusal_report == "classes" and not contents.has_design
+        start, limits = self._starts.sandbox, self._limits()
+        if self._on_gpu:
+            start, limits = self._starts.gpu_sandbox, self._limits(GPU_LIMITS)
         try:
-            return self._starts.sandbox(contents, self._rows_per_round, seeds_of(self._launch), self._limits(), counts)
+            return start(contents, self._rows_per_round, seeds_of(self._launch), limits, counts)
         except FormatError as cause:
             raise FormatError("format.bundle") from cause
 
@@ -135,8 +152,21 @@ class ProviderWork:
         return self._designed
 
     def rows_of_round(self, number: int) -> Rows:
-        """The rows of a round, of the columns that the bundle reads and the owners allow. Raises `FormatError`."""
-        return self._open_rows().of_round(number)
+        """The rows of a round, of the columns that the bundle reads and the owners allow. Raises `FormatError`.
+
+        For a GPU those of the next round are gathered meanwhile.
+        """
+        rows = self._open_rows()
+        if not self._on_gpu or not isinstance(rows, RoundRows):
+            return rows.of_round(number)
+        if self._ahead is None:
+            self._ahead = RowsAhead(rows.of_round)
+        return self._ahead.of_round(number)
+
+    def close(self) -> None:
+        """No more rows are asked for."""
+        if self._ahead is not None:
+            self._ahead.close()
 
     def weight(self) -> int:
         """How many rows this slot has: what its deltas count beside those of others. Raises as `rows_of_round`."""
@@ -145,8 +175,12 @@ class ProviderWork:
     def _start_export(self) -> Exporter:
         return self._starts.export(self._open_contents(), self._limits())
 
-    def _limits(self) -> SandboxLimits:
-        return DEFAULT_LIMITS.within(self._launch.terms.sandbox_bounds)
+    def _limits(self, usual: SandboxLimits = DEFAULT_LIMITS) -> SandboxLimits:
+        return usual.within(self._launch.terms.sandbox_bounds)
+
+    @property
+    def _on_gpu(self) -> bool:
+        return self._launch.order.device == CUDA
 
     def _start_designer(self, seconds: float) -> Designer:
         terms = self._launch.terms

@@ -2,7 +2,8 @@
 
 Holds: the launch's keys.  Reads: the broker's signed answers, frames, chunks.  Sends: frames and reads on the clock.
 
-  (1) confine something harmless: a machine that can't is refused by name, before anything is asked for or read;
+  (1) confine something harmless: a machine that can't is refused by name, before anything is asked for or read; so is
+      one without a GPU where the order names one: a processor never takes its place;
   (2) attest and fetch: keys and terms for this launch; the terms name the order that the relay named;
   (3) read the bundle; of the data sets what is read before the clock (reading.py);
   (4) follow the newest launch of the parameter server in the broker's list; the provider's work begins (design code
@@ -29,12 +30,12 @@ from typing import Final, Protocol, TypeVar
 
 from common.crypto.keys import SecretKey
 from common.door_objects import Caller, DoorObjects
-from common.errors import AppraisalError, ConfinementError, Refusal
+from common.errors import AppraisalError, Refusal
 from common.exchange.clock import Now, Release, TickClock, run_clock, settling_seconds
 from common.exchange.frames import Endpoint
 from common.exchange.member_poll import MemberPoll
 from common.exchange.schedule import poll_ticks
-from common.exchange.toolchain import Toolchain, own_toolchain
+from common.exchange.toolchain import Toolchain, own_toolchain, toolchain_of_gpu
 from common.identifiers import RoleName
 from common.key_retrieval import BrokerChannel, EvidenceSource, Launch, attest_and_fetch
 from common.lease import LeaseKeeper
@@ -44,7 +45,8 @@ from common.messages.jobs import ListMembers, Members
 from common.messages.objects import ObjectRef
 from common.messages.order import Schedule, TrainingOrder
 from common.messages.training_door import StartTrainer
-from common.policy_rules import require_sound_pair
+from common.policy_rules import require_sound_device, require_sound_pair
+from common.sandbox.gpu import Gpu, require_gpu
 from common.sandbox.probe import require_confinement
 from common.sealed_object import ObjectKind
 from services.trainer_enclave.exchange import Heard, TrainerExchange
@@ -80,12 +82,12 @@ _DRAW: Final = random.SystemRandom()
 def require_sound(order: TrainingOrder, trust_level: str) -> None:
     """Refuse (confinement.pair) what this enclave cannot run soundly, or at all.
 
-    An SGX enclave cannot confine native code: where the TEE does not contain the kernel, `native` is no sandbox. GPUs
-    are not built yet.
+    An SGX enclave cannot confine native code: where the TEE does not contain the kernel, `native` is no sandbox. And a
+    GPU is no part of a TEE.
     """
-    require_sound_pair(order.sandbox, TrustLevel(trust_level))
-    if order.device != "cpu":
-        raise ConfinementError("confinement.pair", expected="cpu", seen=order.device)
+    level = TrustLevel(trust_level)
+    require_sound_pair(order.sandbox, level)
+    require_sound_device(order.device, level)
 
 
 def clock_behind(schedule: Schedule, heard: Heard) -> TickClock:
@@ -123,10 +125,11 @@ class TrainerRun:
         starts: Starts | None = None,
         now: Now = time.monotonic,
         able: Callable[[], Toolchain] = own_toolchain,
+        gpu: Callable[[], Gpu] = require_gpu,
         end_process: Callable[[], None] = lambda: os._exit(0),
     ) -> None:
         self._confine, self._starts, self._end_process = confine, starts or Starts(), end_process
-        self._able = able
+        self._able, self._gpu = able, gpu
         self._door, self._runtime, self._start, self._now = door, runtime, start, now
         self._order = TrainingOrder.decode(start.order.payload)
         self._schedule = self._order.schedule
@@ -152,10 +155,11 @@ class TrainerRun:
         """
         try:
             self._confine()  # (1)
+            able = self._able() if self._order.device == "cpu" else toolchain_of_gpu(self._gpu().capability)
             launch = self._admit()  # (2)
             lease = LeaseKeeper.begin(launch, self._runtime, self._channel, self._end_lease)
             try:
-                self._work(launch)
+                self._work(launch, able)
             finally:
                 lease.stop()
                 self._ended.set()
@@ -169,11 +173,11 @@ class TrainerRun:
             return "freshness.attempt"
         return None if self._over.is_set() else "unavailable.enclave"  # no parameter server came, or it never ended
 
-    def _work(self, launch: Launch) -> None:
+    def _work(self, launch: Launch, able: Toolchain) -> None:
         objects = DoorObjects(self._door)
         bundle = objects.load(launch.terms.bundle.object, launch.keys["bundle"], ObjectKind.BUNDLE)  # (3)
         reads = ChunkReads(self._data(launch), objects, launch.keys["seed"], launch.order, self._start.slot)
-        self._train(launch, ProviderWork(launch, bundle, reads, self._starts), reads)
+        self._train(launch, ProviderWork(launch, bundle, reads, self._starts), reads, able)
         self._poll.stop()
         Release(self._over_since, self._now, self._ended.wait)()  # a sandbox that is dead already ends sooner
 
@@ -201,9 +205,9 @@ class TrainerRun:
             for part in data.manifest.parts
         ]
 
-    def _train(self, launch: Launch, work: ProviderWork, reads: ChunkReads) -> None:
+    def _train(self, launch: Launch, work: ProviderWork, reads: ChunkReads, able: Toolchain) -> None:
         own = Endpoint(self._start.slot, launch.attempt, launch.signing_key.party)
-        digest, steered, able = self._start.order.digest, work.design is not None, self._able()
+        digest, steered = self._start.order.digest, work.design is not None
         self._exchange = TrainerExchange(
             self._schedule, digest, launch.keys["job"], own, steered=steered, able=able, now=self._now
         )
@@ -230,6 +234,7 @@ class TrainerRun:
             if work.graph is not None:
                 work.graph.stop()
             executor.submit(training.close)
+            executor.submit(work.close)
 
     def _list(self) -> Members:
         return self._channel.ask(ListMembers(job_id=self._start.job_id), Members)

@@ -40,7 +40,7 @@ from common.messages.jobs import AwaitEnd, Completed, CompleteJob, ListMembers, 
 from common.messages.launch_terms import DatasetTerms, LaunchTerms
 from common.messages.log_heads import LogHead
 from common.messages.objects import BundlePublication, DatasetManifest, ObjectRef
-from common.messages.order import AnswerTerms, Schedule, TrainingOrder
+from common.messages.order import AnswerTerms, DeviceName, Schedule, ToolchainWish, TrainingOrder
 from common.messages.policy import JobReport, RefusalReport
 from common.messages.refusal_detail import Refused
 from common.messages.signed import Signed, sign
@@ -170,6 +170,8 @@ class TrainingWorld:
     answers: AnswerTerms = field(default_factory=AnswerTerms)
     quantiser: FixedFindings = field(default_factory=lambda: FixedFindings(Findings(Finding.FAILED)))
     """What judges int8, where `answers` ask for it."""
+    device: DeviceName = "cpu"
+    toolchain: ToolchainWish = "auto"
     lease_seconds: int = 60
     renewals: int = 0
     refuses_renewal: str | None = None
@@ -236,7 +238,8 @@ class TrainingWorld:
             datasets=tuple(one.dataset_id for one in self.datasets), bundle=BundleId.of(sha256(b"bundle")),
             trainers=self.trainers, schedule=self.schedule, not_after=int(time.time()) + 3600, secret=b"",
             sandbox=self.bundle.manifest.kind, shards=self._shards(), minimal_rounds=self.minimal_rounds,
-            minimal_trainers=self.minimal_trainers, answers=self.answers,
+            minimal_trainers=self.minimal_trainers, answers=self.answers, device=self.device,
+            toolchain=self.toolchain,
         ), *self.owner_keys)  # fmt: skip
 
     def _shards(self) -> tuple[tuple[int, ...], ...]:

@@ -34,8 +34,9 @@ class DigitsCnn(nn.Module):
         """Shift each image by at most one pixel up or down, left or right."""
         image_BHW = batch["image"]
         shifted = functional.pad(image_BHW, (1, 1, 1, 1)).unfold(1, 8, 1).unfold(2, 8, 1)  # every shift of every image
-        down_B, right_B = torch.randint(0, 3, (2, len(image_BHW)))
-        return {**batch, "image": shifted[torch.arange(len(image_BHW)), down_B, right_B]}
+        there = image_BHW.device
+        down_B, right_B = torch.randint(0, 3, (2, len(image_BHW)), device=there)
+        return {**batch, "image": shifted[torch.arange(len(image_BHW), device=there), down_B, right_B]}
 
     def training_step(self, batch: dict[str, Tensor]) -> Tensor:
         """Cross-entropy of one batch."""

@@ -1,6 +1,8 @@
 """ResNet-20 for small colour images (He, Zhang, Ren, Sun, CVPR 2016, section 4.2), as a provider would write it.
 
 Side: sandbox.  B images of a batch, C channels, H x W pixels.
+
+It runs on whatever device its batches are: what it makes is a buffer, which moves with the model, or is made there.
 """
 
 import itertools
@@ -48,15 +50,15 @@ class ResNet20(nn.Module):
             *(Block(channels, wider, wider // channels) for channels, wider in itertools.pairwise(widths))
         )
         self.classifier = nn.Linear(64, 10)
+        self.register_buffer("mean_C11", torch.tensor(CHANNEL_MEAN).view(3, 1, 1), persistent=False)
+        self.register_buffer("deviation_C11", torch.tensor(CHANNEL_DEVIATION).view(3, 1, 1), persistent=False)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits [B, 10] for uint8 images [B, 3, 32, 32]."""
-        mean_C11 = torch.tensor(CHANNEL_MEAN).view(3, 1, 1)
-        deviation_C11 = torch.tensor(CHANNEL_DEVIATION).view(3, 1, 1)
-        pixels = (image.float() / 255 - mean_C11) / deviation_C11
+        pixels = (image.float() / 255 - self.mean_C11) / self.deviation_C11
         features = self.blocks(functional.relu(self.stem_norm(self.stem(pixels))))
         logits: Tensor = self.classifier(features.mean((2, 3)))
         return logits
@@ -65,13 +67,14 @@ class ResNet20(nn.Module):
         """The paper's: a random crop of the image within four more pixels of black; every second one is mirrored."""
         image_BCHW = batch["image"]
         count, _, height, width = image_BCHW.shape
+        there = image_BCHW.device
         padded = functional.pad(image_BCHW, (PADDING,) * 4)
-        down_B, right_B = torch.randint(0, 2 * PADDING + 1, (2, count))
-        mirrored_B = torch.rand(count) < 0.5
-        across_BW = torch.arange(width).expand(count, width)
+        down_B, right_B = torch.randint(0, 2 * PADDING + 1, (2, count), device=there)
+        mirrored_B = torch.rand(count, device=there) < 0.5
+        across_BW = torch.arange(width, device=there).expand(count, width)
         across_BW = right_B[:, None] + torch.where(mirrored_B[:, None], across_BW.flip(1), across_BW)
-        down_BH = down_B[:, None] + torch.arange(height)
-        chosen_B = torch.arange(count)[:, None, None]
+        down_BH = down_B[:, None] + torch.arange(height, device=there)
+        chosen_B = torch.arange(count, device=there)[:, None, None]
         cropped_BHWC = padded.permute(0, 2, 3, 1)[chosen_B, down_BH[:, :, None], across_BW[:, None, :]]
         return {**batch, "image": cropped_BHWC.permute(0, 3, 1, 2).contiguous()}
 

@@ -31,7 +31,7 @@ def test_it_comes_before_the_signature(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ordering, "BrokerLink", lambda _: SimpleNamespace(verify=lambda *_: verified))
     monkeypatch.setattr(ordering, "make_order", signing)
     training = ordering.Training(DatasetId.of(Digest("1" * 64)), BundleId.of(Digest("2" * 64)), trainers=3,
-                                 answer_timing="immediate")  # fmt: skip
+                                 answer_timing="immediate", device="cuda")  # fmt: skip
     policy = SimpleNamespace(payload=POLICY.model_copy(update={"refusal_report": "classes"}).encode())
     party: Any = SimpleNamespace(document=lambda *_: policy)
     told = ordering.train(party, training)
@@ -49,4 +49,6 @@ def test_it_comes_before_the_signature(monkeypatch: pytest.MonkeyPatch) -> None:
     assert f"{shown.schedule_bits} bits by its end" in sink.getvalue()
     assert f"told {shown.report_bits} bits at the job's end" in sink.getvalue()
     assert "leave when they are ready" in sink.getvalue()
+    assert shown.device == "cuda"
+    assert "in the clear" in sink.getvalue()
     assert all(name in sink.getvalue() for name in OPEN_CHANNELS)

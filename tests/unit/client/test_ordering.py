@@ -54,6 +54,18 @@ def test_nothing_is_calibrated_unasked(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (training.wishes.rounds, training.outer_learning_rate, training.outer_momentum) == (7, 1.0, 0.9)
 
 
+@pytest.mark.parametrize(("options", "device"), [((), "cpu"), (("--device", "cuda"), "cuda")])
+def test_a_gpu_is_ordered_by_name(
+    options: tuple[str, ...], device: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = ordered_by(*options, monkeypatch=monkeypatch)
+    assert training.device == device
+    world = BrokerWorld(tmp_path / "world")
+    party = identity_directory(world, world.owner, tmp_path / "owner")
+    order = TrainingOrder.decode(make_order(party, training, SCHEDULE).payload)
+    assert (order.device, ordering.preview_of(party, order).device) == (device, device)
+
+
 def test_the_outer_optimiser_reaches_the_parameter_server_and_no_host(tmp_path: Path) -> None:
     world = BrokerWorld(tmp_path / "world")
     party = identity_directory(world, world.owner, tmp_path / "owner")

@@ -80,6 +80,7 @@ def test_what_is_no_loss_travels_as_none(loss: float | None) -> None:
 def test_codes_are_public_refusals_and_foreign_ones_are_translated() -> None:
     assert REFUSALS.keys() >= set(OUTCOME_CODES[1:])
     assert Figures.parse(Figures(None, 0, 0, "policy.budget").encode()).code == "unavailable.enclave"
+    assert Figures.parse(Figures(None, 0, 0, "confinement.gpu").encode()).code == "confinement.failed"
 
 
 def test_chunks_that_were_asked_for_are_told() -> None:

@@ -151,7 +151,7 @@ def test_steps_of_a_design_cut_a_round_evenly_and_count_over_the_job() -> None:
     rates: list[float] = []
     step = trained._step
 
-    def watched(inputs: Tensor, labels: Tensor, course: Course) -> float:
+    def watched(inputs: Tensor, labels: Tensor, course: Course) -> Tensor | float:
         sizes.append(len(inputs))
         rates.append(trained._optimizer.param_groups[0]["lr"])
         return step(inputs, labels, course)

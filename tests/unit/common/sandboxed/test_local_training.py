@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from common.sandboxed.local_training import seed_everything, train_steps
+from common.sandboxed.local_training import losses_of, seed_everything, taken, train_steps
 from common.sandboxed.model_state import flatten_state, layout_of, load_state
 from common.sandboxed.wire import Course, Record
 
@@ -85,3 +85,13 @@ def test_a_state_is_the_same_numbers_in_either_order_of_memory() -> None:
 def test_the_mode_crosses_the_control_pipe(bf16: bool) -> None:
     record = Record(7, 2, 3, 4, 1.5, Course(5, 0.5, 0.25, 0.125, bf16))
     assert Record.decode(record.encode()) == record
+
+
+def test_losses_that_stayed_on_a_device_are_told_once() -> None:
+    there = [torch.tensor(2.0), torch.tensor(4.0)]
+    assert losses_of(there) == losses_of([2.0, 4.0])
+    assert taken(torch.tensor(2.0)) == 2.0
+    on_meta = torch.zeros((), device="meta", requires_grad=True)
+    kept = taken(on_meta)
+    assert isinstance(kept, Tensor)
+    assert not kept.requires_grad

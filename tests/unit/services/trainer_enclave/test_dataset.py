@@ -93,7 +93,10 @@ def test_unsound_pairs_are_refused(tmp_path: Path) -> None:
     require_sound(order, "tdx")
     designs = order.model_copy(update={"sandbox": "wasm"})
     require_sound(designs, "sgx")
-    wrong = [(order, "sgx"), (order.model_copy(update={"device": "cuda"}), "tdx"),
+    on_gpu = order.model_copy(update={"device": "cuda"})
+    require_sound(on_gpu, "simulation")
+    require_sound(on_gpu, "tpm-ima")
+    wrong = [(order, "sgx"), (on_gpu, "tdx"), (on_gpu, "sev-snp"),
              (designs.model_copy(update={"device": "cuda"}), "sgx")]  # fmt: skip
     for unsound, level in wrong:
         with pytest.raises(ConfinementError, match="confinement.pair"):
