@@ -119,7 +119,8 @@ def test_everything_that_is_sealed_outlives_an_upgrade(older: Build, tmp_path: P
     named = [word for one in releases for word in ("--release", one)]
     newer(*allowed, *named)
     terms = tmp_path / "terms.yaml"
-    terms.write_text(f"policy: bundle\nwhere:\n  trust_level: simulation\n  releases: [{', '.join(releases)}]\n")
+    where = f"where: {{trust_level: simulation, releases: [{', '.join(releases)}]}}"
+    terms.write_text(f"policy: bundle\n{where}\nuntil: 2099-01-01\nanswering: {{answers: 10000}}\n")
     newer("provider", "terms", bundle, "--terms", terms)
     await_event(state / "logs/attestation.log", "broker_handed_over")
 
