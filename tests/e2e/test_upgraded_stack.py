@@ -128,5 +128,10 @@ def test_everything_that_is_sealed_outlives_an_upgrade(older: Build, tmp_path: P
         newer("owner", "pin", "--as", name, "--from-checkout")
     jobs = {one["job_id"]: one["state"] for one in newer("owner", "jobs") if one["type"] == "job-seen"}
     assert jobs[last_job] == "finished"
-    assert newer.labels(grant, rows) == before
-    assert newer("watch", newer(*train)[-1]["job_id"])[-1]["type"] == "model-sealed"
+    again, new_grant = newer("watch", newer(*train)[-1]["job_id"])[-1]["model_id"], tmp_path / "new-grant.json"
+    newer("owner", "grant", "--user", keys["user"], "--model", again, "--answers", 500, "-o", new_grant)
+    assert len(newer.labels(new_grant, rows)) == len(before)
+
+    # a model is for the query enclaves of the release that its order and its grants name, and for no other's
+    refused = newer("user", "query", "--grant", grant, rows, status=1)[-1]
+    assert refused["code"] in ("unavailable.enclave", "appraisal.release")
