@@ -232,3 +232,26 @@ def test_ranges_of_another_graph_leave_float32() -> None:
     engine, report = choose_engine(DOCUMENT, STATE_P, Precision.INT8, ((0.0, 1.0),) * 99)
     assert engine.kind is report.kind
     assert engine.kind in {EngineKind.EAGER, FP32}
+
+
+@pytest.mark.parametrize(
+    ("dtype", "within", "least", "most"),
+    [
+        ("uint8", (0.0, 15.9), 0, 15),
+        ("uint8", (0.0, 400.0), 0, 255),
+        ("int32", (-3.5, 2.5), -3, 2),
+        ("uint8", (0.0, 1e-6), 0, 0),
+    ],
+)
+def test_rows_within_a_range_are_all_that_its_type_has_there(
+    dtype: str, within: tuple[float, float], least: int, most: int
+) -> None:
+    rows = random_rows({"input": {"shape": [3, 32, 32], "dtype": dtype}}, 2, within)
+    assert (rows.dtype.name, int(rows.min()), int(rows.max())) == (dtype, least, most)
+
+
+def test_numbers_within_a_range_are_spread_over_it() -> None:
+    rows = random_rows({"input": {"shape": [64], "dtype": "float32"}}, 16, (-2.0, 6.0))
+    assert -2.0 <= rows.min() < -1.5
+    assert 5.5 < rows.max() <= 6.0
+    assert random_rows({"input": {"shape": [64], "dtype": "float32"}}, 16).std() == pytest.approx(1.0, abs=0.1)
