@@ -32,8 +32,8 @@ class _Driver:
     def __init__(self) -> None:
         try:
             self._library = ctypes.CDLL(LIBRARY)
-        except OSError as cause:
-            raise SystemExit(f"failed library {cause}") from cause
+        except OSError:
+            raise SystemExit("failed library 0") from None
 
     def call(self, name: str, *arguments: Any) -> None:
         number = getattr(self._library, name)(*arguments)

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import psutil
+import pytest
+import torch
 
 from common.bundle import BundleContents, BundleManifest, ColumnSpec, StateTensor, TensorSpec
 from common.sandbox.native import NativeQuerySandbox, NativeTrainingSandbox
@@ -21,6 +23,11 @@ _OTHERS = re.compile(r"deploy\.embedded\.supervisor|multiprocessing\.resource_tr
 DEADLINE_SECONDS = 30.0
 LIMITS = SandboxLimits(memory_bytes=bounds.MEMORY_BYTES, threads=bounds.THREADS, file_bytes=bounds.SCRATCH_BYTES)
 SEEDS = SandboxSeeds(initial=1, stream=2)
+
+TIGHT = pytest.mark.skipif(
+    torch.version.cuda is not None, reason="torch's build for CUDA takes more than the least memory to be imported"
+)
+"""Bounds that are measured for torch's build for processors (docs/gpu.md)."""
 
 
 def hostile_bundle(**more_files: str) -> BundleContents:

@@ -39,6 +39,7 @@ from common.sandboxed.engines import EagerEngine
 from tests.security.sandbox.attacks.calls import CALL_NAMES
 from tests.security.sandbox.attacks.confined import play_queries
 from tests.security.sandbox.attacks.table import TABLE
+from tests.security.sandbox.sandbox_parts import TIGHT
 
 SECONDS: Final = 30.0
 ROWS: Final = 8
@@ -116,6 +117,7 @@ def test_a_graph_that_mixes_the_batch_is_refused_before_any_engine() -> None:
         NativeQuerySandbox.start(bundle_of(planted), STATE_P, seed=1)
 
 
+@TIGHT
 def test_within_limits_that_are_too_tight_for_openvino_torch_answers() -> None:
     sandbox = started(SandboxLimits(memory_bytes=256 << 20, threads=1))
     try:

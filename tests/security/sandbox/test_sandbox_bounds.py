@@ -7,7 +7,7 @@ import pytest
 
 from common.messages.sandbox_bounds import LEAST_MEMORY_BYTES, LEAST_THREADS, SandboxBounds
 from common.sandbox.native import DEFAULT_LIMITS
-from tests.security.sandbox.sandbox_parts import HostileTrainer, ending, hostile_trainer
+from tests.security.sandbox.sandbox_parts import TIGHT, HostileTrainer, ending, hostile_trainer
 
 LEAST = SandboxBounds(memory_bytes=LEAST_MEMORY_BYTES, threads=LEAST_THREADS, file_bytes=1 << 20, cpu_seconds=60)
 
@@ -24,18 +24,22 @@ def report(trainer: HostileTrainer, deed: str) -> list[float]:
     return [float(number) for number in outcome.state_P]
 
 
+@TIGHT
 def test_it_trains(bounded: HostileTrainer) -> None:
     assert report(bounded, "echo")[0] == 0.0
 
 
+@TIGHT
 def test_scratch_space_ends_where_the_owner_says(bounded: HostileTrainer) -> None:
     assert 0 < report(bounded, "fill_scratch")[0] <= 1 << 20
 
 
+@TIGHT
 def test_memory_ends_where_the_owner_says(bounded: HostileTrainer) -> None:
     assert 0 < report(bounded, "measure_memory")[0] * (1 << 20) < LEAST_MEMORY_BYTES
 
 
+@TIGHT
 def test_threads_end_where_the_owner_says(bounded: HostileTrainer) -> None:
     assert 0 <= report(bounded, "count_threads")[0] < LEAST_THREADS
 
