@@ -13,9 +13,9 @@ SandboxName = Literal["native", "wasm"]
 ToolchainName = Literal["fp32", "bf16"]
 """What a job trains in (common/exchange/toolchain.py)."""
 ToolchainWish = Literal["auto", "fp32", "bf16"]
-
-DeviceName = Literal["cpu", "cuda"]
 """`auto`: bfloat16 where all members can."""
+DeviceName = Literal["cpu", "cuda"]
+"""What trainers compute with, as torch names it (docs/gpu.md)."""
 AnswerTiming = Literal["padded", "immediate"]
 """When a model's answers leave: on a quantum, or, where trusted code computes them, when they are ready."""
 PrecisionName = Literal["float32", "bfloat16", "int8"]

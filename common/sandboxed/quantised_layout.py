@@ -1,7 +1,8 @@
 """What a sandbox says of its model in int8: ranges and figures (sides: sandbox, library).
 
     finding u32 | rows that it was judged on u32 | top-1 of float32, of int8 (percent) 2 x f32 | ranges u32
-    ranges, each lowest and highest value f32, in the order of the graph's values; zeros to `FINDINGS_BYTES`
+    ranges, each lowest and highest value f32: the input's, then those of the graph's values in their order
+    zeros to `FINDINGS_BYTES`
 
 Little-endian. One size for all graphs and findings, so that nothing of either shows in a frame or a sealed model.
 """
