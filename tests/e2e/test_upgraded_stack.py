@@ -135,3 +135,4 @@ def test_everything_that_is_sealed_outlives_an_upgrade(older: Build, tmp_path: P
     # a model is for the query enclaves of the release that its order and its grants name, and for no other's
     refused = newer("user", "query", "--grant", grant, rows, status=1)[-1]
     assert refused["code"] in ("unavailable.enclave", "appraisal.release")
+    await_event(state / "logs/attestation.log", "appraisal.measurement")
