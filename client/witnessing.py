@@ -21,8 +21,8 @@ A broker whose machine is gone it *retires* in favour of one successor, whose qu
 word: from then on it confirms nothing of the old one, and names no other (services/attestation/recovery_log).
 
 Between such rounds it *follows*: it lets the broker answer when the log grows, and goes through (3) to (5) for the new
-head, which the quoted key signs. The host lays the proof of (4) beside that answer, so decisions wait for a witness as
-long as two requests take, not for its next poll.
+head, which the quoted key signs. The host lays the proof of (4) beside that answer, and its word of that head goes with
+the question for the next one: so decisions wait for a witness as long as one request takes, not for its next poll.
 """
 
 import logging
@@ -87,6 +87,8 @@ class Witness:
         self._identity, self._trust, self._service = identity, trust, service
         self._memory, self._now, self._pause = MemoryFile(memory_file), now, pause
         self._confirmed: tuple[bytes, LogHead] | None = None
+        self._word: ConfirmHead | None = None
+        """Of the newest head that it has taken: to be said with the next question."""
         self._verified: VerifiedBroker | None = None
         self.broker_is_thawed = False
 
@@ -120,7 +122,10 @@ class Witness:
                 return False
             if head == memory.head:
                 self._pause(QUIET_SECONDS)  # a broker with too many that wait answers at once
-            self._take(verified, head, frozen=not self.broker_is_thawed, proof=proof)
+            with self._alone():
+                self._keep(verified, head, proof)
+                if self._must_say(verified, head, frozen=not self.broker_is_thawed):
+                    self._word = self._signed_word(verified, head)
         return True
 
     def retire(self, service: Service) -> Signed:
@@ -144,32 +149,41 @@ class Witness:
         try:
             yield
         except BaseException:
-            self.broker_is_thawed, self._verified = False, None
+            self.broker_is_thawed, self._verified, self._word = False, None, None
             raise
 
-    def _take(
-        self, verified: VerifiedBroker, head: LogHead, *, frozen: bool, proof: ConsistencyProof | None = None
-    ) -> None:
-        """Steps (3) to (5) for a head of the verified broker, unless it is over. `proof`: what came with it."""
+    def _take(self, verified: VerifiedBroker, head: LogHead, *, frozen: bool) -> None:
+        """Steps (3) to (5) for a head of the verified broker, unless it is over."""
+        with self._alone():
+            self._keep(verified, head)
+            if self._must_say(verified, head, frozen=frozen):
+                frozen = self._say(verified, head)
+                self._said(verified, head)
+        self.broker_is_thawed = not frozen
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """No other process of this witness takes or retires meanwhile. Raises `ConflictError` where one has retired."""
         with self._memory.alone() as memory:
             if memory is not None and memory.successor is not None:
                 raise ConflictError("conflict.successor", expected=memory.successor)
-            self._take_alone(verified, head, proof, frozen=frozen)
+            yield
 
-    def _take_alone(
-        self, verified: VerifiedBroker, head: LogHead, proof: ConsistencyProof | None, *, frozen: bool
-    ) -> None:
+    def _keep(self, verified: VerifiedBroker, head: LogHead, proof: ConsistencyProof | None = None) -> None:
+        """Steps (3) to (5) but its word. `proof`: what came with the head."""
         before, told = self._memory.content, self._memory.newest_collateral(verified)
         shown = verified.description.inventory if before is None else before.inventory
         if before is not None:
             self._require_extends(verified, head, before.head, proof)  # (3), (4)
         broker = verified.genesis.digest
         self._memory.keep(WitnessMemory(broker=broker, head=head, inventory=shown, collateral=told))  # (5)
-        if frozen or self._confirmed != (verified.description.boot_nonce, head):
-            frozen = self._say(verified, head)
-            self._confirmed = (verified.description.boot_nonce, head)
-            log_event(_log, "head_confirmed", log_size=head.size, epoch=head.epoch)
-        self.broker_is_thawed = not frozen
+
+    def _must_say(self, verified: VerifiedBroker, head: LogHead, *, frozen: bool) -> bool:
+        return frozen or self._confirmed != (verified.description.boot_nonce, head)
+
+    def _said(self, verified: VerifiedBroker, head: LogHead) -> None:
+        self._confirmed = (verified.description.boot_nonce, head)
+        log_event(_log, "head_confirmed", log_size=head.size, epoch=head.epoch)
 
     def _verified_broker(self, service: Service) -> VerifiedBroker:
         release = require_release(Signed.decode(service.get("/v1/release")), self._trust)
@@ -210,26 +224,33 @@ class Witness:
 
     def _say(self, verified: VerifiedBroker, head: LogHead) -> bool:
         """Sign `head` for this boot; whether the broker is still frozen. Raises what it answers."""
-        nonce, key = verified.description.boot_nonce, self._identity.signing_key
-        told = news_for(verified.description.collateral, self._memory.collateral)
-        signature = key.sign(LOG_HEAD_SEEN, *head_seen_parts(verified.genesis.digest, nonce, head, told))
-        said = ConfirmHead(witness=key.party, boot_nonce=nonce, head=head, signature=signature, collateral=told)
-        body = self._ask(verified, said).body
+        body = self._ask(verified, self._signed_word(verified, head)).body
         if not isinstance(body, Confirmed):
             raise FormatError("format.message", expected="confirmed", seen=body.type)
         return body.frozen
+
+    def _signed_word(self, verified: VerifiedBroker, head: LogHead) -> ConfirmHead:
+        nonce, key = verified.description.boot_nonce, self._identity.signing_key
+        told = news_for(verified.description.collateral, self._memory.collateral)
+        signature = key.sign(LOG_HEAD_SEEN, *head_seen_parts(verified.genesis.digest, nonce, head, told))
+        return ConfirmHead(witness=key.party, boot_nonce=nonce, head=head, signature=signature, collateral=told)
 
     def _next_head(
         self, verified: VerifiedBroker, known: int
     ) -> tuple[LogHead, ConsistencyProof | None, Digest | None]:
         """The verified broker's own word, once its log is longer than `known`; what the host says proves (4); and the
-        digest of what that broker knows of collateral.
+        digest of what that broker knows of collateral. With the question goes this witness's word of the head before.
         """
-        request = _request(AwaitHead(known=known))
+        word = self._word
+        request = _request(AwaitHead(known=known, word=word))
         answer = NextHead.decode(self._service.post(_NEXT_HEAD_PATH, request))
         reply = _opened(answer.reply, request, verified)
         if not isinstance(reply.body, HeadSigned):
             raise FormatError("format.message", expected="head-signed", seen=reply.body.type)
+        if word is not None:
+            self._word = None
+            self._said(verified, word.head)
+            self.broker_is_thawed = not reply.body.frozen
         return reply.head, answer.proof, reply.body.collateral
 
     def _ask(self, verified: VerifiedBroker, body: RequestBody) -> BrokerReply:

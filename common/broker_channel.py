@@ -32,8 +32,8 @@ Ask = Callable[[bytes], bytes]
 ReplyT = TypeVar("ReplyT", bound=Message)
 
 
-def open_reply(raw: bytes, request: bytes, broker: PartyKey) -> BrokerReply:
-    """Checks (1) and (2). `request` are the bytes that were sent.
+def open_reply(raw: bytes, request: bytes, broker: PartyKey, *, nonce: bytes | None = None) -> BrokerReply:
+    """Checks (1) and (2). `request` are the bytes that were sent; `nonce` theirs, where their sender remembers it.
 
     Raises `AuthenticityError` (authenticity.broker_reply) or `FormatError`.
     """
@@ -41,7 +41,8 @@ def open_reply(raw: bytes, request: bytes, broker: PartyKey) -> BrokerReply:
         reply = open_signed(Signed.decode(raw), BrokerReply, [broker])  # (1)
     except AuthenticityError as cause:
         raise AuthenticityError("authenticity.broker_reply", expected=cause.expected, seen=cause.seen) from cause
-    if (reply.request, reply.nonce) != (sha256(request), BrokerRequest.decode(request).nonce):  # (2)
+    asked = BrokerRequest.decode(request).nonce if nonce is None else nonce
+    if (reply.request, reply.nonce) != (sha256(request), asked):  # (2)
         raise AuthenticityError("authenticity.broker_reply", expected="an answer to this request", seen=reply.request)
     return reply
 
@@ -92,7 +93,7 @@ class BrokerChannel:
             raw = self._ask(request)
             if self.broker is None:
                 self.broker = Signed.decode(raw).unverified_signer
-            reply = open_reply(raw, request, self.broker)
+            reply = open_reply(raw, request, self.broker, nonce=nonce)
             require_not_older(reply.head, self.head)  # (3)
             self.head = reply.head
         if isinstance(reply.body, Refused):  # (4)

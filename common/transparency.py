@@ -45,8 +45,12 @@ class VerifiedLog:
 
 def log_leaf(entry: bytes) -> bytes:
     """The leaf of an encoded entry. Raises `FormatError`."""
-    read = LogEntry.decode(entry, limit=MAX_ENTRY_BYTES)
-    return _leaf(read.number, (log_tag(read.number, one) for one in read.subjects.parties), entry)
+    return leaf_of(LogEntry.decode(entry, limit=MAX_ENTRY_BYTES), entry)
+
+
+def leaf_of(entry: LogEntry, raw: bytes) -> bytes:
+    """The leaf of an entry that these bytes encode."""
+    return _leaf(entry.number, (log_tag(entry.number, one) for one in entry.subjects.parties), raw)
 
 
 def log_tag(number: int, party: PartyKey) -> bytes:
@@ -79,7 +83,7 @@ def open_entry(raw: bytes, leaf: bytes, number: int) -> LogEntry:
         entry = LogEntry.decode(raw, limit=MAX_ENTRY_BYTES)
     except FormatError as cause:
         raise _refused(f"entry {number} of version 1") from cause
-    if entry.number != number or log_leaf(raw) != leaf:
+    if entry.number != number or leaf_of(entry, raw) != leaf:
         raise _refused(f"the entry to which leaf {number} commits")
     return entry
 

@@ -31,7 +31,11 @@ from common.json_text import read_json
 from common.messages.collateral import CollateralMark
 from common.messages.evidence import Collateral
 
+_KNOWN: Final = 128
+"""Collateral that is remembered with its marks: a few documents of some 20 kB, which repeat from quote to quote."""
 
+
+@lru_cache(maxsize=_KNOWN)
 def marks_of(collateral: Collateral) -> tuple[CollateralMark, ...]:
     """The marks of the four documents, (a) to (d). Raises `FormatError` (format.collateral)."""
     root = _root_of(collateral.tcb_info_issuer_chain)
@@ -100,10 +104,6 @@ class CollateralMemory:
         return tuple(self._newest[subject] for subject in sorted(self._newest))
 
 
-_KNOWN_PIECES: Final = 128
-"""Parsed pieces that are remembered: they repeat from quote to quote."""
-
-
 def _text(mark: CollateralMark) -> str:
     return f"{mark.subject}: evaluation {mark.evaluation}, issued {mark.issued}"
 
@@ -113,7 +113,6 @@ def _document_mark(subject: str, fields: dict[str, Any]) -> CollateralMark:
     return CollateralMark(subject=subject, evaluation=fields["tcbEvaluationDataNumber"], issued=issued)
 
 
-@lru_cache(maxsize=_KNOWN_PIECES)
 def _crl_mark(subject: str, der: bytes) -> CollateralMark:
     try:
         issued = int(load_der_x509_crl(der).last_update_utc.timestamp())
@@ -130,7 +129,6 @@ def _fields(text: str) -> dict[str, Any]:
     return fields
 
 
-@lru_cache(maxsize=_KNOWN_PIECES)
 def _root_of(chain: str) -> Digest:
     """The key of the chain's self-issued certificate."""
     try:

@@ -44,10 +44,14 @@ class Confirmed(Message):
 
 
 class AwaitHead(Message):
-    """Answer: HeadSigned, as soon as the log is longer than `known`, or after a moment all the same. For witnesses."""
+    """Answer: HeadSigned, as soon as the log is longer than `known`, or after a moment all the same. For witnesses.
+
+    `word` is taken first: what a witness has to say of the head before, it says with the question for the next one.
+    """
 
     type: Literal["await-head"] = "await-head"
     known: Count
+    word: ConfirmHead | None = None
 
 
 class SignHead(Message):
@@ -58,9 +62,10 @@ class SignHead(Message):
 
 class HeadSigned(Message):
     """A Signed TreeHead (common/messages/decision_log). `collateral` is the digest of the marks that the broker knows:
-    a witness that sees another one than before asks for its description.
+    a witness that sees another one than before asks for its description; `frozen` as of Confirmed.
     """
 
     type: Literal["head-signed"] = "head-signed"
     head: Signed
     collateral: Digest | None = None
+    frozen: bool = False

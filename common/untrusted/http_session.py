@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
+from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 import certifi
 import urllib3
@@ -57,13 +58,11 @@ class HttpSession:
     """
 
     def __init__(self, *, connect_seconds: float, silence_seconds: float, ca_file: Path | None = None) -> None:
-        self._pools = urllib3.PoolManager(
-            maxsize=CONNECTIONS,
-            retries=False,
-            timeout=urllib3.Timeout(connect=connect_seconds, read=silence_seconds),
-            ca_certs=certifi.where() if ca_file is None else None,
-            ssl_context=None if ca_file is None else ssl.create_default_context(cafile=str(ca_file)),
-        )
+        self._timeout = urllib3.Timeout(connect=connect_seconds, read=silence_seconds)
+        self._ca_certs = certifi.where() if ca_file is None else None
+        self._tls = None if ca_file is None else ssl.create_default_context(cafile=str(ca_file))
+        self._servers: dict[tuple[str, str], urllib3.HTTPConnectionPool] = {}
+        """By scheme, and host with port; a session asks few."""
 
     def request(
         self,
@@ -77,9 +76,15 @@ class HttpSession:
         silence_seconds: float | None = None,
     ) -> HttpAnswer:
         """The answer, whatever its status. `until` is a monotonic time. Raises `HttpFailure`."""
-        given = {} if silence_seconds is None else {"timeout": silence_seconds}
-        raw = self._pools.urlopen(
-            method, url, redirect=False, body=body or None, headers=headers, preload_content=False, **given
+        asked, timeout = _split(url), self._timeout if silence_seconds is None else silence_seconds
+        raw = self._server(asked.scheme, asked.netloc).urlopen(
+            method,
+            urlunsplit(("", "", asked.path or "/", asked.query, "")),
+            redirect=False,
+            timeout=timeout,
+            body=body or None,
+            headers=headers,
+            preload_content=False,
         )
         try:
             answer = HttpAnswer(raw.status, raw.headers, _whole_body(raw, max_bytes, until))
@@ -91,7 +96,29 @@ class HttpSession:
 
     def close(self) -> None:
         """Close its connections."""
-        self._pools.clear()
+        for server in self._servers.values():
+            server.close()
+        self._servers.clear()
+
+    def _server(self, scheme: str, place: str) -> urllib3.HTTPConnectionPool:
+        """Found by what is written there: a `PoolManager` parses the address anew each time, and makes it a key."""
+        known = self._servers.get((scheme, place))
+        return known or self._servers.setdefault((scheme, place), self._connections(scheme, place))
+
+    def _connections(self, scheme: str, place: str) -> urllib3.HTTPConnectionPool:
+        bounds: dict[str, Any] = {"maxsize": CONNECTIONS, "retries": False, "timeout": self._timeout}
+        if scheme == "https":
+            bounds |= {"ca_certs": self._ca_certs, "ssl_context": self._tls}
+        elif scheme != "http":
+            raise urllib3.exceptions.URLSchemeUnknown(scheme)
+        return urllib3.connection_from_url(f"{scheme}://{place}", **bounds)
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        return urlsplit(url)
+    except ValueError as cause:
+        raise urllib3.exceptions.LocationParseError(url) from cause
 
 
 def _whole_body(raw: urllib3.BaseHTTPResponse, max_bytes: int, until: float | None) -> bytes:

@@ -33,12 +33,12 @@ from common.untrusted.http_identity import RequestGate
 from common.untrusted.http_refusals import JSON
 from common.untrusted.http_server import serve
 from common.untrusted.registry import Registry
-from services.attestation.broker_routes import broker_router
+from services.attestation.broker_routes import add_broker_route
 from services.attestation.collateral_metrics import CollateralMetrics
 from services.attestation.collateral_routes import collateral_router
-from services.attestation.log_routes import log_router
+from services.attestation.log_routes import add_next_head_route, log_router
 from services.attestation.recovery_routes import recovery_router
-from services.attestation.relay import BrokerRelay
+from services.attestation.relay import MAX_CARRIED, BrokerRelay
 from services.attestation.settings import AttestationSettings
 from services.attestation.state_files import StateFiles
 from services.attestation.token_routes import token_router
@@ -48,9 +48,6 @@ STATE_FOLDER: Final = "broker"
 REMEMBERED_SECONDS: Final = 60.0
 """How long an identity counts as enrolled without asking the registry again, so one that was withdrawn, too: the broker
 knows by itself whose word counts."""
-
-HTTP_THREADS: Final = 272
-"""Requests that the broker answers late hold a thread each: more than those of its door, so that others get through."""
 
 
 def build(settings: AttestationSettings, relay: BrokerRelay) -> Service:
@@ -63,13 +60,15 @@ def build(settings: AttestationSettings, relay: BrokerRelay) -> Service:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        to_thread.current_default_thread_limiter().total_tokens = HTTP_THREADS
+        to_thread.current_default_thread_limiter().total_tokens = MAX_CARRIED
         relay.start()
         yield
         await run_in_threadpool(relay.stop)
         database.close()
 
     app = Service("cloister attestation", lifespan)
+    add_broker_route(app, relay.carry, gate, callers, strangers)
+    add_next_head_route(app, relay.carry, relay.log, gate, callers)
     checks = {"registry": database.is_alive, "sealed_state": relay.require_not_refused, "enclave": lambda: relay.ready}
     notes = dict if relay.collateral is None else relay.collateral.ending
     app.include_router(
@@ -80,8 +79,7 @@ def build(settings: AttestationSettings, relay: BrokerRelay) -> Service:
             token=settings.metrics_token,
         )
     )
-    app.include_router(broker_router(relay.ask, gate, callers, strangers))
-    app.include_router(log_router(relay.ask, relay.log, gate, callers, strangers))
+    app.include_router(log_router(relay.ask, relay.log, gate, strangers))
     app.include_router(collateral_router(relay.collateral, strangers))
     app.include_router(token_router(relay, gate, strangers))
     app.include_router(recovery_router(relay, settings.recover_from, strangers))

@@ -273,4 +273,4 @@ def _birth(keys: StateKeys, rule: WitnessRule, at: int) -> Restored:
     )
     empty = DecisionLog(0)
     entry = empty.entry(Decision("genesis", LogSubjects(document=genesis.digest)), at)
-    return Restored(identity, empty.extended(entry), at, {}, unstored=(entry,))
+    return Restored(identity, empty.extended(entry), at, {}, unstored=(entry.raw,))

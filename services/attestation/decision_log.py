@@ -13,7 +13,7 @@ from common.crypto.merkle import MerkleFrontier
 from common.identifiers import Digest
 from common.messages.decision_log import DecisionName, Further, LogEntry, LogSubjects, Outcome
 from common.messages.log_heads import LogHead
-from common.transparency import log_leaf
+from common.transparency import leaf_of
 
 SALT_BYTES = 16
 _OUTCOMES: dict[DecisionName, Outcome] = {
@@ -42,6 +42,14 @@ class Decision:
         return _OUTCOMES.get(self.name, "recorded") if self.code is None else "refused"
 
 
+@dataclass(frozen=True)
+class WrittenEntry:
+    """An encoded entry and the leaf that commits to it."""
+
+    raw: bytes
+    leaf: bytes
+
+
 class DecisionLog:
     """The frontier, in one epoch. `extended` leaves this one as it is, so that a failed write changes nothing."""
 
@@ -65,9 +73,9 @@ class DecisionLog:
         root: Digest = self._tree.root()
         return LogHead(size=self.size, root=root, epoch=self.epoch)
 
-    def entry(self, decision: Decision, at: int) -> bytes:
-        """The encoded entry of a decision at this time, for the next place."""
-        return LogEntry(
+    def entry(self, decision: Decision, at: int) -> WrittenEntry:
+        """The entry of a decision at this time, for the next place."""
+        entry = LogEntry(
             number=self.size,
             epoch=self.epoch,
             time=at,
@@ -77,10 +85,12 @@ class DecisionLog:
             code=decision.code,
             subjects=decision.subjects,
             further=decision.further,
-        ).encode()
+        )
+        raw = entry.encode()
+        return WrittenEntry(raw, leaf_of(entry, raw))
 
-    def extended(self, entry: bytes) -> "DecisionLog":
+    def extended(self, entry: WrittenEntry) -> "DecisionLog":
         """The log with one more entry."""
         tree = MerkleFrontier(self.size, self.peaks)
-        tree.append(log_leaf(entry))
+        tree.append(entry.leaf)
         return DecisionLog(self.epoch, tree.size, tuple(tree.peaks))

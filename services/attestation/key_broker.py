@@ -298,8 +298,7 @@ class KeyBroker:
                 self._await_end(body.job_id)
                 return members_of(self._context.job(body.job_id))
             case ConfirmHead():
-                self._context.anchor.confirm(body)
-                self._context.collateral.hear(body.witness, body.collateral)
+                self._hear_witness(body)
                 return Confirmed(frozen=self._context.anchor.frozen)
             case MeetTpm():
                 return self._context.counters.meet(body)
@@ -309,6 +308,9 @@ class KeyBroker:
             case SignHead():
                 return self._sign_head(at)
             case AwaitHead():
+                if body.word is not None:
+                    self._hear_witness(body.word)
+                    self._confirmed.notify_all()
                 self._await_longer(body.known)
                 return self._sign_head(max(at, self._context.state.time))
             case _:
@@ -343,6 +345,10 @@ class KeyBroker:
             case _:
                 raise FormatError("format.message", expected="a request of version 1", seen=body.type)
 
+    def _hear_witness(self, word: ConfirmHead) -> None:
+        self._context.anchor.confirm(word)
+        self._context.collateral.hear(word.witness, word.collateral)
+
     def _await_longer(self, known: int) -> None:
         """Wait, with the lock let go, until the log is longer than that; not for long, and not when many do."""
         if self._awaiting >= MAX_AWAITING:
@@ -369,7 +375,11 @@ class KeyBroker:
     def _sign_head(self, at: int) -> HeadSigned:
         head, counted = self._context.state.log.head, self._refusals.counted
         word = TreeHead(broker=self._context.broker, head=head, time=at, refusals_counted=counted)
-        return HeadSigned(head=sign(word, self._context.signing_key), collateral=self._context.collateral.digest)
+        return HeadSigned(
+            head=sign(word, self._context.signing_key),
+            collateral=self._context.collateral.digest,
+            frozen=self._context.anchor.frozen,
+        )
 
     def _describe(self, nonce: bytes) -> BrokerDescription:
         context = self._context

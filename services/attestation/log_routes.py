@@ -11,7 +11,8 @@ import secrets
 from collections.abc import Callable
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
 
 from common.errors import FormatError, Refusal, refusal_of
 from common.messages.base import Message
@@ -20,21 +21,22 @@ from common.messages.decision_log import ConsistencyProof, InclusionProof, LogPa
 from common.messages.log_heads import AwaitHead, HeadSigned, SignHead
 from common.messages.refusal_detail import Refused
 from common.messages.signed import Signed
-from common.untrusted.http_description import describe
+from common.untrusted.http_description import Service, describe
+from common.untrusted.http_direct import DirectRoute
 from common.untrusted.http_identity import PartyRequest, RequestGate
 from common.untrusted.http_refusals import JSON
+from services.attestation.broker_routes import Carry
 from services.attestation.callers import Callers
 from services.attestation.log_store import LogStore
 from services.attestation.strangers import Strangers
 
 NONCE_BYTES: Final = 32
+_NEXT: Final = describe(takes=BrokerRequest, gives=NextHead)
 Number = Annotated[int, Query(ge=0, le=1 << 48)]
 
 
-def log_router(
-    ask: Callable[[bytes], bytes], store: LogStore, gate: RequestGate, callers: Callers, strangers: Strangers
-) -> APIRouter:
-    """The routes; `ask` carries a request to the enclave."""
+def log_router(ask: Callable[[bytes], bytes], store: LogStore, gate: RequestGate, strangers: Strangers) -> APIRouter:
+    """The routes but `next`; `ask` carries a request to the enclave."""
     router, open_to_all = APIRouter(prefix="/v1/log"), [Depends(strangers.admit)]
 
     @router.get("/head", dependencies=open_to_all, openapi_extra=describe(gives=Signed))
@@ -53,15 +55,24 @@ def log_router(
     def consistency(earlier: Number, size: Number) -> Response:
         return _json(store.consistency(earlier, size))
 
-    @router.post("/next", openapi_extra=describe(takes=BrokerRequest, gives=NextHead))
-    def following(request: Annotated[PartyRequest, Depends(gate.admit)]) -> Response:
-        asked = BrokerRequest.decode(request.body).body
-        callers.require_may_ask(request.party, asked)
+    return router
+
+
+def add_next_head_route(app: Service, carry: Carry, store: LogStore, gate: RequestGate, callers: Callers) -> None:
+    """`next`, which each decision waits for. It stands before all others, which are looked at in order."""
+
+    async def following(request: Request) -> Response:
+        admitted = await gate.admit(request)
+        asked = BrokerRequest.decode(admitted.body).body
+        callers.require_may_ask(admitted.party, asked)
         if not isinstance(asked, AwaitHead):
             raise FormatError("format.message", expected="await-head", seen=asked.type)
-        return _json(next_head(store, asked.known, ask(request.body)))
+        reply = await carry(admitted.body)
+        return _json(await run_in_threadpool(next_head, store, asked.known, reply))
 
-    return router
+    app.router.add_api_route(
+        "/v1/log/next", following, methods=["POST"], openapi_extra=_NEXT, route_class_override=DirectRoute
+    )
 
 
 def next_head(store: LogStore, known: int, reply: bytes) -> NextHead:

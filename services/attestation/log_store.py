@@ -12,7 +12,7 @@ from common.crypto.merkle import MerkleTree
 from common.errors import FormatError
 from common.identifiers import PartyKey
 from common.messages.decision_log import MAX_ENTRY_BYTES, ConsistencyProof, InclusionProof, LogEntry, LogItem, LogPage
-from common.transparency import log_leaf
+from common.transparency import leaf_of, log_leaf
 
 PAGE_ITEMS: Final = 512
 _PAGE_BYTES: Final = 1 << 19
@@ -74,8 +74,9 @@ class LogStore:
 
 
 def _item(raw: bytes, reader: PartyKey | None) -> LogItem:
-    parties = LogEntry.decode(raw, limit=MAX_ENTRY_BYTES).subjects.parties
-    return LogItem(leaf=log_leaf(raw), entry=raw if not parties or reader in parties else None)
+    entry = LogEntry.decode(raw, limit=MAX_ENTRY_BYTES)
+    parties = entry.subjects.parties
+    return LogItem(leaf=leaf_of(entry, raw), entry=raw if not parties or reader in parties else None)
 
 
 def _require(within: bool) -> None:

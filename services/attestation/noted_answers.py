@@ -24,19 +24,29 @@ _log = logging.getLogger("attestation.launches")
 _OUTCOMES: Final = {False: "granted", True: "refused"}
 
 
+_REFUSED: Final = b'"refused"'
+"""In each reply that refuses, as `Message.encode` writes its type."""
+
+
 def note_answer(asked: RequestBody, raw: bytes, seconds: float) -> None:
     """Count these reply bytes, which came so long after the request; log a refusal of one that shows a quote."""
     try:
-        body = BrokerReply.decode(Signed.decode(raw).payload).body
+        refused = _refused_in(Signed.decode(raw).payload)
     except Refusal:
         return  # its asker says what is wrong with it
-    refused = body if isinstance(body, Refused) else None
     if refused is not None:
         REFUSALS.labels(refusal_of(refused.code).code).inc()
     if isinstance(asked, Admit | RenewLease | AppraiseEvidence):
         ATTESTATION_SECONDS.labels(asked.type, _OUTCOMES[refused is not None]).observe(seconds)
         if refused is not None:
             _log_refused_launch(asked.binding, refused)
+
+
+def _refused_in(reply: bytes) -> Refused | None:
+    if _REFUSED not in reply:  # most replies, and parsing one takes longer than carrying it
+        return None
+    body = BrokerReply.decode(reply).body
+    return body if isinstance(body, Refused) else None
 
 
 def _log_refused_launch(named: LaunchBinding, refused: Refused) -> None:

@@ -8,12 +8,15 @@ Where the sealed state is another build's it runs that build, if it is told how,
 own (`handover_relay`): as long as the parties' terms do not allow that, the old broker serves.
 """
 
+import asyncio
 import contextlib
 import logging
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
+
+from starlette.concurrency import run_in_threadpool
 
 from common.dcap.collateral_name import name_of_quote
 from common.door import Handler
@@ -40,6 +43,14 @@ START_SECONDS: Final = 180.0
 """An enclave's start on a busy machine, with its measurement."""
 
 HANDLE_SECONDS: Final = 30.0
+
+MAX_CARRIED: Final = 272
+"""Requests that are with the enclave at once: more than those that it answers late (key_broker), so that others get
+through."""
+
+_PIPE_BYTES: Final = 32 << 10
+"""What is larger may fill the door's pipe (64 KiB on Linux, pipe(7)) and is written by a thread that may wait."""
+
 REST_SECONDS: Final = 5.0
 _LACKING: Final = b'"dcap-quote"'
 """In each request with such a quote, as `Message.encode` writes it."""
@@ -74,6 +85,7 @@ class BrokerRelay:
         self.waits: str | None = None
         """Code with which that one refused to hand over last."""
         self._stopped, self._gone = threading.Event(), threading.Event()
+        self._room = asyncio.Semaphore(MAX_CARRIED)
         self._thread = threading.Thread(target=self._run, name="broker-relay", daemon=True)
 
     def start(self) -> None:
@@ -101,6 +113,20 @@ class BrokerRelay:
         if self.refused is not None:
             raise refusal_of(self.refused)
         return True
+
+    async def carry(self, raw: bytes) -> bytes:
+        """As `ask`, on one event loop: a request that waits for its reply keeps no thread."""
+        async with self._room:
+            if len(raw) > _PIPE_BYTES or (self.collateral is not None and _LACKING in raw):
+                return await run_in_threadpool(self.ask, raw)
+            enclave = self._enclave
+            if enclave is None:
+                raise UnavailableError("unavailable.broker")
+            try:
+                async with asyncio.timeout(HANDLE_SECONDS):
+                    return await asyncio.wrap_future(enclave.ask("handle", raw))
+            except (PeerClosedError, TimeoutError) as cause:
+                raise UnavailableError("unavailable.broker") from cause
 
     def ask(self, raw: bytes) -> bytes:
         """Carry one request; the signed reply.

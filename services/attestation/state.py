@@ -178,7 +178,7 @@ class BrokerState:
         self.time = max(self.time, at)
         stored, entry = self.log.size - len(self._unstored), self.log.entry(decision, self.time)
         self.log = self.log.extended(entry)
-        self._store.replace(stored, (*self._unstored, entry), self.snapshot())
+        self._store.replace(stored, (*self._unstored, entry.raw), self.snapshot())
         self._roots[self.log.size] = self.log.head.root
 
     def find(self, kind: type[RecordT], name: str) -> RecordT | None:
@@ -222,7 +222,7 @@ class BrokerState:
             self._previous, self._next = bytes(32), 0
             self._store.replace(self.log.size, (), self.snapshot())
         blob = self._seal(self._entry(log, time, records))
-        self._store.append(entry, blob)
+        self._store.append(entry.raw, blob)
         self._follow(blob)
         self.log, self.time = log, time
         self._records.update({record.key: record for record in records})

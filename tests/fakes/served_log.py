@@ -6,18 +6,18 @@ What a hostile host would serve instead, a test does with `LogFiles`.
 from typing import Final
 
 import httpx
-from fastapi import FastAPI
+from fastapi.concurrency import run_in_threadpool
 from fastapi.testclient import TestClient
 
 from common.crypto.signing import SigningKey
 from common.errors import refusal_of
 from common.http_signatures import sign_request
 from common.identifiers import PartyKey
+from common.untrusted.http_description import Service
 from common.untrusted.http_identity import RequestGate
-from common.untrusted.http_refusals import answer_refusals
 from common.untrusted.request_quota import RequestQuota
 from services.attestation.callers import Callers
-from services.attestation.log_routes import log_router
+from services.attestation.log_routes import add_next_head_route, log_router
 from services.attestation.log_store import LogStore
 from services.attestation.strangers import Strangers
 from tests.fakes.broker_world import BrokerWorld
@@ -50,9 +50,13 @@ def log_service(world: BrokerWorld) -> TestClient:
     """A service that has just started: it has read nothing of the log yet."""
     gate, quota = RequestGate(AllEnrolled()), RequestQuota(1000, 1000)
     callers, strangers = Callers(AllEnrolled(), quota, witnesses=world.genesis.witnesses), Strangers(quota, gate)
-    app = FastAPI()
-    answer_refusals(app)
-    app.include_router(log_router(world.handle, LogStore(LogFiles(world)), gate, callers, strangers))
+    app, store = Service("log"), LogStore(LogFiles(world))
+
+    async def carry(raw: bytes) -> bytes:
+        return await run_in_threadpool(world.handle, raw)
+
+    add_next_head_route(app, carry, store, gate, callers)
+    app.include_router(log_router(world.handle, store, gate, strangers))
     return TestClient(app)
 
 

@@ -18,7 +18,7 @@ from common.identifiers import Digest, PartyKey, RoleName
 from common.messages.launch_binding import LaunchBinding
 from common.transparency import log_leaf, log_tag, tags_of
 from common.untrusted.http_identity import ReplayGuard
-from services.attestation.decision_log import DecisionLog
+from services.attestation.decision_log import DecisionLog, WrittenEntry
 from services.attestation.state import StateKeys
 from tests.vectors.each_vector import each_vector
 from tests.vectors.vector_file import OPENS, read_vectors
@@ -80,7 +80,7 @@ def test_decision_log() -> None:
         assert log_leaf(entry).hex() == vector["leaf"]
         parties = {log_tag(number, PartyKey(party)) for party in vector["parties"]}
         assert tags_of(bytes.fromhex(vector["leaf"]), number) == parties
-        log = log.extended(entry)
+        log = log.extended(WrittenEntry(entry, log_leaf(entry)))
         assert (log.head.size, log.head.root) == (vector["size"], vector["root"])
 
 

@@ -190,6 +190,7 @@ def request_bodies() -> list[RequestBody]:
         WitnessPeer(description=SHORT, proof=(NONCE32,)),
         SignHead(),
         AwaitHead(known=7),
+        AwaitHead(known=7, word=ConfirmHead(witness=USER, boot_nonce=NONCE32, head=HEAD, signature=WORD)),
         IssueToken(job_id=JOB, launch=USER),
         AppraiseEvidence(challenge_id=CHALLENGE, binding=BINDING, evidence=EVIDENCE),
         ShowTokenKey(),
@@ -229,7 +230,7 @@ def reply_bodies() -> list[ReplyBody]:
         Confirmed(frozen=False),
         TpmChallenge(credential=b"credential", secret=b"secret"),
         PeerWitnessed(size=5, root=A, epoch=2, signature=WORD, collateral=(MARK,)),
-        HeadSigned(head=sign(TREE_HEAD, KEY), collateral=B),
+        HeadSigned(head=sign(TREE_HEAD, KEY), collateral=B, frozen=True),
         AttestationToken(token="header.claims.signature"),
         TokenKeyShown(document=sign(TOKEN_KEY, KEY)),
         Refused(
