@@ -94,7 +94,7 @@ class Witness:
 
     def round(self) -> None:
         """One poll with all checks. Raises the refusal of the first that fails."""
-        self._verified = None
+        self._verified, self._word = None, None
         with self._frozen_if_refused():
             verified = self._verified_broker(self._service)  # (1)
             self._require_mine(verified)  # (2)
@@ -112,12 +112,14 @@ class Witness:
         if verified is None or memory is None:
             return False
         with self._frozen_if_refused():
-            head, proof, collateral = self._next_head(verified, memory.head.size)
+            reply, proof = self._next_reply(verified, memory.head.size)
+            if reply.head.epoch != verified.head.epoch:
+                self._verified = None
+                return False
+            head, collateral = reply.head, self._heard(verified, reply)
             known = {SeenCollateral(marks=one).digest for one in (verified.description.collateral, memory.collateral)}
-            same_boot = head.epoch == verified.head.epoch
-            if same_boot and collateral not in {None, *known}:
+            if collateral not in {None, *known}:
                 self._require_extends(verified, head, memory.head, proof)
-            if not same_boot or collateral not in {None, *known}:
                 self._verified = None
                 return False
             if head == memory.head:
@@ -235,32 +237,33 @@ class Witness:
         signature = key.sign(LOG_HEAD_SEEN, *head_seen_parts(verified.genesis.digest, nonce, head, told))
         return ConfirmHead(witness=key.party, boot_nonce=nonce, head=head, signature=signature, collateral=told)
 
-    def _next_head(
-        self, verified: VerifiedBroker, known: int
-    ) -> tuple[LogHead, ConsistencyProof | None, Digest | None]:
-        """The verified broker's own word, once its log is longer than `known`; what the host says proves (4); and the
-        digest of what that broker knows of collateral. With the question goes this witness's word of the head before.
+    def _next_reply(self, verified: VerifiedBroker, known: int) -> tuple[BrokerReply, ConsistencyProof | None]:
+        """The verified broker's own word, once its log is longer than `known`, and what the host says proves (4).
+
+        With the question goes this witness's word of the head before.
         """
-        word = self._word
-        request = _request(AwaitHead(known=known, word=word))
+        request = _request(AwaitHead(known=known, word=self._word))
         answer = NextHead.decode(self._service.post(_NEXT_HEAD_PATH, request))
-        reply = _opened(answer.reply, request, verified)
-        if not isinstance(reply.body, HeadSigned):
-            raise FormatError("format.message", expected="head-signed", seen=reply.body.type)
-        if word is not None:
-            self._word = None
-            self._said(verified, word.head)
-            self.broker_is_thawed = not reply.body.frozen
-        return reply.head, answer.proof, reply.body.collateral
+        return open_reply(answer.reply, request, verified.genesis.signing_public), answer.proof
+
+    def _heard(self, verified: VerifiedBroker, reply: BrokerReply) -> Digest | None:
+        """That broker has taken the word that went with the question; the digest of what it knows of collateral."""
+        body = _not_refused(reply).body
+        if not isinstance(body, HeadSigned):
+            raise FormatError("format.message", expected="head-signed", seen=body.type)
+        if self._word is not None:
+            self._said(verified, self._word.head)
+            self._word, self.broker_is_thawed = None, not body.frozen
+        return body.collateral
 
     def _ask(self, verified: VerifiedBroker, body: RequestBody) -> BrokerReply:
         """The verified broker's own answer. Raises what it refuses."""
         request = _request(body)
-        return _opened(self._service.post(BROKER_PATH, request), request, verified)
+        raw = self._service.post(BROKER_PATH, request)
+        return _not_refused(open_reply(raw, request, verified.genesis.signing_public))
 
 
-def _opened(raw: bytes, request: bytes, verified: VerifiedBroker) -> BrokerReply:
-    reply = open_reply(raw, request, verified.genesis.signing_public)
+def _not_refused(reply: BrokerReply) -> BrokerReply:
     if isinstance(reply.body, Refused):
         raise refusal_of(reply.body.code)
     return reply

@@ -295,13 +295,15 @@ class BrokerWorld:
         return self.channel().ask(DescribeBroker(), BrokerDescription)
 
     def confirm(self, witness: SigningKey, head: LogHead | None = None, nonce: bytes | None = None) -> Confirmed:
-        """A witness's word about a head, the current one unless another is given."""
+        """A witness's word about a head is taken, the current one unless another is given."""
+        return self.channel().ask(self.word(witness, head, nonce), Confirmed)
+
+    def word(self, witness: SigningKey, head: LogHead | None = None, nonce: bytes | None = None) -> ConfirmHead:
         nonce, head = nonce or self.describe().boot_nonce, head or self.head
-        body = ConfirmHead(
+        return ConfirmHead(
             witness=witness.party, boot_nonce=nonce, head=head,
             signature=witness.sign(LOG_HEAD_SEEN, *head_seen_parts(self.genesis.digest, nonce, head)),
         )  # fmt: skip
-        return self.channel().ask(body, Confirmed)
 
     @contextmanager
     def attended(self, witness: SigningKey) -> Iterator[None]:

@@ -1,5 +1,6 @@
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from common.errors import AppraisalError, AuthenticityError, FormatError, Freshn
 from common.messages.broker_exchange import BrokerRequest
 from common.messages.decision_log import ConsistencyProof, NextHead
 from common.messages.launch_binding import NO_SUBJECT
-from common.messages.log_heads import ConfirmHead, LogHead
+from common.messages.log_heads import AwaitHead, ConfirmHead, LogHead
 from services.attestation import state
 from services.attestation.context import WitnessRule
 from tests.fakes.broker_world import MEASUREMENTS, MemoryStore
@@ -68,18 +69,43 @@ def test_it_says_a_thing_once(watched: Watched) -> None:
 def test_it_follows_a_verified_broker_without_another_quote(watched: Watched) -> None:
     assert not watched.witness.follow(), "nothing was verified yet"
     watched.witness.round()
-    for _ in range(3):
+    for number in range(3):
         watched.world.register_data()
-        before = len(watched.service.asked)
         watched.service.paths.clear()
         assert watched.witness.follow()
         assert watched.remembered == watched.world.head
-        asked = [BrokerRequest.decode(raw).body.type for raw in watched.service.asked[before:]]
-        assert asked == ["await-head", "confirm-head"]
-        assert watched.service.paths == ["/v1/log/next", "/v1/broker"], "two requests a decision"
-    before = len(watched.service.asked)
-    assert watched.witness.follow(), "nothing new"
-    assert len(watched.service.asked) == before + 1
+        assert watched.service.paths == ["/v1/log/next"], "one request a decision"
+        assert len(confirmations(watched)) == 1 + number, "its word comes with the next question"
+        assert watched.world.context.anchor.unconfirmed == 1
+    assert watched.witness.follow(), "nothing new, so that it says its word"
+    assert confirmations(watched)[-1] == watched.world.head
+    assert watched.world.context.anchor.unconfirmed == 0
+    assert watched.witness.follow()
+    assert len(confirmations(watched)) == 1 + 3, "and says it once"
+
+
+def test_a_word_that_did_not_arrive_is_said_again(watched: Watched) -> None:
+    watched.witness.round()
+    watched.world.register_data()
+    assert watched.witness.follow()
+    with unanswered(watched), pytest.raises(UnavailableError):
+        watched.witness.follow()
+    assert not watched.witness.broker_is_thawed
+    assert not watched.witness.follow(), "a whole round first"
+    watched.witness.round()
+    assert watched.world.context.anchor.unconfirmed == 0
+    assert watched.witness.broker_is_thawed
+
+
+def test_a_word_goes_to_no_other_boot(watched: Watched) -> None:
+    watched.witness.round()
+    watched.world.register_data()
+    assert watched.witness.follow()
+    watched.world.restart()
+    assert not watched.witness.follow(), "and nothing is wrong"
+    assert watched.world.describe().frozen
+    watched.witness.round()
+    assert not watched.world.describe().frozen
 
 
 def test_it_follows_no_other_boot(watched: Watched) -> None:
@@ -223,7 +249,21 @@ def of_other_sizes(answer: NextHead) -> NextHead:
 
 def confirmations(watched: Watched) -> list[LogHead]:
     bodies = [BrokerRequest.decode(raw).body for raw in watched.service.asked]
-    return [body.head for body in bodies if isinstance(body, ConfirmHead)]
+    words = (body.word if isinstance(body, AwaitHead) else body for body in bodies)
+    return [word.head for word in words if isinstance(word, ConfirmHead)]
+
+
+@contextmanager
+def unanswered(watched: Watched) -> Iterator[None]:
+    """The service is not there."""
+    honest = watched.service.post
+
+    def lost(path: str, body: bytes) -> bytes:
+        raise UnavailableError("unavailable.service", expected=path)
+
+    watched.service.post = lost  # type: ignore[method-assign]
+    yield
+    watched.service.post = honest  # type: ignore[method-assign]
 
 
 @pytest.mark.parametrize("path", [(), (bytes(32),), (bytes(32), bytes(32), bytes(32))])
@@ -248,7 +288,7 @@ def test_it_asks_for_a_proof_that_did_not_come(watched: Watched, change: Change)
     remembered, head = watched.remembered, watched.world.head
     assert watched.witness.follow()
     asked = f"/v1/log/consistency?earlier={remembered.size}&size={head.size}"
-    assert watched.service.paths == ["/v1/log/next", asked, "/v1/broker"]
+    assert watched.service.paths == ["/v1/log/next", asked]
     assert watched.remembered == head
 
 

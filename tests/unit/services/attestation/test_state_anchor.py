@@ -1,13 +1,15 @@
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from common.crypto.signing import SigningKey
-from common.errors import AuthenticityError, FreshnessError, UnavailableError
+from common.errors import AuthenticityError, FreshnessError, Refusal, UnavailableError
 from common.messages.broker_identity import DescribeBroker
 from common.messages.evidence import TrustLevel
 from common.messages.jobs import Completed, ListMembers, Members
-from common.messages.log_heads import LogHead
+from common.messages.log_heads import AwaitHead, HeadSigned, LogHead
 from common.messages.refusal_detail import Refused
 from services.attestation import key_broker, state_anchor
 from tests.fakes.broker_world import PARAMSERVER, QUERY, TRAINER, BrokerWorld
@@ -38,6 +40,41 @@ def test_a_new_broker_is_frozen_until_its_witness_confirms(witnessed: BrokerWorl
         placement = witnessed.launch(QUERY, job_id).placement
     assert placement is not None
     assert b'"witnessed":true' in placement.payload
+
+
+def test_a_word_that_comes_with_the_question_for_the_next_head_counts_as_well(witnessed: BrokerWorld) -> None:
+    known, word = witnessed.head.size - 1, witnessed.word(witnessed.witnesses[0])
+    assert witnessed.channel().ask(AwaitHead(known=known), HeadSigned).frozen
+    assert not witnessed.channel().ask(AwaitHead(known=known, word=word), HeadSigned).frozen
+    witnessed.register_data()
+
+
+def test_it_is_judged_like_any_other_word(witnessed: BrokerWorld) -> None:
+    stranger, witness = SigningKey.generate(), witnessed.witnesses[0]
+    forked = witnessed.head.model_copy(update={"root": witnessed.genesis.digest})
+    for word, code in (
+        (witnessed.word(stranger), "authenticity.signature"),
+        (witnessed.word(witness, nonce=bytes(32)), "freshness.challenge"),
+        (witnessed.word(witness, forked), "freshness.state"),
+    ):
+        with pytest.raises(Refusal, match=code):
+            witnessed.channel().ask(AwaitHead(known=0, word=word), HeadSigned)
+    assert witnessed.describe().frozen
+
+
+def test_it_lets_go_whoever_waits_for_it(witnessed: BrokerWorld) -> None:
+    witness = witnessed.witnesses[0]
+    witnessed.confirm(witness)
+    job_id = witnessed.start_job()
+    witnessed.core._confirm_seconds = 30.0
+    waiting = threading.Thread(target=witnessed.launch, args=(TRAINER, job_id))
+    waiting.start()
+    while waiting.is_alive() and witnessed.core._waiting == 0:
+        time.sleep(0.001)
+    assert waiting.is_alive()
+    witnessed.channel().ask(AwaitHead(known=0, word=witnessed.word(witness)), HeadSigned)
+    waiting.join(20)
+    assert not waiting.is_alive()
 
 
 def test_every_start_freezes_again(witnessed: BrokerWorld) -> None:
