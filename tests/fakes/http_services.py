@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Final
 
 import httpx
+from fastapi.concurrency import run_in_threadpool
 from fastapi.testclient import TestClient
 
 from common.crypto.digests import sha256_raw
@@ -128,6 +129,9 @@ class CoreRelay:
 
     def ask(self, raw: bytes) -> bytes:
         return self._world.handle(raw)
+
+    async def carry(self, raw: bytes) -> bytes:
+        return await run_in_threadpool(self.ask, raw)
 
 
 @contextlib.contextmanager
