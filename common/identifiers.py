@@ -189,6 +189,14 @@ class QueryId(_Derived):
     pattern = r"query_[0-9a-f]{32}"
 
 
+class RequestKeyId(_Derived):
+    """A request key (common/crypto/request_keys) as a query front names it; random, says nothing."""
+
+    __slots__ = ()
+    prefix = "request"
+    pattern = r"request_[0-9a-f]{32}"
+
+
 class RoleName(Identifier):
     """A registered enclave role: broker, trainer, paramserver, query."""
 

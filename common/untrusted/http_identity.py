@@ -1,9 +1,13 @@
 """Who sends an HTTP request: signature, enrolment, replay, and a bounded body, before any handler runs (side: host).
 
-`RequestGate.admit` in this order, each step raises: (1) the signature is of our form, fresh and genuine; (2) the party
+`RequestGate.admit` in this order, each step raises: (1) the signature is of our form, fresh and genuine, by an
+identity's key or, where a route takes them, by a request key that this process has with the party; (2) the party
 is enrolled, where that is asked; (3) the nonce is new, and the party has a request left, where requests are counted;
 (4) the body is of a documented kind and not larger than its limit (`http_bodies`); (5) the body is the one that was
 signed. By (3) nobody is charged for what others repeat, and what is over quota takes no memory.
+
+A nonce is spent by the party, whichever key signed the request: what was sent under one is not sent again under
+another.
 """
 
 import threading
@@ -17,7 +21,7 @@ from starlette.concurrency import run_in_threadpool
 
 from common.crypto.digests import sha256_raw
 from common.errors import AuthenticityError, FreshnessError, UnavailableError
-from common.http_signatures import SIGNATURE_HEADERS, WINDOW_SECONDS, Target, verify_request
+from common.http_signatures import SIGNATURE_HEADERS, WINDOW_SECONDS, RequestKeys, Target, verify_request
 from common.identifiers import PartyKey
 from common.messages.base import MAX_MESSAGE_BYTES
 from common.untrusted.http_bodies import read_body
@@ -118,22 +122,34 @@ class RequestGate:
         return await self._admit(request, MAX_MESSAGE_BYTES, must_be_enrolled=False)
 
     def limited(
-        self, body_bytes: int, take_on: Callable[[PartyKey], None] | None = None
+        self,
+        body_bytes: int,
+        take_on: Callable[[PartyKey], None] | None = None,
+        request_keys: RequestKeys | None = None,
     ) -> Callable[[Request], Awaitable[PartyRequest]]:
         """A dependency like `admit` for bodies of at most `body_bytes`.
 
-        `take_on` hears who sends one before it is read, and may refuse that.
+        `take_on` hears who sends one before it is read, and may refuse that. `request_keys`: those that may stand for
+        an identity's key.
         """
 
         async def admit(request: Request) -> PartyRequest:
-            return await self._admit(request, body_bytes, must_be_enrolled=True, take_on=take_on)
+            return await self._admit(
+                request, body_bytes, must_be_enrolled=True, take_on=take_on, request_keys=request_keys
+            )
 
         return admit
 
     async def _admit(
-        self, request: Request, limit: int, *, must_be_enrolled: bool, take_on: Callable[[PartyKey], None] | None = None
+        self,
+        request: Request,
+        limit: int,
+        *,
+        must_be_enrolled: bool,
+        take_on: Callable[[PartyKey], None] | None = None,
+        request_keys: RequestKeys | None = None,
     ) -> PartyRequest:
-        signed = verify_request(_target(request), _single_headers(request), self._now())  # (1)
+        signed = verify_request(_target(request), _single_headers(request), self._now(), request_keys)  # (1)
         if must_be_enrolled:
             await self._require_enrolled(signed.party)  # (2)
         self._replays.spend(signed.party, signed.nonce, signed.created, self._charge)  # (3)

@@ -18,7 +18,7 @@ import numpy as np
 import uvicorn
 from numpy.typing import NDArray
 
-from client.http_client import ServiceClient
+from client.query_client import QueryClient
 from client.query_session import QueryPins, QuerySession, QueryUser
 from common.bundle import BundleContents
 from common.bundle_packing import pack_bundle
@@ -264,4 +264,4 @@ class QueryService:
         """The user's session over HTTP."""
         key = self.world.user.key
         user = QueryUser(key, grant or self.world.grant(self.model.manifest), self.pins)
-        return QuerySession.open(ServiceClient(self.url, key), user, now=lambda: float(self.world.time))
+        return QuerySession.open(QueryClient(self.url, key), user, now=lambda: float(self.world.time))
