@@ -33,7 +33,7 @@ from common.crypto.digests import sha256_raw
 from common.crypto.request_keys import RequestKey
 from common.crypto.signing import SigningKey, verify_raw
 from common.errors import AuthenticityError, FreshnessError
-from common.identifiers import PartyKey, RequestKeyId
+from common.identifiers import PartyKey
 
 WINDOW_SECONDS: Final = 300
 """How far a request's time may be from the verifier's clock, either way."""
@@ -98,8 +98,8 @@ class SignedRequest:
 class RequestKeys(Protocol):
     """The request keys that a server has with parties."""
 
-    def verify(self, name: RequestKeyId, mac: bytes, signature_base: bytes, now: float) -> PartyKey:
-        """Whose key of this name has made this `mac`, which counts as one use of it.
+    def verify(self, name: str, mac: bytes, signature_base: bytes, now: float) -> PartyKey:
+        """Whose key of this name, of the form of a `RequestKeyId`, has made this `mac`, which is one use of it.
 
         Raises `AuthenticityError`: authenticity.request_key where there is no such key, or no more,
         authenticity.http_signature where it made another.
@@ -146,7 +146,7 @@ def verify_request(
         raise FreshnessError("freshness.request", expected=f"a time within {WINDOW_SECONDS} s of now", seen=created)
     base = _signature_base(target, headers["content-digest"], parameters)
     if keys is not None and is_keyed:
-        party = keys.verify(RequestKeyId(match["name"]), _decode(signature["signature"]), base, now)  # (3)
+        party = keys.verify(match["name"], _decode(signature["signature"]), base, now)  # (3)
     else:
         party = _signer(PartyKey(match["party"]), _decode(signature["signature"]), base)  # (3)
     return SignedRequest(party, created, match["nonce"], _decode(digest["digest"]))

@@ -37,9 +37,10 @@ def encode_question(
     `wanted`: how many rows are to be answered in all, with those of later queries; none without them. `receipt`: ask
     for one.
     """
-    require_question(rows.dtype.name, rows.shape, profile)
+    dtype = rows.dtype.name
+    require_question(dtype, rows.shape, profile)
     sides = b"".join(side.to_bytes(4, "big") for side in profile.input.shape).ljust(_SIDES.size, b"\0")
-    head = bytes([1 + DTYPES.index(rows.dtype.name), len(profile.input.shape), _RECEIPT_WANTED * receipt, 0])
+    head = bytes([1 + DTYPES.index(dtype), len(profile.input.shape), _RECEIPT_WANTED * receipt, 0])
     head += len(rows).to_bytes(4, "big") + sides + (wanted or len(rows)).to_bytes(4, "big")
     return (head + _raw(rows)).ljust(profile.question_bytes, b"\0")
 

@@ -53,8 +53,8 @@ class RequestKeyRing:
         most_keys: int = MOST_KEYS,
     ) -> None:
         self._seconds, self._requests, self._party_keys, self._most_keys = seconds, requests, party_keys, most_keys
-        self._held: dict[RequestKeyId, _Held] = {}
-        self._of: dict[PartyKey, deque[RequestKeyId]] = {}
+        self._held: dict[str, _Held] = {}
+        self._of: dict[PartyKey, deque[str]] = {}
 
     def agree(self, party: PartyKey, offer: OfferRequestKey, now: float) -> RequestKeyAgreed:
         """A new key with the party that has signed this offer with its identity's key.
@@ -74,7 +74,7 @@ class RequestKeyRing:
         self._of.setdefault(party, deque()).append(name)
         return RequestKeyAgreed(name=name, share=share.public, seconds=self._seconds, requests=self._requests)
 
-    def verify(self, name: RequestKeyId, mac: bytes, signature_base: bytes, now: float) -> PartyKey:
+    def verify(self, name: str, mac: bytes, signature_base: bytes, now: float) -> PartyKey:
         """As `RequestKeys.verify` (common/http_signatures)."""
         held = self._held.get(name)
         if held is None or held.left <= 0 or now >= held.until:
@@ -91,7 +91,7 @@ class RequestKeyRing:
                 break
             self._forget(name)
 
-    def _forget(self, name: RequestKeyId) -> None:
+    def _forget(self, name: str) -> None:
         party = self._held.pop(name).party
         names = self._of[party]
         names.remove(name)

@@ -40,7 +40,7 @@ from common.messages.request_keys import REQUEST_KEYS_PATH, OfferRequestKey, Req
 from common.untrusted.database import Database
 from common.untrusted.health import Readiness
 from common.untrusted.http_description import Service, describe
-from common.untrusted.http_direct import DirectRoute
+from common.untrusted.http_direct import add_direct_route
 from common.untrusted.http_health import count_bodies, health_router
 from common.untrusted.http_identity import PartyRequest, RequestGate
 from common.untrusted.http_refusals import JSON, OCTETS, refusal_response
@@ -63,6 +63,9 @@ REMEMBERED_SECONDS: Final = 60.0
 ask a model is the enclave's to say, by the grant."""
 
 LaunchName = Annotated[str | None, Query(pattern=r"^[0-9a-f]{16}$")]
+
+_LAUNCH_BYTES: Final = 16
+_LAUNCH_QUERY_BYTES: Final = len("launch=") + _LAUNCH_BYTES
 
 _LARGEST_QUERY: Final = MAX_ROW_BYTES + (1 << 20)
 """Of any model; each takes and gives one size alone, which its proof states."""
@@ -164,6 +167,15 @@ class QueryFront:
             yield await self._gate.limited(size, take_on, request_keys)(request)
 
 
+def _launch_of(request: Request) -> str | None:
+    """What follows `?launch=`; it names a place or none, and nothing is read by it."""
+    query: bytes = request.scope["query_string"]
+    _, found, name = query.partition(b"launch=")
+    if found and len(query) == _LAUNCH_QUERY_BYTES and len(name) == _LAUNCH_BYTES and name.isalnum():
+        return name.decode("ascii")  # as the SDK sends it: nothing to decode
+    return request.query_params.get("launch")
+
+
 def _stated_length(request: Request, most: int) -> int:
     """What a body takes, by its head; `most` where that says nothing."""
     stated = request.headers.get("content-length", "")
@@ -202,12 +214,11 @@ def build(
     _say_when_to_come_again(app)
 
     async def query(model_id: ModelId, request: Request) -> Response:
-        launch = request.query_params.get("launch")  # names a place or none: nothing is read by it
-        return Response(await front.query(ModelId(model_id), request, launch), media_type=OCTETS)
+        return Response(await front.query(ModelId(model_id), request, _launch_of(request)), media_type=OCTETS)
 
-    queries = "/v1/models/{model_id}/queries"  # before all others, which are looked at in order
-    app.router.add_api_route(queries, query, methods=["POST"], openapi_extra=_QUERY, route_class_override=DirectRoute)
-    carried = {"query": count_bodies(app), "redis": desk.carried}
+    bodies = count_bodies(app)
+    add_direct_route(app, "/v1/models/{model_id}/queries", query, method="POST", openapi_extra=_QUERY, carried=bodies)
+    carried = {"query": bodies, "redis": desk.carried}
     app.include_router(health_router(readiness, carried, sources, token=metrics_token))
 
     @app.get("/v1/models/{model_id}/proof", openapi_extra=describe(gives=QueryEnclaveProof))

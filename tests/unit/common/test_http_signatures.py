@@ -136,7 +136,7 @@ class OneKey:
     def __init__(self, key: RequestKey = REQUEST_KEY) -> None:
         self.key, self.looked_up = key, list[str]()
 
-    def verify(self, name: RequestKeyId, mac: bytes, signature_base: bytes, now: float) -> PartyKey:
+    def verify(self, name: str, mac: bytes, signature_base: bytes, now: float) -> PartyKey:
         self.looked_up.append(name)
         assert now == NOW
         if name != self.key.name:
