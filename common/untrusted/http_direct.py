@@ -38,7 +38,7 @@ class _DirectAnswers:
 
     def __init__(self, app: ASGIApp, service: FastAPI, route: APIRoute, carried: ByteCount) -> None:
         self._others, self._service, self._carried = app, service, carried
-        self._match, self._methods, self._endpoint = route.path_regex.match, route.methods, route.endpoint
+        self._match, self._methods, self._endpoint = route.path_regex.match, route.methods or set(), route.endpoint
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         is_its_own = scope["type"] == "http" and scope["method"] in self._methods

@@ -15,8 +15,8 @@ MODEL = "model_" + "0" * 32
 PATH = "/v1/models/{model_id}/queries"
 
 
-def service(carried: ByteCount | None = None) -> Service:
-    app = Service("direct")
+def service(carried: ByteCount | None = None, app: Service | None = None) -> Service:
+    app = app or Service("direct")
 
     async def echo(model_id: ModelId, request: Request) -> Response:
         body = await request.body()
@@ -77,11 +77,11 @@ def test_what_is_unforeseen_says_nothing() -> None:
     assert "secret" not in answer.text
 
 
-def test_its_bodies_count_once() -> None:
-    carried = ByteCount()
-    client = TestClient(service(carried))
-    client.post(f"/v1/models/{MODEL}/queries", content=b" asked")
+def test_its_bodies_count_once_beside_those_of_others() -> None:
+    app = Service("direct")
+    carried = count_bodies(app)
+    answers = TestClient(service(carried, app))
+    answers.post(f"/v1/models/{MODEL}/queries", content=b" asked")
     assert carried.total == len(b" asked") + len(MODEL + " asked")
-    app = service()
-    TestClient(app).post(f"/v1/models/{MODEL}/queries", content=b" asked")
-    assert [one.kwargs["carried"].total for one in app.user_middleware if "carried" in one.kwargs] == [carried.total]
+    refused = answers.post("/elsewhere")
+    assert carried.total == len(b" asked") + len(MODEL + " asked") + len(refused.content)
