@@ -185,7 +185,8 @@ class QueryService:
         desk, gate = FrontDesk.connect(redis_url, self.slots, backlog=backlog), RequestGate(self.registry)
         board = JobBoard(database)
         self._record(board)
-        self.app = build(QueryFront(desk, board, gate), desk, gate, Readiness({}))
+        self.front = QueryFront(desk, board, gate)
+        self.app = build(self.front, desk, gate, Readiness({}))
         self.url = ""
 
     def _record(self, board: JobBoard) -> None:
