@@ -34,6 +34,7 @@ _AGE_SECONDS: Final = 10
 """Nonces of requests that were made within so long are forgotten together."""
 
 _NAME_BYTES: Final = 16
+_READ: Final = {name.encode(): name for name in SIGNATURE_HEADERS}
 
 
 MAX_IDENTITIES: Final = 100_000
@@ -175,21 +176,23 @@ def is_signed(request: Request) -> bool:
 
 
 def _target(request: Request) -> Target:
-    path = request.scope.get("raw_path") or request.scope["path"].encode()
-    query = request.scope.get("query_string", b"")
+    scope = request.scope
+    path = scope.get("raw_path") or scope["path"].encode()
+    host = next((value for name, value in scope["headers"] if name == b"host"), b"")
     return Target(
         request.method,
-        request.headers.get("host", "").lower(),
+        host.decode("latin-1").lower(),
         path.decode("ascii", errors="replace"),
-        "?" + query.decode("ascii", errors="replace"),
+        "?" + scope.get("query_string", b"").decode("ascii", errors="replace"),
     )
 
 
 def _single_headers(request: Request) -> dict[str, str]:
     """Those that `verify_request` reads; one that was sent twice is none of its form."""
-    found: dict[str, list[str]] = {name: [] for name in SIGNATURE_HEADERS}
-    for raw, value in request.headers.raw:
-        values = found.get(raw.decode("latin-1"))
-        if values is not None:
-            values.append(value.decode("latin-1"))
-    return {name: ", ".join(values) for name, values in found.items()}
+    found: dict[str, str] = {}
+    for raw, value in request.scope["headers"]:  # ASGI: names in lower case
+        name = _READ.get(raw)
+        if name is not None:
+            text = value.decode("latin-1")
+            found[name] = f"{found[name]}, {text}" if name in found else text
+    return found

@@ -65,6 +65,8 @@ ask a model is the enclave's to say, by the grant."""
 LaunchName = Annotated[str | None, Query(pattern=r"^[0-9a-f]{16}$")]
 
 _LAUNCH_BYTES: Final = 16
+"""The beginning of a launch's signing key, in hexadecimal (client/query_channel)."""
+
 _LAUNCH_QUERY_BYTES: Final = len("launch=") + _LAUNCH_BYTES
 
 _LARGEST_QUERY: Final = MAX_ROW_BYTES + (1 << 20)
@@ -170,6 +172,8 @@ class QueryFront:
 def _launch_of(request: Request) -> str | None:
     """What follows `?launch=`; it names a place or none, and nothing is read by it."""
     query: bytes = request.scope["query_string"]
+    if not query:
+        return None
     _, found, name = query.partition(b"launch=")
     if found and len(query) == _LAUNCH_QUERY_BYTES and len(name) == _LAUNCH_BYTES and name.isalnum():
         return name.decode("ascii")  # as the SDK sends it: nothing to decode
