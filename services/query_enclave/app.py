@@ -100,6 +100,10 @@ class QueryFront:
         """A request key with the party that has signed this offer with its identity's key."""
         return self.request_keys.agree(offered.party, OfferRequestKey.decode(offered.body), self._now())
 
+    async def admit(self, request: Request) -> PartyRequest:
+        """A request with a body of one message, by an identity's key or a request key."""
+        return await self._gate.limited(MAX_MESSAGE_BYTES, request_keys=self.request_keys)(request)
+
     async def proof(self, model_id: ModelId) -> bytes:
         """The live launch's proof. Raises `NotFoundError` for no such model, `UnavailableError` for none placed."""
         try:
@@ -246,7 +250,7 @@ def build(
     async def collect(
         model_id: ModelId,  # noqa: ARG001 - the answer's name is unique among all models'
         query_id: QueryId,
-        admitted: Annotated[PartyRequest, Depends(gate.limited(MAX_MESSAGE_BYTES, request_keys=front.request_keys))],
+        admitted: Annotated[PartyRequest, Depends(front.admit)],
     ) -> Response:
         answer = await front.collect(admitted.party, query_id)
         if answer is None:
