@@ -163,9 +163,9 @@ def decode_outcome(padded: bytes, profile: QueryProfile) -> Answer:
     size = rows * told_bytes(kind, profile.answer)
     if kind == 0:
         raise _decode_refusal(body + receipt)
-    if not size or rows > profile.max_rows or any(padded[1:4]) or any(body[size:]):
+    if not size or rows > profile.max_rows or any(padded[1:4]) or body[size:].strip(b"\0"):
         raise FormatError("format.message", expected="an outcome of version 1")
-    told = receipt if any(receipt) else None
+    told = receipt if receipt.strip(b"\0") else None
     beside = 0 if kind == 2 else 4 * rows
     labels = np.frombuffer(body[:beside], dtype="<u4")
     if kind == 1:
