@@ -23,13 +23,14 @@ from client.broker import trust_floor
 from client.context import Party
 from client.http_client import OCTETS, ServiceClient
 from client.platforms import platform_rules
+from client.query_client import QueryClient
 from client.query_exchange import QueryExchange
 from client.query_session import QueryPins, QuerySession, QueryUser
 from client.query_verification import verify_query_enclave
+from client.request_keys import Carrying, FrontSigner
 from common.bundle import TensorSpec
 from common.crypto.aead import BLOB_OVERHEAD
 from common.crypto.signing import SigningKey
-from common.http_signatures import sign_request
 from common.identifiers import SessionId
 from common.messages.placement import QueryEnclaveProof
 from common.messages.query import HEADER_BYTES, QUERY_MAGIC, Header, QueryProfile
@@ -127,22 +128,32 @@ class SigningUser:
         rows: Rows,
         known: dict[int, Rows],
     ) -> None:
-        self._connection, self._path, self._key, self._session = connection, path, key, session
+        self._connection, self._path, self._session = connection, path, session
+        self._signer = FrontSigner(f"http://{connection.authority}", key)
         self._rows, self._turn, self._known = rows, cycle(range(len(rows))), known
 
     async def call(self) -> bool:
         """Whether it was answered. Raises `WrongAnswerError` and what the enclave sealed for us."""
         number = next(self._turn)
         query = self._session.seal(self._rows[number : number + 1])
-        url = f"http://{self._connection.authority}{self._path}"
-        headers = {"content-type": OCTETS, **sign_request(self._key, "POST", url, query)}
-        reply = await self._connection.post(self._path, query, headers)
+        reply = await self._send(query)
         if not _answered(reply):
             return False
         scores = self._session.read(query, reply.body).scores
         if scores is None or not is_answer(scores, self._known.setdefault(number, scores)):
             raise WrongAnswerError(number)
         return True
+
+    async def _send(self, query: bytes) -> Reply:
+        """As client/query_client does it."""
+        carrying: Carrying[Reply] = self._signer.carry("POST", self._path, query)
+        try:
+            request = next(carrying)
+            while True:
+                request = carrying.send(await self._connection.post(request.path, request.body, request.headers))
+        except StopIteration as done:
+            reply: Reply = done.value
+            return reply
 
 
 def is_answer(scores: Rows, known: Rows) -> bool:
@@ -175,7 +186,7 @@ class Sealed:
     def open(self) -> SealedSession:
         """A session of its own."""
         user = self.user
-        return SealedSession.open(ServiceClient(self.party.endpoints.query, user.key), user)
+        return SealedSession.open(QueryClient(self.party.endpoints.query, user.key), user)
 
     def verification_ms(self) -> list[float]:
         """What verifying the enclave takes, again and again; the first time is the first contact of this process."""

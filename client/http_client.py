@@ -1,7 +1,7 @@
 """Signed HTTP requests (RFC 9421) to one service; its refusals come back as our errors (side: owner)."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from common.crypto.signing import SigningKey
@@ -64,10 +64,13 @@ class ServiceClient:
         raise _refusal(answer)
 
     def _send(self, method: str, path: str, body: bytes, media_type: str) -> HttpAnswer:
-        url = self._base_url + path
         headers = {"content-type": media_type} if body else {}
         if self._key is not None:
-            headers |= sign_request(self._key, method, url, body)
+            headers |= sign_request(self._key, method, self._base_url + path, body)
+        return self._exchange(method, path, body, headers)
+
+    def _exchange(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> HttpAnswer:
+        url = self._base_url + path
         try:
             return self._http.request(method, url, body, headers, max_bytes=MAX_ANSWER_BYTES)
         except HttpFailure as cause:

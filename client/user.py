@@ -19,6 +19,7 @@ from client.context import Party
 from client.events import Answered, AnswersAdvanced, Event, QuoteVerified, ReceiptKept
 from client.http_client import ServiceClient
 from client.platforms import platform_rules, rules_shown
+from client.query_client import QueryClient
 from client.query_exchange import joined
 from client.query_rows import ReadRows
 from client.query_session import QueryPins, QuerySession, QueryUser
@@ -57,7 +58,7 @@ def open_session(party: Party, grant: Signed, asked: ModelId | str | None = None
         require_asked(asked, terms.model_id)
     else:
         asking = _by_name(party, asking, terms.served, asked)
-    session = QuerySession.open(ServiceClient(party.endpoints.query, key), asking)
+    session = QuerySession.open(QueryClient(party.endpoints.query, key), asking)
     open_signed(grant, QueryGrant, session.enclave.placement.grant_authorities)
     return session
 

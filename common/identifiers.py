@@ -21,9 +21,13 @@ class Identifier(str):
 
     __slots__ = ()
     pattern: ClassVar[str] = r"[a-z0-9_]{1,80}"
+    _form: ClassVar[re.Pattern[str]] = re.compile(pattern)
+
+    def __init_subclass__(cls) -> None:
+        cls._form = re.compile(cls.pattern)
 
     def __new__(cls, text: str) -> Self:
-        if not isinstance(text, str) or re.fullmatch(cls.pattern, text) is None:
+        if not isinstance(text, str) or cls._form.fullmatch(text) is None:
             raise FormatError("format.identifier", expected=f"{cls.__name__} matching {cls.pattern}")
         return super().__new__(cls, text)
 
@@ -187,6 +191,14 @@ class QueryId(_Derived):
     __slots__ = ()
     prefix = "query"
     pattern = r"query_[0-9a-f]{32}"
+
+
+class RequestKeyId(_Derived):
+    """A request key (common/crypto/request_keys) as a query front names it; random, says nothing."""
+
+    __slots__ = ()
+    prefix = "request"
+    pattern = r"request_[0-9a-f]{32}"
 
 
 class RoleName(Identifier):

@@ -70,6 +70,10 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
         "sender",
         "sign the request (RFC 9421) with an identity that this service knows: `pin` enrols yours",
     ),
+    "authenticity.request_key": (
+        "sender",
+        "sign the request with your identity's key, and offer a share for another request key (docs/serving.md)",
+    ),
     "authenticity.http_role": (
         "operator",
         "let services sign with the keys that `cloister up` or `cloister compose prepare` made: no party asks this",

@@ -61,6 +61,9 @@ RECOVERY_KEYS: Final = b"cloister/v1/recovery-keys"
 COMPILED_DESIGN: Final = b"cloister/v1/compiled-design"
 PLATFORM_SEALING: Final = b"cloister/v1/platform-sealing"
 
+# keys of HMAC = HKDF(parent, label, context)
+REQUEST_KEY: Final = b"cloister/v1/request-key"
+
 # numbers = HKDF(seed, label, context): seeds of generators and a name, not keys
 SEED_INITIAL: Final = b"cloister/v1/seed/initial-state"
 SEED_STREAM: Final = b"cloister/v1/seed/provider-stream"

@@ -37,9 +37,10 @@ def encode_question(
     `wanted`: how many rows are to be answered in all, with those of later queries; none without them. `receipt`: ask
     for one.
     """
-    require_question(rows.dtype.name, rows.shape, profile)
+    dtype = rows.dtype.name
+    require_question(dtype, rows.shape, profile)
     sides = b"".join(side.to_bytes(4, "big") for side in profile.input.shape).ljust(_SIDES.size, b"\0")
-    head = bytes([1 + DTYPES.index(rows.dtype.name), len(profile.input.shape), _RECEIPT_WANTED * receipt, 0])
+    head = bytes([1 + DTYPES.index(dtype), len(profile.input.shape), _RECEIPT_WANTED * receipt, 0])
     head += len(rows).to_bytes(4, "big") + sides + (wanted or len(rows)).to_bytes(4, "big")
     return (head + _raw(rows)).ljust(profile.question_bytes, b"\0")
 
@@ -162,9 +163,9 @@ def decode_outcome(padded: bytes, profile: QueryProfile) -> Answer:
     size = rows * told_bytes(kind, profile.answer)
     if kind == 0:
         raise _decode_refusal(body + receipt)
-    if not size or rows > profile.max_rows or any(padded[1:4]) or any(body[size:]):
+    if not size or rows > profile.max_rows or any(padded[1:4]) or body[size:].strip(b"\0"):
         raise FormatError("format.message", expected="an outcome of version 1")
-    told = receipt if any(receipt) else None
+    told = receipt if receipt.strip(b"\0") else None
     beside = 0 if kind == 2 else 4 * rows
     labels = np.frombuffer(body[:beside], dtype="<u4")
     if kind == 1:

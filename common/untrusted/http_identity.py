@@ -1,9 +1,13 @@
 """Who sends an HTTP request: signature, enrolment, replay, and a bounded body, before any handler runs (side: host).
 
-`RequestGate.admit` in this order, each step raises: (1) the signature is of our form, fresh and genuine; (2) the party
+`RequestGate.admit` in this order, each step raises: (1) the signature is of our form, fresh and genuine, by an
+identity's key or, where a route takes them, by a request key that this process has with the party; (2) the party
 is enrolled, where that is asked; (3) the nonce is new, and the party has a request left, where requests are counted;
 (4) the body is of a documented kind and not larger than its limit (`http_bodies`); (5) the body is the one that was
 signed. By (3) nobody is charged for what others repeat, and what is over quota takes no memory.
+
+A nonce is spent by the party, whichever key signed the request: what was sent under one is not sent again under
+another.
 """
 
 import threading
@@ -17,7 +21,7 @@ from starlette.concurrency import run_in_threadpool
 
 from common.crypto.digests import sha256_raw
 from common.errors import AuthenticityError, FreshnessError, UnavailableError
-from common.http_signatures import SIGNATURE_HEADERS, WINDOW_SECONDS, Target, verify_request
+from common.http_signatures import SIGNATURE_HEADERS, WINDOW_SECONDS, RequestKeys, Target, verify_request
 from common.identifiers import PartyKey
 from common.messages.base import MAX_MESSAGE_BYTES
 from common.untrusted.http_bodies import read_body
@@ -30,6 +34,7 @@ _AGE_SECONDS: Final = 10
 """Nonces of requests that were made within so long are forgotten together."""
 
 _NAME_BYTES: Final = 16
+_READ: Final = {name.encode(): name for name in SIGNATURE_HEADERS}
 
 
 MAX_IDENTITIES: Final = 100_000
@@ -118,22 +123,34 @@ class RequestGate:
         return await self._admit(request, MAX_MESSAGE_BYTES, must_be_enrolled=False)
 
     def limited(
-        self, body_bytes: int, take_on: Callable[[PartyKey], None] | None = None
+        self,
+        body_bytes: int,
+        take_on: Callable[[PartyKey], None] | None = None,
+        request_keys: RequestKeys | None = None,
     ) -> Callable[[Request], Awaitable[PartyRequest]]:
         """A dependency like `admit` for bodies of at most `body_bytes`.
 
-        `take_on` hears who sends one before it is read, and may refuse that.
+        `take_on` hears who sends one before it is read, and may refuse that. `request_keys`: those that may stand for
+        an identity's key.
         """
 
         async def admit(request: Request) -> PartyRequest:
-            return await self._admit(request, body_bytes, must_be_enrolled=True, take_on=take_on)
+            return await self._admit(
+                request, body_bytes, must_be_enrolled=True, take_on=take_on, request_keys=request_keys
+            )
 
         return admit
 
     async def _admit(
-        self, request: Request, limit: int, *, must_be_enrolled: bool, take_on: Callable[[PartyKey], None] | None = None
+        self,
+        request: Request,
+        limit: int,
+        *,
+        must_be_enrolled: bool,
+        take_on: Callable[[PartyKey], None] | None = None,
+        request_keys: RequestKeys | None = None,
     ) -> PartyRequest:
-        signed = verify_request(_target(request), _single_headers(request), self._now())  # (1)
+        signed = verify_request(_target(request), _single_headers(request), self._now(), request_keys)  # (1)
         if must_be_enrolled:
             await self._require_enrolled(signed.party)  # (2)
         self._replays.spend(signed.party, signed.nonce, signed.created, self._charge)  # (3)
@@ -159,21 +176,23 @@ def is_signed(request: Request) -> bool:
 
 
 def _target(request: Request) -> Target:
-    path = request.scope.get("raw_path") or request.scope["path"].encode()
-    query = request.scope.get("query_string", b"")
+    scope = request.scope
+    path = scope.get("raw_path") or scope["path"].encode()
+    host = next((value for name, value in scope["headers"] if name == b"host"), b"")
     return Target(
         request.method,
-        request.headers.get("host", "").lower(),
+        host.decode("latin-1").lower(),
         path.decode("ascii", errors="replace"),
-        "?" + query.decode("ascii", errors="replace"),
+        "?" + scope.get("query_string", b"").decode("ascii", errors="replace"),
     )
 
 
 def _single_headers(request: Request) -> dict[str, str]:
     """Those that `verify_request` reads; one that was sent twice is none of its form."""
-    found: dict[str, list[str]] = {name: [] for name in SIGNATURE_HEADERS}
-    for raw, value in request.headers.raw:
-        values = found.get(raw.decode("latin-1"))
-        if values is not None:
-            values.append(value.decode("latin-1"))
-    return {name: ", ".join(values) for name, values in found.items()}
+    found: dict[str, str] = {}
+    for raw, value in request.scope["headers"]:  # ASGI: names in lower case
+        name = _READ.get(raw)
+        if name is not None:
+            text = value.decode("latin-1")
+            found[name] = f"{found[name]}, {text}" if name in found else text
+    return found

@@ -9,7 +9,9 @@ reads who asks which model when, and nothing of what is asked or answered.
     POST /v1/models/{model_id}/batches                queries -> what became of each (common/messages/query_batch)
     POST /v1/models/{model_id}/submissions            query -> 202, QuerySubmitted
     GET  /v1/models/{model_id}/submissions/{query_id} sealed answer; 202 without a body as long as there is none
+    POST /v1/request-keys                             OfferRequestKey -> RequestKeyAgreed
 
+The requests of queries, batches and submissions may be signed with a request key, all others with an identity's alone.
 Where a model has several launches a proof is of any of them; `?launch=` of a POST, the beginning of its signing key,
 says whose session it is.
 """
@@ -18,7 +20,8 @@ import argparse
 import asyncio
 import contextlib
 import functools
-from collections.abc import AsyncIterator, Mapping
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -33,10 +36,11 @@ from common.messages.base import MAX_MESSAGE_BYTES
 from common.messages.placement import QueryEnclaveProof
 from common.messages.query import SESSION_OPEN_BYTES, SESSION_REPLY_BYTES
 from common.messages.query_batch import QuerySubmitted, encode_answers, most_queries, split_queries
+from common.messages.request_keys import REQUEST_KEYS_PATH, OfferRequestKey, RequestKeyAgreed
 from common.untrusted.database import Database
 from common.untrusted.health import Readiness
 from common.untrusted.http_description import Service, describe
-from common.untrusted.http_direct import DirectRoute
+from common.untrusted.http_direct import add_direct_route
 from common.untrusted.http_health import count_bodies, health_router
 from common.untrusted.http_identity import PartyRequest, RequestGate
 from common.untrusted.http_refusals import JSON, OCTETS, refusal_response
@@ -44,6 +48,7 @@ from common.untrusted.http_server import serve
 from common.untrusted.job_board import JobBoard
 from common.untrusted.metrics import NO_SOURCES, Source
 from common.untrusted.registry import Registry
+from common.untrusted.request_keys import RequestKeyRing
 from services.query_enclave.admission import Admission
 from services.query_enclave.backlog import backlog_metrics
 from services.query_enclave.front_desk import FrontDesk
@@ -59,21 +64,45 @@ ask a model is the enclave's to say, by the grant."""
 
 LaunchName = Annotated[str | None, Query(pattern=r"^[0-9a-f]{16}$")]
 
+_LAUNCH_BYTES: Final = 16
+"""The beginning of a launch's signing key, in hexadecimal (client/query_channel)."""
+
+_LAUNCH_QUERY_BYTES: Final = len("launch=") + _LAUNCH_BYTES
+
 _LARGEST_QUERY: Final = MAX_ROW_BYTES + (1 << 20)
 """Of any model; each takes and gives one size alone, which its proof states."""
 
 _BATCH: Final = describe(takes=_LARGEST_QUERY, gives=_LARGEST_QUERY)
+_OFFER: Final = describe(takes=OfferRequestKey, gives=RequestKeyAgreed)
 _SUBMISSION: Final = describe(takes=_LARGEST_QUERY, gives=QuerySubmitted)
 _SESSION: Final = describe(takes=SESSION_OPEN_BYTES, gives=SESSION_REPLY_BYTES)
 _QUERY: Final = describe(takes=_LARGEST_QUERY, gives=_LARGEST_QUERY)
 
 
 class QueryFront:
-    """What the routes do."""
+    """What the routes do. `now`: the clock by which request keys end, Unix seconds; the gate's."""
 
-    def __init__(self, desk: FrontDesk, board: JobBoard, gate: RequestGate, admission: Admission | None = None) -> None:
-        self._desk, self._board, self._gate = desk, board, gate
+    def __init__(
+        self,
+        desk: FrontDesk,
+        board: JobBoard,
+        gate: RequestGate,
+        admission: Admission | None = None,
+        *,
+        request_keys: RequestKeyRing | None = None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._desk, self._board, self._gate, self._now = desk, board, gate, now
         self._admission = admission or Admission()
+        self.request_keys = request_keys or RequestKeyRing()
+
+    def agree(self, offered: PartyRequest) -> RequestKeyAgreed:
+        """A request key with the party that has signed this offer with its identity's key."""
+        return self.request_keys.agree(offered.party, OfferRequestKey.decode(offered.body), self._now())
+
+    async def admit(self, request: Request) -> PartyRequest:
+        """A request with a body of one message, by an identity's key or a request key."""
+        return await self._gate.limited(MAX_MESSAGE_BYTES, request_keys=self.request_keys)(request)
 
     async def proof(self, model_id: ModelId) -> bytes:
         """The live launch's proof. Raises `NotFoundError` for no such model, `UnavailableError` for none placed."""
@@ -85,7 +114,7 @@ class QueryFront:
 
     async def session(self, model_id: ModelId, request: Request, launch: str | None = None) -> bytes:
         """A sealed reply to a session open message."""
-        async with self._admitted(request, SESSION_OPEN_BYTES) as admitted:
+        async with self._admitted(request, SESSION_OPEN_BYTES, by_identity=True) as admitted:
             _require_size(admitted.body, SESSION_OPEN_BYTES)
             await self.proof(model_id)
             return await self._desk.ask(model_id, "session", admitted.body, launch)
@@ -130,14 +159,29 @@ class QueryFront:
             raise
 
     @contextlib.asynccontextmanager
-    async def _admitted(self, request: Request, size: int) -> AsyncIterator[PartyRequest]:
-        """A request of at most so many bytes, while there is room for it; its body is read when there is."""
+    async def _admitted(self, request: Request, size: int, *, by_identity: bool = False) -> AsyncIterator[PartyRequest]:
+        """A request of at most so many bytes, while there is room for it; its body is read when there is.
+
+        `by_identity`: no request key may stand for its sender's own.
+        """
+        request_keys = None if by_identity else self.request_keys
         with contextlib.ExitStack() as held:
 
             def take_on(party: PartyKey) -> None:
                 held.enter_context(self._admission.take(party, queries=1, count=_stated_length(request, size)))
 
-            yield await self._gate.limited(size, take_on)(request)
+            yield await self._gate.limited(size, take_on, request_keys)(request)
+
+
+def _launch_of(request: Request) -> str | None:
+    """What follows `?launch=`; it names a place or none, and nothing is read by it."""
+    query: bytes = request.scope["query_string"]
+    if not query:
+        return None
+    _, found, name = query.partition(b"launch=")
+    if found and len(query) == _LAUNCH_QUERY_BYTES and len(name) == _LAUNCH_BYTES and name.isalnum():
+        return name.decode("ascii")  # as the SDK sends it: nothing to decode
+    return request.query_params.get("launch")
 
 
 def _stated_length(request: Request, most: int) -> int:
@@ -178,12 +222,11 @@ def build(
     _say_when_to_come_again(app)
 
     async def query(model_id: ModelId, request: Request) -> Response:
-        launch = request.query_params.get("launch")  # names a place or none: nothing is read by it
-        return Response(await front.query(ModelId(model_id), request, launch), media_type=OCTETS)
+        return Response(await front.query(ModelId(model_id), request, _launch_of(request)), media_type=OCTETS)
 
-    queries = "/v1/models/{model_id}/queries"  # before all others, which are looked at in order
-    app.router.add_api_route(queries, query, methods=["POST"], openapi_extra=_QUERY, route_class_override=DirectRoute)
-    carried = {"query": count_bodies(app), "redis": desk.carried}
+    bodies = count_bodies(app)
+    add_direct_route(app, "/v1/models/{model_id}/queries", query, method="POST", openapi_extra=_QUERY, carried=bodies)
+    carried = {"query": bodies, "redis": desk.carried}
     app.include_router(health_router(readiness, carried, sources, token=metrics_token))
 
     @app.get("/v1/models/{model_id}/proof", openapi_extra=describe(gives=QueryEnclaveProof))
@@ -207,12 +250,16 @@ def build(
     async def collect(
         model_id: ModelId,  # noqa: ARG001 - the answer's name is unique among all models'
         query_id: QueryId,
-        admitted: Annotated[PartyRequest, Depends(gate.admit)],
+        admitted: Annotated[PartyRequest, Depends(front.admit)],
     ) -> Response:
         answer = await front.collect(admitted.party, query_id)
         if answer is None:
             return Response(status_code=202, headers={"retry-after": str(RETRY_AFTER_SECONDS)})
         return Response(answer, media_type=OCTETS)
+
+    @app.post(REQUEST_KEYS_PATH, openapi_extra=_OFFER)
+    async def request_keys(admitted: Annotated[PartyRequest, Depends(gate.admit)]) -> Response:
+        return Response(front.agree(admitted).encode(), media_type=JSON)
 
     return app
 

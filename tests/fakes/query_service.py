@@ -18,7 +18,7 @@ import numpy as np
 import uvicorn
 from numpy.typing import NDArray
 
-from client.http_client import ServiceClient
+from client.query_client import QueryClient
 from client.query_session import QueryPins, QuerySession, QueryUser
 from common.bundle import BundleContents
 from common.bundle_packing import pack_bundle
@@ -185,7 +185,8 @@ class QueryService:
         desk, gate = FrontDesk.connect(redis_url, self.slots, backlog=backlog), RequestGate(self.registry)
         board = JobBoard(database)
         self._record(board)
-        self.app = build(QueryFront(desk, board, gate), desk, gate, Readiness({}))
+        self.front = QueryFront(desk, board, gate)
+        self.app = build(self.front, desk, gate, Readiness({}))
         self.url = ""
 
     def _record(self, board: JobBoard) -> None:
@@ -264,4 +265,4 @@ class QueryService:
         """The user's session over HTTP."""
         key = self.world.user.key
         user = QueryUser(key, grant or self.world.grant(self.model.manifest), self.pins)
-        return QuerySession.open(ServiceClient(self.url, key), user, now=lambda: float(self.world.time))
+        return QuerySession.open(QueryClient(self.url, key), user, now=lambda: float(self.world.time))

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from client.async_query_session import AsyncQuerySession, Threaded
 from client.http_client import ServiceClient
+from client.query_client import QueryClient
 from client.query_session import QuerySession, QueryUser
 from common.errors import FormatError, NotFoundError
 from common.identifiers import QueryId
@@ -151,7 +152,7 @@ def test_an_answer_is_fetched_later_and_by_its_party_alone(service: QueryService
 def test_a_session_for_an_event_loop(service: QueryService) -> None:
     async def run() -> None:
         key = service.world.user.key
-        transport = Threaded(ServiceClient(service.url, key))
+        transport = Threaded(QueryClient(service.url, key))
         user = QueryUser(key, service.world.grant(service.model.manifest), service.pins)
         session = await AsyncQuerySession.open(transport, user, now=lambda: float(service.world.time))
         rows = [rows_of(number) for number in range(20)]

@@ -10,11 +10,18 @@ from numpy.typing import NDArray
 
 from client.http_client import ServiceClient
 from client.receipt_verification import ReceiptPins, verify_receipt_file
+from common.crypto.request_keys import RequestKey, RequestKeyShare
 from common.crypto.signing import SigningKey
 from common.errors import AuthenticityError, FormatError, NotFoundError, PolicyError, Refusal
+from common.http_signatures import sign_request
+from common.identifiers import PartyKey
 from common.messages.answer_bounds import AnswerBounds
 from common.messages.query import SESSION_OPEN_BYTES
+from common.messages.request_keys import REQUEST_KEYS_PATH, OfferRequestKey, RequestKeyAgreed
+from common.messages.service import RefusalBody
 from common.sandbox.native import NativeQuerySandbox
+from common.untrusted.http_session import HttpSession
+from common.untrusted.request_keys import RequestKeyRing
 from tests.conftest import Broker
 from tests.fakes.query_service import QueryService
 
@@ -118,6 +125,67 @@ def test_who_is_not_enrolled_gets_nothing(service: QueryService) -> None:
         stranger.get(f"/v1/models/{service.model.model_id}/proof")
     with pytest.raises(AuthenticityError, match="authenticity.http_signature"):
         stranger.post(f"/v1/models/{service.model.model_id}/queries", b"")
+
+
+class CountingRing(RequestKeyRing):
+    """How many keys it was asked for, and how many requests it has verified."""
+
+    agreed, verified = 0, 0
+
+    def agree(self, party: PartyKey, offer: OfferRequestKey, now: float) -> RequestKeyAgreed:
+        self.agreed += 1
+        return super().agree(party, offer, now)
+
+    def verify(self, name: str, mac: bytes, signature_base: bytes, now: float) -> PartyKey:
+        party = super().verify(name, mac, signature_base, now)
+        self.verified += 1
+        return party
+
+
+def test_questions_are_signed_by_a_request_key_and_asked_once_whatever_becomes_of_it(service: QueryService) -> None:
+    service.front.request_keys = ring = CountingRing()
+    session = service.session(service.world.grant(service.model.manifest, answers=6))
+    assert [session.ask(images(1)).answers_left for _ in range(3)] == [5, 4, 3]
+    assert (ring.agreed, ring.verified) == (1, 2)
+    service.front.request_keys = anew = CountingRing()  # as a front that was started anew has it
+    assert [session.ask(images(1)).answers_left for _ in range(3)] == [2, 1, 0]
+    assert (ring.verified, anew.agreed) == (2, 0)  # a share was offered lately: the identity signs
+
+
+def test_a_request_key_is_for_questions_alone(service: QueryService) -> None:
+    url, party, http = service.url, service.world.user.key, HttpSession(connect_seconds=5, silence_seconds=60)
+    model, share = f"/v1/models/{service.model.model_id}", RequestKeyShare.generate()
+
+    def send(key: SigningKey | RequestKey, method: str, path: str, body: bytes = b"") -> tuple[int, bytes]:
+        answer = http.request(method, url + path, body, sign_request(key, method, url + path, body))
+        return answer.status, answer.body
+
+    def told(key: SigningKey | RequestKey, method: str, path: str, body: bytes = b"") -> str:
+        return RefusalBody.decode(send(key, method, path, body)[1]).code
+
+    offer = OfferRequestKey(share=share.public).encode()
+    agreed = RequestKeyAgreed.decode(send(party, "POST", REQUEST_KEYS_PATH, offer)[1])
+    key = share.agree_as_party(agreed.share, party.party, agreed.name)
+    for path in ("queries", "batches", "submissions"):
+        assert told(key, "POST", f"{model}/{path}", b"short") == "format.query"  # it was let in
+    assert told(key, "GET", f"{model}/submissions/query_{'0' * 32}") == "not_found.answer"
+    for method, path, body in (
+        ("POST", f"{model}/sessions", bytes(SESSION_OPEN_BYTES)),
+        ("GET", f"{model}/proof", b""),
+        ("POST", REQUEST_KEYS_PATH, offer),  # else it would outlast itself
+    ):
+        assert told(key, method, path, body) == "authenticity.http_signature", path
+    foreign = RequestKeyShare.generate().agree_as_party(agreed.share, party.party, agreed.name)
+    assert told(foreign, "POST", f"{model}/queries", b"short") == "authenticity.http_signature"
+    http.close()
+
+
+def test_whoever_is_not_enrolled_agrees_on_no_request_key(service: QueryService) -> None:
+    offer = OfferRequestKey(share=RequestKeyShare.generate().public).encode()
+    with pytest.raises(AuthenticityError, match="authenticity.http_signature"):
+        ServiceClient(service.url, SigningKey.generate()).post(REQUEST_KEYS_PATH, offer)
+    with pytest.raises(FormatError, match="format.message"):
+        ServiceClient(service.url, service.world.user.key).post(REQUEST_KEYS_PATH, offer.replace(b"share", b"other"))
 
 
 def test_a_killed_enclave_is_placed_again_and_the_question_answered(service: QueryService) -> None:

@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from client import served_exchange
-from client.http_client import ServiceClient
+from client.query_client import QueryClient
 from client.query_session import QuerySession, QueryUser
 from common.identifiers import GrantId, ModelId
 from common.messages.broker_exchange import BrokerReply, BrokerRequest
@@ -97,7 +97,7 @@ def records(service: QueryService, served: ServedName) -> ServingRecord:
 def open_session(service: QueryService, grant: Signed, served: ServedName) -> QuerySession:
     key = service.world.user.key
     user = QueryUser(key, grant, service.pins, records=lambda: records(service, served))
-    return QuerySession.open(ServiceClient(service.url, key), user, now=lambda: float(service.world.time))
+    return QuerySession.open(QueryClient(service.url, key), user, now=lambda: float(service.world.time))
 
 
 def test_no_question_is_lost_over_a_promotion_and_a_roll_back(
@@ -148,7 +148,7 @@ def test_a_version_that_was_left_answers_what_it_has_drawn_and_no_more(service: 
     version = records(service, served).current
     key = world.user.key
     user = QueryUser(key, grant, service.pins, model=version)
-    session = QuerySession.open(ServiceClient(service.url, key), user, now=lambda: float(world.time))
+    session = QuerySession.open(QueryClient(service.url, key), user, now=lambda: float(world.time))
     assert len(session.ask_all(rows_of(0, 4)).labels) == 4
     world.serve(world.serving(2, new.manifest, served=served))
     with pytest.raises(Exception, match=r"policy\.serving"):

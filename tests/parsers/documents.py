@@ -4,13 +4,15 @@ import os
 import re
 import tempfile
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from client.policy_file import parse_policy
 from client.release_documents import ReleaseDocument
 from common.crypto.key_file import Identity
+from common.crypto.request_keys import MAC_BYTES
 from common.errors import AuthenticityError, FormatError, FreshnessError
 from common.http_signatures import Target, verify_request
+from common.identifiers import PartyKey
 from common.messages.base import Message
 from common.model_graph.reading import parse_design, parse_graph
 from tests.parsers.parser import Parser
@@ -20,6 +22,7 @@ from tests.vectors.vector_file import read_vectors
 
 _DOCUMENTS: Final = Path(__file__).parents[2] / "docs"
 _HTTP: Final = read_vectors("http/requests.json")
+_KEYED: Final = read_vectors("http/request_keys.json")
 _FIELDS: Final = ("content-digest", "signature-input", "signature")
 
 
@@ -69,6 +72,21 @@ def _http_request(raw: bytes) -> None:
     verify_request(Target.of(_HTTP[0]["method"], _HTTP[0]["url"]), headers, _HTTP[0]["now"])
 
 
+class _AnyKey:
+    """Every request key is known, and has made whatever it is said to have made."""
+
+    def verify(self, name: str, mac: bytes, signature_base: bytes, now: float) -> PartyKey:
+        if not name.startswith("request_") or len(mac) != MAC_BYTES or name.encode() not in signature_base or not now:
+            raise AssertionError("a request key is looked up for what has none of its form")
+        return PartyKey(_KEYED[0]["party"])
+
+
+def _keyed_request(raw: bytes) -> None:
+    lines = raw.decode("latin-1").split("\n")
+    headers = dict(zip(_FIELDS, lines, strict=False))
+    verify_request(Target.of(_KEYED[0]["method"], _KEYED[0]["url"]), headers, _KEYED[0]["now"], _AnyKey())
+
+
 def _golden() -> tuple[bytes, ...]:
     return tuple(one["encoded"].encode() for family in FAMILIES for one in read_vectors(f"messages/{family}.json"))
 
@@ -85,8 +103,8 @@ def _key_files() -> tuple[bytes, ...]:
         return (path.read_bytes(),)
 
 
-def _requests() -> tuple[bytes, ...]:
-    return tuple("\n".join(one["headers"].get(name, "") for name in _FIELDS).encode() for one in _HTTP)
+def _requests(vectors: list[dict[str, Any]]) -> tuple[bytes, ...]:
+    return tuple("\n".join(one["headers"].get(name, "") for name in _FIELDS).encode() for one in vectors)
 
 
 def _design(raw: bytes) -> bytes:
@@ -112,5 +130,6 @@ PARSERS: Final = (
         (FormatError, AuthenticityError),
         canonical=False,
     ),
-    Parser("http-signature", _http_request, _requests(), (AuthenticityError, FreshnessError)),
+    Parser("http-signature", _http_request, _requests(_HTTP), (AuthenticityError, FreshnessError)),
+    Parser("keyed-http-signature", _keyed_request, _requests(_KEYED), (AuthenticityError, FreshnessError)),
 )

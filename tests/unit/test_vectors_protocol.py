@@ -6,15 +6,17 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from common.crypto.digests import sha256
 from common.crypto.keys import SecretKey
+from common.crypto.request_keys import RequestKeyShare
 from common.door import Door
 from common.enclave import measurement
 from common.enclave.roles import role_spec
-from common.errors import PolicyError, Refusal
+from common.errors import AuthenticityError, PolicyError, Refusal
 from common.http_signatures import SignedRequest, Target, _signature_base, verify_request
-from common.identifiers import Digest, PartyKey, RoleName
+from common.identifiers import Digest, PartyKey, RequestKeyId, RoleName
 from common.messages.launch_binding import LaunchBinding
 from common.transparency import log_leaf, log_tag, tags_of
 from common.untrusted.http_identity import ReplayGuard
@@ -133,3 +135,39 @@ def test_http_requests(vector: Vector) -> None:
     else:
         with pytest.raises(Refusal, match=vector["outcome"]):
             _admit(vector, target)
+
+
+class _Front:
+    """A front that has agreed on one request key, by fixed shares."""
+
+    def __init__(self, vector: Vector) -> None:
+        share = RequestKeyShare(X25519PrivateKey.from_private_bytes(bytes.fromhex(vector["front_private"])))
+        assert share.public.hex() == vector["front_share"]
+        self.party = PartyKey(vector["party"])
+        self.key = share.agree_as_front(bytes.fromhex(vector["share"]), self.party, RequestKeyId(vector["known"]))
+
+    def verify(self, name: str, mac: bytes, signature_base: bytes, now: float) -> PartyKey:
+        if name != self.key.name:
+            raise AuthenticityError("authenticity.request_key", seen=int(now))
+        self.key.verify_http(mac, signature_base)
+        return self.party
+
+
+def _admit_keyed(vector: Vector) -> SignedRequest:
+    target = Target.of(vector["method"], vector["url"])
+    request = verify_request(target, vector["headers"], vector["now"], _Front(vector))
+    request.require_content(bytes.fromhex(vector["body"]))
+    return request
+
+
+@each_vector("http/request_keys.json")
+def test_keyed_requests(vector: Vector) -> None:
+    headers = vector["headers"]
+    if vector["outcome"] == OPENS:
+        assert _admit_keyed(vector).party == vector["party"]
+        target, parameters = Target.of(vector["method"], vector["url"]), headers["signature-input"]
+        base = _signature_base(target, headers["content-digest"], parameters.removeprefix("cloister="))
+        assert base.decode() == vector["base"]
+    else:
+        with pytest.raises(Refusal, match=vector["outcome"]):
+            _admit_keyed(vector)

@@ -41,6 +41,12 @@ def derive(key: bytes, label: bytes, *context: bytes) -> bytes:
     return _expand(_extract(b"", key), transcript(label, *context), 32)
 
 
+def request_mac(common: bytes, party_share: bytes, front_share: bytes, party: bytes, base: bytes) -> bytes:
+    """Section 18, request keys: of what the two X25519 shares have in common."""
+    key = derive(common, PREFIX + b"request-key", party_share, front_share, party)
+    return hmac.digest(key, base, "sha256")
+
+
 def ring(keys: Mapping[str, bytes]) -> bytes:
     """Section 3, key ring."""
     return b"CLKR\x01" + b"".join(bytes([len(name)]) + name.encode() + keys[name] for name in sorted(keys))

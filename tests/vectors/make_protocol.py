@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from tests.vectors import independent
-from tests.vectors.independent import PREFIX, door_frame, named, transcript
+from tests.vectors.independent import PREFIX, door_frame, named, request_mac, transcript
 from tests.vectors.make_crypto import KEY, OTHER_KEY, SALT
 from tests.vectors.vector_file import VectorFile, changed
 
@@ -27,6 +28,7 @@ def protocol_files() -> Iterator[VectorFile]:
     yield _measurements()
     yield _sealed_state()
     yield _http_requests()
+    yield _keyed_requests()
 
 
 def _door() -> VectorFile:
@@ -196,4 +198,47 @@ def _http_requests() -> VectorFile:
     other("trailing text", header={"signature-input": input_ + ";expires=1"})
     other("base64 without padding", header={"signature": headers["signature"].replace("=:", ":")})
     other("no signature", header={"signature": ""})
+    return file
+
+
+def _keyed_requests() -> VectorFile:
+    """The front's side: who holds `front_private` and was offered `share` judges a request; `known` names its key."""
+    file = VectorFile("http/request_keys.json", "HTTP message signature under a request key", 18)
+    party = Ed25519PrivateKey.from_private_bytes(KEY).public_key().public_bytes_raw()
+    private, front = (X25519PrivateKey.from_private_bytes(bytes(range(at, at + 32))) for at in (1, 101))
+    share, answer = private.public_key().public_bytes_raw(), front.public_key().public_bytes_raw()
+    body, created, name = b"a sealed query", 1_700_000_000, "request_" + "0f" * 16
+    digest = f"sha-256=:{base64.b64encode(hashlib.sha256(body).digest()).decode()}:"
+    covered = '("@method" "@authority" "@path" "@query" "content-digest")'
+    parameters = (f'{covered};created={created};nonce="AAECAwQFBgcICQoLDA0ODw";keyid="{name}"'
+                  ';alg="hmac-sha256";tag="cloister"')  # fmt: skip
+    path = f"/v1/models/model_{'0' * 32}/queries"
+    base = (f'"@method": POST\n"@authority": front.example\n"@path": {path}\n"@query": ?launch=0123456789abcdef\n'
+            f'"content-digest": {digest}\n"@signature-params": {parameters}')  # fmt: skip
+    mac = request_mac(private.exchange(front.public_key()), share, answer, party, base.encode())
+    headers = {"content-digest": digest, "signature-input": f"cloister={parameters}",
+               "signature": f"cloister=:{base64.b64encode(mac).decode()}:"}  # fmt: skip
+    good: dict[str, Any] = {
+        "front_private": bytes(range(101, 133)), "front_share": answer, "share": share, "party": party, "known": name,
+        "method": "POST", "url": f"https://front.example{path}?launch=0123456789abcdef", "body": body, "now": created,
+        "headers": headers,
+    }  # fmt: skip
+    code, input_ = "authenticity.http_signature", headers["signature-input"]
+    file.add("good", **good, base=base)
+    file.add("a name that is not known", "authenticity.request_key", **good | {"known": "request_" + "f0" * 16})
+    file.add("too old", "freshness.request", **good | {"now": created + 301})
+    file.add("another path", code, **good | {"url": good["url"].replace("queries", "batches")})
+    file.add("another body", code, **good | {"body": body + b" "})
+    file.add("agreed on by another party", code, **good | {"party": bytes(31) + b"\1"})
+    file.add("another share", code, **good | {"share": answer})
+    file.add("a share of low order", "format.message", **good | {"share": bytes(32)})
+    for what, before, after in (
+        ("another time", str(created), str(created + 1)),
+        ("called ed25519", "hmac-sha256", "ed25519"),
+        ("under a public key", name, party.hex()),
+        ("another MAC", "hmac-sha256", "hmac-sha512"),
+    ):
+        file.add(what, code, **good | {"headers": headers | {"signature-input": input_.replace(before, after)}})
+    short = headers["signature"].replace("=:", ":")
+    file.add("base64 without padding", code, **good | {"headers": headers | {"signature": short}})
     return file

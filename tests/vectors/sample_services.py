@@ -5,7 +5,7 @@ from client.ending_proof import EndingProof
 from client.tpm.carrier import StepMemory
 from client.witness_memory import WitnessMemory
 from common.bundle import TensorSpec
-from common.identifiers import CodeMeasurement, Fmspc, GrantId, QueryId, SessionId, UploadId
+from common.identifiers import CodeMeasurement, Fmspc, GrantId, QueryId, RequestKeyId, SessionId, UploadId
 from common.messages import enclave_events as e
 from common.messages import query as q
 from common.messages import service as s
@@ -15,6 +15,7 @@ from common.messages.collateral import CollateralBundle, CollateralName, SeenCol
 from common.messages.decision_log import InclusionProof, LogItem
 from common.messages.query_batch import QuerySubmitted
 from common.messages.receipt import Opening, Receipt, ReceiptFile, ReceiptOpenings
+from common.messages.request_keys import OfferRequestKey, RequestKeyAgreed
 from common.messages.signed import sign
 from common.transparency import log_leaf
 from tests.vectors.sample_broker import ENTRY, GENESIS, HEAD, MARK, PROOF, SHORT, STEP, WORD
@@ -124,6 +125,8 @@ def door_and_session_messages() -> list[Message]:
         ReceiptFile(receipts=(RECEIPT,), proofs=(PROOF,), release=SHORT),
         ReceiptOpenings(opens="answer", openings=(Opening(salt=bytes(32), content=b"content"),)),
         QuerySubmitted(query_id=QueryId.of(A)),
+        OfferRequestKey(share=bytes(range(32))),
+        RequestKeyAgreed(name=RequestKeyId.of(A), share=bytes(range(32)), seconds=3600, requests=1 << 20),
     ]  # fmt: skip
 
 

@@ -3,23 +3,36 @@
 from fastapi import Request, Response
 from fastapi.testclient import TestClient
 
+from common.errors import UnavailableError
 from common.identifiers import ModelId
+from common.untrusted.carried import ByteCount
 from common.untrusted.http_description import Service, describe
-from common.untrusted.http_direct import DirectRoute
-from common.untrusted.http_refusals import OCTETS
+from common.untrusted.http_direct import add_direct_route
+from common.untrusted.http_health import count_bodies
+from common.untrusted.http_refusals import OCTETS, refusal_response
 
 MODEL = "model_" + "0" * 32
 PATH = "/v1/models/{model_id}/queries"
 
 
-def service() -> Service:
-    app = Service("direct")
+def service(carried: ByteCount | None = None, app: Service | None = None) -> Service:
+    app = app or Service("direct")
 
     async def echo(model_id: ModelId, request: Request) -> Response:
-        return Response(ModelId(model_id).encode() + await request.body(), media_type=OCTETS)
+        body = await request.body()
+        if body == b"full":
+            raise UnavailableError("unavailable.full")
+        if body == b"broken":
+            raise RuntimeError("secret text")
+        return Response(ModelId(model_id).encode() + body, media_type=OCTETS)
 
-    app.router.add_api_route(
-        PATH, echo, methods=["POST"], openapi_extra=describe(takes=100, gives=200), route_class_override=DirectRoute
+    add_direct_route(
+        app,
+        PATH,
+        echo,
+        method="POST",
+        openapi_extra=describe(takes=100, gives=200),
+        carried=carried or count_bodies(app),
     )
     return app
 
@@ -43,3 +56,32 @@ def test_it_is_described_with_its_parameter_and_bodies() -> None:
     assert [one["name"] for one in operation["parameters"]] == ["model_id"]
     assert operation["requestBody"]["content"][OCTETS]["schema"]["maxLength"] == 100
     assert operation["responses"]["200"]["content"][OCTETS]["schema"]["maxLength"] == 200
+
+
+def test_a_handler_for_a_kind_of_refusal_answers_it_here_too() -> None:
+    app = service()
+
+    @app.exception_handler(UnavailableError)
+    async def later(_request: Request, refusal: UnavailableError) -> Response:
+        answer = refusal_response(refusal)
+        answer.headers["retry-after"] = "7"
+        return answer
+
+    answer = TestClient(app).post(f"/v1/models/{MODEL}/queries", content=b"full")
+    assert (answer.status_code, answer.json()["code"], answer.headers["retry-after"]) == (503, "unavailable.full", "7")
+
+
+def test_what_is_unforeseen_says_nothing() -> None:
+    answer = TestClient(service(), raise_server_exceptions=False).post(f"/v1/models/{MODEL}/queries", content=b"broken")
+    assert (answer.status_code, answer.json()["code"]) == (500, "unavailable.service")
+    assert "secret" not in answer.text
+
+
+def test_its_bodies_count_once_beside_those_of_others() -> None:
+    app = Service("direct")
+    carried = count_bodies(app)
+    answers = TestClient(service(carried, app))
+    answers.post(f"/v1/models/{MODEL}/queries", content=b" asked")
+    assert carried.total == len(b" asked") + len(MODEL + " asked")
+    refused = answers.post("/elsewhere")
+    assert carried.total == len(b" asked") + len(MODEL + " asked") + len(refused.content)
