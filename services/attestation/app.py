@@ -67,14 +67,15 @@ def build(settings: AttestationSettings, relay: BrokerRelay) -> Service:
         database.close()
 
     app = Service("cloister attestation", lifespan)
-    add_broker_route(app, relay.carry, gate, callers, strangers)
-    add_next_head_route(app, relay.carry, relay.log, gate, callers)
+    bodies = count_bodies(app)
+    add_broker_route(app, bodies, relay.carry, gate, callers, strangers)
+    add_next_head_route(app, bodies, relay.carry, relay.log, gate, callers)
     checks = {"registry": database.is_alive, "sealed_state": relay.require_not_refused, "enclave": lambda: relay.ready}
     notes = dict if relay.collateral is None else relay.collateral.ending
     app.include_router(
         health_router(
             Readiness(checks, notes=notes),
-            {"attestation": count_bodies(app)},
+            {"attestation": bodies},
             {} if relay.collateral is None else {"collateral": CollateralMetrics(relay.collateral)},
             token=settings.metrics_token,
         )

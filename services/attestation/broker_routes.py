@@ -13,8 +13,9 @@ from fastapi import Request, Response
 from common.errors import Refusal
 from common.messages.broker_exchange import BrokerRequest, RequestBody
 from common.messages.signed import Signed
+from common.untrusted.carried import ByteCount
 from common.untrusted.http_description import Service, describe
-from common.untrusted.http_direct import DirectRoute
+from common.untrusted.http_direct import add_direct_route
 from common.untrusted.http_identity import RequestGate, is_signed
 from common.untrusted.http_refusals import OCTETS
 from services.attestation.callers import Callers
@@ -27,8 +28,10 @@ Carry = Callable[[bytes], Awaitable[bytes]]
 _BROKER = describe(takes=BrokerRequest, gives=Signed, media_type=OCTETS)
 
 
-def add_broker_route(app: Service, carry: Carry, gate: RequestGate, callers: Callers, strangers: Strangers) -> None:
-    """The route. It stands before all others, which are looked at in order."""
+def add_broker_route(
+    app: Service, carried: ByteCount, carry: Carry, gate: RequestGate, callers: Callers, strangers: Strangers
+) -> None:
+    """The route."""
 
     async def broker(request: Request) -> Response:
         if not is_signed(request):
@@ -45,9 +48,7 @@ def add_broker_route(app: Service, carry: Carry, gate: RequestGate, callers: Cal
             note_answer(asked, answer, time.monotonic() - began)
         return Response(answer, media_type=OCTETS)
 
-    app.router.add_api_route(
-        "/v1/broker", broker, methods=["POST"], openapi_extra=_BROKER, route_class_override=DirectRoute
-    )
+    add_direct_route(app, "/v1/broker", broker, method="POST", openapi_extra=_BROKER, carried=carried)
 
 
 def body_of(raw: bytes) -> RequestBody | None:

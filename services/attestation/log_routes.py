@@ -21,8 +21,9 @@ from common.messages.decision_log import ConsistencyProof, InclusionProof, LogPa
 from common.messages.log_heads import AwaitHead, HeadSigned, SignHead
 from common.messages.refusal_detail import Refused
 from common.messages.signed import Signed
+from common.untrusted.carried import ByteCount
 from common.untrusted.http_description import Service, describe
-from common.untrusted.http_direct import DirectRoute
+from common.untrusted.http_direct import add_direct_route
 from common.untrusted.http_identity import PartyRequest, RequestGate
 from common.untrusted.http_refusals import JSON
 from services.attestation.broker_routes import Carry
@@ -58,8 +59,10 @@ def log_router(ask: Callable[[bytes], bytes], store: LogStore, gate: RequestGate
     return router
 
 
-def add_next_head_route(app: Service, carry: Carry, store: LogStore, gate: RequestGate, callers: Callers) -> None:
-    """`next`, which each decision waits for. It stands before all others, which are looked at in order."""
+def add_next_head_route(
+    app: Service, carried: ByteCount, carry: Carry, store: LogStore, gate: RequestGate, callers: Callers
+) -> None:
+    """`next`, which each decision waits for."""
 
     async def following(request: Request) -> Response:
         admitted = await gate.admit(request)
@@ -70,9 +73,7 @@ def add_next_head_route(app: Service, carry: Carry, store: LogStore, gate: Reque
         reply = await carry(admitted.body)
         return _json(await run_in_threadpool(next_head, store, asked.known, reply))
 
-    app.router.add_api_route(
-        "/v1/log/next", following, methods=["POST"], openapi_extra=_NEXT, route_class_override=DirectRoute
-    )
+    add_direct_route(app, "/v1/log/next", following, method="POST", openapi_extra=_NEXT, carried=carried)
 
 
 def next_head(store: LogStore, known: int, reply: bytes) -> NextHead:

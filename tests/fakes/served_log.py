@@ -13,6 +13,7 @@ from common.crypto.signing import SigningKey
 from common.errors import refusal_of
 from common.http_signatures import sign_request
 from common.identifiers import PartyKey
+from common.untrusted.carried import ByteCount
 from common.untrusted.http_description import Service
 from common.untrusted.http_identity import RequestGate
 from common.untrusted.request_quota import RequestQuota
@@ -55,7 +56,7 @@ def log_service(world: BrokerWorld) -> TestClient:
     async def carry(raw: bytes) -> bytes:
         return await run_in_threadpool(world.handle, raw)
 
-    add_next_head_route(app, carry, store, gate, callers)
+    add_next_head_route(app, ByteCount(), carry, store, gate, callers)
     app.include_router(log_router(world.handle, store, gate, strangers))
     return TestClient(app)
 
