@@ -37,6 +37,8 @@ answered to nobody."""
 OCTETS: Final = "application/octet-stream"
 _JSON: Final = "application/json"
 _TRIES: Final = 3
+"""Of one request: under the key that there is, under a new one, by the identity's."""
+
 _UNKNOWN: Final = "authenticity.request_key"
 _FORBIDDEN: Final = 403
 
