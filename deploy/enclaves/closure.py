@@ -18,7 +18,7 @@ Each file has a fixed place in the enclave's tree, whatever its place outside:
 import json
 import re
 import subprocess
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -47,12 +47,18 @@ _TRACE_SECONDS: Final = 300
 _LDD_LINE: Final = re.compile(r"^\s*(\S+) => (/\S+) \(0x")
 
 
-def foreign_files(spec: RoleSpec, code_root: Path, environment: Environment, runtime: Path) -> dict[str, Path]:
-    """Place -> file, of all that is not ours. `runtime` has Gramine's C library.
+def foreign_files(
+    spec: RoleSpec,
+    code_root: Path,
+    environment: Environment,
+    runtime: Path,
+    own_packages: Collection[str] = OWN_PACKAGES,
+) -> dict[str, Path]:
+    """Place -> file, of all that is not ours. `runtime` has Gramine's C library; `own_packages` are ours.
 
     Raises `UnavailableError` (unavailable.launcher) when an import fails otherwise than by not being there.
     """
-    imported, mapped = _trace(_imports_of(spec, code_root), code_root, environment)
+    imported, mapped = _trace(_imports_of(spec, code_root, own_packages), code_root, environment)
     found: dict[str, Path] = {}
     for path in (*imported, *mapped):
         if (place := _place_of(path, environment)) is not None:
@@ -65,12 +71,12 @@ def foreign_files(spec: RoleSpec, code_root: Path, environment: Environment, run
     return found
 
 
-def _imports_of(spec: RoleSpec, code_root: Path) -> list[str]:
+def _imports_of(spec: RoleSpec, code_root: Path, own_packages: Collection[str]) -> list[str]:
     """Every module, ours and others', that any of our files in the enclave names."""
     entries = [spec.entry, *(TOOLCHAIN if spec.needs_sandbox else ())]
-    names = frozenset().union(*(import_closure(entry, code_root, OWN_PACKAGES) for entry in entries))
+    names = frozenset().union(*(import_closure(entry, code_root, own_packages) for entry in entries))
     own = {name.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for name in names}
-    return sorted(foreign_modules(names, code_root, OWN_PACKAGES) | own)
+    return sorted(foreign_modules(names, code_root, own_packages) | own)
 
 
 def _trace(modules: Iterable[str], code_root: Path, environment: Environment) -> tuple[list[Path], list[Path]]:

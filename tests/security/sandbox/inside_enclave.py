@@ -1,0 +1,75 @@
+"""The suite of attacks on the `wasm` sandbox as the program of an enclave (side: sandbox).
+
+Started by `gramine_boot` like every enclave, in a tree of its own (tests/integration/test_gramine_attacks.py makes it).
+pytest runs here without configuration, conftest and plugins of others; nothing is left out. stdout gets a line of JSON
+for each test, as it ends, and at last one with pytest's exit status.
+"""
+
+import importlib
+import json
+import os
+from typing import Final, TextIO
+
+import pytest
+from _pytest.config import default_plugins
+
+from common.enclave.gramine import is_gramine
+from common.sandbox.wasm.engine import CHECKED, settings_here
+from tests.security.sandbox import (
+    test_attack_wasm_checked,
+    test_attack_wasm_compiled,
+    test_attack_wasm_components,
+    test_attack_wasm_python,
+    test_attack_wasm_running,
+)
+
+SUITE: Final = (
+    test_attack_wasm_checked,
+    test_attack_wasm_compiled,
+    test_attack_wasm_components,
+    test_attack_wasm_python,
+    test_attack_wasm_running,
+)
+
+for plugin in default_plugins:  # pytest imports them by computed names: whoever traces this finds them here
+    importlib.import_module(f"_pytest.{plugin}")
+
+
+class Telling:
+    """A plugin of pytest that says what became of each test."""
+
+    def __init__(self, told: TextIO) -> None:
+        self._told = told
+
+    def say(self, **words: object) -> None:
+        """One line."""
+        self._told.write(json.dumps(words) + "\n")
+        self._told.flush()
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Each phase that did not pass, and each call."""
+        if report.when == "call" or report.outcome != "passed":
+            text = "" if report.outcome == "passed" else report.longreprtext[-2000:]
+            name = report.nodeid.rpartition("/")[2]
+            self.say(name=name, outcome=report.outcome, seconds=round(report.duration, 1), text=text)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """A module that pytest can't take."""
+        if report.outcome != "passed":
+            self.say(name=report.nodeid, outcome=report.outcome, seconds=0.0, text=report.longreprtext[-2000:])
+
+
+def main() -> None:
+    """Entry point of the measured process."""
+    with os.fdopen(os.dup(1), "w") as told:
+        os.dup2(2, 1)  # what pytest prints leads nowhere, as the enclave's stderr
+        telling = Telling(told)
+        telling.say(gramine=is_gramine(), checked=CHECKED.items() <= settings_here().items())
+        plain = ["--noconftest", "-c", os.devnull, "--rootdir", "/code", "--import-mode=importlib"]
+        plain += ["-p", "no:cacheprovider", "-p", "no:faulthandler", "-W", "ignore::pytest.PytestUnknownMarkWarning"]
+        status = pytest.main([*plain, *(str(module.__file__) for module in SUITE)], plugins=[telling])
+        telling.say(status=int(status))
+
+
+if __name__ == "__main__":
+    main()
