@@ -8,6 +8,7 @@ for each test, as it ends, and at last one with pytest's exit status.
 import importlib
 import json
 import os
+from pathlib import Path
 from typing import Final, TextIO
 
 import pytest
@@ -61,8 +62,8 @@ class Telling:
 
 def main() -> None:
     """Entry point of the measured process."""
-    with os.fdopen(os.dup(1), "w") as told:
-        os.dup2(2, 1)  # what pytest prints leads nowhere, as the enclave's stderr
+    with os.fdopen(os.dup(1), "w") as told, Path(os.devnull).open("w") as nowhere:
+        os.dup2(nowhere.fileno(), 1)  # what pytest prints
         telling = Telling(told)
         telling.say(gramine=is_gramine(), checked=CHECKED.items() <= settings_here().items())
         plain = ["--noconftest", "-c", os.devnull, "--rootdir", "/code", "--import-mode=importlib"]
