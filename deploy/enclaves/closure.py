@@ -42,7 +42,7 @@ TOOLCHAIN: Final = tuple(
 """Entries of what trains and computes designs inside enclaves that have no sandbox for a process of its own."""
 
 IMPORTED_LATER: Final = ("numpy.ma",)
-"""Modules that a package imports by itself, long after it was imported: this one when rows are gathered (`np.unique`)."""
+"""Modules that a package imports by itself, long after it was imported: this one for `np.unique`."""
 
 LOOKED_FOR: Final = ("torch/bin/torch_shm_manager",)
 """Files of packages that are only looked for, when the package is imported."""

@@ -55,8 +55,8 @@ ROLES: Final = {"broker", "paramserver", "trainer", "query"}
 SEED: Final = bytes(range(32))
 """What the owner of both orders chose."""
 
-WISHES: Final = ScheduleWishes(rounds=5, steps=20, batch=32, slack_percent=300, warmup_seconds=60)
-PATIENCE: Final = (1, 3)
+WISHES: Final = ScheduleWishes(rounds=5, steps=20, batch=32, slack_percent=800, warmup_seconds=120)
+PATIENCE: Final = (1, 2)
 """Times the warm-up and the slack of the schedule, in turn, where the machine was too busy for it."""
 
 TRAIN, HELD = table()

@@ -8,11 +8,12 @@ for each test, as it ends, and at last one with pytest's exit status.
 import importlib
 import json
 import os
+import pkgutil
 from pathlib import Path
 from typing import Final, TextIO
 
+import _pytest
 import pytest
-from _pytest.config import default_plugins
 
 from common.enclave.gramine import is_gramine
 from common.sandbox.wasm.engine import CHECKED, settings_here
@@ -32,8 +33,8 @@ SUITE: Final = (
     test_attack_wasm_running,
 )
 
-for plugin in default_plugins:  # pytest imports them by computed names: whoever traces this finds them here
-    importlib.import_module(f"_pytest.{plugin}")
+for one in pkgutil.walk_packages(_pytest.__path__, "_pytest."):
+    importlib.import_module(one.name)  # by computed names, or late: whoever traces this finds them here
 
 
 class Telling:
@@ -67,7 +68,8 @@ def main() -> None:
         telling = Telling(told)
         telling.say(gramine=is_gramine(), checked=CHECKED.items() <= settings_here().items())
         plain = ["--noconftest", "-c", os.devnull, "--rootdir", "/code", "--import-mode=importlib"]
-        plain += ["-p", "no:cacheprovider", "-p", "no:faulthandler", "-W", "ignore::pytest.PytestUnknownMarkWarning"]
+        plain += [f"-pno:{name}" for name in ("cacheprovider", "debugging", "faulthandler")]
+        plain += ["-W", "ignore::pytest.PytestUnknownMarkWarning"]
         status = pytest.main([*plain, *(str(module.__file__) for module in SUITE)], plugins=[telling])
         telling.say(status=int(status))
 
