@@ -5,6 +5,7 @@ pytest runs here without configuration, conftest and plugins of others; nothing 
 for each test, as it ends, and at last one with pytest's exit status.
 """
 
+import encodings.unicode_escape
 import importlib
 import json
 import os
