@@ -5,7 +5,6 @@ pytest runs here without configuration, conftest and plugins of others; nothing 
 for each test, as it ends, and at last one with pytest's exit status.
 """
 
-import encodings.unicode_escape
 import importlib
 import json
 import os
@@ -34,8 +33,8 @@ SUITE: Final = (
     test_attack_wasm_running,
 )
 
-for one in pkgutil.walk_packages(_pytest.__path__, "_pytest."):
-    importlib.import_module(one.name)  # by computed names, or late: whoever traces this finds them here
+for name in ("encodings.unicode_escape", *(one.name for one in pkgutil.walk_packages(_pytest.__path__, "_pytest."))):
+    importlib.import_module(name)  # pytest does it by computed names, or late: whoever traces this finds them here
 
 
 class Telling:
