@@ -69,9 +69,7 @@ def main() -> None:
         os.dup2(nowhere.fileno(), 1)  # what pytest prints
         telling = Telling(told)
         telling.say(gramine=is_gramine(), checked=CHECKED.items() <= settings_here().items())
-        start(
-            component()
-        ).close()  # for the compiler's threads: Gramine counts all of their stacks and heaps as resident
+        start(component()).close()  # makes the compiler's threads, whose memory Gramine counts whole as resident
         plain = ["--noconftest", "-c", os.devnull, "--rootdir", "/code", "--import-mode=importlib"]
         plain += [f"-pno:{name}" for name in ("cacheprovider", "debugging", "faulthandler")]
         plain += ["-W", "ignore::pytest.PytestUnknownMarkWarning"]
