@@ -21,13 +21,14 @@ from common.messages.evidence import TrustLevel
 from common.messages.objects import ModelManifest
 from common.messages.reference_values import SgxReferenceValue
 from common.messages.release import Release
+from common.messages.signed import read_document
 from common.model_file import decode_document, decode_model
 from common.sealed_object import ObjectKind, ObjectReader
 from common.untrusted.blobs import BlobStore
 from deploy.embedded.state import StateDirectory
 from services.attestation.app import STATE_FOLDER
 from services.attestation.context import SEALING_LABEL
-from services.attestation.records import JobRecord, read_document
+from services.attestation.records import JobRecord
 from services.attestation.state import StateKeys, restore
 from services.attestation.state_files import StateFiles
 from tests.fakes.broker_world import MemoryStore
