@@ -18,6 +18,9 @@ from deploy.embedded.run_tests import NESTED
 
 FAILS_AT: Final = 2.0
 
+WITHOUT_BUDGET: Final = "tests/integration/test_gramine_"
+"""Files that take most of an hour where Gramine is installed, and no time elsewhere."""
+
 
 @dataclass
 class Budget:
@@ -59,14 +62,17 @@ class Budgets:
         self.of = {suite: Budget(suite, float(seconds)) for suite, seconds in pairs}
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if budget := self.of.get(suite_of(report.nodeid)):
+        if budget := self._budget_of(report.nodeid):
             budget.count(report.start, report.stop)
             budget.look_at_load()
 
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
-        budget = self.of.get(suite_of(item.nodeid))
+        budget = self._budget_of(item.nodeid)
         if budget and budget.is_overdrawn:
             pytest.fail(str(budget), pytrace=False)
+
+    def _budget_of(self, nodeid: str) -> Budget | None:
+        return None if nodeid.startswith(WITHOUT_BUDGET) else self.of.get(suite_of(nodeid))
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:

@@ -18,6 +18,7 @@ _OWN_STACKS: Final = (
     "tests/e2e/test_interrupted_demo.py",
     "tests/e2e/test_upgraded_stack.py",
     "tests/integration/test_direct_stack.py",
+    "tests/integration/test_gramine_",
 )
 _LAST: Final = ("tests/security/sandbox/test_leak_meter.py", "tests/deploy/containers/")
 

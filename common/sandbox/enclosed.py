@@ -38,6 +38,9 @@ _TIMEOUT, _RAISED, _INPUT, _OUTPUT = "provider.timeout", "provider.raised", "pro
 
 R = TypeVar("R")
 
+READY_SECONDS: Final = 120.0
+"""To import torch in, and to choose how rows are asked about: half a minute under Gramine, on a busy machine."""
+
 
 class _Work:
     """One thread for torch, and how its work failed, if it did."""
@@ -168,7 +171,11 @@ class EnclosedQuerySandbox:
 
     @classmethod
     def start(cls, contents: BundleContents, state_P: StateP, *, rows: int | None = None) -> Self:
-        """Raises `ConfinementError` (confinement.pair) for code, `ValueError` as the native one."""
+        """Raises `ConfinementError` (confinement.pair) for code, `ValueError` as the native one.
+
+        It is ready when this returns, for no question's deadline is as long as torch takes to be imported. Where it is
+        not, after `READY_SECONDS`, questions find that out.
+        """
         if contents.has_design:
             require_design(contents)
         elif contents.has_graph:
@@ -177,7 +184,9 @@ class EnclosedQuerySandbox:
             raise ConfinementError(_PAIR, expected="a design or a graph", seen="code")
         if state_P.shape != (contents.manifest.state_count,) or state_P.dtype != np.float32:
             raise ValueError("the state is not float32[P] of the bundle's layout")
-        return cls(contents, state_P, contents.manifest.query_rows if rows is None else rows)
+        sandbox = cls(contents, state_P, contents.manifest.query_rows if rows is None else rows)
+        sandbox._work.do(sandbox._ready, READY_SECONDS)
+        return sandbox
 
     def answer(self, input_NX: NDArray[np.generic], deadline_seconds: float) -> QueryOutcome:
         """As `NativeQuerySandbox.answer`; an outcome with a code is about this query alone."""
@@ -198,11 +207,14 @@ class EnclosedQuerySandbox:
         """No more answers. Idempotent."""
         self._work.close()
 
-    def _answered(self, rows_NX: NDArray[np.generic]) -> NDArray[np.generic]:
+    def _ready(self) -> Any:
         if self._engine is None:
             importlib.import_module("torch").set_num_threads(1)
             self._engine = self._made()
-        answer_NA: NDArray[np.generic] = self._engine.answer(rows_NX)
+        return self._engine
+
+    def _answered(self, rows_NX: NDArray[np.generic]) -> NDArray[np.generic]:
+        answer_NA: NDArray[np.generic] = self._ready().answer(rows_NX)
         return np.ascontiguousarray(answer_NA.astype(self._manifest.answer.dtype, copy=False))
 
     def _made(self) -> Any:

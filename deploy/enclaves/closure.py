@@ -3,8 +3,9 @@
 Ours follow from the sources alone, as for every platform (common/enclave/measurement). Of all others (interpreter,
 standard library, packages, shared libraries) only what is really imported is taken: a start hashes every file that it
 opens, and whole directories make starts of a minute. Imported is whatever our files name anywhere, inside functions,
-too. What a package would import later still, by itself, is not found: then the enclave fails, and never runs a file
-that is not measured (`tests/integration/test_enclave_trees.py` runs enclaves in such trees).
+too. What a package would import later still, by itself, is not found, unless `IMPORTED_LATER` names it: then the
+enclave fails, and never runs a file that is not measured (`tests/integration/test_enclave_trees.py` and
+`test_gramine_job.py` run enclaves in such trees).
 
 Each file has a fixed place in the enclave's tree, whatever its place outside:
 
@@ -18,7 +19,7 @@ Each file has a fixed place in the enclave's tree, whatever its place outside:
 import json
 import re
 import subprocess
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -40,6 +41,9 @@ TOOLCHAIN: Final = tuple(
 )
 """Entries of what trains and computes designs inside enclaves that have no sandbox for a process of its own."""
 
+IMPORTED_LATER: Final = ("numpy.ma",)
+"""Modules that a package imports by itself, long after it was imported: this one for `np.unique`."""
+
 LOOKED_FOR: Final = ("torch/bin/torch_shm_manager",)
 """Files of packages that are only looked for, when the package is imported."""
 
@@ -47,12 +51,18 @@ _TRACE_SECONDS: Final = 300
 _LDD_LINE: Final = re.compile(r"^\s*(\S+) => (/\S+) \(0x")
 
 
-def foreign_files(spec: RoleSpec, code_root: Path, environment: Environment, runtime: Path) -> dict[str, Path]:
-    """Place -> file, of all that is not ours. `runtime` has Gramine's C library.
+def foreign_files(
+    spec: RoleSpec,
+    code_root: Path,
+    environment: Environment,
+    runtime: Path,
+    own_packages: Collection[str] = OWN_PACKAGES,
+) -> dict[str, Path]:
+    """Place -> file, of all that is not ours. `runtime` has Gramine's C library; `own_packages` are ours.
 
     Raises `UnavailableError` (unavailable.launcher) when an import fails otherwise than by not being there.
     """
-    imported, mapped = _trace(_imports_of(spec, code_root), code_root, environment)
+    imported, mapped = _trace(_imports_of(spec, code_root, own_packages), code_root, environment)
     found: dict[str, Path] = {}
     for path in (*imported, *mapped):
         if (place := _place_of(path, environment)) is not None:
@@ -65,12 +75,13 @@ def foreign_files(spec: RoleSpec, code_root: Path, environment: Environment, run
     return found
 
 
-def _imports_of(spec: RoleSpec, code_root: Path) -> list[str]:
-    """Every module, ours and others', that any of our files in the enclave names."""
+def _imports_of(spec: RoleSpec, code_root: Path, own_packages: Collection[str]) -> list[str]:
+    """Every module, ours and others', that any of our files in the enclave names, or that these import later."""
     entries = [spec.entry, *(TOOLCHAIN if spec.needs_sandbox else ())]
-    names = frozenset().union(*(import_closure(entry, code_root, OWN_PACKAGES) for entry in entries))
+    names = frozenset().union(*(import_closure(entry, code_root, own_packages) for entry in entries))
     own = {name.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for name in names}
-    return sorted(foreign_modules(names, code_root, OWN_PACKAGES) | own)
+    foreign = foreign_modules(names, code_root, own_packages)
+    return sorted(foreign | own | {name for name in IMPORTED_LATER if name.split(".")[0] in foreign})
 
 
 def _trace(modules: Iterable[str], code_root: Path, environment: Environment) -> tuple[list[Path], list[Path]]:

@@ -15,9 +15,9 @@ from deploy.enclaves.manifest import parse_manifest
 
 pytestmark = [
     pytest.mark.skipif(shutil.which(tools.SIGN_TOOL) is None, reason="Gramine is not installed"),
-    pytest.mark.timeout(300),
+    pytest.mark.timeout(900),  # eight trees are built: two minutes of a core
 ]
-SPECS = [ROLES["broker"], ROLES["paramserver"]]
+SPECS = list(ROLES.values())
 
 
 @pytest.fixture(scope="module")
@@ -43,4 +43,4 @@ def test_two_builds_measure_alike_whoever_signs(trust: TrustSettings, tmp_path: 
         folder = EnclaveFolder(first / "enclaves", spec.role)
         assert measure(folder) == one
         assert parse_manifest(folder.signed.read_bytes()).sgx.isvprodid == one.isv_prod_id
-    assert told[0][SPECS[0].role].mr_enclave != told[0][SPECS[1].role].mr_enclave
+    assert len({each.mr_enclave for each in told[0].values()}) == len(SPECS)

@@ -1,7 +1,7 @@
 """The `wasm` sandbox as it is under Gramine: every access checked in code, no guard pages, no signals.
 
 Design code computes the same to the bit, uses the same fuel, and gets as little through. This needs no Gramine; with it
-the same runs inside (tests/integration/test_gramine_direct.py).
+the whole suite runs inside (tests/integration/test_gramine_attacks.py).
 """
 
 import struct
@@ -60,6 +60,7 @@ def factor() -> bytes:
 
 
 def test_what_it_computes_is_the_same_to_the_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "settings_here", lambda: SETTINGS)
     by_signals = factor(), design_of(component()).text
     monkeypatch.setattr(engine, "settings_here", lambda: SETTINGS | CHECKED)
     assert (factor(), design_of(component()).text) == by_signals
@@ -86,6 +87,7 @@ def test_a_trap_is_none_of_the_processors() -> None:
 
 
 def test_what_one_engine_compiled_is_not_loaded_by_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "settings_here", lambda: SETTINGS)
     plain = engine.fingerprint()
     monkeypatch.setattr(engine, "settings_here", lambda: SETTINGS | CHECKED)
     assert engine.fingerprint() != plain

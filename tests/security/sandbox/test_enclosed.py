@@ -1,5 +1,6 @@
 """Designs and graphs in the enclave's own process: the same numbers as in a sandbox, and no provider code at all."""
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 from common.bundle import BundleContents
 from common.bundle_packing import pack_bundle
 from common.errors import ConfinementError
+from common.sandbox import enclosed as enclosed_sandbox
 from common.sandbox.enclosed import EnclosedQuerySandbox, EnclosedTrainingSandbox
 from common.sandbox.native import NativeTrainingSandbox
 from common.sandbox.protocol import RoundOutcome, Rows, SandboxLimits, SandboxSeeds, StateP
@@ -74,6 +76,20 @@ def test_it_answers_as_eager_torch_does_to_the_bit(contents: BundleContents) -> 
     assert answer.answer_NA.tobytes() == EagerEngine(sandbox._graph, state_P).answer(padded)[: len(images)].tobytes()
     sandbox.close()
     assert sandbox.answer(images, SECONDS).code == "provider.killed"
+
+
+def test_its_first_question_need_not_wait_for_torch(contents: BundleContents, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here the toolchain comes from a slow disk."""
+    state_P, toolchain = state_of(enclosed(contents).initial_state(SECONDS)), enclosed_sandbox._toolchain
+
+    def slow(name: str) -> object:
+        time.sleep(2.0)
+        return toolchain(name)
+
+    monkeypatch.setattr(enclosed_sandbox, "_toolchain", slow)
+    sandbox = EnclosedQuerySandbox.start(contents, state_P)
+    assert sandbox.answer(rows_of(contents, 1)[contents.manifest.input.column][:1], 1.5).code is None
+    sandbox.close()
 
 
 def test_provider_code_is_refused() -> None:

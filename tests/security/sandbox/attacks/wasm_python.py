@@ -19,6 +19,9 @@ from tests.security.sandbox.wasm_parts import SECONDS, SEEDS, MemoryStore
 
 HERE: Final = Path(__file__).resolve().parents[1]
 EXAMPLES: Final = HERE.parents[2] / "examples" / "providers"
+BUILT: Final = HERE / "hostile_design" / "everything.wasm"
+"""Is there in an enclave's tree alone: building takes processes of its own, which an enclave has not."""
+
 LIMITS: Final = replace(DEFAULT_LIMITS, design_fuel=500_000_000)
 
 _RAISED: Final = ("provider.raised",)
@@ -47,16 +50,21 @@ DEEDS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
 """Name of the deed in hostile_design/everything.py, what it tries, and the codes that must come of it."""
 
 
+def build_everything() -> bytes:
+    """The component with all deeds, the two examples and what `provider init` writes."""
+    with tempfile.TemporaryDirectory() as scratch:
+        for path in (HERE / "hostile_design" / "everything.py", *EXAMPLES.glob("*/[at]*_[cm]*.py")):
+            shutil.copy(path, scratch)
+        list(write_template(Path(scratch, "written"), None, "wasm"))
+        shutil.move(Path(scratch, "written", "model.py"), Path(scratch, "template.py"))
+        return build_component(Path(scratch), "everything", "Everything")
+
+
 class Python:
-    """The component with all deeds, the two examples and what `provider init` writes, compiled once."""
+    """That component, compiled once."""
 
     def __init__(self) -> None:
-        with tempfile.TemporaryDirectory() as scratch:
-            for path in (HERE / "hostile_design" / "everything.py", *EXAMPLES.glob("*/[at]*_[cm]*.py")):
-                shutil.copy(path, scratch)
-            list(write_template(Path(scratch, "written"), None, "wasm"))
-            shutil.move(Path(scratch, "written", "model.py"), Path(scratch, "template.py"))
-            self.component = build_component(Path(scratch), "everything", "Everything")
+        self.component = BUILT.read_bytes() if BUILT.exists() else build_everything()
         self.compiled = CompiledDesign(SecretKey.generate(), MemoryStore(), sha256(self.component))
         self.start(deed("clock")).close()
 
