@@ -1,4 +1,4 @@
-"""The suite of attacks on the `wasm` sandbox as the program of an enclave (side: sandbox).
+"""The suite of attacks on the `wasm` sandbox as the program of an enclave (side: enclave).
 
 Started by `gramine_boot` like every enclave, in a tree of its own (tests/integration/test_gramine_attacks.py makes it).
 pytest runs here without configuration, conftest and plugins of others; nothing is left out. stdout gets a line of JSON
