@@ -59,7 +59,7 @@ from common.messages.broker_exchange import BrokerReply, BrokerRequest, RequestB
 from common.messages.collateral import SeenCollateral
 from common.messages.decision_log import ConsistencyProof, NextHead
 from common.messages.evidence import TrustLevel
-from common.messages.log_heads import AwaitHead, Confirmed, ConfirmHead, HeadSigned, LogHead
+from common.messages.log_heads import AwaitHead, ConfirmAndAwait, Confirmed, ConfirmHead, HeadHeard, HeadSigned, LogHead
 from common.messages.recovery_package import Retirement
 from common.messages.refusal_detail import Refused
 from common.messages.signed import Signed, sign
@@ -89,12 +89,14 @@ class Witness:
         self._confirmed: tuple[bytes, LogHead] | None = None
         self._word: ConfirmHead | None = None
         """Of the newest head that it has taken: to be said with the next question."""
+        self._speaks_apart = False
+        """This round's broker, or its host, is of a build that takes no word with a question."""
         self._verified: VerifiedBroker | None = None
         self.broker_is_thawed = False
 
     def round(self) -> None:
         """One poll with all checks. Raises the refusal of the first that fails."""
-        self._verified, self._word = None, None
+        self._verified, self._word, self._speaks_apart = None, None, False
         with self._frozen_if_refused():
             verified = self._verified_broker(self._service)  # (1)
             self._require_mine(verified)  # (2)
@@ -242,18 +244,32 @@ class Witness:
 
         With the question goes this witness's word of the head before.
         """
-        request = _request(AwaitHead(known=known, word=self._word))
+        if self._word is not None and not self._speaks_apart:
+            try:
+                return self._asked_next(verified, ConfirmAndAwait(known=known, word=self._word))
+            except (FormatError, AuthenticityError):  # the second: an enclave that can't read which nonce is asked
+                self._speaks_apart = True
+        if self._word is not None:
+            self.broker_is_thawed = not self._say(verified, self._word.head)
+            self._said(verified, self._word.head)
+            self._word = None
+        return self._asked_next(verified, AwaitHead(known=known))
+
+    def _asked_next(
+        self, verified: VerifiedBroker, body: AwaitHead | ConfirmAndAwait
+    ) -> tuple[BrokerReply, ConsistencyProof | None]:
+        request = _request(body)
         answer = NextHead.decode(self._service.post(_NEXT_HEAD_PATH, request))
         return open_reply(answer.reply, request, verified.genesis.signing_public), answer.proof
 
     def _heard(self, verified: VerifiedBroker, reply: BrokerReply) -> Digest | None:
         """That broker has taken the word that went with the question; the digest of what it knows of collateral."""
         body = _not_refused(reply).body
-        if not isinstance(body, HeadSigned):
-            raise FormatError("format.message", expected="head-signed", seen=body.type)
-        if self._word is not None:
+        if isinstance(body, HeadHeard) and self._word is not None:
             self._said(verified, self._word.head)
             self._word, self.broker_is_thawed = None, not body.frozen
+        elif not isinstance(body, HeadSigned):
+            raise FormatError("format.message", expected="head-signed or head-heard", seen=body.type)
         return body.collateral
 
     def _ask(self, verified: VerifiedBroker, body: RequestBody) -> BrokerReply:

@@ -17,7 +17,16 @@ from common.messages.checkpoint import CheckpointKept, KeepCheckpoint
 from common.messages.identity import BindIdentity, IdentityBound, RecoverIdentity
 from common.messages.jobs import AcceptOrder, AwaitEnd, Completed, CompleteJob, ListMembers, Members, OrderAccepted
 from common.messages.ledger import LedgerReply, ReadLedger
-from common.messages.log_heads import AwaitHead, Confirmed, ConfirmHead, HeadSigned, LogHead, SignHead
+from common.messages.log_heads import (
+    AwaitHead,
+    ConfirmAndAwait,
+    Confirmed,
+    ConfirmHead,
+    HeadHeard,
+    HeadSigned,
+    LogHead,
+    SignHead,
+)
 from common.messages.peer import PeerWitnessed, WitnessPeer
 from common.messages.platform_inventory import InventoryTaken, TakeInventory
 from common.messages.reasons import ReadReasons, ReasonsReply
@@ -69,6 +78,7 @@ RequestBody = Annotated[
     | WitnessPeer
     | SignHead
     | AwaitHead
+    | ConfirmAndAwait
     | IssueToken
     | AppraiseEvidence
     | ShowTokenKey,
@@ -109,6 +119,7 @@ ReplyBody = Annotated[
     | TpmChallenge
     | PeerWitnessed
     | HeadSigned
+    | HeadHeard
     | AttestationToken
     | TokenKeyShown
     | Refused,

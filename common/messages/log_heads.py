@@ -44,14 +44,21 @@ class Confirmed(Message):
 
 
 class AwaitHead(Message):
-    """Answer: HeadSigned, as soon as the log is longer than `known`, or after a moment all the same. For witnesses.
-
-    `word` is taken first: what a witness has to say of the head before, it says with the question for the next one.
-    """
+    """Answer: HeadSigned, as soon as the log is longer than `known`, or after a moment all the same. For witnesses."""
 
     type: Literal["await-head"] = "await-head"
     known: Count
-    word: ConfirmHead | None = None
+
+
+class ConfirmAndAwait(Message):
+    """Answer: HeadHeard. `word` is taken as a `confirm-head`, then it is waited as for an `await-head`.
+
+    So a witness says its word of a head with the question for the next one.
+    """
+
+    type: Literal["confirm-and-await"] = "confirm-and-await"
+    known: Count
+    word: ConfirmHead
 
 
 class SignHead(Message):
@@ -62,10 +69,18 @@ class SignHead(Message):
 
 class HeadSigned(Message):
     """A Signed TreeHead (common/messages/decision_log). `collateral` is the digest of the marks that the broker knows:
-    a witness that sees another one than before asks for its description; `frozen` as of Confirmed.
+    a witness that sees another one than before asks for its description.
     """
 
     type: Literal["head-signed"] = "head-signed"
     head: Signed
     collateral: Digest | None = None
-    frozen: bool = False
+
+
+class HeadHeard(Message):
+    """The word is taken: `frozen` as of Confirmed, the rest as of HeadSigned."""
+
+    type: Literal["head-heard"] = "head-heard"
+    head: Signed
+    collateral: Digest | None
+    frozen: bool

@@ -23,7 +23,7 @@ from common.messages.checkpoint import KeepCheckpoint
 from common.messages.identity import BindIdentity, RecoverIdentity
 from common.messages.jobs import AcceptOrder, AwaitEnd, CompleteJob, ListMembers
 from common.messages.ledger import ReadLedger
-from common.messages.log_heads import AwaitHead, ConfirmHead, SignHead
+from common.messages.log_heads import AwaitHead, ConfirmAndAwait, ConfirmHead, SignHead
 from common.messages.peer import WitnessPeer
 from common.messages.platform_inventory import TakeInventory
 from common.messages.reasons import ReadReasons
@@ -70,7 +70,7 @@ OF_SERVICES: Final = (
     DrawBudget,
     RecoverDataset,
 )
-OF_WITNESSES: Final = (ConfirmHead, MeetTpm, ConfirmByCounter, AwaitHead)
+OF_WITNESSES: Final = (ConfirmHead, MeetTpm, ConfirmByCounter, AwaitHead, ConfirmAndAwait)
 
 SERVICE_REQUESTS_PER_SECOND: Final = 2_000
 SERVICE_BURST: Final = 8_000

@@ -44,7 +44,15 @@ from common.messages.handover import GiveHandover, HandoverGiven, HandoverOffer
 from common.messages.identity import BindIdentity, RecoverIdentity
 from common.messages.jobs import AcceptOrder, AwaitEnd, CompleteJob, ListMembers
 from common.messages.ledger import ReadLedger
-from common.messages.log_heads import AwaitHead, Confirmed, ConfirmHead, HeadSigned, SignHead
+from common.messages.log_heads import (
+    AwaitHead,
+    ConfirmAndAwait,
+    Confirmed,
+    ConfirmHead,
+    HeadHeard,
+    HeadSigned,
+    SignHead,
+)
 from common.messages.peer import WitnessPeer
 from common.messages.platform_inventory import TakeInventory
 from common.messages.reasons import ReadReasons
@@ -90,7 +98,8 @@ NO_NONCE: Final = bytes(32)
 """In the reply to bytes that are no request."""
 
 _WITNESSING: Final = (ConfirmHead, MeetTpm, ConfirmByCounter)
-_FREE_WHILE_FROZEN: Final = (DescribeBroker, ShowTokenKey, ListMembers, SignHead, AwaitHead, AwaitEnd, *_WITNESSING)
+_AWAITING: Final = (AwaitHead, ConfirmAndAwait, AwaitEnd)
+_FREE_WHILE_FROZEN: Final = (DescribeBroker, ShowTokenKey, ListMembers, SignHead, *_AWAITING, *_WITNESSING)
 _NEEDS_OWN_MACHINE: Final = (
     RegisterDataset,
     RegisterBundle,
@@ -308,11 +317,14 @@ class KeyBroker:
             case SignHead():
                 return self._sign_head(at)
             case AwaitHead():
-                if body.word is not None:
-                    self._hear_witness(body.word)
-                    self._confirmed.notify_all()
                 self._await_longer(body.known)
                 return self._sign_head(max(at, self._context.state.time))
+            case ConfirmAndAwait():
+                self._hear_witness(body.word)
+                self._confirmed.notify_all()
+                self._await_longer(body.known)
+                told = self._sign_head(max(at, self._context.state.time))
+                return HeadHeard(head=told.head, collateral=told.collateral, frozen=self._context.anchor.frozen)
             case _:
                 return self._answer_party(body, nonce, at)
 
@@ -375,11 +387,7 @@ class KeyBroker:
     def _sign_head(self, at: int) -> HeadSigned:
         head, counted = self._context.state.log.head, self._refusals.counted
         word = TreeHead(broker=self._context.broker, head=head, time=at, refusals_counted=counted)
-        return HeadSigned(
-            head=sign(word, self._context.signing_key),
-            collateral=self._context.collateral.digest,
-            frozen=self._context.anchor.frozen,
-        )
+        return HeadSigned(head=sign(word, self._context.signing_key), collateral=self._context.collateral.digest)
 
     def _describe(self, nonce: bytes) -> BrokerDescription:
         context = self._context

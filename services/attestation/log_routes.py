@@ -4,7 +4,8 @@ GET /v1/log/head                               -> Signed TreeHead, made by the e
 GET /v1/log/entries?first=N                    -> LogPage, with the entries that concern the enrolled party that signed
 GET /v1/log/inclusion?number=N&size=N          -> InclusionProof
 GET /v1/log/consistency?earlier=N&size=N       -> ConsistencyProof
-POST /v1/log/next    BrokerRequest, `await-head` -> NextHead: the enclave's reply, and the proof up to its head
+POST /v1/log/next    BrokerRequest, `await-head` or `confirm-and-await` -> NextHead: the enclave's reply, and the proof
+                                                  up to its head
 """
 
 import secrets
@@ -18,7 +19,7 @@ from common.errors import FormatError, Refusal, refusal_of
 from common.messages.base import Message
 from common.messages.broker_exchange import BrokerReply, BrokerRequest
 from common.messages.decision_log import ConsistencyProof, InclusionProof, LogPage, NextHead
-from common.messages.log_heads import AwaitHead, HeadSigned, SignHead
+from common.messages.log_heads import AwaitHead, ConfirmAndAwait, HeadSigned, SignHead
 from common.messages.refusal_detail import Refused
 from common.messages.signed import Signed
 from common.untrusted.carried import ByteCount
@@ -68,8 +69,8 @@ def add_next_head_route(
         admitted = await gate.admit(request)
         asked = BrokerRequest.decode(admitted.body).body
         callers.require_may_ask(admitted.party, asked)
-        if not isinstance(asked, AwaitHead):
-            raise FormatError("format.message", expected="await-head", seen=asked.type)
+        if not isinstance(asked, AwaitHead | ConfirmAndAwait):
+            raise FormatError("format.message", expected="await-head or confirm-and-await", seen=asked.type)
         reply = await carry(admitted.body)
         return _json(await run_in_threadpool(next_head, store, asked.known, reply))
 

@@ -28,7 +28,16 @@ from common.messages.jobs import (
 from common.messages.launch_binding import LaunchBinding
 from common.messages.launch_terms import DatasetTerms, LaunchTerms
 from common.messages.ledger import LedgerReply, ReadLedger
-from common.messages.log_heads import AwaitHead, Confirmed, ConfirmHead, HeadSigned, LogHead, SignHead
+from common.messages.log_heads import (
+    AwaitHead,
+    ConfirmAndAwait,
+    Confirmed,
+    ConfirmHead,
+    HeadHeard,
+    HeadSigned,
+    LogHead,
+    SignHead,
+)
 from common.messages.peer import PeerWitnessed, WitnessPeer
 from common.messages.placement import Placement, QueryEnclaveProof
 from common.messages.platform_inventory import InventoryTaken, TakeInventory
@@ -190,7 +199,7 @@ def request_bodies() -> list[RequestBody]:
         WitnessPeer(description=SHORT, proof=(NONCE32,)),
         SignHead(),
         AwaitHead(known=7),
-        AwaitHead(known=7, word=ConfirmHead(witness=USER, boot_nonce=NONCE32, head=HEAD, signature=WORD)),
+        ConfirmAndAwait(known=7, word=ConfirmHead(witness=USER, boot_nonce=NONCE32, head=HEAD, signature=WORD)),
         IssueToken(job_id=JOB, launch=USER),
         AppraiseEvidence(challenge_id=CHALLENGE, binding=BINDING, evidence=EVIDENCE),
         ShowTokenKey(),
@@ -230,7 +239,8 @@ def reply_bodies() -> list[ReplyBody]:
         Confirmed(frozen=False),
         TpmChallenge(credential=b"credential", secret=b"secret"),
         PeerWitnessed(size=5, root=A, epoch=2, signature=WORD, collateral=(MARK,)),
-        HeadSigned(head=sign(TREE_HEAD, KEY), collateral=B, frozen=True),
+        HeadSigned(head=sign(TREE_HEAD, KEY), collateral=B),
+        HeadHeard(head=sign(TREE_HEAD, KEY), collateral=B, frozen=True),
         AttestationToken(token="header.claims.signature"),
         TokenKeyShown(document=sign(TOKEN_KEY, KEY)),
         Refused(

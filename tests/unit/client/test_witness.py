@@ -15,7 +15,7 @@ from common.errors import AppraisalError, AuthenticityError, FormatError, Freshn
 from common.messages.broker_exchange import BrokerRequest
 from common.messages.decision_log import ConsistencyProof, NextHead
 from common.messages.launch_binding import NO_SUBJECT
-from common.messages.log_heads import AwaitHead, ConfirmHead, LogHead
+from common.messages.log_heads import ConfirmAndAwait, ConfirmHead, LogHead
 from services.attestation import state
 from services.attestation.context import WitnessRule
 from tests.fakes.broker_world import MEASUREMENTS, MemoryStore
@@ -95,6 +95,26 @@ def test_a_word_that_did_not_arrive_is_said_again(watched: Watched) -> None:
     watched.witness.round()
     assert watched.world.context.anchor.unconfirmed == 0
     assert watched.witness.broker_is_thawed
+
+
+def test_a_broker_of_before_hears_the_word_apart(watched: Watched) -> None:
+    """Of a build that takes no word with a question: its host refuses what it cannot read."""
+    honest = watched.service.post
+
+    def of_before(path: str, body: bytes) -> bytes:
+        if isinstance(BrokerRequest.decode(body).body, ConfirmAndAwait):
+            raise FormatError("format.message", expected="BrokerRequest")
+        return honest(path, body)
+
+    watched.service.post = of_before  # type: ignore[method-assign]
+    watched.witness.round()
+    for _ in range(3):
+        watched.world.register_data()
+        assert watched.witness.follow()
+        assert watched.witness.follow()
+        assert confirmations(watched)[-1] == watched.world.head
+        assert watched.world.context.anchor.unconfirmed == 0
+        assert watched.witness.broker_is_thawed
 
 
 def test_a_word_goes_to_no_other_boot(watched: Watched) -> None:
@@ -249,7 +269,7 @@ def of_other_sizes(answer: NextHead) -> NextHead:
 
 def confirmations(watched: Watched) -> list[LogHead]:
     bodies = [BrokerRequest.decode(raw).body for raw in watched.service.asked]
-    words = (body.word if isinstance(body, AwaitHead) else body for body in bodies)
+    words = (body.word if isinstance(body, ConfirmAndAwait) else body for body in bodies)
     return [word.head for word in words if isinstance(word, ConfirmHead)]
 
 

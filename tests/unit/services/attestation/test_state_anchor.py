@@ -9,7 +9,7 @@ from common.errors import AuthenticityError, FreshnessError, Refusal, Unavailabl
 from common.messages.broker_identity import DescribeBroker
 from common.messages.evidence import TrustLevel
 from common.messages.jobs import Completed, ListMembers, Members
-from common.messages.log_heads import AwaitHead, HeadSigned, LogHead
+from common.messages.log_heads import ConfirmAndAwait, HeadHeard, LogHead
 from common.messages.refusal_detail import Refused
 from services.attestation import key_broker, state_anchor
 from tests.fakes.broker_world import PARAMSERVER, QUERY, TRAINER, BrokerWorld
@@ -44,8 +44,8 @@ def test_a_new_broker_is_frozen_until_its_witness_confirms(witnessed: BrokerWorl
 
 def test_a_word_that_comes_with_the_question_for_the_next_head_counts_as_well(witnessed: BrokerWorld) -> None:
     known, word = witnessed.head.size - 1, witnessed.word(witnessed.witnesses[0])
-    assert witnessed.channel().ask(AwaitHead(known=known), HeadSigned).frozen
-    assert not witnessed.channel().ask(AwaitHead(known=known, word=word), HeadSigned).frozen
+    assert witnessed.describe().frozen
+    assert not witnessed.channel().ask(ConfirmAndAwait(known=known, word=word), HeadHeard).frozen
     witnessed.register_data()
 
 
@@ -58,7 +58,7 @@ def test_it_is_judged_like_any_other_word(witnessed: BrokerWorld) -> None:
         (witnessed.word(witness, forked), "freshness.state"),
     ):
         with pytest.raises(Refusal, match=code):
-            witnessed.channel().ask(AwaitHead(known=0, word=word), HeadSigned)
+            witnessed.channel().ask(ConfirmAndAwait(known=0, word=word), HeadHeard)
     assert witnessed.describe().frozen
 
 
@@ -72,7 +72,7 @@ def test_it_lets_go_whoever_waits_for_it(witnessed: BrokerWorld) -> None:
     while waiting.is_alive() and witnessed.core._waiting == 0:
         time.sleep(0.001)
     assert waiting.is_alive()
-    witnessed.channel().ask(AwaitHead(known=0, word=witnessed.word(witness)), HeadSigned)
+    witnessed.channel().ask(ConfirmAndAwait(known=0, word=witnessed.word(witness)), HeadHeard)
     waiting.join(20)
     assert not waiting.is_alive()
 
