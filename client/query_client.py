@@ -9,12 +9,17 @@ from collections.abc import Callable
 from typing import Final
 
 from client.http_client import ServiceClient
-from client.request_keys import Carrying, FrontSigner
+from client.request_keys import Carrying, FrontSigner, SignedRequest
 from common.crypto.signing import SigningKey
+from common.errors import UnavailableError
+from common.messages.request_keys import REQUEST_KEYS_PATH
 from common.untrusted.http_session import HttpAnswer
 
 _QUESTIONS: Final = re.compile(r"/v1/models/[^/?]+/(?:queries|batches|submissions)(?:[/?].*)?")
 """Routes for which a front takes request keys (docs/formats.md, section 19)."""
+
+
+_NO_KEY: Final = HttpAnswer(503, {}, b"")
 
 
 class QueryClient(ServiceClient):
@@ -31,8 +36,16 @@ class QueryClient(ServiceClient):
         try:
             request = next(carrying)
             while True:
-                answer = self._exchange(request.method, request.path, request.body, request.headers)
-                request = carrying.send(answer)
+                request = carrying.send(self._answer(request))
         except StopIteration as done:
             answered: HttpAnswer = done.value
             return answered
+
+    def _answer(self, request: SignedRequest) -> HttpAnswer:
+        """What comes back; an offer may be lost on a way that knows no such path, and its question must not be."""
+        try:
+            return self._exchange(request.method, request.path, request.body, request.headers)
+        except UnavailableError:
+            if request.path != REQUEST_KEYS_PATH:
+                raise
+            return _NO_KEY

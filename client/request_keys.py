@@ -39,7 +39,13 @@ _JSON: Final = "application/json"
 _TRIES: Final = 3
 """Of one request: under the key that there is, under a new one, by the identity's."""
 
-_UNKNOWN: Final = "authenticity.request_key"
+_NOT_BY_THIS_KEY: Final = frozenset({"authenticity.request_key", "authenticity.http_signature"})
+"""A front does not know the key, or knows another by its name: somebody has put his share in place of the front's."""
+
+LONGEST_SECONDS: Final = 3600
+MOST_REQUESTS: Final = 1 << 20
+"""Of a key, whatever is answered, which nobody has signed: what our own fronts say (common/untrusted/request_keys)."""
+
 _FORBIDDEN: Final = 403
 
 
@@ -138,7 +144,8 @@ class FrontSigner:
         except FormatError:
             return None
         with self._lock:
-            self._agreed = _Agreed(key, at + MARGIN * told.seconds, int(MARGIN * told.requests))
+            until = at + MARGIN * min(told.seconds, LONGEST_SECONDS)
+            self._agreed = _Agreed(key, until, int(MARGIN * min(told.requests, MOST_REQUESTS)))
         return self._usable()
 
     def _forget(self, key: RequestKey) -> None:
@@ -152,6 +159,6 @@ def _is_unknown(answer: Answered) -> bool:
     if answer.status != _FORBIDDEN:
         return False
     try:
-        return bool(read_json(answer.body)["code"] == _UNKNOWN)
+        return read_json(answer.body)["code"] in _NOT_BY_THIS_KEY
     except (ValueError, KeyError, TypeError):
         return False

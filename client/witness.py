@@ -21,7 +21,7 @@ from client.peer_carrier import PeerCarrier
 from client.tpm.carrier import CounterCarrier
 from client.tpm.commands import Tpm
 from client.tpm.device import open_tpm
-from client.witnessing import Witness
+from client.witnessing import QUIET_SECONDS, Witness
 from common.crypto.key_file import Identity
 from common.enclave.trust_settings import TrustSettings
 from common.errors import CloisterError, FormatError, Refusal
@@ -94,7 +94,7 @@ def watch(witness: Following, poll_seconds: float, stopped: threading.Event) -> 
         except CloisterError as error:
             code = type(error).__name__
         last = code
-        stopped.wait(poll_seconds)
+        stopped.wait(QUIET_SECONDS if code is None else poll_seconds)
 
 
 def build(settings: WitnessSettings) -> Following:

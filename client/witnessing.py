@@ -244,6 +244,9 @@ class Witness:
 
         With the question goes this witness's word of the head before.
         """
+        if self._word is not None:
+            with self._alone():
+                pass  # it was not retired since it signed that
         if self._word is not None and not self._speaks_apart:
             try:
                 return self._asked_next(verified, ConfirmAndAwait(known=known, word=self._word))

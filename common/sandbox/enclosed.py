@@ -38,7 +38,7 @@ _TIMEOUT, _RAISED, _INPUT, _OUTPUT = "provider.timeout", "provider.raised", "pro
 
 R = TypeVar("R")
 
-READY_SECONDS: Final = 120.0
+READY_SECONDS: Final = 90.0
 """To import torch in, and to choose how rows are asked about: half a minute under Gramine, on a busy machine."""
 
 

@@ -75,7 +75,10 @@ class RequestKeyRing:
         return RequestKeyAgreed(name=name, share=share.public, seconds=self._seconds, requests=self._requests)
 
     def verify(self, name: str, mac: bytes, signature_base: bytes, now: float) -> PartyKey:
-        """As `RequestKeys.verify` (common/http_signatures)."""
+        """As `RequestKeys.verify` (common/http_signatures).
+
+        What somebody repeats is refused later and counts here, too: at most that ends the key.
+        """
         held = self._held.get(name)
         if held is None or held.left <= 0 or now >= held.until:
             raise AuthenticityError("authenticity.request_key", expected="a request key of this front, while it lasts")

@@ -159,7 +159,7 @@ CONFIRM_SECONDS: Final = 8.0
 """How long a reply waits for the witnesses: several of their polls, and less than its asker waits (10 s)."""
 
 MAX_WAITING: Final = 128
-"""Replies that wait at once: fewer than threads of the door and of the host's HTTP server, so witnesses are heard."""
+"""Replies that wait at once: fewer than threads of the door, and than the host carries, so witnesses are heard."""
 
 AWAIT_SECONDS: Final = 2.0
 MAX_AWAITING: Final = 16

@@ -13,6 +13,7 @@ import contextlib
 import logging
 import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import InvalidStateError
 from pathlib import Path
 from typing import Final
 
@@ -47,9 +48,6 @@ HANDLE_SECONDS: Final = 30.0
 MAX_CARRIED: Final = 272
 """Requests that are with the enclave at once: more than those that it answers late (key_broker), so that others get
 through."""
-
-_PIPE_BYTES: Final = 32 << 10
-"""What is larger may fill the door's pipe (64 KiB on Linux, pipe(7)) and is written by a thread that may wait."""
 
 REST_SECONDS: Final = 5.0
 _LACKING: Final = b'"dcap-quote"'
@@ -115,17 +113,22 @@ class BrokerRelay:
         return True
 
     async def carry(self, raw: bytes) -> bytes:
-        """As `ask`, on one event loop: a request that waits for its reply keeps no thread."""
+        """As `ask`, on one event loop: a request keeps a thread while it is written, and none while it waits."""
         async with self._room:
-            if len(raw) > _PIPE_BYTES or (self.collateral is not None and _LACKING in raw):
+            if self.collateral is not None and _LACKING in raw:
                 return await run_in_threadpool(self.ask, raw)
             enclave = self._enclave
             if enclave is None:
                 raise UnavailableError("unavailable.broker")
             try:
+                reply = await run_in_threadpool(enclave.ask, "handle", raw)
                 async with asyncio.timeout(HANDLE_SECONDS):
-                    return await asyncio.wrap_future(enclave.ask("handle", raw))
-            except (PeerClosedError, TimeoutError) as cause:
+                    return await asyncio.wrap_future(reply)
+            except TimeoutError as cause:
+                with contextlib.suppress(InvalidStateError):  # it came after all
+                    reply.set_exception(TimeoutError())  # the door waits for it no longer
+                raise UnavailableError("unavailable.broker") from cause
+            except PeerClosedError as cause:
                 raise UnavailableError("unavailable.broker") from cause
 
     def ask(self, raw: bytes) -> bytes:

@@ -2,7 +2,7 @@
 
 Whoever is about to enrol must see first whom to trust: the broker's description with its quote, release, collateral,
 the key set of tokens; and heads and proofs of the log are anybody's to check. Each address has an allowance, and all
-strangers together hold few of the service's threads, so that they hold up nobody who is enrolled.
+strangers together hold few of the service's places, so that they hold up nobody who is enrolled.
 """
 
 import contextlib

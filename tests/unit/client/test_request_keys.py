@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 import pytest
 
 from client.query_client import QueryClient
-from client.request_keys import OFFER_SECONDS, Carrying, FrontSigner, SignedRequest
+from client.request_keys import LONGEST_SECONDS, OFFER_SECONDS, Carrying, FrontSigner, SignedRequest
+from common.crypto.request_keys import RequestKeyShare
 from common.crypto.signing import SigningKey
-from common.errors import Refusal
+from common.errors import Refusal, UnavailableError
 from common.http_signatures import Target, verify_request
-from common.messages.request_keys import REQUEST_KEYS_PATH, OfferRequestKey
+from common.messages.request_keys import REQUEST_KEYS_PATH, OfferRequestKey, RequestKeyAgreed
 from common.messages.service import RefusalBody
 from common.untrusted.http_session import HttpAnswer
 from common.untrusted.request_keys import RequestKeyRing
@@ -158,6 +159,32 @@ def test_a_front_that_answers_by_another_share_is_asked_by_identity_in_the_end(w
     assert world.seen == {"identity": 2, "authenticity.request_key": 1}
 
 
+def test_a_share_put_in_place_of_the_fronts_under_its_own_name_loses_no_question(world: World) -> None:
+    """The front knows a key of that name, and another one; the forged answer is to last for ever."""
+    world.ask()
+    carrying: Carrying[HttpAnswer] = world.signer.carry("POST", QUESTION, b"question")
+    genuine = RequestKeyAgreed.decode(world.fronts[0].answer(next(carrying)).body)
+    forged = genuine.model_copy(
+        update={"share": RequestKeyShare.generate().public, "seconds": 1 << 40, "requests": 1 << 48}
+    )
+    request = carrying.send(HttpAnswer(200, {}, forged.encode()))
+    assert 'alg="hmac-sha256"' in request.headers["signature-input"]
+    assert world.perform(_resumed(carrying, world.fronts[0].answer(request))).status == 200
+    assert world.seen == {"identity": 2, "offers": 1, "authenticity.http_signature": 1}
+    world.ask(3)
+    world.at += OFFER_SECONDS
+    world.ask(3)
+    assert world.seen["keyed"] == 3, "under a key that nobody touched"
+
+
+def test_a_key_lasts_no_longer_than_our_own_fronts_say(world: World) -> None:
+    world.fronts[0].ring = RequestKeyRing(seconds=1 << 30)
+    world.ask(2)
+    world.at += LONGEST_SECONDS
+    world.ask()
+    assert world.seen["offers"] == 2
+
+
 def _resumed(carrying: Carrying[HttpAnswer], answer: HttpAnswer) -> Carrying[HttpAnswer]:
     """The rest of a carrying, after this answer."""
     try:
@@ -200,6 +227,32 @@ class Recorded(QueryClient):
     def _exchange(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> HttpAnswer:  # type: ignore[override]
         self.sent.append((path, headers["signature-input"].partition('alg="')[2].partition('"')[0]))
         return self._front.answer(SignedRequest(method, path, body, headers))
+
+
+def test_an_offer_that_gets_lost_loses_no_question() -> None:
+    key, front = SigningKey.generate(), Front(time.time)
+    client, reached = Recorded(key, front), Recorded._exchange
+
+    def lossy(method: str, path: str, body: bytes, headers: dict[str, str]) -> HttpAnswer:
+        if path == REQUEST_KEYS_PATH:
+            raise UnavailableError("unavailable.service", expected=path)
+        return reached(client, method, path, body, headers)
+
+    client._exchange = lossy  # type: ignore[method-assign]
+    for _ in range(4):
+        assert client.post(QUESTION, b"question") == key.party.encode()
+    assert front.seen == {"identity": 4}
+
+
+def test_a_question_that_gets_lost_is_said_to_be() -> None:
+    client = Recorded(SigningKey.generate(), Front(time.time))
+
+    def lost(method: str, path: str, body: bytes, headers: dict[str, str]) -> HttpAnswer:
+        raise UnavailableError("unavailable.service", expected=path, seen=(method, body, headers))
+
+    client._exchange = lost  # type: ignore[method-assign]
+    with pytest.raises(UnavailableError):
+        client.post(QUESTION, b"question")
 
 
 def test_the_sdks_client_signs_questions_alone_by_request_keys() -> None:
