@@ -120,7 +120,8 @@ def test_one_owners_revocation_ends_the_job_of_all_before_its_next_tick(tmp_path
 
 def test_jobs_side_by_side_take_nothing_of_each_other(tmp_path: Path) -> None:
     """A host that gives each of two jobs all frames of the other too."""
-    worlds = [TrainingWorld(tmp_path / str(number), quick(slack_percent=1000)) for number in range(2)]
+    schedule = quick(slack_percent=1000, tick_milliseconds=25)  # two jobs of six members in one process
+    worlds = [TrainingWorld(tmp_path / str(number), schedule) for number in range(2)]
     for world in worlds:
         for slot in range(2):
             world.start_trainer(slot)
