@@ -103,7 +103,7 @@ class FrontSigner:
             if key is None:
                 break
             answer = yield self._signed(key, method, path, body)
-            if not _is_unknown(answer):
+            if not _is_not_by_this_key(answer):
                 return answer
             self._forget(key)
         return (yield self._signed(self._key, method, path, body))
@@ -149,13 +149,13 @@ class FrontSigner:
         return self._usable()
 
     def _forget(self, key: RequestKey) -> None:
-        """The front does not know it; another may have been agreed on meanwhile."""
+        """The front takes nothing under it; another may have been agreed on meanwhile."""
         with self._lock:
             if self._agreed is not None and self._agreed.key is key:
                 self._agreed = None
 
 
-def _is_unknown(answer: Answered) -> bool:
+def _is_not_by_this_key(answer: Answered) -> bool:
     if answer.status != _FORBIDDEN:
         return False
     try:

@@ -12,7 +12,7 @@ import io
 import itertools
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
 from enum import IntEnum
 from typing import BinaryIO, Final, cast
 
@@ -113,7 +113,7 @@ class Door:
 
     def ask(self, name: str, body: bytes) -> Future[bytes]:
         """Ask the other end now; its answer, its `Refusal` or `PeerClosedError` comes in the future, which cannot be
-        cancelled: whoever waits no longer leaves it be. Raises `PeerClosedError`.
+        cancelled: whoever waits no longer leaves it be, or fails it himself. Raises `PeerClosedError`.
         """
         number, future = self._ask(name, body)
         future.add_done_callback(lambda _done: self._waiting.pop(number, None))
@@ -185,7 +185,7 @@ class Door:
     def _close(self) -> None:
         self.closed.set()
         for future in list(self._waiting.values()):
-            if not future.done():
+            with contextlib.suppress(InvalidStateError):
                 future.set_exception(PeerClosedError("the door is closed"))
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._notices.shutdown(wait=False)  # the last words before the end of file are still heard
@@ -229,10 +229,10 @@ class Door:
     def _dispatch(self, kind: int, number: int, body: bytearray) -> None:
         if kind in (Kind.REPLY, Kind.ERROR):
             future = self._waiting.get(number)
-            if future is not None and not future.done():
-                if kind == Kind.REPLY:
+            with contextlib.suppress(InvalidStateError):  # whoever waited may have given it up
+                if future is not None and kind == Kind.REPLY:
                     future.set_result(bytes(body))
-                else:
+                elif future is not None:
                     future.set_exception(refusal_of(body.decode("ascii", errors="replace")))
         elif kind == Kind.REQUEST and bytes(body[1 : 1 + body[0] if body else 1]) in self._inline:
             self._answer(kind, number, body)

@@ -11,7 +11,15 @@ from client.witness_memory import WitnessMemory
 from client.witnessing import Witness
 from common.crypto.key_file import Identity
 from common.enclave.simulated_pki import SimulatedPki
-from common.errors import AppraisalError, AuthenticityError, FormatError, FreshnessError, Refusal, UnavailableError
+from common.errors import (
+    AppraisalError,
+    AuthenticityError,
+    ConflictError,
+    FormatError,
+    FreshnessError,
+    Refusal,
+    UnavailableError,
+)
 from common.messages.broker_exchange import BrokerRequest
 from common.messages.decision_log import ConsistencyProof, NextHead
 from common.messages.launch_binding import NO_SUBJECT
@@ -115,6 +123,19 @@ def test_a_broker_of_before_hears_the_word_apart(watched: Watched) -> None:
         assert confirmations(watched)[-1] == watched.world.head
         assert watched.world.context.anchor.unconfirmed == 0
         assert watched.witness.broker_is_thawed
+
+
+def test_a_word_is_not_said_once_the_broker_is_retired(watched: Watched) -> None:
+    """Another process of this witness may retire it between its signing and the next question."""
+    watched.witness.round()
+    watched.world.register_data()
+    assert watched.witness.follow()
+    memory = WitnessMemory.decode((watched.directory / "witness.json").read_bytes())
+    retired = memory.model_copy(update={"successor": NO_SUBJECT})
+    (watched.directory / "witness.json").write_bytes(retired.encode())
+    with pytest.raises(ConflictError, match="conflict.successor"):
+        watched.witness.follow()
+    assert watched.world.context.anchor.unconfirmed == 1
 
 
 def test_a_word_goes_to_no_other_boot(watched: Watched) -> None:

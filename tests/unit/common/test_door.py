@@ -4,6 +4,7 @@ import os
 import threading
 import time
 from collections.abc import Collection, Iterator
+from concurrent.futures import Future
 from typing import BinaryIO
 
 import pytest
@@ -34,6 +35,13 @@ class Pair:
         self.threads = [threading.Thread(target=door.serve, daemon=True) for door in (self.left, self.right)]
         for thread in self.threads:
             thread.start()
+
+
+class GivenUp(Future[bytes]):
+    """One that is given up between a look at it and its answer."""
+
+    def done(self) -> bool:
+        return False
 
 
 @pytest.fixture
@@ -67,6 +75,19 @@ def test_faults_and_unknown_names_say_nothing(pair: Pair) -> None:
         pair.left.call("crash", b"")
     with pytest.raises(Refusal, match="format.door_frame"):
         pair.left.call("unknown", b"")
+
+
+def test_an_answer_that_its_asker_has_given_up_meanwhile_ends_nothing() -> None:
+    answers = threading.Event()
+    pair = Pair({}, {"late": lambda body: body if answers.wait(10) else b"", "echo": lambda body: body})
+    pair.left.ask("late", b"answer")
+    [number] = pair.left._waiting
+    pair.left._waiting[number] = given_up = GivenUp()
+    given_up.set_exception(TimeoutError())
+    answers.set()
+    assert pair.left.call("echo", b"and on", seconds=10) == b"and on"
+    pair.raw_to_left.close()
+    pair.threads[0].join(5)
 
 
 def test_logs_carry_events_of_closed_types_alone(pair: Pair) -> None:
