@@ -79,7 +79,8 @@ def test_faults_and_unknown_names_say_nothing(pair: Pair) -> None:
 
 def test_an_answer_that_its_asker_has_given_up_meanwhile_ends_nothing() -> None:
     answers = threading.Event()
-    pair = Pair({}, {"late": lambda body: body if answers.wait(10) else b"", "echo": lambda body: body})
+    late, echo = (lambda body: body if answers.wait(10) else b""), (lambda body: body)
+    pair = Pair({}, {"late": late, "echo": echo}, inline=["late", "echo"])  # one after the other
     pair.left.ask("late", b"answer")
     [number] = pair.left._waiting
     pair.left._waiting[number] = given_up = GivenUp()
