@@ -17,6 +17,9 @@ _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 RESTART_PAUSES: Final = (0.2, 0.5, 1.0, 2.0, 3.0)
 
+STOP_SECONDS: Final = 20.0
+"""What a service gets to hand back what it holds, before it is killed; in containers too (docker-compose.yml)."""
+
 
 @dataclass(frozen=True)
 class ServiceSpec:
@@ -35,7 +38,7 @@ class ServiceSpec:
     files: Mapping[Path, bytes] = field(default_factory=dict)
     depends_on: tuple[str, ...] = ()
     directory: Path = CODE_ROOT
-    stop_seconds: float = 10.0
+    stop_seconds: float = STOP_SECONDS
     infrastructure: bool = False
     restart_pauses: tuple[float, ...] = RESTART_PAUSES
 

@@ -21,7 +21,7 @@ from deploy.embedded.status import StackStatus
 from deploy.embedded.supervisor import DEFAULT_TABLE, EXIT_ALREADY_UP, UNTIE
 
 READY_SECONDS: Final = 120.0
-STOP_SECONDS: Final = 60.0
+STOP_SECONDS: Final = 90.0
 _KILL_SECONDS: Final = 20.0
 _PAUSE_SECONDS: Final = 0.05
 _DOWN: Final = StackStatus(state="down")

@@ -247,7 +247,9 @@ class JobRun:
         while self._now() < give_up and not self._joined.wait(poll_seconds):
             poll.due()
         if attempt > 1:
-            self._over.wait(LATER_LAUNCH_POLLS * poll_seconds)
+            followed = self._now() + LATER_LAUNCH_POLLS * poll_seconds
+            while self._now() < followed and not self._over.wait(poll_seconds):
+                pass
         self._door.log(JobStarted(job_id=self._opened.job_id, ticks=self._schedule.total_ticks))
 
     def _tell_kept(self, root: Digest) -> None:

@@ -61,6 +61,7 @@ from services.trainer_enclave.provider_work import Starts
 from services.trainer_enclave.running import TrainerRun
 from tests.fakes.answering import AnswersAtOnce
 from tests.fakes.in_memory_job import FEATURES, LeastSquares, rows_for
+from tests.fakes.unhurried_time import UNHURRIED
 
 
 @dataclass
@@ -348,7 +349,7 @@ class TrainingWorld:
         threading.Thread(target=lambda: future.set_result(server.run()), daemon=True).start()
         return future
 
-    def start_server(self, now: Now = time.monotonic) -> JobRun:
+    def start_server(self, now: Now = UNHURRIED.now) -> JobRun:
         """A launch of the parameter server."""
         self.server_door = WorldDoor(self)
         run = JobRun(self.server_door, self, OpenJob(job_id=self.job_id, order=self.order), now)
@@ -360,7 +361,13 @@ class TrainingWorld:
         start = StartTrainer(job_id=self.job_id, slot=slot, order=self.order)
         door = self.trainer_doors[slot] = WorldDoor(self, slot)
         run = self.running[slot] = TrainerRun(
-            door, self, start, confine=lambda: None, starts=self.starts(slot), end_process=lambda: None
+            door,
+            self,
+            start,
+            confine=lambda: None,
+            starts=self.starts(slot),
+            now=UNHURRIED.now,
+            end_process=lambda: None,
         )
 
         def live() -> None:

@@ -12,14 +12,11 @@ import pytest
 from bench.kill_asking import Asker
 from bench.kill_driver import PATIENT_JOB, KillDriver
 from bench.kill_victims import VICTIMS, ProcessGroup
-from deploy.embedded.specification import ServiceSpec
+from deploy.embedded.specification import STOP_SECONDS
 from deploy.embedded.stack import EmbeddedStack
 from tests.conftest import Say
 
 pytestmark = pytest.mark.timeout(240)
-
-STOP_SECONDS = ServiceSpec("any", (), tuple).stop_seconds
-"""What the supervisor gives a service before it kills it; Docker gives the workers 20 s (docker-compose.yml)."""
 
 THERE_SECONDS = 60.0
 

@@ -21,6 +21,9 @@ from services.paramserver.running import JobRun
 from tests.fakes.in_memory_job import LeastSquares, loss_of, make_schedule, rows_for
 from tests.fakes.training_world import TrainingWorld, WorldDoor, small_bundle
 
+PATIENCE_SECONDS = 100
+"""Time waits for this process (tests/fakes/unhurried_time.py): on a busy machine there is less of it."""
+
 
 def quick(**changes: Any) -> Schedule:
     return make_schedule(**({"tick_milliseconds": 15, "rounds": 4, "warmup_ticks": 30, "reads_per_tick": 2} | changes))
@@ -109,12 +112,12 @@ def test_one_owners_revocation_ends_the_job_of_all_before_its_next_tick(tmp_path
         time.sleep(0.005)
     tick, done = world.ticks[-1], rounds_done(server)
     world.state = "cancelled"
-    ended = ending.result(30)
+    ended = ending.result(PATIENCE_SECONDS)
     assert (ended.outcome, ended.manifest) == ("cancelled", None)
     assert world.ticks[-1] <= tick + 1
     assert rounds_done(server) <= done + 1
     for trainer in world.threads.values():
-        trainer.join(30)
+        trainer.join(PATIENCE_SECONDS)
     assert world.codes == {0: None, 1: None}
 
 
@@ -130,7 +133,7 @@ def test_jobs_side_by_side_take_nothing_of_each_other(tmp_path: Path) -> None:
         world.servers.append(other)
     endings = [world.in_background(server) for world, server in zip(worlds, servers, strict=True)]
     for world, ending in zip(worlds, endings, strict=True):
-        assert ending.result(60).outcome == "finished"
+        assert ending.result(PATIENCE_SECONDS).outcome == "finished"
         last = world.read_reports()[-1]
         assert (last.rounds_delivered, last.codes) == ((4, 4), ())
         assert last.refused_frames > 20
@@ -152,7 +155,7 @@ def test_a_partition_delays_and_corrupts_nothing(tmp_path: Path) -> None:
     time.sleep(400 * world.schedule.tick_seconds)
     assert rounds_done(server) == done
     world.parted = False
-    ended = ending.result(60)
+    ended = ending.result(PATIENCE_SECONDS)
     assert ended.outcome == "finished"
     last = world.read_reports()[-1]
     assert (last.round, last.rounds_delivered, last.refused_frames, last.codes) == (12, (12, 12), 0, ())
@@ -165,7 +168,7 @@ def rounds_done(server: JobRun) -> int:
 
 
 def await_rounds(server: JobRun, count: int) -> None:
-    give_up = time.monotonic() + 30
+    give_up = time.monotonic() + PATIENCE_SECONDS
     while rounds_done(server) < count:
         assert time.monotonic() < give_up
         time.sleep(0.01)
@@ -202,11 +205,11 @@ def test_a_later_launch_supersedes_this_one_and_begins_anew(tmp_path: Path) -> N
     for slot in range(2):
         world.start_trainer(slot)
     first = world.in_background(world.start_server())
-    assert world.spoke.wait(30)
+    assert world.spoke.wait(PATIENCE_SECONDS)
     second = world.in_background(world.start_server())
-    assert first.result(30).outcome == "superseded"
+    assert first.result(PATIENCE_SECONDS).outcome == "superseded"
     assert not first.result().completed
-    ended = second.result(30)
+    ended = second.result(PATIENCE_SECONDS)
     assert (ended.outcome, ended.completed) == ("finished", True)
     assert ended.manifest is not None
     manifest = ModelManifest.decode(ended.manifest.payload)
@@ -220,7 +223,7 @@ def test_a_job_that_the_host_gives_up_is_not_completed(tmp_path: Path) -> None:
     server = world.start_server()
     ending = world.in_background(server)
     server.close()
-    ended = ending.result(30)
+    ended = ending.result(PATIENCE_SECONDS)
     assert (ended.outcome, ended.completed, ended.code) == ("failed", False, "unavailable.enclave")
     assert world.completed is None
     world.state = "failed"
@@ -248,7 +251,7 @@ def test_a_trainer_without_a_parameter_server_gives_its_slot_back(
     monkeypatch.setattr("services.trainer_enclave.running.SERVER_SECONDS", 0.5)
     world = TrainingWorld(tmp_path, quick(), trainers=1)
     world.start_trainer(0)
-    world.threads[0].join(30)
+    world.threads[0].join(PATIENCE_SECONDS)
     assert world.codes == {0: "unavailable.enclave"}
 
 
@@ -259,13 +262,13 @@ def test_a_slot_that_was_taken_over_ends(tmp_path: Path) -> None:
         world.spoke.wait(0.01)
     first = world.threads[0]
     world.start_trainer(0)
-    first.join(30)
+    first.join(PATIENCE_SECONDS)
     assert world.codes == {0: "freshness.attempt"}
     world.state = "cancelled"
 
 
 def test_leases_are_renewed_while_a_job_runs(tmp_path: Path) -> None:
-    world = TrainingWorld(tmp_path, quick(), lease_seconds=1)
+    world = TrainingWorld(tmp_path, quick(), lease_seconds=3)
     assert world.run().outcome == "finished"
     assert world.renewals >= 3, "two trainers and the parameter server"
 
@@ -285,12 +288,12 @@ def test_a_host_that_keeps_every_later_word_back_gains_one_lease(tmp_path: Path)
     for slot in range(2):
         world.start_trainer(slot)
     ending = world.in_background(world.start_server())
-    assert world.spoke.wait(30)
+    assert world.spoke.wait(PATIENCE_SECONDS)
     world.holding = True
-    ended = ending.result(30)
+    ended = ending.result(PATIENCE_SECONDS)
     assert (ended.outcome, ended.completed, ended.code) == ("failed", False, "freshness.lease")
     for thread in world.threads.values():
-        thread.join(30)
+        thread.join(PATIENCE_SECONDS)
     assert world.codes == {0: "freshness.lease", 1: "freshness.lease"}
     assert world.store.committed == []
 
@@ -304,13 +307,13 @@ def test_no_model_is_sealed_without_the_broker_s_word_at_the_end(
     for slot in range(2):
         world.start_trainer(slot)
     ending = world.in_background(world.start_server())
-    assert world.spoke.wait(30)
+    assert world.spoke.wait(PATIENCE_SECONDS)
     world.holding, world.state = True, "cancelled"
     with pytest.raises(TimeoutError):
         ending.result(world.schedule.total_ticks * world.schedule.tick_seconds + 1.5)
     assert world.store.committed == []
     world.holding = False
-    ended = ending.result(30)
+    ended = ending.result(PATIENCE_SECONDS)
     assert (ended.outcome, ended.manifest) == ("cancelled", None)
     assert world.store.committed == []
 
