@@ -248,7 +248,7 @@ class JobRun:
             poll.due()
         if attempt > 1:
             followed = self._now() + LATER_LAUNCH_POLLS * poll_seconds
-            while self._now() < followed and not self._over.wait(poll_seconds):
+            while (left := followed - self._now()) > 0 and not self._over.wait(left):
                 pass
         self._door.log(JobStarted(job_id=self._opened.job_id, ticks=self._schedule.total_ticks))
 

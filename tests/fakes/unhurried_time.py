@@ -39,6 +39,12 @@ class UnhurriedTime:
             self._begin()
         return self._at
 
+    def sleep(self, seconds: float) -> None:
+        """Until as much has passed."""
+        end = self.now() + seconds
+        while (left := end - self.now()) > 0:
+            time.sleep(left)
+
     def _begin(self) -> None:
         with self._lock:
             if not self._passes:

@@ -7,7 +7,6 @@ of one job are killed fifty times at random moments and launched again.
 import contextlib
 import secrets
 import threading
-import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from common.errors import PeerClosedError
 from services.paramserver.running import JobRun
 from tests.fakes.in_memory_job import LeastSquares, make_schedule
 from tests.fakes.training_world import TrainingWorld
+from tests.fakes.unhurried_time import UNHURRIED
 
 KILLS = 50
 SECONDS_BETWEEN = (0.05, 0.4)
@@ -88,7 +88,7 @@ class Massacre:
 
     def strike(self) -> None:
         """Kill somebody, who is launched again."""
-        time.sleep(self.chance.uniform(*SECONDS_BETWEEN))
+        UNHURRIED.sleep(self.chance.uniform(*SECONDS_BETWEEN))
         slot = int(self.chance.integers(-1, self.world.trainers))
         if slot < 0:
             assert self.world.server_door is not None
