@@ -42,6 +42,7 @@ _WARM: Final = 5
 _ALONE: Final = 40
 _ROUNDS: Final = 6
 _PROCESSES: Final = 2
+_START_SECONDS: Final = 60
 _LONG_JOB: Final = ScheduleWishes(rounds=200, steps=20, batch=32, tick_milliseconds=100)
 _TRAINING_SECONDS: Final = 5.0
 _LOOK_SECONDS: Final = 0.05
@@ -94,8 +95,8 @@ def measure_service(directory: Path) -> ServiceFigures:
         site = _site(stack, owner, replace(training, trainers=ENCLAVES))
         alone = _Host.of(site)
         times = sorted([_launch(site, 0, alone) for _ in range(_WARM + _ALONE)][_WARM:])
-        with ProcessPoolExecutor(_PROCESSES, mp_context=get_context("spawn")) as processes:
-            list(processes.map(_many, [site] * _PROCESSES, [()] * _PROCESSES))  # they start
+        with _processes() as processes:
+            list(processes.map(_many, [site] * _PROCESSES, [(slot,) for slot in range(_PROCESSES)], [1] * _PROCESSES))
             begun = time.monotonic()
             slots = [tuple(range(first, ENCLAVES, _PROCESSES)) for first in range(_PROCESSES)]
             errors = sum(processes.map(_many, [site] * _PROCESSES, slots))
@@ -108,6 +109,14 @@ def measure_service(directory: Path) -> ServiceFigures:
         attest_errors=errors,
         revocation_seconds=round(revoked, 1),
         lease_seconds=LEASE_SECONDS,
+    )
+
+
+def _processes() -> ProcessPoolExecutor:
+    """All of them there, everything imported, before one of them does anything: 2 s of a core each."""
+    context = get_context("spawn")
+    return ProcessPoolExecutor(
+        _PROCESSES, context, initializer=context.Barrier(_PROCESSES).wait, initargs=(_START_SECONDS,)
     )
 
 
@@ -174,16 +183,13 @@ def _launch(site: Site, slot: int, host: _Host) -> float:
     return time.perf_counter() - begun
 
 
-def _many(site: Site, slots: tuple[int, ...]) -> int:
-    """Each slot is asked for by a thread, `_ROUNDS` times; how many were refused or failed."""
-    if not slots:
-        return 0
-
+def _many(site: Site, slots: tuple[int, ...], rounds: int = _ROUNDS) -> int:
+    """Each slot is asked for by a thread, so many times; how many were refused or failed."""
     host = _Host.of(site)
 
     def again_and_again(slot: int) -> int:
         errors = 0
-        for _ in range(_ROUNDS):
+        for _ in range(rounds):
             try:
                 _launch(site, slot, host)
             except CloisterError:
