@@ -88,14 +88,12 @@ class PlainDesigner:
 
     def design(self, profile: Profile, deadline_seconds: float) -> DesignOutcome:
         """The document."""
-        assert deadline_seconds > 0
         self.profiles.append(profile)
         text = self.text if isinstance(self.text, str) else self.text(profile)
         return DesignOutcome(code=text) if text.startswith("provider.") else DesignOutcome(text)
 
     def after_epoch(self, metrics: Metrics, deadline_seconds: float) -> SteeringOutcome:
         """What it wants."""
-        assert deadline_seconds > 0
         self.told.append(metrics)
         wanted = self.steer(metrics)
         return SteeringOutcome(code=wanted) if isinstance(wanted, str) else SteeringOutcome(wanted)

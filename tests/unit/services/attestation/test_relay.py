@@ -45,7 +45,7 @@ def relay(tmp_path: Path, enclave: Enclave) -> BrokerRelay:
 
 async def asked(enclave: Enclave, count: int) -> None:
     """So many requests are with the enclave, and no further one comes."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(100):
         while len(enclave.asked) < count:  # noqa: ASYNC110 - threads bring them
             await asyncio.sleep(0.001)
     await asyncio.sleep(0.05)
