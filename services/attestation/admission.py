@@ -6,8 +6,8 @@ Keys leave only after these checks, in this order; each raises and none can be s
   (2) the job runs (for a query enclave: it has made a model), and neither its release nor anything that the role gets
       a key of is revoked, nor the identity of one of its parties;
   (3) the attempt is still the slot's next, and within every owner's limits (attempts, bits);
-  (4) the quote binds this launch, is authentic, meets the release, and is of no revoked machine (`verifier`); no
-      document of its collateral is older than one that was seen before (`collateral`);
+  (4) the quote binds this launch, is authentic, meets the release (`release_choice`), and is of no revoked machine
+      (`verifier`); no document of its collateral is older than one that was seen before (`collateral`);
   (5) platform and code are as strong as the job's, as every party's terms demand (trust level, TCB, measurements), and
       sound for the sandbox.
 
@@ -35,6 +35,7 @@ from common.messages.admission import Admission, Admit, Challenge, IssueChalleng
 from common.messages.evidence import Evidence
 from common.messages.launch_binding import LaunchBinding
 from common.messages.policy import BundleTerms, DataPolicy
+from common.messages.release import Release
 from common.messages.tokens import AppraiseEvidence
 from common.policy_rules import (
     require_attempt_left,
@@ -55,6 +56,7 @@ from services.attestation.ledger import charged_attempt, require_attempt_bits
 from services.attestation.log_subjects import of_launch
 from services.attestation.members import QUERY, TRAINER, next_attempt, require_next, require_slot, with_launch
 from services.attestation.records import AppraisedMachine, JobRecord, LaunchRecord
+from services.attestation.release_choice import judge_under
 from services.attestation.verifier import verify_launch
 from services.attestation.versions import accepted_terms
 
@@ -90,13 +92,21 @@ def challenge_of(broker: BrokerContext, challenge: OpenChallenge) -> Challenge:
 def admit(broker: BrokerContext, body: Admit, at: int) -> Admission:
     """Checks (1) to (5), then keys. Raises the refusal of the first that fails."""
     newcomer = appraise_newcomer(broker, body, at)
-    job, claims = newcomer.job, newcomer.claims
-    launch = launch_record(broker, job, body.binding, claims, at)
+    job, appraised = newcomer.job, newcomer.appraised
+    launch = launch_record(broker, job, body.binding, appraised, at)
     admitted = with_launch(job, launch, at)
     subjects = of_launch(broker, job, newcomer.challenge, body, measurement=launch.mr_enclave)
     charges = charged_attempt(broker, job) if launch.role == TRAINER else ()
     broker.state.commit(Decision("admit-launch", subjects), at, admitted, *charges)
-    return grant_keys(broker, admitted, newcomer.challenge, body.binding, launch, claims)
+    return grant_keys(broker, admitted, newcomer.challenge, body.binding, launch, appraised.claims)
+
+
+@dataclass(frozen=True)
+class Appraised:
+    """What was verified of a launch, and under which release, where that is not its order's (`release_choice`)."""
+
+    claims: QuoteClaims
+    release: Digest | None
 
 
 @dataclass(frozen=True)
@@ -105,7 +115,7 @@ class Newcomer:
 
     job: JobRecord
     challenge: OpenChallenge
-    claims: QuoteClaims
+    appraised: Appraised
 
 
 def appraise_newcomer(broker: BrokerContext, body: Admit | AppraiseEvidence, at: int) -> Newcomer:
@@ -115,8 +125,8 @@ def appraise_newcomer(broker: BrokerContext, body: Admit | AppraiseEvidence, at:
     require_admissible(broker, job, challenge.role, at)  # (2)
     require_next(job, challenge.role, challenge.slot, challenge.attempt)  # (3)
     _require_within_limits(broker, job, challenge.role, challenge.attempt)  # (3)
-    claims = appraise_launch(broker, job, challenge, body.binding, body.evidence, at)  # (4), (5)
-    return Newcomer(job, challenge, claims)
+    appraised = appraise_launch(broker, job, challenge, body.binding, body.evidence, at)  # (4), (5)
+    return Newcomer(job, challenge, appraised)
 
 
 def _require_within_limits(broker: BrokerContext, job: JobRecord, role: RoleName, attempt: int) -> None:
@@ -130,22 +140,26 @@ def _require_within_limits(broker: BrokerContext, job: JobRecord, role: RoleName
 
 def appraise_launch(
     broker: BrokerContext, job: JobRecord, challenge: OpenChallenge, binding: LaunchBinding, shown: Evidence, at: int
-) -> QuoteClaims:
+) -> Appraised:
     """Checks (4) and (5)."""
-    with in_the_clear(of_release=True):
-        claims = verify_launch(  # (4)
+
+    def verify(release: Release) -> QuoteClaims:
+        return verify_launch(
             complete_evidence(shown),
             binding,
             challenge,
             broker=broker.broker,
             trust=broker.platform.trust_settings,
-            release=broker.release_of(job),
+            release=release,
             rules=broker.platform_rules,
             at=at,
             require_not_older=broker.collateral.require_not_older,
         )
+
+    with in_the_clear(of_release=True):
+        claims, release = judge_under(broker, job, challenge.role, verify)  # (4)
     _require_platform(broker, job, challenge.role, claims, at)  # (5)
-    return claims
+    return Appraised(claims, release)
 
 
 def require_admissible(broker: BrokerContext, job: JobRecord, role: RoleName, at: int) -> Digest:
@@ -219,9 +233,10 @@ def _day(at: int) -> str:
 
 
 def launch_record(
-    broker: BrokerContext, job: JobRecord, binding: LaunchBinding, claims: QuoteClaims, at: int
+    broker: BrokerContext, job: JobRecord, binding: LaunchBinding, appraised: Appraised, at: int
 ) -> LaunchRecord:
     """What the broker writes down of a launch that it admits."""
+    claims = appraised.claims
     ends = (at + PLACEMENT_SECONDS, *(terms.not_after for terms in _all_terms(broker, job, binding.role)))
     return LaunchRecord(
         role=binding.role,
@@ -236,4 +251,5 @@ def launch_record(
             at=at,
             exposed=claims.machine.exposed != NOT_EXPOSED,
         ),
+        release=appraised.release,
     )

@@ -117,7 +117,14 @@ def main() -> None:
     configure_host_logging("attestation")
     directory, collateral = settings.state_directory / STATE_FOLDER, settings.collateral()
     handover = settings.handover(directory, collateral)
-    relay = BrokerRelay(settings.launcher, settings.start, StateFiles(directory), collateral, handover)
+    relay = BrokerRelay(
+        settings.launcher,
+        settings.start,
+        StateFiles(directory),
+        collateral,
+        handover,
+        release_file=settings.release_file,
+    )
     serve(build(settings, relay), settings.listen_host, settings.listen_port)
 
 

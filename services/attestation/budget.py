@@ -5,9 +5,9 @@ In this order, each raises:
 
   (1) the model exists, and the asking launch is one that is placed for it and signed this very request;
   (2) the grant is signed by every owner of the model's data, is for this model, or for a name whose newest record
-      names it (`serving`), for this broker and release, and is not over;
-  (3) neither grant, bundle, release, nor the identity of provider or user is revoked, and every party's newest terms
-      are valid;
+      names it (`serving`), for this broker and the launch's release, and is not over;
+  (3) neither grant, bundle, the order's or the launch's release, nor the identity of provider or user is revoked, and
+      every party's newest terms are valid;
   (4) every policy and the provider's terms admit the user, who is not the provider unless every owner allows that;
   (5) answers are left: the least of what the grant, each data set's policy and the bundle's terms still allow;
   (6) bits are left: each answer is charged to each data set for as much as it can say (`ledger`).
@@ -29,7 +29,7 @@ from common.broker_statements import draw_budget_parts
 from common.crypto.labels import LAUNCH_STATEMENT
 from common.crypto.signing import verify_signature
 from common.errors import FreshnessError, NotFoundError, PolicyError
-from common.identifiers import GrantId, ModelId
+from common.identifiers import Digest, GrantId, ModelId
 from common.leakage import AnswerSize, answer_bits
 from common.messages.answer_bounds import AnswerBounds
 from common.messages.bounds import tightest
@@ -54,20 +54,22 @@ from services.attestation.records import (
     BundleRecord,
     DatasetRecord,
     JobRecord,
+    LaunchRecord,
     ModelRecord,
     RevokedGrantRecord,
     revoked_grant_key,
 )
+from services.attestation.release_choice import release_of_launch
 from services.attestation.serving import require_served
 
 
 def draw_budget(broker: BrokerContext, body: DrawBudget, nonce: bytes, at: int) -> BudgetBlock:
     """Checks (1) to (6), then at most `answers` of what is left. Raises the refusal of the first that fails."""
     job = _job_of_model(broker, body.model_id)
-    require_placed(job, body, nonce, at)  # (1)
+    release = release_of_launch(job, require_placed(job, body, nonce, at))  # (1)
     grant = broker.parties.open_word(body.grant, QueryGrant, job.order.owners)  # (2)
     with in_the_clear(of_release=False):
-        _require_for_model(broker, job, grant, body.model_id, at)
+        _require_for_model(broker, job, grant, body.model_id, release, at)
     datasets, bundle = broker.datasets_of(job), broker.bundle(job.order.bundle)
     grant_id = GrantId.of(body.grant.digest)
     with in_the_clear(of_release=False):
@@ -76,7 +78,8 @@ def draw_budget(broker: BrokerContext, body: DrawBudget, nonce: bytes, at: int) 
     broker.parties.require_held(bundle.publication.provider)
     broker.require_unrevoked([bundle])
     with in_the_clear(of_release=True):
-        broker.require_in_force(job.order.release)
+        for one in {job.order.release, release}:
+            broker.require_in_force(one)
     _require_valid_terms(broker, datasets, bundle, grant, at)  # (3), (4)
     needed = min(1, body.answers)
     left = _left(broker, datasets, bundle, grant, grant_id, needed)  # (5)
@@ -102,17 +105,20 @@ def _job_of_model(broker: BrokerContext, model_id: ModelId) -> JobRecord:
     return job
 
 
-def require_placed(job: JobRecord, body: DrawBudget, nonce: bytes, at: int) -> None:
-    """Check (1): the asking launch signed this very request, and is placed at this time."""
+def require_placed(job: JobRecord, body: DrawBudget, nonce: bytes, at: int) -> LaunchRecord:
+    """Check (1): the asking launch, which signed this very request, and is placed at this time."""
     size = AnswerSize(body.classes, body.row_bytes)
     parts = draw_budget_parts(body.model_id, body.grant.digest, body.answers, size, nonce)
     verify_signature(body.launch, body.statement, LAUNCH_STATEMENT, *parts)
-    placed = {one.signing_public: one.not_after for one in job.launches if one.role == QUERY}
-    if placed.get(body.launch, -1) < at:
-        raise FreshnessError("freshness.placement", expected="a launch that is placed now", seen=body.launch)
+    for one in job.launches:
+        if (one.role, one.signing_public) == (QUERY, body.launch) and one.not_after >= at:
+            return one
+    raise FreshnessError("freshness.placement", expected="a launch that is placed now", seen=body.launch)
 
 
-def _require_for_model(broker: BrokerContext, job: JobRecord, grant: QueryGrant, model_id: ModelId, at: int) -> None:
+def _require_for_model(
+    broker: BrokerContext, job: JobRecord, grant: QueryGrant, model_id: ModelId, release: Digest, at: int
+) -> None:
     if job.manifest_document is None:
         raise PolicyError("policy.grant", expected="a model that was sealed", seen=model_id)
     if grant.served is not None:
@@ -120,7 +126,7 @@ def _require_for_model(broker: BrokerContext, job: JobRecord, grant: QueryGrant,
     elif grant.model_id != model_id:
         raise PolicyError("policy.grant", expected=model_id, seen=grant.model_id)
     require_grant_names(
-        grant, manifest=job.manifest_document.digest, broker=broker.signing_key.party, release=job.order.release, at=at
+        grant, manifest=job.manifest_document.digest, broker=broker.signing_key.party, release=release, at=at
     )
 
 

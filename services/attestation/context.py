@@ -87,6 +87,13 @@ class WitnessRule:
     peers: tuple[Digest, ...] = ()
 
 
+@dataclass
+class OwnRelease:
+    """The release that this broker is of, once its host has said so; what it counts for: `release_choice`."""
+
+    document: Signed | None = None
+
+
 @dataclass(frozen=True)
 class BrokerContext:
     """One running broker."""
@@ -104,6 +111,7 @@ class BrokerContext:
     leases: LeaseTable
     counters: TpmCounters
     peers: frozenset[Digest]
+    own_release: OwnRelease
 
     @classmethod
     def start(cls, platform: Platform, store: StateStore, rule: WitnessRule, at: int) -> "BrokerContext":
@@ -140,6 +148,7 @@ class BrokerContext:
             leases=LeaseTable(),
             counters=TpmCounters(genesis, state),
             peers=frozenset(rule.peers),
+            own_release=OwnRelease(),
         )
 
     @property

@@ -1,7 +1,8 @@
 """Entry of the broker's enclave: verifier and key broker behind the door (side: enclave).
 
 Door: `start` (StartBroker -> nothing) once, then `handle` (BrokerRequest -> Signed BrokerReply), `handle_offered`
-(OfferedCollateral -> Signed BrokerReply), `status` (-> JSON) and `rest` before the door closes.
+(OfferedCollateral -> Signed BrokerReply), `release` (Signed Release -> nothing: the one that this broker is of),
+`status` (-> JSON) and `rest` before the door closes.
 A handover to another build (common/messages/handover): `handover.offer` and `handover.give` of a broker that runs,
 `handover.ask` and `handover.take` of one that was not started, and is started by the latter.
 What it asks of the host: `door_stores`.
@@ -19,6 +20,7 @@ from common.errors import UnavailableError
 from common.messages.broker_door import MAX_OFFERED_BYTES, OfferedCollateral, StartBroker
 from common.messages.enclave_events import EnclaveReady
 from common.messages.handover import MAX_HANDOVER_BYTES, AskHandover, GiveHandover, TakeHandover
+from common.messages.signed import Signed
 from services.attestation.context import BrokerContext, WitnessRule
 from services.attestation.door_stores import DoorPackage, DoorStore
 from services.attestation.inheritance import ask_for_handover, take_handover
@@ -41,6 +43,7 @@ class BrokerDoor:
                 "start": self._start,
                 "handle": self._handle,
                 "handle_offered": self._handle_offered,
+                "release": self._name_release,
                 "status": self._status,
                 "rest": self._rest,
                 "handover.offer": self._offer_handover,
@@ -87,6 +90,10 @@ class BrokerDoor:
     def _handle_offered(self, raw: bytes) -> bytes:
         carried = OfferedCollateral.decode(raw, limit=MAX_OFFERED_BYTES)
         return self._running().handle(carried.request, int(time.time()), carried.collateral)
+
+    def _name_release(self, body: bytes) -> bytes:
+        self._running().name_release(Signed.decode(body))
+        return b""
 
     def _status(self, _: bytes) -> bytes:
         return json.dumps({"frozen": self._running().frozen}).encode()

@@ -61,7 +61,7 @@ from common.messages.refusal_detail import RefusalDetail, Refused
 from common.messages.registration import RegisterBundle, RegisterDataset, RetireBundle, UpdatePolicy, UpdateTerms
 from common.messages.revocation import Revoke, RevokeRelease
 from common.messages.serving import ReadServing, SetServing
-from common.messages.signed import sign
+from common.messages.signed import Signed, sign
 from common.messages.tokens import AppraiseEvidence, IssueToken, ShowTokenKey
 from common.messages.tpm_counter import ConfirmByCounter, MeetTpm
 from services.attestation.admission import admit, issue_challenge
@@ -87,6 +87,7 @@ from services.attestation.recovery import recover_dataset
 from services.attestation.recovery_packages import RecoveryPackages
 from services.attestation.refusal_log import RefusalLog
 from services.attestation.registration import register_bundle, register_dataset
+from services.attestation.release_choice import require_own_release
 from services.attestation.release_revocation import revoke_release
 from services.attestation.retirement import retire_bundle
 from services.attestation.revocation import revoke
@@ -221,6 +222,12 @@ class KeyBroker:
             self._refusals.note(asked, body.code, at, entitled)
         self._context.anchor.follow(self._context.state.log.head)
         return BrokerReply(request=digest, nonce=nonce, head=self._context.state.log.head, time=at, body=body)
+
+    def name_release(self, document: Signed) -> None:
+        """Take the host's word for which release this broker is of. Raises `AppraisalError` (appraisal.release)."""
+        with self._lock:
+            require_own_release(self._context, document)
+            self._context.own_release.document = document
 
     def rest(self, host_time: int) -> None:
         """Enter all that is only counted so far: this broker is about to be stopped."""

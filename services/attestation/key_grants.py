@@ -27,6 +27,7 @@ from services.attestation.challenges import OpenChallenge
 from services.attestation.context import BrokerContext
 from services.attestation.members import PARAMSERVER, QUERY, TRAINER
 from services.attestation.records import DatasetRecord, JobRecord, LaunchRecord
+from services.attestation.release_choice import release_of_launch
 
 
 def grant_keys(
@@ -118,7 +119,7 @@ def _placement(
         launch=binding.signing_public,
         report_data=binding.report_data(),
         grant_authorities=tuple(sorted(broker.parties.holders(job.order.owners))),
-        release=job.order.release,
+        release=release_of_launch(job, launch),
         trust_level=level.value,
         witnessed=broker.anchor.witnessed,
         not_after=launch.not_after,

@@ -22,14 +22,12 @@ import functools
 from typing import Final
 
 from common.crypto.keys import SecretKey
-from common.enclave.trust_settings import require_release
 from common.errors import AppraisalError, FormatError, FreshnessError, PolicyError
 from common.identifiers import JobId
 from common.key_binding import order_secret_info
 from common.leakage import attempt_bits
 from common.messages.jobs import AcceptOrder, OrderAccepted
 from common.messages.order import OrderSecret, TrainingOrder
-from common.messages.reference_values import SgxSignerReferenceValue
 from common.messages.release import Release
 from common.messages.signed import Signed
 from common.policy_rules import OrderFacts, require_owner_allows, require_provider_allows
@@ -46,10 +44,9 @@ from services.attestation.records import (
     UsedNonceRecord,
     used_nonce_key,
 )
+from services.attestation.release_choice import require_own_release
 from services.attestation.retirement import require_not_retired
 from services.attestation.versions import accepted
-
-BROKER_ROLE = "broker"
 
 MAX_ORDER_BYTES: Final = 1 << 16
 """Of an order's document, which its job's record repeats in each decision about it. The longest needs a third."""
@@ -128,12 +125,7 @@ def _require_addressed(broker: BrokerContext, order: TrainingOrder, release_docu
         raise PolicyError("policy.broker", expected=broker.signing_key.party, seen=order.broker)
     if release_document.digest != order.release:
         raise AppraisalError("appraisal.release", expected=order.release, seen=release_document.digest)
-    release = require_release(release_document, broker.platform.trust_settings)
-    broker.require_in_force(order.release)
-    own = release.reference(BROKER_ROLE, broker.platform.trust_level)
-    if isinstance(own, SgxSignerReferenceValue) or own.code != broker.platform.measurement:
-        raise AppraisalError("appraisal.release", expected="a release that names this broker", seen=release.tag)
-    return release
+    return require_own_release(broker, release_document)
 
 
 def _require_allowed(

@@ -113,7 +113,10 @@ class AppraisedMachine(Message):
 
 
 class LaunchRecord(Message):
-    """One admitted launch. `not_after` is the end of a query enclave's placement; 0 for other roles."""
+    """One admitted launch. `not_after` is the end of a query enclave's placement; 0 for other roles.
+
+    `release` is the one under which it was admitted, where that is not its order's (`release_choice`).
+    """
 
     role: RoleName
     slot: Count
@@ -122,6 +125,7 @@ class LaunchRecord(Message):
     mr_enclave: CodeMeasurement
     not_after: Seconds
     appraised: AppraisedMachine
+    release: Digest | None = None
 
 
 class JobRecord(Message):

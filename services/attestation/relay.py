@@ -30,6 +30,7 @@ from common.messages.broker_exchange import BrokerRequest
 from common.messages.collateral import CollateralName
 from common.messages.evidence import DcapQuote
 from common.messages.handover import TakeHandover
+from common.messages.signed import Signed
 from common.messages.tokens import AppraiseEvidence
 from common.untrusted.collateral_service import CollateralService
 from common.untrusted.relay import EnclaveRelay
@@ -69,7 +70,10 @@ class BrokerRelay:
         files: StateFiles,
         collateral: CollateralService | None = None,
         handover: HandoverPlan | None = None,
+        *,
+        release_file: Path | None = None,
     ) -> None:
+        self._release_file = release_file
         self._launcher, self._start, self.files, self.collateral = launcher, start, files, collateral
         self._handover = handover
         self.log = LogStore(files)
@@ -165,6 +169,7 @@ class BrokerRelay:
         enclave = self._launch(self._launcher)
         try:
             self._begin(enclave)
+            _name_release(enclave, self._release_file)
             self._enclave, self.refused = enclave, None
             log_event(_log, "broker_started", pid=enclave.pid)
             self._gone.wait()
@@ -243,6 +248,17 @@ class BrokerRelay:
     def _keep_package(self, body: bytes) -> None:
         name, package = parse_package(body)
         self.files.recovery.keep(DatasetId(name.decode("ascii")), package)
+
+
+def _name_release(enclave: EnclaveRelay, file: Path | None) -> None:
+    """Tell it of which release it is. It works without; then models of earlier releases are not answered for."""
+    try:
+        if file is not None:
+            enclave.call("release", Signed.decode(file.read_bytes()).encode(), seconds=HANDLE_SECONDS)
+    except Refusal as refusal:
+        log_event(_log, "release_not_named", logging.WARNING, code=refusal.code, reason=refusal.mend)
+    except OSError as error:
+        log_event(_log, "release_not_named", logging.WARNING, reason=type(error).__name__)
 
 
 def collateral_needed(raw: bytes) -> CollateralName | None:

@@ -23,6 +23,7 @@ from services.attestation.context import BrokerContext
 from services.attestation.decision_log import Decision
 from services.attestation.lease_table import leases_end
 from services.attestation.records import JobRecord, Record, RevokedReleaseRecord, revoked_release_key
+from services.attestation.release_choice import release_of_launch
 from services.attestation.revocation import commit_endings, ended
 
 MAX_PARTIES: Final = 72
@@ -32,7 +33,7 @@ MAX_PARTIES: Final = 72
 def revoke_release(broker: BrokerContext, body: RevokeRelease, at: int) -> Revoked:
     """Checks (1) and (2). Raises `AuthenticityError` (authenticity.signature) or `FormatError` (1)."""
     release = require_release_revocation(body.revocation, broker.platform.trust_settings).release  # (1)
-    jobs = [job for job in broker.state.all(JobRecord) if job.order.release == release]
+    jobs = [job for job in broker.state.all(JobRecord) if _is_under(job, release)]
     changes: list[Record] = [change for job in jobs if job.state == "running" for change in ended(job)]
     if broker.state.find(RevokedReleaseRecord, revoked_release_key(release)) is None:  # (2)
         changes.insert(0, RevokedReleaseRecord(release=release, document=body.revocation))
@@ -41,6 +42,11 @@ def revoke_release(broker: BrokerContext, body: RevokeRelease, at: int) -> Revok
         commit_endings(broker, decision, at, changes)
     ends = [leases_end(job, at) for job in jobs]
     return Revoked(identifier=release, leases_end=max(ends, default=at))
+
+
+def _is_under(job: JobRecord, release: Digest) -> bool:
+    """By its order, or because a query enclave of that release answers for its model."""
+    return release in {job.order.release, *(release_of_launch(job, one) for one in job.launches)}
 
 
 def _subjects(broker: BrokerContext, release: Digest, revocation: Signed, jobs: Iterable[JobRecord]) -> LogSubjects:

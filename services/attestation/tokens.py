@@ -31,6 +31,7 @@ from services.attestation.decision_log import Decision
 from services.attestation.log_subjects import of_job, of_launch
 from services.attestation.members import QUERY
 from services.attestation.records import JobRecord, LaunchRecord
+from services.attestation.release_choice import release_of_launch
 from services.attestation.trust_vector import status_of, trust_vector
 
 PROFILE: Final = "tag:github.com,2023:veraison/ear"
@@ -57,7 +58,7 @@ def appraise_evidence(broker: BrokerContext, body: AppraiseEvidence, nonce: byte
     Raises as an admission does (1, 2).
     """
     newcomer = appraise_newcomer(broker, body, at)
-    job, launch = newcomer.job, launch_record(broker, newcomer.job, body.binding, newcomer.claims, at)
+    job, launch = newcomer.job, launch_record(broker, newcomer.job, body.binding, newcomer.appraised, at)
     subjects = of_launch(broker, job, newcomer.challenge, body, measurement=launch.mr_enclave)
     return _issue(broker, Decision("appraise-evidence", subjects), _claims(broker, job, launch, nonce, at), at)
 
@@ -103,7 +104,7 @@ def _appraisal(job: JobRecord, launch: LaunchRecord) -> dict[str, Any]:
     return {
         "ear.status": status_of(vector),
         "ear.trustworthiness-vector": vector,
-        "ear.appraisal-policy-id": f"cloister:release:{job.order.release}",
+        "ear.appraisal-policy-id": f"cloister:release:{release_of_launch(job, launch)}",
         "cloister.trust-level": appraised.trust_level.value,
         "cloister.tcb-status": appraised.tcb_status.value,
         "cloister.appraised-at": appraised.at,
