@@ -62,21 +62,23 @@ def verify_evidence(party: Party, source: Path, role: str, at: int | None = None
 def verify_broker(party: Party, destination: Path | None = None) -> Iterator[Event]:
     """Verify the key broker's quote over a fresh nonce, as every operation does that wraps a key.
 
-    With a `destination`, quote and collateral are kept there, as `verify_evidence` reads them.
+    With a `destination`, quote and collateral are kept there, as `verify_evidence` reads them, and the time at which
+    they were verified is said.
     """
     broker = BrokerLink(party).verified()
-    if destination is not None:
-        destination.write_bytes(complete_evidence(broker.description.evidence, broker.collateral).encode())
     known = kept_inventory(party.inventory, party.trust.trust_settings)
+    checks = [
+        "fresh quote of the pinned release's broker, bound to its keys and our nonce",
+        "the reply is signed by the quoted key and its log head is not older than one we have seen",
+        f"neither its machine nor one that it was handed over from is revoked by inventory {known.number}",
+    ]
+    if destination is not None:
+        evidence, at = complete_evidence(broker.description.evidence, broker.collateral), int(time.time())
+        verify_quote(evidence, party.trust.trust_settings.allowed_roots, at)
+        destination.write_bytes(evidence.encode())
+        checks.append(f"kept in {destination.name} as verified at {at}: `--at {at}` gives the same answer later")
     yield QuoteVerified(role="broker", measurement=broker.claims.measurement, trust_level=broker.claims.trust_level)
-    yield Verified(
-        subject=f"broker {party.trust.broker.digest}",
-        checks=(
-            "fresh quote of the pinned release's broker, bound to its keys and our nonce",
-            "the reply is signed by the quoted key and its log head is not older than one we have seen",
-            f"neither its machine nor one that it was handed over from is revoked by inventory {known.number}",
-        ),
-    )
+    yield Verified(subject=f"broker {party.trust.broker.digest}", checks=tuple(checks))
 
 
 def verify_object(party: Party, directory: Path) -> Iterator[Event]:

@@ -1,5 +1,7 @@
 """A broker on a platform whose quotes carry no collateral, as a party verifies it."""
 
+import re
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,7 +12,7 @@ import pytest
 
 from client.broker import BrokerLink, describe_broker
 from client.context import Party, PinnedTrust
-from client.events import Noted
+from client.events import Noted, Verified
 from client.verification import verify_broker, verify_evidence
 from common.crypto.signing import SigningKey
 from common.dcap import NO_PLATFORM_RULES
@@ -151,13 +153,21 @@ def test_a_party_refuses_older_collateral_than_it_has_seen(operator: Operator, t
     assert BrokerLink(Party(tmp_path / "owner")).verify()
 
 
-def test_its_quote_is_kept_to_be_verified_again(operator: Operator, tmp_path: Path) -> None:
+def test_its_quote_is_kept_to_be_verified_again_at_the_time_that_is_said(
+    operator: Operator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     party, world = Party.create(tmp_path / "owner", "owner", unsafe_simulation=True), operator.world
     party.pin(
         PinnedTrust(
             endpoints=operator.endpoints, trust_settings=world.trust, release=world.release, broker=world.genesis
         )
     )
-    first, *_ = verify_broker(party, tmp_path / "quote.json")
-    again, _ = verify_evidence(party, tmp_path / "quote.json", "broker")
+    first, told = verify_broker(party, tmp_path / "quote.json")
+    assert isinstance(told, Verified)
+    (at,) = re.findall(r"`--at (\d+)`", told.checks[-1])
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 366 * 86_400)
+    with pytest.raises(FreshnessError, match=r"freshness\.collateral"):
+        list(verify_evidence(party, tmp_path / "quote.json", "broker"))
+    again, _ = verify_evidence(party, tmp_path / "quote.json", "broker", int(at))
     assert first == again

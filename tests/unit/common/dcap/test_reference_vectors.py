@@ -5,9 +5,10 @@ Skipped where the folder of vectors is absent (bench/reference_vectors.py says w
 
 import pytest
 
-from bench.evidence_mutations import mutations
+from bench.evidence_mutations import mutations, quote_fields
 from bench.reference_vectors import Vector, all_vectors, vectors
 from common.dcap import intel_roots, require_tcb, verify_quote
+from common.dcap.engine import pck_chain_pem
 from common.errors import AppraisalError, Refusal
 from common.messages.evidence import TrustLevel
 from common.messages.platform_inventory import NO_INVENTORY
@@ -72,6 +73,15 @@ def test_no_changed_field_is_accepted(vector: Vector) -> None:
     """A few of each; the benchmark makes thousands."""
     changed = mutations(vector.evidence(), 4, str(vector))
     assert [str(mutation) for mutation in changed if vector.accepts(mutation.evidence)] == []
+
+
+@pytest.mark.parametrize("vector", _GOOD, ids=str)
+def test_every_field_of_a_quote_is_among_the_changed(vector: Vector) -> None:
+    fields = quote_fields(vector.quote)
+    assert [one.start for one in fields] == [0, *(one.stop for one in fields[:-1])]
+    assert fields[-1].stop == vector.quote.index(pck_chain_pem(vector.quote))
+    changed = {one.position for one in mutations(vector.evidence(), 4, str(vector)) if one.field == "quote"}
+    assert [field for field in fields if changed.isdisjoint(field)] == []
 
 
 def test_a_verification_is_replayed_at_its_time() -> None:
