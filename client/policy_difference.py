@@ -1,6 +1,7 @@
 """What becomes possible by a new version of a policy, and what stops (side: owner).
 
-Each field is of one kind, and the kind says which direction is wider. A test holds the table against the fields.
+Each field is of one kind, and the kind says which direction is wider. Fields are called as in a policy file (PATHS).
+Tests hold the tables against the fields.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from client.policy_words import day_words
 from common.errors import FormatError
 from common.messages.bounds import BoundsT
 from common.messages.evidence import TrustLevel
+from common.messages.sandbox_bounds import SandboxBounds
 from common.messages.tcb_terms import TcbTerms, TcbTolerance
 
 Terms = PolicyTerms | ProviderTerms
@@ -31,6 +33,7 @@ class Difference:
         return not (self.possible or self.stops or self.otherwise)
 
 
+_MEBIBYTES: Final = {"memory_bytes": ("memory_mib", 20), "file_bytes": ("scratch_mib", 20)}
 _NOBODY: Final = RecoveryWishes(holders=(), needed=0)
 
 Change = tuple[bool | None, str]
@@ -147,6 +150,14 @@ def _tcb(name: str, old: TcbTerms, new: TcbTerms) -> Iterator[Change]:
         yield from kind(f"{name}.{field}", getattr(old, field), getattr(new, field))
 
 
+def _limits(name: str, old: SandboxBounds, new: SandboxBounds) -> Iterator[Change]:
+    """Under the names and in the units of a policy's file."""
+    for field in SandboxBounds.model_fields:
+        path, shift = _MEBIBYTES.get(field, (field, 0))
+        limits = [None if one is None else one >> shift for one in (getattr(old, field), getattr(new, field))]
+        yield from _most(f"{name}.{path}", *limits)
+
+
 def _bounds(name: str, old: BoundsT, new: BoundsT) -> Iterator[Change]:
     for field in type(old).model_fields:
         yield from _most(f"{name}.{field}", getattr(old, field), getattr(new, field))
@@ -180,7 +191,7 @@ KINDS: Final[dict[str, Kind]] = {
     "measurements": _any_if_empty,
     "tcb": _tcb,
     "sandboxes": _named,
-    "sandbox_bounds": _bounds,
+    "sandbox_bounds": _limits,
     "min_trainers": _least,
     "max_trainers": _most,
     "not_after": _end,
@@ -199,6 +210,36 @@ KINDS: Final[dict[str, Kind]] = {
     "recovery": _recovery,
 }
 
+PATHS: Final[dict[str, str]] = {
+    "providers": "allow.providers",
+    "owners": "allow.owners",
+    "bundles": "allow.bundles",
+    "purposes": "purpose",
+    "minimal_trust_level": "where.trust_level",
+    "releases": "where.releases",
+    "revoked_releases": "where.revoked_releases",
+    "measurements": "where.measurements",
+    "tcb": "where.tcb",
+    "sandboxes": "where.sandboxes",
+    "sandbox_bounds": "where.limits",
+    "min_trainers": "where.min_trainers",
+    "max_trainers": "where.max_trainers",
+    "not_after": "until",
+    "max_jobs": "at_most.jobs",
+    "max_attempts": "at_most.attempts",
+    "max_state_class": "at_most.state_values",
+    "max_bits": "at_most.bits",
+    "users": "answering.users",
+    "answers_total": "answering.answers",
+    "detail": "answering.detail",
+    "answer_bounds": "answering",
+    "grants_to_provider": "answering.provider_too",
+    "refusal_report": "answering.refusal_report",
+    "approvers": "changing.approvers",
+    "approvals_needed": "changing.approvals",
+}
+"""Where a field stands in a policy's file, if not under its own name."""
+
 
 def compare(old: Terms, new: Terms) -> Difference:
     """What changes. Raises `FormatError` (format.policy) for an owner's policy beside a provider's terms."""
@@ -208,7 +249,7 @@ def compare(old: Terms, new: Terms) -> Difference:
         change
         for name, kind in KINDS.items()
         if name in type(new).model_fields
-        for change in kind(name, getattr(old, name), getattr(new, name))
+        for change in kind(PATHS.get(name, name), getattr(old, name), getattr(new, name))
     ]
     texts = {which: tuple(text for wider, text in changes if wider is which) for which in (True, False, None)}
     return Difference(texts[True], texts[False], texts[None])

@@ -78,7 +78,7 @@ def sentences(terms: PolicyTerms | ProviderTerms, assumed: Assumed) -> Iterator[
     yield from _answers(terms)
     if isinstance(terms, PolicyTerms):
         yield _told_to_provider(terms)
-    yield from _bits(bits_of(terms, assumed))
+    yield from _bits(bits_of(terms, assumed), assumed)
     yield _changes(terms)
     if isinstance(terms, PolicyTerms):
         yield _recovery(terms.recovery)
@@ -167,11 +167,12 @@ def _told_to_provider(terms: PolicyTerms) -> str:
     )
 
 
-def _bits(bits: Bits) -> Iterator[str]:
+def _bits(bits: Bits, assumed: Assumed) -> Iterator[str]:
     if bits.answers is None:
         yield "How much answers can carry depends on the number of classes: say --classes."
     elif bits.per_answer is not None:
-        yield f"Answers can carry {bits.answers:,} bits, {bits.per_answer} each."
+        most = "" if assumed.classes else " at most, however many classes there are: say --classes"
+        yield f"Answers can carry {bits.answers:,} bits, {bits.per_answer} each{most}."
     if bits.attempts is None:
         yield "What attempts are charged depends on the schedule: say --ticks."
     elif bits.attempts:

@@ -94,8 +94,8 @@ def test_a_provider_changes_its_terms(scene: Scene, tmp_path: Path) -> None:
     file = tmp_path / "terms.yaml"
     file.write_text(f"policy: bundle\nallow: {{owners: [{'a' * 64}]}}\nuntil: 2099-01-01\nanswering: {{answers: 7}}\n")
     [compared] = scene.run("policy", "diff", bundle.bundle_id, file, "--as", "provider")
-    assert "answers_total: 7 instead of 5" in compared["becomes_possible"]
-    assert compared["stops"] == [f"owners: all but {'a' * 64}"]
+    assert "answering.answers: 7 instead of 5" in compared["becomes_possible"]
+    assert compared["stops"] == [f"allow.owners: all but {'a' * 64}"]
     signed = scene.run("provider", "terms", bundle.bundle_id, "--terms", file)[-1]
     assert (signed["type"], signed["bundle_id"], signed["policy_version"]) == ("policy-signed", bundle.bundle_id, 2)
     terms = world.context.bundle(bundle.bundle_id).terms

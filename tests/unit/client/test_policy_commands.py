@@ -71,8 +71,10 @@ def test_a_file_is_compared_with_what_is_in_force(tmp_path: Path, file: Path) ->
     party = Party.create(tmp_path / "home" / "owner", "owner", unsafe_simulation=True)
     party.keep_document("policies", DATASET, sign_policy(party, NOBODY))
     _, told = run(tmp_path, "policy", "diff", DATASET, str(file))
-    assert f"providers: {'a' * 64}" in told[0]["becomes_possible"]
-    assert told[0]["stops"] == ["detail: label instead of scores"]  # not the trust level: this identity signs the same
+    assert f"allow.providers: {'a' * 64}" in told[0]["becomes_possible"]
+    assert told[0]["stops"] == [
+        "answering.detail: label instead of scores"
+    ]  # not the trust level: this identity signs the same
     assert run(tmp_path, "policy", "diff", str(file), str(file))[1][0]["becomes_possible"] == []
 
 

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from client.policy_difference import KINDS, TCB_KINDS, compare
+from client.policy_difference import KINDS, PATHS, TCB_KINDS, compare
+from client.policy_document import DOCUMENTS
 from client.policy_terms import PolicyTerms, ProviderTerms, RecoveryWishes
 from common.errors import FormatError
 from common.identifiers import Digest, Fmspc, PartyKey
@@ -21,6 +22,24 @@ def test_every_field_is_compared() -> None:
     fields = PolicyTerms.model_fields.keys() | ProviderTerms.model_fields.keys()
     assert KINDS.keys() == fields - {"days"}
     assert TCB_KINDS.keys() == TcbTerms.model_fields.keys()
+
+
+def test_fields_are_called_as_in_a_policys_file() -> None:
+    def leads(kind: Any, path: str) -> bool:
+        name, _, rest = path.partition(".")
+        field = kind.model_fields.get(name)
+        return field is not None and (not rest or leads(field.annotation, rest))
+
+    for name in KINDS:
+        assert any(leads(kind, PATHS.get(name, name)) for kind in DOCUMENTS.values()), name
+    limits = SandboxBounds(memory_bytes=1 << 30, file_bytes=1 << 20, threads=8, cpu_seconds=60)
+    bounds = AnswerBounds(top=2, decimals=1, queries_per_minute=9)
+    found = compare(PolicyTerms(), PolicyTerms(sandbox_bounds=limits, answer_bounds=bounds, not_after=1))
+    told = (*found.possible, *found.stops, *found.otherwise)
+    for path in (text.partition(": ")[0] for text in told):
+        assert leads(DOCUMENTS["data"], path), path
+    assert "where.limits.memory_mib: 1,024 instead of without limit" in told
+    assert len(told) == 8
 
 
 @pytest.mark.parametrize(
@@ -72,13 +91,13 @@ def test_what_widens_and_what_narrows(narrow: dict[str, Any], wide: dict[str, An
     widened, narrowed = compare(old, new), compare(new, old)
     assert (len(widened.possible), widened.stops, widened.otherwise) == (1, (), ())
     assert (narrowed.possible, len(narrowed.stops), narrowed.otherwise) == ((), 1, ())
-    assert widened.possible[0].startswith(tuple(narrow | wide))
+    assert widened.possible[0].startswith(tuple(PATHS.get(name, name) for name in narrow | wide))
     assert compare(old, old).same
 
 
 def test_a_swap_is_both() -> None:
     found = compare(PolicyTerms(providers=(A,)), PolicyTerms(providers=(B,)))
-    assert (found.possible, found.stops) == ((f"providers: {B}",), (f"providers: {A}",))
+    assert (found.possible, found.stops) == ((f"allow.providers: {B}",), (f"allow.providers: {A}",))
 
 
 def test_what_has_no_direction_is_said_apart() -> None:
@@ -89,7 +108,7 @@ def test_what_has_no_direction_is_said_apart() -> None:
 def test_a_release_beside_the_pinned_one_has_no_direction() -> None:
     found = compare(PolicyTerms(), PolicyTerms(releases=(D,)))
     assert (found.possible, found.stops) == ((), ())
-    assert found.otherwise == (f"releases: {D} instead of the pinned one",)
+    assert found.otherwise == (f"where.releases: {D} instead of the pinned one",)
 
 
 def test_only_policies_of_one_kind_are_compared() -> None:

@@ -108,6 +108,8 @@ def test_what_is_not_known_is_not_made_up() -> None:
     assert "say --classes" in text(scores)
     assert "say --ticks" in text(TERMS)
     assert bits_of(TERMS, Assumed()).per_answer == answer_bits(AnswerSize(1 << 32, 1), "label")
+    assert "however many classes there are: say --classes" in text(TERMS)
+    assert "however many" not in text(TERMS, Assumed(classes=10))
 
 
 def test_the_policys_own_limit_counts() -> None:
