@@ -356,7 +356,10 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     "quota.identities": ("operator", "enrol this identity (`cloister enrolment admit PARTY`)"),
     "not_found.identity": ("sender", "make an identity with `cloister keygen NAME`"),
     "not_found.enrolment": ("operator", "name an identity that is enrolled (`cloister enrolment admit` enrols one)"),
-    "not_found.endpoints": ("sender", "start a stack with `cloister up`, or name its file with `--endpoints`"),
+    "not_found.endpoints": (
+        "sender",
+        "start a stack with `cloister up`, or name its file (`--endpoints`, or `--trust-settings`)",
+    ),
     "not_found.pin": ("sender", "pin what to trust with `cloister owner pin` (or `provider pin`, `user pin`)"),
     "not_found.key": ("sender", "work in the identity directory in which the object was sealed (`--home PATH`)"),
     "not_found.job": ("sender", "list your jobs with `cloister owner jobs`"),
