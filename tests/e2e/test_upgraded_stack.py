@@ -25,7 +25,7 @@ from tests.e2e.command_process import naming
 
 pytestmark = [
     pytest.mark.e2e,
-    pytest.mark.timeout(420),
+    pytest.mark.timeout(900),
     pytest.mark.skipif(
         "CLOISTER_REHEARSALS" not in os.environ, reason="a rehearsal of five minutes: CLOISTER_REHEARSALS=1 runs it"
     ),

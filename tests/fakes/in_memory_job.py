@@ -115,7 +115,7 @@ class LeastSquares:
     refused_calls: RefusedCalls = NONE_REFUSED
     courses: list[Course] = field(default_factory=list)
 
-    def initial_state(self, deadline_seconds: float) -> RoundOutcome:
+    def initial_state(self, deadline_seconds: float) -> RoundOutcome:  # noqa: ARG002 - of the protocol
         """Zeros and one constant."""
         return RoundOutcome(np.zeros(FEATURES, np.float32), RoundMetrics(0, 0.0, 0.0))
 
@@ -125,7 +125,7 @@ class LeastSquares:
         rows: Rows,
         steps: int,
         batch: int,
-        deadline_seconds: float,
+        deadline_seconds: float,  # noqa: ARG002 - of the protocol
         course: Course = PLAIN_COURSE,
     ) -> RoundOutcome:
         """Plain SGD."""

@@ -86,13 +86,13 @@ class PlainDesigner:
     told: list[Metrics] = field(default_factory=list)
     closed: bool = False
 
-    def design(self, profile: Profile, deadline_seconds: float) -> DesignOutcome:
+    def design(self, profile: Profile, deadline_seconds: float) -> DesignOutcome:  # noqa: ARG002 - of the protocol
         """The document."""
         self.profiles.append(profile)
         text = self.text if isinstance(self.text, str) else self.text(profile)
         return DesignOutcome(code=text) if text.startswith("provider.") else DesignOutcome(text)
 
-    def after_epoch(self, metrics: Metrics, deadline_seconds: float) -> SteeringOutcome:
+    def after_epoch(self, metrics: Metrics, deadline_seconds: float) -> SteeringOutcome:  # noqa: ARG002 - of the protocol
         """What it wants."""
         self.told.append(metrics)
         wanted = self.steer(metrics)
