@@ -106,7 +106,7 @@ def rows_for(slot: int, seed: int = 5) -> Callable[[int], Rows]:
 
 @dataclass
 class LeastSquares:
-    """The sandbox protocol over a linear model, whose work no deadline ends; fails with `code` from round `fails_in` on."""
+    """The sandbox protocol over a linear model, which no deadline ends; fails by `code` from round `fails_in` on."""
 
     fails_in: int | None = None
     code: str = "provider.raised"
