@@ -53,12 +53,12 @@ class Problem:
 
 
 class PolicyFileError(FormatError):
-    """A file that is no policy; `problems` in the order in which they stand."""
+    """A file that is no policy; `problems` in the order in which they stand; `path`, where it is known."""
 
-    def __init__(self, problems: list[Problem]) -> None:
+    def __init__(self, problems: list[Problem], path: FilePath | None = None) -> None:
         self.problems = sorted(problems)
-        first = self.problems[0]
-        super().__init__("format.policy", expected="; ".join(map(str, self.problems[:8])), seen=first.seen)
+        first, place = self.problems[0], "" if path is None else f"{path}: "
+        super().__init__("format.policy", expected=place + "; ".join(map(str, self.problems[:8])), seen=first.seen)
 
 
 def read_policy_file(path: FilePath) -> PolicyTerms | ProviderTerms:
@@ -66,8 +66,12 @@ def read_policy_file(path: FilePath) -> PolicyTerms | ProviderTerms:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as cause:
-        raise PolicyFileError([Problem(Mark(1, 1), "", "a readable text in UTF-8", type(cause).__name__)]) from cause
-    return parse_policy(text)
+        problem = Problem(Mark(1, 1), "", "a readable text in UTF-8", type(cause).__name__)
+        raise PolicyFileError([problem], path) from cause
+    try:
+        return parse_policy(text)
+    except PolicyFileError as error:
+        raise PolicyFileError(error.problems, path) from error
 
 
 def parse_policy(text: str) -> PolicyTerms | ProviderTerms:
