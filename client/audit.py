@@ -15,7 +15,7 @@ from typing import Final
 from client.broker import BrokerLink
 from client.context import Party
 from client.ending_proof import EndingProof, verify_ending
-from client.events import Ended, Event, LogEntryTold, LogSaved, LogVerified
+from client.events import Ended, Event, LogEntryTold, LogSaved, LogVerified, Noted
 from client.http_client import ServiceClient
 from client.witness_memory import WitnessMemory
 from common.errors import AuthenticityError, FormatError
@@ -90,8 +90,11 @@ def show(party: Party, about: About, source: Path | None = None) -> Iterator[Eve
     """The entries about a thing, of a stored log or of one that is fetched now; the log is verified first."""
     log, event = read_log(party, source)
     yield event
-    for entry in about.chosen(log.entries):
+    chosen = list(about.chosen(log.entries))
+    for entry in chosen:
         yield LogEntryTold(entry=entry)
+    if not chosen:
+        yield Noted(text="no entry that you may read is about it")
 
 
 def read_log(party: Party, source: Path | None = None) -> tuple[VerifiedLog, LogVerified]:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from client.audit import About, show
-from client.events import LogEntryTold, LogVerified
+from client.events import LogEntryTold, LogVerified, Noted
 from client.log_words import entry_details, entry_summary
 from common.crypto.digests import sha256
 from common.errors import Refusal
@@ -80,7 +80,8 @@ def test_of_an_order_that_never_became_a_job(lived: Lived) -> None:
 
 def test_of_a_model(lived: Lived) -> None:
     assert words(lived.shown(About(model=lived.model_id))) == LIFE
-    assert lived.shown(About(model=ModelId.of(sha256(b"no model")))) == []
+    nothing = list(show(lived.keeper.party, About(model=ModelId.of(sha256(b"no model"))), lived.keeper.keep("log")))
+    assert [type(event) for event in nothing] == [LogVerified, Noted]
 
 
 def test_of_everything(lived: Lived) -> None:
