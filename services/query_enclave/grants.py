@@ -8,7 +8,9 @@ A grant is judged when a session opens; each check raises and none can be skippe
 The broker judges it again, with both parties' terms and revocations, at every block that is drawn; whether a name
 stands for this model is its word alone.
 
-Budgets: a block is spent when the broker hands it out, so a crash wastes answers and never regains them. An answer is
+Budgets: a block is spent when the broker hands it out, so a crash wastes answers and never regains them. Who asks so
+often that blocks last for moments gets larger ones, and the next before one is used up: a draw takes the broker, its
+witnesses and some 20 ms. How large a block is hangs on when blocks were drawn, which the host sees. An answer is
 charged before provider code sees the row, and stays charged if that code fails: refunds would be one bit each. A block
 says how much its answers may tell, and how many queries a user may ask in a minute: what the grant says, or less where
 a policy or the provider's terms allow less.
@@ -23,10 +25,11 @@ import math
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from common.errors import AppraisalError, FreshnessError, PolicyError
+from common.errors import AppraisalError, FreshnessError, PolicyError, Refusal
 from common.identifiers import Digest, ModelId, PartyKey
 from common.messages.answer_bounds import NO_ANSWER_BOUNDS, AnswerBounds
 from common.messages.bounds import tightest
@@ -39,6 +42,15 @@ from services.query_enclave.rates import QueryRates
 
 BLOCK_ANSWERS: Final = 64
 """Answers drawn at a time: what a crash can waste of one grant."""
+
+MOST_ANSWERS: Final = 1024
+SHARE_OF_LEFT: Final = 8
+"""The most that are drawn at a time, and of what is left: one in so many. A crash wastes two such blocks at most."""
+
+BUSY_SECONDS: Final = 2.0
+"""A block that was used up in less is followed by one of twice as many, one that lasted by one of half as many."""
+
+AHEAD_THREADS: Final = 2
 
 Now = Callable[[], int]
 
@@ -116,6 +128,7 @@ class GrantBudgets:
         self._lock = threading.Lock()
         self._accounts: dict[bytes, _Account] = {}
         self._rates = QueryRates(monotonic)
+        self._ahead = ThreadPoolExecutor(max_workers=AHEAD_THREADS, thread_name_prefix="draw-ahead")
 
     def take(self, grant: Signed, user: PartyKey, rows: int, wanted: int) -> Charge:
         """Charge `rows` answers to `user`, or keep what is left: also where it does not cover the `wanted`, with these.
@@ -124,7 +137,7 @@ class GrantBudgets:
         `UnavailableError` (unavailable.rate) or the broker's refusal.
         """
         account = self._account(grant)
-        with account.lock:
+        with account.drawing, account.lock:
             if not self._is_held(account, rows, wanted):
                 self._draw_for(account, grant, rows, wanted)
             return self._charge(account, user, rows)
@@ -138,7 +151,12 @@ class GrantBudgets:
         if not account.lock.acquire(blocking=False):
             return None
         try:
-            return self._charge(account, user, rows) if self._is_held(account, rows, wanted) else None
+            if not self._is_held(account, rows, wanted):
+                return None
+            charge = self._charge(account, user, rows)
+            if account.begins_ahead():
+                self._ahead.submit(self._draw_ahead, account, grant)
+            return charge
         finally:
             account.lock.release()
 
@@ -157,7 +175,7 @@ class GrantBudgets:
     def _draw_for(self, account: "_Account", grant: Signed, rows: int, wanted: int) -> None:
         """Ask the broker so that `rows` are held and `wanted` are left; raises where they are not."""
         if account.held < rows:
-            self._draw(account, grant, max(rows, BLOCK_ANSWERS))
+            self._draw(account, grant, max(rows, account.next_block(self._monotonic())))
         elif self._monotonic() >= account.until:
             self._draw(account, grant, 0)
         elif account.left < wanted and account.held < BLOCK_ANSWERS:
@@ -170,6 +188,17 @@ class GrantBudgets:
         asked_at = self._monotonic()
         account.add(self._source.draw(grant, answers), until=asked_at + self._lease_seconds)
 
+    def _draw_ahead(self, account: "_Account", grant: Signed) -> None:
+        """The next block, while this one is used. Where it fails, whoever needs it asks again, and hears why."""
+        try:
+            with account.drawing, contextlib.suppress(Refusal):
+                asked_at = self._monotonic()
+                block = self._source.draw(grant, account.next_block(asked_at))
+                with account.lock:
+                    account.add(block, until=asked_at + self._lease_seconds)
+        finally:
+            account.is_drawn_ahead = False
+
     def _account(self, grant: Signed) -> "_Account":
         """By the grant's payload, which names it as its digest does."""
         with self._lock:
@@ -180,8 +209,14 @@ class GrantBudgets:
 
 
 class _Account:
+    """What is held under one grant. `lock` guards it; `drawing`, which is taken first, is held while a block is asked
+    for, so that blocks come in order.
+    """
+
     def __init__(self) -> None:
-        self.lock = threading.Lock()
+        self.lock, self.drawing = threading.Lock(), threading.Lock()
+        self.is_drawn_ahead = False
+        self._block, self._drawn_at = BLOCK_ANSWERS, -math.inf
         self.held = 0
         self.behind = 0
         self.until = -math.inf
@@ -193,6 +228,19 @@ class _Account:
         self.detail = weakest_detail(block.detail, *([self.detail] if self.held else []))
         self.bounds = tightest(AnswerBounds, (block.bounds, *([self.bounds] if self.held else [])))
         self.held, self.behind, self.until = self.held + block.answers, block.remaining, until
+
+    def next_block(self, now: float) -> int:
+        """How many answers to ask for now."""
+        is_busy = now - self._drawn_at < BUSY_SECONDS
+        self._block = min(2 * self._block, MOST_ANSWERS) if is_busy else max(self._block // 2, BLOCK_ANSWERS)
+        self._drawn_at = now
+        return max(BLOCK_ANSWERS, min(self._block, self.behind // SHARE_OF_LEFT))
+
+    def begins_ahead(self) -> bool:
+        """Whether to ask for the next block now: half of a large one is used. Told once."""
+        begins = not self.is_drawn_ahead and self._block > BLOCK_ANSWERS and self.held < self._block // 2 < self.behind
+        self.is_drawn_ahead = self.is_drawn_ahead or begins
+        return begins
 
     @property
     def left(self) -> int:
