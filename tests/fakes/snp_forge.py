@@ -27,8 +27,11 @@ from tests.fakes.snp_reports import VLEK_SIGNED, SnpReport, sign_report
 DAY: Final = timedelta(days=1)
 PADDING: Final = PSS(MGF1(SHA384()), 48)
 CPUIDS: Final = {SnpProduct.MILAN: (0x19, 0x01, 1), SnpProduct.GENOA: (0x19, 0x11, 1), SnpProduct.TURIN: (0x1A, 2, 1)}
-TCBS: Final = {SnpProduct.MILAN: bytes((4, 0, 0, 0, 0, 0, 24, 219)), SnpProduct.GENOA: bytes((10, 0, 0, 0, 0, 0, 23, 84)),
-               SnpProduct.TURIN: bytes((1, 1, 1, 4, 0, 0, 0, 81))}  # fmt: skip
+TCBS: Final = {
+    SnpProduct.MILAN: bytes((4, 0, 0, 0, 0, 0, 24, 219)),
+    SnpProduct.GENOA: bytes((10, 0, 0, 0, 0, 0, 23, 84)),
+    SnpProduct.TURIN: bytes((1, 1, 1, 4, 0, 0, 0, 81)),
+}
 _EXTENSION_OF_BYTE: Final = {SnpProduct.MILAN: (1, 2, 4, 5, 6, 7, 3, 8), SnpProduct.GENOA: (1, 2, 4, 5, 6, 7, 3, 8),
                              SnpProduct.TURIN: (9, 1, 2, 3, 5, 6, 7, 8)}  # fmt: skip
 _AMD: Final = "1.3.6.1.4.1.3704.1"
@@ -65,6 +68,7 @@ def issue(
     extensions: Iterable[x509.UnrecognizedExtension] = (),
     serial: int = 0x10001,
     life: timedelta = 3650 * DAY,
+    pss: bool = True,
 ) -> Certified:
     """A certificate as AMD makes them; self-signed without `issuer`. `extensions` make a leaf's."""
     subject = x509.Name(
@@ -82,8 +86,7 @@ def issue(
     for one in extensions:
         builder = builder.add_extension(one, critical=False)
     signing = key if issuer is None else issuer.key
-    rsa = isinstance(signing, RSAPrivateKey)
-    return Certified(key, builder.sign(signing, SHA384(), rsa_padding=PADDING if rsa else None))
+    return Certified(key, builder.sign(signing, SHA384(), rsa_padding=PADDING if pss else None))
 
 
 def issue_list(
