@@ -100,7 +100,7 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     ),
     "authenticity.snp_report": (
         "operator",
-        "run the guest on a genuine AMD processor, with the certificates of its chip and firmware (docs/sev-snp.md)",
+        "run the guest on a genuine AMD processor, with certificates of its chip and firmware (`cloister verify snp`)",
     ),
     "authenticity.collateral": (
         "operator",

@@ -26,7 +26,7 @@ class SevSnpEvidence(Message):
     ASK's or ASVK's, `root` the ARK's. `crl` is the list that the ARK signed.
     """
 
-    type: Literal["sev-snp"] = "sev-snp"
+    type: Literal["snp-report"] = "snp-report"
     version: Literal[1] = 1
     report: Annotated[bytes, Field(min_length=SNP_REPORT_BYTES, max_length=SNP_REPORT_BYTES)]
     signer: _Certificate

@@ -103,7 +103,6 @@ class SevSnpReferenceValue(Message):
     """
 
     type: Literal["sev-snp"] = "sev-snp"
-    version: Literal[1] = 1
     measurement: HexBytes48
     host_data: HexBytes32 = NO_HOST_DATA
     id_key_digest: HexBytes48 = NO_KEY

@@ -44,14 +44,14 @@ def require_machine(machine: MachineClaims, terms: SnpTerms) -> None:
     (b) each component of each of its four TCB versions is the floor's or later (appraisal.firmware);
     (c) it is configured as the terms want it (appraisal.platform_configuration).
     """
-    floor = next((one.least for one in terms.floors if one.product is machine.product), None)
-    if floor is None:  # (a)
+    floors = [one.least for one in terms.floors if one.product is machine.product]
+    if not floors:  # (a)
         raise AppraisalError("appraisal.platform", expected=[one.product for one in terms.floors], seen=machine.product)
     if machine.chip in terms.denied_chips or (terms.chips and machine.chip not in terms.chips):  # (a)
         raise AppraisalError("appraisal.platform", expected="a chip that terms accept", seen=machine.chip)
     for name, tcb in machine.tcbs.items():
-        if not _reaches(tcb, floor):  # (b)
-            raise AppraisalError("appraisal.firmware", expected=f"{name} TCB of {floor} or later", seen=tcb)
+        if not all(_reaches(tcb, floor) for floor in floors):  # (b)
+            raise AppraisalError("appraisal.firmware", expected=f"{name} TCB of {floors[0]} or later", seen=tcb)
     missing = sorted(set(terms.features) - machine.info.features)
     if missing or (machine.info.smt and not terms.smt):  # (c)
         expected = f"{', '.join(terms.features) or 'any machine'}{'' if terms.smt else ', no SMT'}"

@@ -39,8 +39,8 @@ _RSA_BITS: Final = 4096
 _KNOWN_CHAINS: Final = 256
 """How many good chains are remembered: they repeat from report to report."""
 
+# Every VCEK has the serial number 0 (57230), which RFC 5280 forbids. cryptography 50 says at each that it will refuse it.
 warnings.filterwarnings("ignore", "Parsed a serial number which wasn't positive", CryptographyDeprecationWarning)
-"""Every VCEK has the serial number 0 (57230), of which RFC 5280 knows nothing."""
 
 
 @dataclass(frozen=True, slots=True)
