@@ -39,7 +39,7 @@ _RSA_BITS: Final = 4096
 _KNOWN_CHAINS: Final = 256
 """How many good chains are remembered: they repeat from report to report."""
 
-# Every VCEK has the serial number 0 (57230), which RFC 5280 forbids. cryptography 50 says at each that it will refuse it.
+# By AMD 57230 every VCEK has the serial number 0, which RFC 5280 forbids; cryptography 50 says so at each.
 warnings.filterwarnings("ignore", "Parsed a serial number which wasn't positive", CryptographyDeprecationWarning)
 
 

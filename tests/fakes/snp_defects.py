@@ -41,13 +41,18 @@ def _set(position: int) -> Callable[[SnpForge], SevSnpEvidence]:
 
 def _with_intermediate(forge: SnpForge, **changed: Any) -> SevSnpEvidence:
     """An ASK that differs in this from the usual one."""
-    usual = {"name": f"SEV-{forge.product}", "key": rsa_key("ask"), "issuer": forge.root, "path_length": 0}
+    usual: dict[str, Any] = {
+        "name": f"SEV-{forge.product}",
+        "key": rsa_key("ask"),
+        "issuer": forge.root,
+        "path_length": 0,
+    }
     return forge.evidence(intermediate=issue(at=forge.at, **(usual | changed)))
 
 
 def _with_leaf(forge: SnpForge, **changed: Any) -> SevSnpEvidence:
     """A VCEK that differs in this from the usual one."""
-    usual = {
+    usual: dict[str, Any] = {
         "name": f"SEV-{forge.signer}", "key": forge.key, "issuer": forge.intermediate(), "is_ca": False,
         "key_cert_sign": False, "extensions": endorse(forge.product, forge.tcb, hw_id=forge.chip), "serial": 5,
     }  # fmt: skip

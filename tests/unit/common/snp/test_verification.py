@@ -13,7 +13,7 @@ from common.messages.snp_evidence import SNP_REPORT_BYTES
 from common.messages.snp_reference_values import SnpProduct
 from common.messages.tcb_terms import Exposure
 from common.snp import SnpRoot, amd_roots, verify_report
-from common.snp.report_format import parse_report
+from common.snp.report_format import Signer, parse_report
 from common.snp.roots import ARK_KEY_SHA256, trust_level_of
 from tests.fakes.snp_defects import FURTHER
 from tests.fakes.snp_forge import SnpForge
@@ -26,7 +26,9 @@ OPEN = 0b11 << 16 | DEBUG | MIGRATE_MA
 @pytest.mark.parametrize("product", SnpProduct)
 @pytest.mark.parametrize("version", [2, 3, 4, 5])
 @pytest.mark.parametrize("signer", ["VCEK", "VLEK"])
-def test_each_line_version_and_key_is_accepted_under_its_root(product: SnpProduct, version: int, signer: str) -> None:
+def test_each_line_version_and_key_is_accepted_under_its_root(
+    product: SnpProduct, version: int, signer: Signer
+) -> None:
     forge = replace(FORGE, signer=signer).of(product, version)
     claims = verify_report(forge.evidence(), forge.roots, forge.time)
     assert claims.trust_level is TrustLevel.SIMULATION
