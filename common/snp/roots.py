@@ -20,7 +20,7 @@ ARK_KEY_SHA256: Final = MappingProxyType({
 })  # fmt: skip
 """SHA-256 of the DER SubjectPublicKeyInfo of the second certificate at
 https://kdsintf.amd.com/vcek/v1/{Milan,Genoa,Turin}/cert_chain, which microsoft/TEE-Attestation-Verification
-(src/pinned_arks), google/go-sev-guest (verify/trust) and openpcc/openpcc (attestation/attest/testdata) carry alike."""
+(src/pinned_arks) and google/go-sev-guest (verify/trust) carry alike."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.util
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -25,6 +26,7 @@ from tests.fakes.real_snp_reports import AT, certificate, debug_evidence, piece,
 from tests.fakes.snp_forge import issue, rsa_key
 
 YEAR = 365 * 86_400
+EVERY_BIT = "CLOISTER_EVERY_BIT" in os.environ
 ALL = pytest.mark.parametrize("product", SnpProduct)
 TCBS = {
     SnpProduct.MILAN: SnpTcb(boot_loader=4, tee=0, snp=24, microcode=219),
@@ -109,8 +111,9 @@ def mutations(good: SevSnpEvidence, name: str) -> Iterator[SevSnpEvidence]:
     """A bit changed, or a whole byte, at each position of a piece in turn; and something missing, or more."""
     raw = getattr(good, name)
     for position in range(len(raw)):
-        flip = 1 << position % 8 if position % 3 else position * 167 % 255 + 1
-        yield good.model_copy(update={name: raw[:position] + bytes([raw[position] ^ flip]) + raw[position + 1 :]})
+        one = 1 << position % 8 if position % 3 else position * 167 % 255 + 1
+        for flip in (1 << bit for bit in range(8)) if EVERY_BIT else (one,):
+            yield good.model_copy(update={name: raw[:position] + bytes([raw[position] ^ flip]) + raw[position + 1 :]})
     for other in (raw[:-1], raw[1:], raw + b"\0", raw[: len(raw) // 2], b""):
         yield good.model_copy(update={name: other})
 
@@ -118,7 +121,7 @@ def mutations(good: SevSnpEvidence, name: str) -> Iterator[SevSnpEvidence]:
 @ALL
 @pytest.mark.parametrize("name", ["report", "signer", "intermediate", "root", "crl"])
 def test_nothing_that_was_changed_is_accepted(product: SnpProduct, name: str) -> None:
-    """20,184 changes in all."""
+    """20,184 changes in all; with CLOISTER_EVERY_BIT each of 160,872 bits, in a minute."""
     accepted = []
     for number, changed in enumerate(mutations(real_evidence(product), name)):
         try:
