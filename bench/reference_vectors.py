@@ -13,9 +13,10 @@ from typing import Any, Final
 from cryptography.x509 import load_der_x509_certificate
 from pydantic import ValidationError
 
+from common.certificate_links import root_key_sha256
 from common.dcap import QuoteClaims, verify_quote
 from common.dcap.collateral import parse_collateral_json
-from common.dcap.roots import intel_roots, root_key_sha256
+from common.dcap.roots import intel_roots
 from common.errors import Refusal
 from common.messages.evidence import AllowedRoot, SgxDcapEvidence, TdxDcapEvidence
 

@@ -39,7 +39,8 @@ def verify_evidence(party: Party, source: Path, role: str, at: int | None = None
     try:
         evidence = _EVIDENCE.validate_json(source.read_bytes())
     except ValidationError:
-        raise FormatError("format.quote", expected="an evidence document", seen=source.name) from None
+        expected = "an evidence document of SGX or TDX (`cloister verify snp` reads SEV-SNP's)"
+        raise FormatError("format.quote", expected=expected, seen=source.name) from None
     at = int(time.time()) if at is None else at
     rules = platform_rules(party, trust.trust_settings)
     allowing = () if role == BROKER_ROLE else rules.terms

@@ -81,6 +81,15 @@ class PlatformId(Identifier):
     pattern = r"[0-9a-f]{32}"
 
 
+class ChipId(Identifier):
+    """One AMD processor: the CHIP_ID of its reports and hwID of its VCEK, 8 bytes on Turin and 64 before, in lower-case
+    hexadecimal (AMD 57230, hwID).
+    """
+
+    __slots__ = ()
+    pattern = r"(?:[0-9a-f]{16}|[0-9a-f]{128})"
+
+
 class Digest(HexBytes32):
     """SHA-256 of something; what, the field's name says."""
 

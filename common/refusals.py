@@ -43,6 +43,14 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
         "operator",
         "send the quote as the platform made it; `cloister verify quote` says what is wrong with it",
     ),
+    "format.snp_report": (
+        "operator",
+        "send the report as the firmware made it, 1,184 bytes (`cloister verify snp` says what is wrong with it)",
+    ),
+    "format.snp_endorsements": (
+        "operator",
+        "bring AMD's revocation list for the processor's line, in DER or PEM (`cloister verify snp --crl`)",
+    ),
     "format.sigstruct": ("sender", "name the `.sig` file that `gramine-sgx-sign` wrote for this enclave"),
     "format.manifest": (
         "operator",
@@ -89,6 +97,10 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     "authenticity.quote": (
         "operator",
         "run the enclave on a genuine platform under an accepted root (`cloister doctor`)",
+    ),
+    "authenticity.snp_report": (
+        "operator",
+        "run the guest on a genuine AMD processor, with certificates of its chip and firmware (`cloister verify snp`)",
     ),
     "authenticity.collateral": (
         "operator",
@@ -159,6 +171,10 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
         "operator",
         "fetch current collateral (`cloister attestation collateral show`): it is expired or older than seen",
     ),
+    "freshness.snp_endorsements": (
+        "operator",
+        "fetch certificates and revocation list anew from AMD's key service (`cloister verify snp --crl`)",
+    ),
     "freshness.inventory": (
         "sender",
         "sign one with a higher number that revokes no less; bring it there (`cloister release publish-inventory`)",
@@ -193,6 +209,14 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     "appraisal.service_td": (
         "operator",
         "launch the trust domain without a service TD (`cloister verify quote` shows it)",
+    ),
+    "appraisal.guest": (
+        "operator",
+        "launch the guest as its reference value says: policy, privilege level (`cloister verify snp` shows both)",
+    ),
+    "appraisal.firmware": (
+        "operator",
+        "update the machine's firmware to what the terms ask for (`cloister verify snp` shows what it is)",
     ),
     "appraisal.tcb_status": (
         "operator",

@@ -23,6 +23,7 @@ from common.identifiers import (
     PartyKey,
     PlatformId,
 )
+from common.messages.evidence import REPORT_DATA_BYTES
 from common.messages.serving import SERVING_NAME_PATTERN
 
 
@@ -108,6 +109,20 @@ class ModelOrName(click.ParamType[ModelId | str]):
         return (MODEL if str(value).startswith("model_") else SERVING_NAME).convert(value, param, ctx)
 
 
+class ReportData(click.ParamType[bytes]):
+    """64 bytes in hexadecimal."""
+
+    name = "hex"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> bytes:
+        """The bytes; a usage error says how many there must be."""
+        if isinstance(value, bytes):
+            return value
+        if not re.fullmatch(r"[0-9a-fA-F]{128}", str(value)):
+            self.fail(f"{value!r} is not {REPORT_DATA_BYTES} bytes in hexadecimal", param, ctx)
+        return bytes.fromhex(value)
+
+
 class InputPath(click.Path):
     """A file, or a directory, that must be there. The command that takes it calls `require`, and so refuses as ever."""
 
@@ -143,4 +158,5 @@ FMSPC = IdentifierType(Fmspc, "FMSPC")
 PLATFORM = IdentifierType(PlatformId, "platform")
 BUNDLE_NAME = BundleName()
 FILE_OF_ROLE = FileOfRole()
+REPORT_DATA = ReportData()
 GRANT = IdentifierType(GrantId, "grant")

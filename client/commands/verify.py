@@ -1,19 +1,19 @@
-"""`cloister verify quote|object|model|receipt` (side: verifier)."""
+"""`cloister verify quote|snp|object|model|receipt` (side: verifier)."""
 
 from pathlib import Path
 
 import click
 
-from client import receipt_checking, verification
+from client import receipt_checking, snp_verification, verification
 from client.commands.options import PATH, Surroundings, party_command
-from client.commands.types import DIGEST, DIRECTORY, FILE, MODEL, PARTY_KEY
+from client.commands.types import DIGEST, DIRECTORY, FILE, MODEL, PARTY_KEY, REPORT_DATA
 from common.enclave.roles import ROLES
 from common.identifiers import Digest, ModelId, PartyKey
 
 
 @click.group()
 def verify() -> None:
-    """Check a quote, a sealed object, a model or a receipt by hand."""
+    """Check a quote, an SEV-SNP report, a sealed object, a model or a receipt by hand."""
 
 
 @verify.command()
@@ -32,6 +32,40 @@ def quote(here: Surroundings, source: Path | None, role: str, at: int | None, ou
         raise click.UsageError("-o keeps the broker's quote: name no file of another one")
     else:
         here.run(verification.verify_evidence(here.party, source, role, at))
+
+
+@verify.command()
+@click.argument("source", metavar="REPORT", type=FILE)
+@click.option(
+    "--certificate",
+    "certificates",
+    type=FILE,
+    multiple=True,
+    help="Of a bare report: VCEK or VLEK, ASK and ARK, PEM or DER, in one file or several.",
+)
+@click.option("--crl", type=FILE, help="Of a bare report: the ARK's revocation list, PEM or DER.")
+@click.option("--value", type=FILE, help="What the guest must be: a `sev-snp` reference value (docs/sev-snp.md).")
+@click.option("--report-data", type=REPORT_DATA, help="What the report must bind: 64 bytes in hexadecimal.")
+@click.option("--at", type=click.IntRange(min=0), help="When, in Unix seconds (default: now).")
+@click.option("--unsafe-root", type=FILE, help="Certificate of a test root that counts beside AMD's.")
+@click.option("-o", "--output", type=PATH, help="Keep report, certificates and list there, as one evidence document.")
+@party_command("owner")
+def snp(
+    here: Surroundings,
+    source: Path,
+    *,
+    certificates: tuple[Path, ...],
+    crl: Path | None,
+    value: Path | None,
+    report_data: bytes | None,
+    at: int | None,
+    unsafe_root: Path | None,
+    output: Path | None,
+) -> None:
+    """Verify an attestation report of an AMD SEV-SNP guest: bare, or an evidence document."""
+    shown = snp_verification.Shown(source, certificates, crl)
+    asked = snp_verification.Asked(value, report_data, unsafe_root)
+    here.run(snp_verification.verify(shown, asked, at, output))
 
 
 @verify.command("object")

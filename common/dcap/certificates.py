@@ -12,22 +12,10 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
 
-import cryptography.hazmat.backends.openssl.backend  # noqa: F401 - else the first verification imports it: 6 ms
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509 import (
-    BasicConstraints,
-    Certificate,
-    DuplicateExtension,
-    ExtensionNotFound,
-    InvalidVersion,
-    NameOID,
-    UnsupportedGeneralNameType,
-    load_der_x509_certificate,
-    load_pem_x509_certificates,
-)
+from cryptography.x509 import BasicConstraints, Certificate, ExtensionNotFound, NameOID, load_pem_x509_certificates
 
-from common.dcap.roots import root_key_sha256
+from common.certificate_links import UNREADABLE, is_link, root_key_sha256
 from common.errors import AuthenticityError, FormatError, FreshnessError
 from common.identifiers import Digest
 from common.messages.evidence import Collateral
@@ -42,19 +30,8 @@ PCK_CAS: Final = frozenset(PCK_CA_NAMES.values())
 PCK_LEAF: Final = "Intel SGX PCK Certificate"
 TCB_SIGNING: Final = "Intel SGX TCB Signing"
 
-UNREADABLE: Final = (
-    ValueError,
-    TypeError,
-    UnsupportedAlgorithm,
-    InvalidVersion,
-    DuplicateExtension,
-    UnsupportedGeneralNameType,
-)
-"""What `cryptography` raises, early or late, for a certificate or CRL that it cannot read."""
-
-_KNOWN_LINKS: Final = 1024
 _KNOWN_CHAINS: Final = 256
-"""How many signatures and parsed chains are remembered, good or bad: they repeat from quote to quote."""
+"""How many parsed chains are remembered, good or bad: they repeat from quote to quote."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,22 +146,8 @@ def require_links(chain: list[Certificate]) -> None:
     """Each certificate was issued by the next one, the last by itself."""
     encoded = [certificate.public_bytes(Encoding.DER) for certificate in chain]
     for child, issuer in zip(encoded, [*encoded[1:], encoded[-1]], strict=True):
-        if not _is_link(child, issuer):
+        if not is_link(child, issuer):
             raise AuthenticityError("authenticity.quote", expected="certificates that each the next one issued")
-
-
-@lru_cache(maxsize=_KNOWN_LINKS)
-def _is_link(child: bytes, issuer: bytes) -> bool:
-    """Whether `issuer` has the name and made the signature that `child` (both DER) carries, in whole octets.
-
-    The count of unused bits before a signature is signed by nobody, and `cryptography` takes others than 0.
-    """
-    try:
-        issued = load_der_x509_certificate(child)
-        issued.verify_directly_issued_by(load_der_x509_certificate(issuer))
-        return child.endswith(b"\0" + issued.signature)
-    except (InvalidSignature, *UNREADABLE):
-        return False
 
 
 def _is_ca(certificate: Certificate) -> bool:

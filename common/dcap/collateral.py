@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from cryptography.x509 import load_der_x509_crl
 
-from common.dcap.certificates import UNREADABLE
+from common.certificate_links import UNREADABLE
 from common.dcap.roots import Tee
 from common.errors import FormatError, FreshnessError
 from common.json_text import read_json

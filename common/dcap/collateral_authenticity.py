@@ -10,7 +10,8 @@ from datetime import datetime
 
 from cryptography.x509 import Certificate, load_der_x509_crl
 
-from common.dcap.certificates import UNREADABLE, require_collateral_chains
+from common.certificate_links import UNREADABLE
+from common.dcap.certificates import require_collateral_chains
 from common.dcap.collateral import require_collateral
 from common.dcap.collateral_memory import marks_of
 from common.dcap.collateral_name import name_of_collateral

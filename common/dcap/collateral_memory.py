@@ -22,9 +22,8 @@ from typing import Any, Final
 
 from cryptography.x509 import load_der_x509_crl, load_pem_x509_certificates
 
-from common.dcap.certificates import UNREADABLE
+from common.certificate_links import UNREADABLE, root_key_sha256
 from common.dcap.collateral_name import crl_ca
-from common.dcap.roots import root_key_sha256
 from common.errors import FormatError, FreshnessError
 from common.identifiers import Digest
 from common.json_text import read_json

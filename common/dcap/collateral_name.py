@@ -7,7 +7,8 @@ from typing import Any, Final, get_args
 
 from cryptography.x509 import NameOID, load_der_x509_crl
 
-from common.dcap.certificates import PCK_CA_NAMES, UNREADABLE
+from common.certificate_links import UNREADABLE
+from common.dcap.certificates import PCK_CA_NAMES
 from common.dcap.engine import pck_platform
 from common.dcap.quote_format import parse_quote
 from common.dcap.roots import Tee

@@ -14,11 +14,11 @@ from typing import Any, Final
 
 from cryptography.x509 import Certificate, load_der_x509_certificate, load_der_x509_crl
 
+from common.certificate_links import UNREADABLE
 from common.dcap.certificates import (
     PCK_CAS,
     PCK_LEAF,
     ROOT_CA,
-    UNREADABLE,
     CollateralChains,
     certificates_by_name,
     require_collateral_chains,

@@ -3,10 +3,6 @@
 from collections.abc import Collection
 from typing import Final, Literal
 
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from cryptography.x509 import Certificate
-
-from common.crypto.digests import sha256
 from common.errors import AppraisalError
 from common.identifiers import Digest
 from common.messages.evidence import AllowedRoot, TrustLevel
@@ -23,11 +19,6 @@ https://certificates.trustedservices.intel.com/Intel_SGX_Provisioning_Certificat
 
 INTEL_ROOT_KEY_SHA256: Final = Digest("a0af031289f5d5d4132f9186068a7fc13628633ba235777472e29b6b6c67a49e")
 """SHA-256 of the DER SubjectPublicKeyInfo of that point."""
-
-
-def root_key_sha256(certificate: Certificate) -> Digest:
-    """What a root is pinned by."""
-    return sha256(certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
 
 
 def trust_level_of(root_key: Digest, tee: Tee) -> TrustLevel:

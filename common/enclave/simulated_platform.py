@@ -21,9 +21,9 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 from cryptography.x509 import load_pem_x509_certificate
 
+from common.certificate_links import root_key_sha256
 from common.crypto.digests import transcript
 from common.crypto.labels import PLATFORM_SEALING
-from common.dcap.roots import root_key_sha256
 from common.enclave.simulated_pki import COLLATERAL_LIFE, Certified, SimulatedPki
 from common.enclave.simulated_quote import encode_report, sign_quote
 from common.errors import FormatError, UnavailableError

@@ -1,4 +1,4 @@
-"""Parsers of what machines and collateral servers say: quotes, certificates, collateral, SIGSTRUCT (side: library)."""
+"""Parsers of what machines and vendors say: quotes, reports, certificates, collateral, SIGSTRUCT (side: library)."""
 
 import json
 import tempfile
@@ -15,8 +15,12 @@ from common.enclave.sigstruct import parse_sigstruct
 from common.errors import AuthenticityError, FormatError, Refusal
 from common.identifiers import Digest
 from common.messages.evidence import AllowedRoot, Collateral, SgxDcapEvidence
+from common.messages.snp_reference_values import SnpProduct
+from common.snp import amd_roots, verify_report
+from common.snp.report_format import parse_report
 from common.untrusted.pcs_client import signed_document
 from tests.fakes.evidence_forge import KINDS, Forge
+from tests.fakes.real_snp_reports import AT, debug_evidence, real_evidence
 from tests.fakes.sigstructs import sigstruct
 from tests.parsers.parser import Parser
 from tests.vectors.vector_file import read_vectors
@@ -26,6 +30,8 @@ _GOOD: Final = _VECTORS[0]
 _COLLATERAL: Final = Collateral.decode(json.dumps(_GOOD["collateral"]).encode())
 _ROOTS: Final = (AllowedRoot(platform="sgx", root_key_sha256=Digest(_GOOD["root_key_sha256"])),)
 _QUOTES: Final = tuple(bytes.fromhex(one["quote"]) for one in _VECTORS)
+_SNP: Final = real_evidence(SnpProduct.MILAN)
+_SNP_PIECES: Final = ("report", "signer", "intermediate", "root", "crl")
 _HEX_PIECES: Final = ("root_ca_crl", "pck_crl", "tcb_info_signature", "qe_identity_signature")
 
 
@@ -86,6 +92,20 @@ def _pcs_answer(raw: bytes) -> None:
     signed_document(raw, "tcbInfo")
 
 
+def _snp_report(raw: bytes) -> bytes:
+    return parse_report(raw).raw
+
+
+def _snp_piece(name: str) -> Callable[[bytes], None]:
+    """Evidence of a real guest of which one piece is `raw`. Every byte counts, so nothing else is accepted."""
+
+    def read(raw: bytes) -> None:
+        verify_report(_SNP.model_copy(update={name: raw}), amd_roots(), AT)
+        assert raw == getattr(_SNP, name)
+
+    return read
+
+
 def _sigstruct(raw: bytes) -> None:
     parse_sigstruct(raw)
 
@@ -102,5 +122,7 @@ PARSERS: Final = (
         (f'{{"tcbInfo":{_COLLATERAL.tcb_info},"signature":"{_COLLATERAL.tcb_info_signature.hex()}"}}'.encode(),),
         (ValueError, KeyError, TypeError),
     ),
+    Parser("snp-report", _snp_report, (_SNP.report, debug_evidence().report)),
+    *(Parser(f"snp-verified-{name}", _snp_piece(name), (getattr(_SNP, name),), (Refusal,)) for name in _SNP_PIECES),
     Parser("sigstruct", _sigstruct, (sigstruct(bytes(range(32))),), (FormatError, AuthenticityError)),
 )

@@ -8,6 +8,7 @@ from common.enclave.roles import RoleSpec
 from common.enclave.trust_settings import TrustSettings
 from common.identifiers import (
     BundleId,
+    ChipId,
     CodeMeasurement,
     DatasetId,
     Digest,
@@ -46,6 +47,15 @@ from common.messages.refusal_detail import RefusalDetail
 from common.messages.release import Release, ReleaseRevocation
 from common.messages.serving import ServedModel, ServedName, ServingRecord
 from common.messages.signed import sign
+from common.messages.snp_evidence import SNP_REPORT_BYTES, SevSnpEvidence
+from common.messages.snp_reference_values import (
+    PlatformFeature,
+    SevSnpReferenceValue,
+    SnpFloor,
+    SnpProduct,
+    SnpTcb,
+    SnpTerms,
+)
 from common.messages.tcb_terms import TcbStatus, TcbTerms, TcbTolerance
 
 TIME: Final = 1_700_000_000
@@ -86,6 +96,16 @@ COLLATERAL: Final = Collateral(
     qe_identity='{"id":"QE"}', qe_identity_signature=bytes(64),
 )  # fmt: skip
 EVIDENCE: Final = SgxDcapEvidence(quote=b"a quote", collateral=COLLATERAL)
+SNP_EVIDENCE: Final = SevSnpEvidence(
+    report=bytes(SNP_REPORT_BYTES), signer=b"DER", intermediate=b"DER", root=b"DER", crl=b"DER"
+)
+SNP_VALUE: Final = SevSnpReferenceValue(
+    measurement=HexBytes48("ab" * 48),
+    terms=SnpTerms(
+        floors=(SnpFloor(product=SnpProduct.TURIN, least=SnpTcb(fmc=1, boot_loader=1, tee=1, snp=4, microcode=81)),),
+        denied_chips=(ChipId("ef" * 8),), features=(PlatformFeature.ALIAS_CHECKED,),
+    ),
+)  # fmt: skip
 RELEASE: Final = Release(
     name="development", tag="0", created=TIME,
     measurements={RoleName("broker"): {TrustLevel.SIMULATION: SgxReferenceValue(mr_enclave=MEASURED)}},
@@ -175,7 +195,7 @@ def documents() -> list[Message]:
     return [
         SIGNED, MANIFEST, PUBLICATION, MODEL_MANIFEST, ORDER, POLICY, TERMS, GRANT, NAME_GRANT, SERVING, REVOCATION,
         RETIREMENT, RELEASE, TRUST, RELEASE_REVOCATION, INVENTORY, CARD, STATEMENT, LEDGER_REQUEST, LEDGER,
-        BUNDLE_MANIFEST, EVIDENCE,
+        BUNDLE_MANIFEST, EVIDENCE, SNP_EVIDENCE, SNP_VALUE,
         TdxDcapEvidence(quote=b"a quote", collateral=COLLATERAL),
         DcapQuote(quote=b"a quote"),
         SgxReferenceValue(mr_enclave=MEASURED, tcb=TCB_TERMS),

@@ -50,6 +50,7 @@ COMMANDS = [
     "release keep-inventory",
     "release revoke",
     "verify quote",
+    "verify snp",
     "verify object",
     "verify model",
     "audit fetch",

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from common.certificate_links import root_key_sha256
 from common.dcap.collateral_authenticity import next_update
 from common.dcap.collateral_name import name_of_collateral
-from common.dcap.roots import root_key_sha256
 from common.enclave.simulated_pki import SimulatedPki, encode_document, sign_raw
 from common.errors import AppraisalError, AuthenticityError, FormatError, FreshnessError, Refusal, UnavailableError
 from common.messages.collateral import StoredCollateral

@@ -11,7 +11,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from common.dcap.roots import root_key_sha256
+from common.certificate_links import root_key_sha256
 from common.enclave.simulated_pki import SimulatedPki
 from common.errors import FormatError, UnavailableError
 from common.messages.collateral import CollateralName

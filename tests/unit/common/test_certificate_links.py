@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import Certificate, CertificateBuilder, Name, NameAttribute
 from cryptography.x509.oid import NameOID
 
-from common.dcap.certificates import _is_link
+from common.certificate_links import is_link
 
 
 def root() -> Certificate:
@@ -28,5 +28,5 @@ def test_a_signature_with_unused_bits_is_none() -> None:
     place = len(encoded) - len(made.signature) - 1
     changed = encoded[:place] + b"\1" + encoded[place + 1 :]
     assert encoded[place] == 0
-    assert _is_link(encoded, encoded)
-    assert not _is_link(changed, encoded)
+    assert is_link(encoded, encoded)
+    assert not is_link(changed, encoded)
