@@ -60,6 +60,18 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
         "operator",
         "send complete collateral for the quote's platform (`cloister attestation collateral show`)",
     ),
+    "format.gpu_report": (
+        "operator",
+        "send GPU reports and their certificates as the driver gave them; `cloister verify gpu` says what is wrong",
+    ),
+    "format.rim": (
+        "operator",
+        "use reference values as NVIDIA's service serves them (`cloister verify gpu --rim`; docs/gpu-evidence.md)",
+    ),
+    "format.ocsp": (
+        "operator",
+        "keep answers of NVIDIA's OCSP responder as they come, in DER (`cloister verify gpu --ocsp`)",
+    ),
     "format.frame": (
         "operator",
         "restart the job's relay (`cloister up` starts what is down): a frame has the wrong size or layout",
@@ -105,6 +117,18 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     "authenticity.collateral": (
         "operator",
         "fetch it anew (`cloister attestation collateral import`): this is not signed as it says",
+    ),
+    "authenticity.gpu_report": (
+        "operator",
+        "use a genuine GPU: its report is not signed by the key in its certificates (`cloister verify gpu`)",
+    ),
+    "authenticity.rim": (
+        "operator",
+        "fetch reference values anew from NVIDIA's service: these are not signed as they say (docs/gpu-evidence.md)",
+    ),
+    "authenticity.ocsp": (
+        "operator",
+        "ask NVIDIA's OCSP responder anew: the certificate's issuer vouches for nobody who signed this answer",
     ),
     "authenticity.frame": (
         "operator",
@@ -174,6 +198,18 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     "freshness.snp_endorsements": (
         "operator",
         "fetch certificates and revocation list anew from AMD's key service (`cloister verify snp --crl`)",
+    ),
+    "freshness.gpu_report": (
+        "operator",
+        "set the clock (`cloister doctor`); else use a GPU whose certificates are valid (`cloister verify gpu --at`)",
+    ),
+    "freshness.rim": (
+        "operator",
+        "fetch current reference values (`cloister verify gpu --rim`): the certificates of these are not valid now",
+    ),
+    "freshness.ocsp": (
+        "operator",
+        "ask NVIDIA's OCSP responder anew: an answer is old or missing (`cloister verify gpu --ocsp`)",
     ),
     "freshness.inventory": (
         "sender",
@@ -250,6 +286,46 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     "appraisal.binding": (
         "operator",
         "nothing: the enclave attests anew; if that goes on, start it anew (`cloister status` names what is down)",
+    ),
+    "appraisal.gpu_binding": (
+        "operator",
+        "nothing: GPUs are asked anew with the nonce of this launch (`cloister verify gpu --nonce` shows the nonces)",
+    ),
+    "appraisal.gpu_root": (
+        "operator",
+        "use GPUs whose certificates end in an accepted root (`cloister verify gpu` shows theirs)",
+    ),
+    "appraisal.gpu_firmware": (
+        "operator",
+        "reset the GPU and ask it anew: it runs other firmware than its certificate names, or in debug or recovery",
+    ),
+    "appraisal.gpu_set": (
+        "operator",
+        "show each GPU and switch of this host once, of one kind, driver and mode (`cloister verify gpu` lists them)",
+    ),
+    "appraisal.gpu_device": (
+        "operator",
+        "use GPUs that the parties' terms accept (`cloister verify gpu` names architecture and device)",
+    ),
+    "appraisal.gpu_version": (
+        "operator",
+        "run a driver and VBIOS that the parties' terms accept (`cloister verify gpu` shows both)",
+    ),
+    "appraisal.gpu_mode": (
+        "operator",
+        "set the GPU to a confidential mode that the parties' terms accept (`cloister verify gpu` shows it)",
+    ),
+    "appraisal.gpu_rim": (
+        "operator",
+        "show NVIDIA's reference values of exactly this driver and VBIOS (`cloister verify gpu --rim`)",
+    ),
+    "appraisal.gpu_measurement": (
+        "operator",
+        "run the driver and VBIOS unchanged, debug tools off (`cloister verify gpu` lists what differs)",
+    ),
+    "appraisal.gpu_revoked": (
+        "operator",
+        "use another GPU, or newer reference values: NVIDIA has revoked a certificate (`cloister verify gpu --ocsp`)",
     ),
     "appraisal.placement": (
         "operator",

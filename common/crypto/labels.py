@@ -27,6 +27,7 @@ SHARE_COMMITMENT: Final = b"cloister/v1/share-commitment"
 RECEIPT_SALT: Final = b"cloister/v1/receipt-salt"
 RECEIPT_COMMITMENT: Final = b"cloister/v1/receipt-commitment"
 COMPILED_DIGEST: Final = b"cloister/v1/compiled-digest"
+GPU_NONCE: Final = b"cloister/v1/gpu-nonce"
 
 # HPKE info = transcript(label, ...)
 WRAP_DATA_KEY: Final = b"cloister/v1/wrap/data-key"
