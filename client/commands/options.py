@@ -124,7 +124,7 @@ def party_command(default_name: str) -> Callable[[Callable[..., None]], Callable
                 for one in click.get_current_context().command.params:
                     if isinstance(one.type, InputPath):
                         value = arguments[one.name or ""]
-                        for path in value if one.multiple else (value,):
+                        for path in value if isinstance(value, tuple) else (value,):
                             one.type.require(path)
                 function(Surroundings(home.expanduser(), name, endpoints_file, state, show), **arguments)
             except CloisterError as error:

@@ -1,19 +1,20 @@
-"""`cloister verify quote|snp|object|model|receipt` (side: verifier)."""
+"""`cloister verify quote|snp|gpu|object|model|receipt` (side: verifier)."""
 
 from pathlib import Path
 
 import click
 
-from client import receipt_checking, snp_verification, verification
+from client import gpu_verification, receipt_checking, snp_verification, verification
 from client.commands.options import PATH, Surroundings, party_command
 from client.commands.types import DIGEST, DIRECTORY, FILE, MODEL, PARTY_KEY, REPORT_DATA
 from common.enclave.roles import ROLES
 from common.identifiers import Digest, ModelId, PartyKey
+from common.messages.gpu_terms import GpuExposure, GpuTerms
 
 
 @click.group()
 def verify() -> None:
-    """Check a quote, an SEV-SNP report, a sealed object, a model or a receipt by hand."""
+    """Check a quote, an SEV-SNP report, GPUs, a sealed object, a model or a receipt by hand."""
 
 
 @verify.command()
@@ -66,6 +67,41 @@ def snp(
     shown = snp_verification.Shown(source, certificates, crl)
     asked = snp_verification.Asked(value, report_data, unsafe_root)
     here.run(snp_verification.verify(shown, asked, at, output))
+
+
+@verify.command()
+@click.argument("sources", metavar="EVIDENCE.json...", nargs=-1, required=True, type=FILE)
+@click.option("--nonce", type=DIGEST, help="With which they were asked (default: not checked).")
+@click.option("--at", type=click.IntRange(min=0), help="When, in Unix seconds (default: now).")
+@click.option("--rim", "rims", type=FILE, multiple=True, help="Reference values of their drivers and VBIOSes (XML).")
+@click.option("--ocsp", type=FILE, multiple=True, help="Answers of NVIDIA's OCSP responder about certificates (DER).")
+@click.option("--gpus", type=click.IntRange(1, 32), help="How many GPUs there must be.")
+@click.option("--min-driver", help="Oldest driver, as 580.159.03.")
+@click.option(
+    "--dangerously-allow",
+    "open_points",
+    type=click.Choice([one.value for one in GpuExposure]),
+    multiple=True,
+    help="What may stay unknown.",
+)
+@party_command("owner")
+def gpu(
+    here: Surroundings,
+    sources: tuple[Path, ...],
+    *,
+    nonce: Digest | None,
+    at: int | None,
+    rims: tuple[Path, ...],
+    ocsp: tuple[Path, ...],
+    gpus: int | None,
+    min_driver: str | None,
+    open_points: tuple[str, ...],
+) -> None:
+    """Verify stored evidence of a host's NVIDIA GPUs and switches, as NVIDIA's tools write it."""
+    allowed = tuple(map(GpuExposure, open_points))
+    terms = GpuTerms(gpus=gpus, min_driver_version=min_driver, dangerously_allow=allowed)
+    files = gpu_verification.GpuFiles(rims, ocsp)
+    here.run(gpu_verification.verify_gpus(sources, files, terms, nonce.raw() if nonce else None, at))
 
 
 @verify.command("object")

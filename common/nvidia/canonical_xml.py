@@ -87,6 +87,11 @@ def parse_xml(raw: bytes) -> Element:
     parser.CommentHandler = parser.StartCdataSectionHandler = builder.refuse
     parser.XmlDeclHandler = builder.declaration
     try:
+        text = raw.decode()
+        if (
+            not text.startswith("<") or "\0" in text
+        ):  # by a mark before it, or zeros, expat would choose another encoding
+            raise _wrong("UTF-8 without a mark before it", raw[:4].hex())
         parser.Parse(raw, True)
     except (expat.ExpatError, ValueError) as cause:
         raise _wrong("well-formed XML", cause) from None

@@ -53,8 +53,8 @@ class Chain:
 def require_chain(encoded: tuple[bytes, ...], length: int, subject: str, root_key: Digest, at: int) -> Chain:
     """Check a chain by four rules.
 
-    (a) it has this many certificates, which can be read; the first one's key is of P-384, and may sign and not certify;
-        all others may certify, so many levels below them as there are;
+    (a) it has this many certificates, which can be read, all of P-384 keys; the first may sign and not certify, all
+        others may certify, so many levels below them as there are;
     (b) each was issued by the next, the last by itself;
     (c) the last one's key is the pinned one;
     (d) all are valid at `at` (Unix seconds).
@@ -85,7 +85,9 @@ def _checked(encoded: tuple[bytes, ...], length: int, subject: str) -> Chain:
     if len(encoded) != length:  # (a)
         raise FormatError(f"format.{subject}", expected=f"{length} certificates", seen=len(encoded))
     for levels, one in enumerate(chain.certificates, -1):
-        if not (_may_certify(one, levels) if levels >= 0 else _may_sign(one)):  # (a)
+        key = one.public_key()
+        on_curve = isinstance(key, EllipticCurvePublicKey) and isinstance(key.curve, SECP384R1)
+        if not (on_curve and (_may_certify(one, levels) if levels >= 0 else _may_sign(one))):  # (a)
             raise FormatError(f"format.{subject}", expected="everyone in its role", seen=common_name(one))
     for child, issuer in zip(encoded, (*encoded[1:], encoded[-1]), strict=True):
         if not is_link(child, issuer):  # (b)
@@ -104,10 +106,8 @@ def _read(encoded: bytes, subject: str) -> Certificate:
 
 def _may_sign(certificate: Certificate) -> bool:
     usage, constraints = _usage(certificate), _constraints(certificate)
-    key = certificate.public_key()
-    on_curve = isinstance(key, EllipticCurvePublicKey) and isinstance(key.curve, SECP384R1)
     may = usage is not None and usage.digital_signature and not usage.key_cert_sign
-    return on_curve and may and not (constraints and constraints.ca)
+    return may and not (constraints and constraints.ca)
 
 
 def _may_certify(certificate: Certificate, levels: int) -> bool:

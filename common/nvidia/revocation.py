@@ -35,6 +35,12 @@ from common.nvidia.certificates import Chain, common_name
 _HASHES: Final = (SHA256, SHA384, SHA512)
 """What an answer may be signed with. Its names of certificates are SHA-1 as a rule, which is enough for a name."""
 
+_READ_LATE: Final = (
+    "serial_number", "hash_algorithm", "issuer_name_hash", "issuer_key_hash", "certificate_status", "revocation_reason",
+    "this_update_utc", "next_update_utc", "certificates", "signature_hash_algorithm", "signature", "tbs_response_bytes",
+)  # fmt: skip
+"""What `cryptography` reads when it is asked for, hence while an answer is parsed."""
+
 _KNOWN_ANSWERS: Final = 1024
 """How many parsed answers are remembered."""
 
@@ -76,7 +82,8 @@ def _read(encoded: bytes) -> OCSPResponse:
         answer = load_der_ocsp_response(encoded)
         if answer.response_status is not OCSPResponseStatus.SUCCESSFUL:
             raise FormatError("format.ocsp", expected="a successful answer", seen=answer.response_status.name)
-        answer.serial_number, answer.certificates, answer.signature_hash_algorithm  # noqa: B018 - read late, hence now
+        for name in _READ_LATE:
+            getattr(answer, name)
     except UNREADABLE as cause:
         raise FormatError("format.ocsp", expected="an OCSP answer about one certificate", seen=cause) from cause
     return answer
