@@ -82,8 +82,8 @@ def read_gpu_evidence(sources: tuple[Path, ...]) -> GpuEvidence:
         raise FormatError("format.gpu_report", expected=expected, seen=[one.name for one in sources]) from None
 
 
-def _device(fields: dict[str, Any]) -> DeviceReport:
-    if fields.keys() != _FIELDS:
+def _device(fields: Any) -> DeviceReport:
+    if not isinstance(fields, dict) or fields.keys() != _FIELDS:
         raise ValueError("other fields")
     report, pem = (base64.b64decode(fields[name], validate=True) for name in ("evidence", "certificate"))
     return DeviceReport(

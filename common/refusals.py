@@ -124,11 +124,11 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     ),
     "authenticity.rim": (
         "operator",
-        "fetch reference values anew from NVIDIA's service: these are not signed as they say (docs/gpu-evidence.md)",
+        "fetch reference values anew from NVIDIA's service: these are not signed as they say (`cloister verify gpu`)",
     ),
     "authenticity.ocsp": (
         "operator",
-        "ask NVIDIA's OCSP responder anew: the certificate's issuer vouches for nobody who signed this answer",
+        "ask NVIDIA's OCSP responder anew (`cloister verify gpu --ocsp`): no issuer of the certificate signed this answer",
     ),
     "authenticity.frame": (
         "operator",
@@ -289,7 +289,7 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     ),
     "appraisal.gpu_binding": (
         "operator",
-        "nothing: GPUs are asked anew with the nonce of this launch (`cloister verify gpu --nonce` shows the nonces)",
+        "nothing: GPUs are asked anew with the nonce of this launch (`cloister verify gpu` shows with which they were)",
     ),
     "appraisal.gpu_root": (
         "operator",
