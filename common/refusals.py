@@ -128,7 +128,7 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     ),
     "authenticity.ocsp": (
         "operator",
-        "ask NVIDIA's OCSP responder anew (`cloister verify gpu --ocsp`): no issuer of the certificate signed this answer",
+        "ask NVIDIA's OCSP responder anew (`cloister verify gpu --ocsp`): no issuer signed this answer",
     ),
     "authenticity.frame": (
         "operator",
@@ -297,7 +297,7 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     ),
     "appraisal.gpu_firmware": (
         "operator",
-        "reset the GPU and ask it anew: it runs other firmware than its certificate names, or in debug or recovery",
+        "reset the GPU: its firmware is not the certified one, or in debug or recovery (`cloister verify gpu`)",
     ),
     "appraisal.gpu_set": (
         "operator",
