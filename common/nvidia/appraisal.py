@@ -30,8 +30,7 @@ def appraise_host(host: HostClaims, endorsements: GpuEndorsements, roots: GpuRoo
         unless named (`require_unrevoked`).
 
     (7) and (9) raise what `verify_rim` and `require_unrevoked` raise, too. "Named" is by `dangerously_allow`; what is
-        shown
-    is held against all the same: reference values that do not fit refuse, and so does an answer that a certificate is
+    shown counts all the same: reference values that do not fit refuse, and so does an answer that a certificate is
     revoked.
     """
     if terms.gpus not in (None, len(host.gpus)):  # (1)

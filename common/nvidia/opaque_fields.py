@@ -43,7 +43,7 @@ _NO_PDIS: Final = ("00" * _PDI_BYTES, "ff" * _PDI_BYTES)
 
 @dataclass(frozen=True, slots=True)
 class GpuFields:
-    """A GPU's fields. `mode` is None where its driver says none; `decoder` is whether NVDEC0 is on, where it says so.
+    """A GPU's fields. `mode` is None where its driver says none; `decoder` is whether NVDEC0 is on.
 
     `fwid` (48 bytes) is the firmware's digest, from drivers that tell it. `switches` are the switches it is linked to.
     """
@@ -53,7 +53,7 @@ class GpuFields:
     board: str
     fwid: bytes | None
     mode: Mode | None
-    decoder: bool | None
+    decoder: bool
     switches: frozenset[str]
 
 

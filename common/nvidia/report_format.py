@@ -1,7 +1,7 @@
 """Where the parts of a device's report lie; nothing here is authentic yet (side: verifier).
 
-A report is what was asked and what was answered, one behind the other (DMTF DSP0274 1.1, section 10.11,
-"GET_MEASUREMENTS request and MEASUREMENTS response messages"; NVIDIA attestation SDK, spdm_req.cpp and spdm_resp.cpp).
+A report is what was asked and what was answered, one behind the other (DMTF DSP0274 1.1, "GET_MEASUREMENTS
+request message and MEASUREMENTS response message"; NVIDIA attestation SDK, spdm_req.cpp and spdm_resp.cpp).
 Integers are little-endian, signatures r || s are not.
 
   request   version 0x11 | code 0xE0 | 1: sign | 0xFF: all | nonce 32 | slot 1

@@ -80,7 +80,7 @@ def require_unrevoked(
 def _read(encoded: bytes) -> OCSPResponse:
     try:
         answer = load_der_ocsp_response(encoded)
-        if answer.response_status is not OCSPResponseStatus.SUCCESSFUL:
+        if answer.response_status is not OCSPResponseStatus.SUCCESSFUL:  # (1)
             raise FormatError("format.ocsp", expected="a successful answer", seen=answer.response_status.name)
         for name in _READ_LATE:
             getattr(answer, name)
