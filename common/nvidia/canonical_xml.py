@@ -20,6 +20,8 @@ MAX_DOCUMENT_BYTES: Final = 128 << 10
 
 _MAX_DEPTH: Final = 16
 _MAX_ELEMENTS: Final = 4096
+_MAX_PREFIXES: Final = 16
+"""Bounds on what is written anew for each element."""
 
 _TEXT: Final = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "\r": "&#xD;"})
 _VALUE: Final = str.maketrans(
@@ -88,9 +90,7 @@ def parse_xml(raw: bytes) -> Element:
     parser.XmlDeclHandler = builder.declaration
     try:
         text = raw.decode()
-        if (
-            not text.startswith("<") or "\0" in text
-        ):  # by a mark before it, or zeros, expat would choose another encoding
+        if not text.startswith("<") or "\0" in text:  # else expat might take it for UTF-16, whatever it was told
             raise _wrong("UTF-8 without a mark before it", raw[:4].hex())
         parser.Parse(raw, True)
     except (expat.ExpatError, ValueError) as cause:
@@ -118,14 +118,12 @@ class _Builder:
         scope = self._open[-1].scope
         if declared:
             scope = MappingProxyType({**scope, **dict(_declaration(*one) for one in declared.items())})
-        attributes = dict[tuple[str, str], tuple[str, str]]()
-        for name in given.keys() - declared.keys():
-            full = _full_name(name, scope)
-            if full in attributes:
-                raise _wrong("attributes of different names", name)
-            attributes[full] = (name, given[name])
-        element = Element(written, scope, MappingProxyType(attributes))
+        own = {name: value for name, value in given.items() if name not in declared}
+        attributes = {_full_name(name, scope): (name, value) for name, value in own.items()}
+        if len(attributes) != len(own) or len(scope) > _MAX_PREFIXES:
+            raise _wrong(f"attributes of different names, {_MAX_PREFIXES} prefixes", written)
         _full_name(written, scope)
+        element = Element(written, scope, MappingProxyType(attributes))
         self._open[-1].children.append(element)
         self._open.append(element)
 

@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from client.cli import main
+from common.nvidia import gpu_nonce
 from tests.vectors.nvidia_evidence import AT, FOLDER, HOPPER_RIM_AT, HOPPERS, VBIOS_RIM, nonce_of
 
 ALL = ("unmeasured", "unknown-revocation", "unattested-fabric")
@@ -33,6 +34,15 @@ def test_four_gpus() -> None:
     assert "driver 590.12, mode protected-pcie, VBIOS 96.00.A5.00.01" in told[0]["checks"]
     assert told[-1]["subject"] == "4 GPUs, 0 switches"
     assert f"nonce {nonce}: ours" in told[-1]["checks"]
+
+
+def test_beside_a_processors_evidence() -> None:
+    """Its report data gives the nonce, which these were not asked with."""
+    refused = verify("--report-data", "ab" * 64, *allowing(*ALL))[-1]
+    assert (refused["code"], refused["expected"]) == ("appraisal.gpu_binding", gpu_nonce(b"\xab" * 64).hex())
+    for words in (["--report-data", "ab"], ["--report-data", "ab" * 64, "--nonce", "0" * 64]):
+        place = str(FOLDER / "hopper_evidence.json")
+        assert CliRunner().invoke(main, ["verify", "gpu", place, *words]).exit_code == 2
 
 
 @pytest.mark.parametrize(

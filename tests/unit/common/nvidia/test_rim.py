@@ -231,6 +231,7 @@ def test_pythons_own_canonical_form_is_another_one() -> None:
         b"",
         b" ",
         b"<a>" * 30 + b"</a>" * 30,
+        b"<a" + b"".join(b' xmlns:b%d="u"' % number for number in range(17)) + b"/>",
         b"<a>" + b"<b/>" * 5000 + b"</a>",
         b"<a>" + b" " * (1 << 18) + b"</a>",
     ],
