@@ -4,7 +4,7 @@ No network is asked here: answers are signed and dated, so they may come from a 
 as they are not older than the verifier says (RFC 6960). For each certificate that an issuer above it can revoke, in
 this order:
 
-  (1) every answer is a successful one about one certificate (format.ocsp);
+  (1) every answer is a successful one about one certificate, signed in whole octets (format.ocsp);
   (2) of those about this certificate each is signed by its issuer, or by whom its issuer certified for that alone
       (section 4.2.2.2) and who is valid now (authenticity.ocsp);
   (3) the newest of them says that it is good (appraisal.gpu_revoked);
@@ -84,6 +84,8 @@ def _read(encoded: bytes) -> OCSPResponse:
             raise FormatError("format.ocsp", expected="a successful answer", seen=answer.response_status.name)
         for name in _READ_LATE:
             getattr(answer, name)
+        if b"\0" + answer.signature not in encoded:  # (1)
+            raise FormatError("format.ocsp", expected="a signature of whole octets")
     except UNREADABLE as cause:
         raise FormatError("format.ocsp", expected="an OCSP answer about one certificate", seen=cause) from cause
     return answer
