@@ -1,6 +1,5 @@
 """`cloister verify quote|snp|gpu|object|model|receipt` (side: verifier)."""
 
-import re
 from pathlib import Path
 
 import click
@@ -74,7 +73,7 @@ def snp(
 @verify.command()
 @click.argument("sources", metavar="EVIDENCE.json...", nargs=-1, required=True, type=FILE)
 @click.option("--nonce", type=DIGEST, help="With which they were asked (default: not checked).")
-@click.option("--report-data", help="Of the processor's evidence, in hexadecimal: its nonce is theirs.")
+@click.option("--report-data", type=REPORT_DATA, help="Of the processor's evidence: the nonce follows from it.")
 @click.option("--at", type=click.IntRange(min=0), help="When, in Unix seconds (default: now).")
 @click.option("--rim", "rims", type=FILE, multiple=True, help="Reference values of their drivers and VBIOSes (XML).")
 @click.option("--ocsp", type=FILE, multiple=True, help="Answers of NVIDIA's OCSP responder about certificates (DER).")
@@ -93,7 +92,7 @@ def gpu(
     sources: tuple[Path, ...],
     *,
     nonce: Digest | None,
-    report_data: str | None,
+    report_data: bytes | None,
     at: int | None,
     rims: tuple[Path, ...],
     ocsp: tuple[Path, ...],
@@ -103,9 +102,9 @@ def gpu(
 ) -> None:
     """Verify stored evidence of a host's NVIDIA GPUs and switches, as NVIDIA's tools write it."""
     if report_data is not None:
-        if nonce is not None or not re.fullmatch(r"[0-9a-f]{128}", report_data):
-            raise click.UsageError("--report-data is 64 bytes in hexadecimal, in place of --nonce")
-        nonce = Digest.of(gpu_nonce(bytes.fromhex(report_data)))
+        if nonce is not None:
+            raise click.UsageError("the nonce follows from --report-data: name one of both")
+        nonce = Digest.of(gpu_nonce(report_data))
     allowed = tuple(map(GpuExposure, open_points))
     terms = GpuTerms(gpus=gpus, min_driver_version=min_driver, dangerously_allow=allowed)
     files = gpu_verification.GpuFiles(rims, ocsp)

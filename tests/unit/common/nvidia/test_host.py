@@ -5,12 +5,15 @@ from typing import Final
 
 import pytest
 
+from common.dcap import QuoteClaims
 from common.errors import Refusal
 from common.identifiers import Digest
 from common.messages.evidence import TrustLevel
 from common.messages.gpu_evidence import GpuEvidence
 from common.nvidia import NVIDIA_ROOTS, gpu_nonce, host, verify_beside, verify_host
+from common.nvidia.host import ProcessorClaims
 from common.nvidia.roots import trust_level_with
+from common.snp.claims import SnpClaims
 from tests.fakes.gpu_forge import AT, NONCE, SWITCHES, Device, forge
 from tests.fakes.switched_off import checked_steps, planned_steps
 
@@ -23,6 +26,11 @@ class Processor:
 
     trust_level: TrustLevel = TrustLevel.TDX
     report_data: bytes = REPORT_DATA
+
+
+def claims_of_processors(quote: QuoteClaims, report: SnpClaims) -> tuple[ProcessorClaims, ...]:
+    """Both are such claims: mypy judges it."""
+    return quote, report
 
 
 def evidence(*devices: Device, nonce: bytes = NONCE) -> GpuEvidence:
