@@ -51,6 +51,10 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
         "operator",
         "bring AMD's revocation list for the processor's line, in DER or PEM (`cloister verify snp --crl`)",
     ),
+    "format.host_evidence": (
+        "operator",
+        "send keys, quote, boot log and IMA list as the host's TPM and kernel gave them (docs/host-profile.md)",
+    ),
     "format.sigstruct": ("sender", "name the `.sig` file that `gramine-sgx-sign` wrote for this enclave"),
     "format.manifest": (
         "operator",
@@ -126,6 +130,10 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
         "operator",
         "use TPM and counter of the key broker's genesis record (`cloister witness define-counter` wrote which)",
     ),
+    "authenticity.host": (
+        "operator",
+        "let the host quote with a key of its own TPM, and show that TPM's EK certificates (`cloister verify host`)",
+    ),
     "authenticity.broker_reply": (
         "operator",
         "check the route to the attestation service (`cloister status`): its reply is not signed",
@@ -192,6 +200,10 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
         "let the query worker place the model again (`cloister up` starts what is down): its placement is expired",
     ),
     "freshness.session": ("user", "open a new session: `cloister user query` does"),
+    "freshness.host": (
+        "operator",
+        "let the host attest from the start: its TPM was reset, resumed or replaced, or the quote is an old one",
+    ),
     "freshness.report": (
         "operator",
         "serve each sealed report of a job once, in their order, as `cloister restore` puts them back",
@@ -247,6 +259,22 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
         "run a production enclave, of `cloister enclaves sign`: debug enclaves are refused",
     ),
     "appraisal.root": ("operator", "use a platform whose root the release allows (`cloister release show`)"),
+    "appraisal.host_log": (
+        "operator",
+        "show the whole list and boot log of this boot, read after the quote (`cloister verify host`)",
+    ),
+    "appraisal.host_boot": (
+        "operator",
+        "boot what the profile allows, or have a profile signed for what boots now (`cloister host profile`)",
+    ),
+    "appraisal.host_file": (
+        "operator",
+        "start the host anew and run only what the profile allows; `cloister host profile` makes one that allows more",
+    ),
+    "appraisal.host_profile": (
+        "operator",
+        "bring the signed profile that the policy names, with its files (`cloister host profile` makes one)",
+    ),
     "appraisal.binding": (
         "operator",
         "nothing: the enclave attests anew; if that goes on, start it anew (`cloister status` names what is down)",
@@ -464,6 +492,10 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     ),
     "conflict.stack_up": ("operator", "use the stack that is up, or stop it with `cloister down`"),
     "conflict.state_directory": ("operator", "name a new or empty directory, or one that `cloister up` made"),
+    "conflict.host_list": (
+        "operator",
+        "move the list of an earlier boot away; if it is of this boot, restart the host: register 10 has other entries",
+    ),
     "conflict.newer_state": (
         "operator",
         "keep the newer state; an older one releases nothing that was decided since (docs/runbook.md, `--over-newer`)",
@@ -512,6 +544,10 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     "unavailable.tpm": (
         "operator",
         "let this user read and write the TPM (`/dev/tpmrm0`), with its counter (`cloister witness define-counter`)",
+    ),
+    "unavailable.host_log": (
+        "operator",
+        "let this user read what the settings name: IMA's list, boot log, certificates, and each file that is to run",
     ),
     "unavailable.time": (
         "operator",

@@ -18,9 +18,9 @@ import pytest
 
 from client.tpm.carrier import CounterCarrier
 from client.tpm.commands import Tpm
-from client.tpm.device import open_tpm
 from common.errors import CloisterError, UnavailableError
 from common.messages.tpm_counter import TpmCounter
+from common.tpm_host.device import open_tpm
 from services.attestation.context import WitnessRule
 from tests.fakes.broker_world import BrokerWorld, MemoryStore
 
