@@ -17,6 +17,9 @@ _LINE: Final = re.compile(
     rb"(?:sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128}) /(?:[^\x00-\x20/\x7f]+/)*[^\x00-\x20/\x7f]+"
 )
 
+_NO_FILE: Final = b":" + 64 * b"0"
+"""How the digest of a violation begins, and of no file."""
+
 
 class AllowedFiles:
     """Claims as `Measured` has them. `digest` is over the text."""
@@ -31,7 +34,7 @@ class AllowedFiles:
         if len(text) > MAX_FILES_BYTES or lines.pop() != b"":
             raise FormatError("format.message", expected=f"lines, of at most {MAX_FILES_BYTES} bytes in all")
         for number, line in enumerate(lines):
-            if _LINE.fullmatch(line) is None or (number and lines[number - 1] >= line):
+            if _LINE.fullmatch(line) is None or _NO_FILE in line or (number and lines[number - 1] >= line):
                 raise FormatError("format.message", expected="algorithm:hex /path, sorted, each once", seen=number + 1)
         return cls(frozenset(lines), sha256(text))
 

@@ -19,6 +19,7 @@ Entries are read one by one and no further than they are asked for. Blanks in pa
 """
 
 import struct
+from binascii import unhexlify
 from collections.abc import Iterator
 from hashlib import sha1, sha256
 from typing import Final, NamedTuple
@@ -31,24 +32,32 @@ DIGEST_BYTES: Final = {b"sha1": 20, b"sha256": 32, b"sha384": 48, b"sha512": 64}
 """Algorithms of file digests that we know; which are good enough, a profile's files say."""
 
 _REGISTER: Final = 10
+_SIZE: Final = struct.Struct("<I")
 _TEMPLATES: Final = (b"ima", b"ima-ng", b"ima-sig")
 _VIOLATION: Final = bytes([0xFF]) * 32
+_USUAL: Final = b"ima-ng sha256:"
+_USUAL_FIELD: Final = _SIZE.pack(8 + 32) + b"sha256:\0"
 _OLD_NAME_BYTES: Final = 256
 _MOST_PATH: Final = 4096
 _MOST_SIGNATURE: Final = 2048
-_SIZE: Final = struct.Struct("<I")
 
 
 class Measured(NamedTuple):
-    """One entry. `extends` is what register 10 is extended by; `claim` is b"algorithm:hex path", as profiles list
-    it.
-    """
+    """One entry. `extends` is what extends register 10; `claim` is b"algorithm:hex path", as profiles list it."""
 
     extends: bytes
     claim: bytes
-    path: bytes
-    signature: bytes
-    is_violation: bool
+    signature: bytes = b""
+
+    @property
+    def path(self) -> bytes:
+        """Which file it was."""
+        return self.claim.split(b" ", 1)[1]
+
+    @property
+    def is_violation(self) -> bool:
+        """Whether it was written while it ran; the digest of its claim is zeros then, as no file's is."""
+        return self.extends == _VIOLATION
 
 
 def read_list(raw: bytes) -> Iterator[Measured]:
@@ -69,7 +78,11 @@ def _read_text(raw: bytes) -> Iterator[Measured]:
     if end != len(raw) - 1:
         raise _wrong("a list that ends with a line")
     for line in raw[:end].split(b"\n"):
-        register, shown, template, *fields = line.split(b" ")
+        parts = line.split(b" ")
+        if len(parts) == 5 and line.startswith(_USUAL, 44) and (one := _usual(line, parts[4])) is not None:
+            yield one
+            continue
+        register, shown, template, *fields = parts if len(parts) > 4 else (*parts, b"", b"", b"")
         if register != b"10" or len(fields) != (3 if template == b"ima-sig" else 2):
             raise _wrong("register 10, template hash, and a template's fields", line)
         named, path = fields[0], fields[1]
@@ -79,6 +92,22 @@ def _read_text(raw: bytes) -> Iterator[Measured]:
             algorithm, _, digits = named.partition(b":")
         signature = _hex(fields[2]) if template == b"ima-sig" else b""
         yield _measured(template, _hex(shown), algorithm, _hex(digits), path, signature)
+
+
+def _usual(line: bytes, path: bytes) -> Measured | None:
+    """A line as `_measured` reads it, if it is what nearly every one is: `ima-ng` by SHA-256, shown by SHA-1.
+
+    Of "10 ", 40 digits, " ima-ng sha256:", 64 digits, blank, path. It saves a third of the time of a long list.
+    """
+    if len(line) != 123 + len(path) or line[:3] != b"10 " or not line[:122].islower():
+        return None
+    try:
+        data = _USUAL_FIELD + unhexlify(line[58:122]) + _SIZE.pack(len(path) + 1) + path + b"\0"
+        if sha1(data, usedforsecurity=False).digest() != unhexlify(line[3:43]):
+            return None
+    except ValueError:
+        return None
+    return Measured(sha256(data).digest(), line[51:]) if 0 < len(path) <= _MOST_PATH and b"\0" not in path else None
 
 
 def _read_binary(raw: bytes) -> Iterator[Measured]:
@@ -113,7 +142,7 @@ def _measured(
     if not any(shown):
         if len(shown) not in (20, 32) or any(digest) or signature:
             raise _wrong("no digest in a violation", path)
-        return Measured(_VIOLATION, claim, path, b"", is_violation=True)
+        return Measured(_VIOLATION, claim)
     if template == b"ima":
         if len(path) >= _OLD_NAME_BYTES:
             raise _wrong("a path of at most 255 bytes")
@@ -125,7 +154,7 @@ def _measured(
     extends = sha256(data).digest()
     if shown != (extends if len(shown) == 32 else sha1(data, usedforsecurity=False).digest()):
         raise _wrong("the template hash of the entry's data", path)
-    return Measured(extends, claim, path, signature, is_violation=False)
+    return Measured(extends, claim, signature)
 
 
 def _hex(digits: bytes) -> bytes:
