@@ -53,7 +53,7 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     ),
     "format.host_evidence": (
         "operator",
-        "send keys, quote, boot log and IMA list as the host's TPM and kernel gave them (docs/host-profile.md)",
+        "send keys, quote and lists as TPM and kernel gave them (`cloister verify host` says what is wrong)",
     ),
     "format.sigstruct": ("sender", "name the `.sig` file that `gramine-sgx-sign` wrote for this enclave"),
     "format.manifest": (
@@ -202,7 +202,7 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     "freshness.session": ("user", "open a new session: `cloister user query` does"),
     "freshness.host": (
         "operator",
-        "let the host attest from the start: its TPM was reset, resumed or replaced, or the quote is an old one",
+        "nothing: the host attests from the start; its TPM was reset, resumed or replaced, or the quote is an old one",
     ),
     "freshness.report": (
         "operator",
@@ -494,7 +494,7 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     "conflict.state_directory": ("operator", "name a new or empty directory, or one that `cloister up` made"),
     "conflict.host_list": (
         "operator",
-        "move the list of an earlier boot away; if it is of this boot, restart the host: register 10 has other entries",
+        "move an earlier boot's list away; if it is this boot's, restart the host (`cloister verify host` compares)",
     ),
     "conflict.newer_state": (
         "operator",
@@ -547,7 +547,7 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     ),
     "unavailable.host_log": (
         "operator",
-        "let this user read what the settings name: IMA's list, boot log, certificates, and each file that is to run",
+        "let this user read IMA's list, boot log, certificates and what is to run (`cloister verify host` names them)",
     ),
     "unavailable.time": (
         "operator",

@@ -73,7 +73,7 @@ class _Excused:
     """What may run though no file of the profile is it."""
 
     def __init__(self, profile: HostProfile, keys: Collection[bytes]) -> None:
-        self._excluded, self._written = _any_of(profile.exclusions), _any_of(profile.violations)
+        self._excluded, self._written = any_of(profile.exclusions), any_of(profile.violations)
         self._keys = [key for key in keys if sha256(key) in profile.signing_keys]
 
     def require(self, one: Measured) -> None:
@@ -93,8 +93,8 @@ class _Excused:
         return any(is_file_signature(key, name, signature, digest) for key in self._keys)
 
 
-def _any_of(patterns: Collection[PathPattern]) -> re.Pattern[bytes]:
-    """Paths that one of these names. Never one that climbs, for Linux measures no such path."""
+def any_of(patterns: Collection[PathPattern]) -> re.Pattern[bytes]:
+    """The paths that one of these names. Never one that climbs, for Linux measures no such path."""
     if not patterns:
         return re.compile(rb"(?!)")
     return re.compile(

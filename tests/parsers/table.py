@@ -3,11 +3,14 @@
 from types import MappingProxyType
 from typing import Final
 
-from tests.parsers import documents, evidence, objects, streams
+from tests.parsers import documents, evidence, hosts, objects, streams
 from tests.parsers.parser import Parser
 
 PARSERS: Final = MappingProxyType(
-    {one.name: one for one in (*documents.PARSERS, *evidence.PARSERS, *objects.PARSERS, *streams.PARSERS)}
+    {
+        one.name: one
+        for one in (*documents.PARSERS, *evidence.PARSERS, *hosts.PARSERS, *objects.PARSERS, *streams.PARSERS)
+    }
 )
 """By name, for `--parser NAME` and the names of tests."""
 

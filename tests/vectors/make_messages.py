@@ -9,6 +9,7 @@ from common.messages.policy import JobReport
 from tests.vectors.sample_broker import broker_messages, log_messages, state_entries
 from tests.vectors.sample_documents import ORDER, documents
 from tests.vectors.sample_graphs import model_graphs
+from tests.vectors.sample_hosts import host_messages
 from tests.vectors.sample_recovery import recovery_messages
 from tests.vectors.sample_services import door_and_session_messages, files_of_a_party, service_messages
 from tests.vectors.vector_file import PRODUCT, VectorFile
@@ -23,6 +24,7 @@ FAMILIES: Final = {
     "party_files": (files_of_a_party, 21),
     "recovery": (recovery_messages, 25),
     "model_graphs": (model_graphs, 26),
+    "hosts": (host_messages, 27),
 }
 
 
