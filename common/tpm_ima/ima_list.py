@@ -35,7 +35,7 @@ _REGISTER: Final = 10
 _SIZE: Final = struct.Struct("<I")
 _TEMPLATES: Final = (b"ima", b"ima-ng", b"ima-sig")
 _VIOLATION: Final = bytes([0xFF]) * 32
-_USUAL: Final = b"ima-ng sha256:"
+_USUAL: Final = b" ima-ng sha256:"
 _USUAL_FIELD: Final = _SIZE.pack(8 + 32) + b"sha256:\0"
 _OLD_NAME_BYTES: Final = 256
 _MOST_PATH: Final = 4096
@@ -78,10 +78,10 @@ def _read_text(raw: bytes) -> Iterator[Measured]:
     if end != len(raw) - 1:
         raise _wrong("a list that ends with a line")
     for line in raw[:end].split(b"\n"):
-        parts = line.split(b" ")
-        if len(parts) == 5 and line.startswith(_USUAL, 44) and (one := _usual(line, parts[4])) is not None:
+        if line.startswith(_USUAL, 43) and (one := _usual(line)) is not None:
             yield one
             continue
+        parts = line.split(b" ")
         register, shown, template, *fields = parts if len(parts) > 4 else (*parts, b"", b"", b"")
         if register != b"10" or len(fields) != (3 if template == b"ima-sig" else 2):
             raise _wrong("register 10, template hash, and a template's fields", line)
@@ -94,12 +94,14 @@ def _read_text(raw: bytes) -> Iterator[Measured]:
         yield _measured(template, _hex(shown), algorithm, _hex(digits), path, signature)
 
 
-def _usual(line: bytes, path: bytes) -> Measured | None:
+def _usual(line: bytes) -> Measured | None:
     """A line as `_measured` reads it, if it is what nearly every one is: `ima-ng` by SHA-256, shown by SHA-1.
 
-    Of "10 ", 40 digits, " ima-ng sha256:", 64 digits, blank, path. It saves a third of the time of a long list.
+    "10 ", 40 digits, " ima-ng sha256:", 64 digits, blank, path: at fixed places, so it costs a third less than any
+    other.
     """
-    if len(line) != 123 + len(path) or line[:3] != b"10 " or not line[:122].islower():
+    path = line[123:]
+    if line[:3] != b"10 " or line[122:123] != b" " or not line[:122].islower() or b" " in path or b"\0" in path:
         return None
     try:
         data = _USUAL_FIELD + unhexlify(line[58:122]) + _SIZE.pack(len(path) + 1) + path + b"\0"
@@ -107,7 +109,7 @@ def _usual(line: bytes, path: bytes) -> Measured | None:
             return None
     except ValueError:
         return None
-    return Measured(sha256(data).digest(), line[51:]) if 0 < len(path) <= _MOST_PATH and b"\0" not in path else None
+    return Measured(sha256(data).digest(), line[51:]) if 0 < len(path) <= _MOST_PATH else None
 
 
 def _read_binary(raw: bytes) -> Iterator[Measured]:
