@@ -141,7 +141,7 @@ def verify_this_host(
 
 
 def _boot_registers(tpm: str, before: HostProfile | None) -> dict[str, tuple[Digest, ...]]:
-    opened = QuotingTpm(open_tpm(tpm), certificate=b"")
+    opened = QuotingTpm(open_tpm(tpm))
     try:
         values = opened.registers(BOOT_REGISTERS)
     finally:

@@ -84,7 +84,7 @@ class MeasuredHost:
         self.software.start()
 
     def tpm(self) -> QuotingTpm:
-        return QuotingTpm(open_tpm(self.software.name), certificate=b"")
+        return QuotingTpm(open_tpm(self.software.name))
 
     def run(self, path: bytes, digest: bytes) -> None:
         line = ng_line(path, digest)
