@@ -21,6 +21,7 @@ Entries are read one by one and no further than they are asked for. Blanks in pa
 import struct
 from binascii import unhexlify
 from collections.abc import Iterator
+from functools import partial
 from hashlib import sha1, sha256
 from typing import Final, NamedTuple
 
@@ -35,7 +36,9 @@ _REGISTER: Final = 10
 _SIZE: Final = struct.Struct("<I")
 _TEMPLATES: Final = (b"ima", b"ima-ng", b"ima-sig")
 _VIOLATION: Final = bytes([0xFF]) * 32
-_USUAL: Final = b" ima-ng sha256:"
+_BLOCK_BYTES: Final = 1 << 15
+"""How much of a text is looked at together: a quote may end a list early, and one line may be unlike the others."""
+
 _USUAL_FIELD: Final = _SIZE.pack(8 + 32) + b"sha256:\0"
 _OLD_NAME_BYTES: Final = 256
 _MOST_PATH: Final = 4096
@@ -60,6 +63,10 @@ class Measured(NamedTuple):
         return self.extends == _VIOLATION
 
 
+_entry: Final = partial(tuple.__new__, Measured)
+"""Makes one in half the time, of all its fields."""
+
+
 def read_list(raw: bytes) -> Iterator[Measured]:
     """The entries of a list in either form. Raises `FormatError` (format.host_evidence) where one is wrong."""
     if len(raw) > MAX_LIST_BYTES:
@@ -74,42 +81,63 @@ def ng_data(algorithm: bytes, digest: bytes, path: bytes) -> bytes:
 
 
 def _read_text(raw: bytes) -> Iterator[Measured]:
-    end = raw.rfind(b"\n")
-    if end != len(raw) - 1:
-        raise _wrong("a list that ends with a line")
-    for line in raw[:end].split(b"\n"):
-        if line.startswith(_USUAL, 43) and (one := _usual(line)) is not None:
-            yield one
-            continue
-        parts = line.split(b" ")
-        register, shown, template, *fields = parts if len(parts) > 4 else (*parts, b"", b"", b"")
-        if register != b"10" or len(fields) != (3 if template == b"ima-sig" else 2):
-            raise _wrong("register 10, template hash, and a template's fields", line)
-        named, path = fields[0], fields[1]
-        if template == b"ima":
-            algorithm, digits = b"sha1", named
-        else:
-            algorithm, _, digits = named.partition(b":")
-        signature = _hex(fields[2]) if template == b"ima-sig" else b""
-        yield _measured(template, _hex(shown), algorithm, _hex(digits), path, signature)
+    at = 0
+    while at < len(raw):
+        end = raw.find(b"\n", at + _BLOCK_BYTES) + 1 or raw.rfind(b"\n", at) + 1
+        if not end:
+            raise _wrong("a list that ends with a line")
+        block = raw[at : end - 1]
+        lines = block.split(b"\n")
+        yield from _read_usual(lines) if b"\0" not in block and _are_usual(lines) else map(_line, lines)
+        at = end
 
 
-def _usual(line: bytes) -> Measured | None:
-    """A line as `_measured` reads it, if it is what nearly every one is: `ima-ng` by SHA-256, shown by SHA-1.
+def _are_usual(lines: list[bytes]) -> bool:
+    """Whether all of these look as nearly every line does: `ima-ng` by SHA-256, shown by SHA-1; digits not looked at.
 
-    "10 ", 40 digits, " ima-ng sha256:", 64 digits, blank, path: at fixed places, so it costs a third less than any
-    other.
+    "10 ", 40 digits, " ima-ng sha256:", 64 digits, blank, path: four blanks in each, all of them at their places.
     """
-    path = line[123:]
-    if line[:3] != b"10 " or line[122:123] != b" " or not line[:122].islower() or b" " in path or b"\0" in path:
-        return None
+    return (
+        {line[43:58] for line in lines} == {b" ima-ng sha256:"}
+        and {line[:3] + line[122:123] for line in lines} == {b"10  "}
+        and sum(line.count(b" ") for line in lines) == 4 * len(lines)
+        and min(map(len, lines)) > 123
+        and max(map(len, lines)) <= 123 + _MOST_PATH
+    )
+
+
+def _read_usual(lines: list[bytes]) -> Iterator[Measured]:
+    """What `_line` reads of these, in half the time."""
+    named, shown = b"".join([line[58:122] for line in lines]), b"".join([line[3:43] for line in lines])
     try:
-        data = _USUAL_FIELD + unhexlify(line[58:122]) + _SIZE.pack(len(path) + 1) + path + b"\0"
-        if sha1(data, usedforsecurity=False).digest() != unhexlify(line[3:43]):
-            return None
+        digests, hashes = unhexlify(named), unhexlify(shown)
     except ValueError:
-        return None
-    return Measured(sha256(data).digest(), line[51:]) if 0 < len(path) <= _MOST_PATH else None
+        digests = hashes = b""
+    if digests.hex().encode() != named or hashes.hex().encode() != shown:
+        yield from map(_line, lines)
+        return
+    for number, line in enumerate(lines):
+        digest, path = digests[32 * number : 32 * number + 32], line[123:]
+        data = _USUAL_FIELD + digest + _SIZE.pack(len(path) + 1) + path + b"\0"
+        if sha1(data, usedforsecurity=False).digest() == hashes[20 * number : 20 * number + 20]:
+            yield _entry((sha256(data).digest(), line[51:], b""))
+        else:
+            yield _line(line)
+
+
+def _line(line: bytes) -> Measured:
+    """Any line of a list."""
+    if line.count(b" ") < 4:
+        raise _wrong("register 10, template hash, and a template's fields", line)
+    register, shown, template, named, path, *rest = line.split(b" ")
+    if register != b"10" or len(rest) != (template == b"ima-sig"):
+        raise _wrong("register 10, template hash, and a template's fields", line)
+    if template == b"ima":
+        algorithm, digits = b"sha1", named
+    else:
+        algorithm, _, digits = named.partition(b":")
+    signature = _hex(rest[0]) if rest else b""
+    return _measured(template, _hex(shown), algorithm, _hex(digits), path, signature)
 
 
 def _read_binary(raw: bytes) -> Iterator[Measured]:

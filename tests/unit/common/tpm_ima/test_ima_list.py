@@ -6,7 +6,7 @@ from hashlib import sha1, sha256
 import pytest
 
 from common.errors import AppraisalError, FormatError
-from common.tpm_ima.ima_list import ng_data, read_list
+from common.tpm_ima.ima_list import _BLOCK_BYTES, ng_data, read_list
 from common.tpm_ima.ima_replay import quoted_entries, require_boot_aggregate
 from tests.fakes.forged_host import AGGREGATE, BOOTED, extended, files, lines_of, ng_line, sig_line, violation
 
@@ -42,6 +42,24 @@ def test_the_usual_line_is_read_as_any_other() -> None:
     data = ng_data(b"sha256", DIGEST, PATH)
     general = b"10 %b ima-ng sha256:%b %b\n" % (sha256(data).hexdigest().encode(), DIGEST.hex().encode(), PATH)
     assert list(read_list(general)) == list(read_list(ng_line(PATH, DIGEST)))
+
+
+@pytest.mark.parametrize("odd", [None, violation(PATH), sig_line(PATH, DIGEST, b"signature")])
+@pytest.mark.parametrize("at", [0, 200, 599])
+def test_many_lines_are_read_as_each_alone(odd: bytes | None, at: int) -> None:
+    lines = lines_of(600)
+    if odd is not None:
+        lines[at] = odd
+    assert list(read_list(b"".join(lines))) == [one for line in lines for one in read_list(line)]
+    assert len(b"".join(lines)) > 2 * _BLOCK_BYTES
+
+
+@pytest.mark.parametrize("at", [0, 300, 599])
+def test_one_wrong_line_among_many_is_found(at: int) -> None:
+    lines = lines_of(600)
+    for spoilt in (lines[at].replace(b"10 ", b"11 "), lines[at][:-2] + b"\0\n", lines[at][:10] + b"\n", b"\n"):
+        with pytest.raises(FormatError, match="format.host_evidence"):
+            list(read_list(b"".join([*lines[:at], spoilt, *lines[at + 1 :]])))
 
 
 def test_the_old_template_is_hashed_by_its_own_rule() -> None:
