@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from cryptography.x509 import load_pem_x509_certificates
 
@@ -36,6 +37,7 @@ from common.tpm_ima.registers import BOOT_REGISTERS
 from common.tpm_ima.verification import host_binding, require_host_binding, verify_host
 
 PROFILE, FILES = "profile.json", "files"
+AnyT = TypeVar("AnyT")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,8 +72,7 @@ def claims_of_tree(tree: Path, mounted_at: Path, left_out: Iterable[str]) -> Ite
 def make_profile(
     party: Party, wanted: Wanted, claims: Iterable[bytes], tpm: str, previous: Path | None, destination: Path
 ) -> Iterator[Event]:
-    """Sign a profile of these files, and of how this machine's TPM says that it was booted. Ends with
-    `HostProfileMade`.
+    """Sign a profile of these files, and of how this machine was booted (by its TPM). Ends with `HostProfileMade`.
 
     With `previous`, all that it allows stays allowed, and the new one is numbered after it.
     Raises `FormatError`, `UnavailableError` (unavailable.tpm), `ConflictError` (conflict.sealed_directory).
@@ -85,10 +86,13 @@ def make_profile(
         name=ProfileName(wanted.name),
         number=1 if before is None else before.number + 1,
         files=sha256(text),
-        exclusions=tuple(map(PathPattern, wanted.exclusions)),
-        violations=tuple(map(PathPattern, wanted.violations)),
-        signing_keys=tuple(sha256_file(path) for path in wanted.signing_keys),
-        boot_registers=_boot_registers(tpm, before),
+        exclusions=_all(() if before is None else before.exclusions, map(PathPattern, wanted.exclusions)),
+        violations=_all(() if before is None else before.violations, map(PathPattern, wanted.violations)),
+        signing_keys=_all(() if before is None else before.signing_keys, map(sha256_file, wanted.signing_keys)),
+        boot_registers={
+            name: _all(() if before is None else before.boot_registers[name], (value,))
+            for name, value in _registers_now(tpm).items()
+        },
         boot_log="required" if wanted.has_boot_log else "none",
         created=int(time.time()),
     )
@@ -140,15 +144,18 @@ def verify_this_host(
     )
 
 
-def _boot_registers(tpm: str, before: HostProfile | None) -> dict[str, tuple[Digest, ...]]:
+def _all(known: tuple[AnyT, ...], added: Iterable[AnyT]) -> tuple[AnyT, ...]:
+    """Each once, those of before first."""
+    return tuple(dict.fromkeys((*known, *added)))
+
+
+def _registers_now(tpm: str) -> dict[str, Digest]:
     opened = QuotingTpm(open_tpm(tpm))
     try:
         values = opened.registers(BOOT_REGISTERS)
     finally:
         opened.close()
-    now = {name: Digest.of(value) for name, value in zip(BOOT_REGISTER_NAMES, values, strict=True)}
-    known = {} if before is None else before.boot_registers
-    return {name: tuple(dict.fromkeys((value, *known.get(name, ())))) for name, value in now.items()}
+    return {name: Digest.of(value) for name, value in zip(BOOT_REGISTER_NAMES, values, strict=True)}
 
 
 def _read(place: Path, holder: PartyKey) -> tuple[HostProfile, frozenset[bytes]]:

@@ -1,4 +1,4 @@
-"""`cloister verify quote|snp|object|model|receipt|host` (side: verifier)."""
+"""`cloister verify quote|snp|object|model|receipt|host` (side: verifier; what has to do with a TPM, host)."""
 
 from pathlib import Path
 

@@ -44,11 +44,12 @@ class Recorder:
         """
         for path in paths:
             try:
-                with path.open("rb") as file:
+                real = path.resolve(strict=True)
+                with real.open("rb") as file:
                     digest = hashlib.file_digest(file, "sha256").digest()
             except OSError as cause:
                 raise UnavailableError("unavailable.host_log", expected=path, seen=cause.strerror) from cause
-            self._record(digest, os.fsencode(path.resolve()).replace(b" ", b"_"))
+            self._record(digest, real)
 
     def measure_descriptor(self, descriptor: int, path: Path) -> None:
         """Record what is open, under a name: executed through this descriptor (`/proc/self/fd`), it is what runs."""
@@ -56,11 +57,14 @@ class Recorder:
         while chunk := os.pread(descriptor, 1 << 20, at):
             digest.update(chunk)
             at += len(chunk)
-        self._record(digest.digest(), os.fsencode(path.resolve()).replace(b" ", b"_"))
+        self._record(digest.digest(), path.resolve())
 
-    def _record(self, digest: bytes, path: bytes) -> None:
+    def _record(self, digest: bytes, path: Path) -> None:
+        named = os.fsencode(path).replace(b" ", b"_")  # as Linux does
+        if b"\n" in named:
+            raise UnavailableError("unavailable.host_log", expected="a path that is one line")
         with self._alone():
-            self._enter(digest, path)
+            self._enter(digest, named)
 
     def _enter(self, digest: bytes, path: bytes) -> None:
         claim, data = b"sha256:%b %b" % (digest.hex().encode(), path), ng_data(b"sha256", digest, path)
@@ -79,7 +83,7 @@ class Recorder:
     def _resume(self) -> None:
         """Go on where the list ends; begin it with this boot if there is none."""
         value, before = bytes(32), bytes(32)
-        entries = list(read_list(self._list.read_bytes())) if self._list.exists() else []
+        entries = list(read_list(self._whole_lines()))
         for one in entries:
             value, before = extend(value, one.extends), value
         (register,) = self._tpm.registers((IMA_REGISTER,))
@@ -91,6 +95,14 @@ class Recorder:
         self._known = {one.claim for one in entries}
         if not entries:
             self._enter(sha256_raw(b"".join(self._tpm.registers(_AGGREGATED))), BOOT_AGGREGATE)
+
+    def _whole_lines(self) -> bytes:
+        """The list, without a line that a crash has cut off: nothing was extended for that."""
+        raw = self._list.read_bytes() if self._list.exists() else b""
+        end = raw.rfind(b"\n") + 1
+        if end < len(raw):
+            os.truncate(self._list, end)
+        return raw[:end]
 
     @contextmanager
     def _alone(self) -> Iterator[None]:

@@ -20,9 +20,10 @@ Entries are read one by one and no further than they are asked for. Blanks in pa
 
 import struct
 from binascii import unhexlify
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from hashlib import sha1, sha256
+from itertools import repeat
 from typing import Final, NamedTuple
 
 from common.errors import FormatError
@@ -106,23 +107,24 @@ def _are_usual(lines: list[bytes]) -> bool:
     )
 
 
-def _read_usual(lines: list[bytes]) -> Iterator[Measured]:
-    """What `_line` reads of these, in half the time."""
+def _read_usual(lines: list[bytes]) -> Iterable[Measured]:
+    """What `_line` reads of these, in half the time: each step is done for all of them."""
     named, shown = b"".join([line[58:122] for line in lines]), b"".join([line[3:43] for line in lines])
     try:
         digests, hashes = unhexlify(named), unhexlify(shown)
     except ValueError:
-        digests = hashes = b""
+        return map(_line, lines)
     if digests.hex().encode() != named or hashes.hex().encode() != shown:
-        yield from map(_line, lines)
-        return
-    for number, line in enumerate(lines):
-        digest, path = digests[32 * number : 32 * number + 32], line[123:]
-        data = _USUAL_FIELD + digest + _SIZE.pack(len(path) + 1) + path + b"\0"
-        if sha1(data, usedforsecurity=False).digest() == hashes[20 * number : 20 * number + 20]:
-            yield _entry((sha256(data).digest(), line[51:], b""))
-        else:
-            yield _line(line)
+        return map(_line, lines)
+    each = [digests[at : at + 32] for at in range(0, len(digests), 32)]
+    data = [
+        _USUAL_FIELD + digest + _SIZE.pack(len(line) - 122) + line[123:] + b"\0"
+        for digest, line in zip(each, lines, strict=True)
+    ]
+    if b"".join([sha1(one, usedforsecurity=False).digest() for one in data]) != hashes:
+        return map(_line, lines)
+    extends, claims = [sha256(one).digest() for one in data], [line[51:] for line in lines]
+    return map(_entry, zip(extends, claims, repeat(b""), strict=False))
 
 
 def _line(line: bytes) -> Measured:

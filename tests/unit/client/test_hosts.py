@@ -88,7 +88,7 @@ def test_what_is_wrong_is_named(owner: Owner, words: tuple[str, ...], code: str)
 
 
 def test_a_profile_grows_by_a_tree(owner: Owner, tmp_path: Path) -> None:
-    owner.profile("first", "--from-list", str(owner.host.list))
+    owner.profile("first", "--from-list", str(owner.host.list), "--exclude", "/opt/old/")
     tree = tmp_path / "tree"
     (tree / "lib").mkdir(parents=True)
     (tree / "lib" / "a b").write_text("a")
@@ -102,7 +102,8 @@ def test_a_profile_grows_by_a_tree(owner: Owner, tmp_path: Path) -> None:
     added = b"sha256:%b /opt/app/lib/a_b" % sha256_file(tree / "lib" / "a b").encode()
     assert set((tmp_path / "second" / "files").read_bytes().splitlines()) == {*claims_of(files(3)), added}
     signed = Signed.decode((tmp_path / "second" / "profile.json").read_bytes())
-    assert open_signed(signed, HostProfile, [signed.unverified_signer]).boot_log == "none"
+    second = open_signed(signed, HostProfile, [signed.unverified_signer])
+    assert (second.boot_log, second.exclusions) == ("none", ("/opt/old/", "/opt/app/lib/*.log"))
     first = Signed.decode((tmp_path / "first" / "profile.json").read_bytes())
     assert read_document(first, HostProfile).boot_registers == read_document(signed, HostProfile).boot_registers
 

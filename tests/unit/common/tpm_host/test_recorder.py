@@ -103,6 +103,27 @@ def test_a_crash_between_list_and_tpm_is_made_good(
     assert judge(host, [claim(program)]) == 2
 
 
+def test_a_line_that_a_crash_has_cut_off_was_never_there(host: MeasuredHost, program: Path) -> None:
+    tpm = host.tpm()
+    Recorder(tpm, host.list).measure([program])
+    with host.list.open("ab") as file:
+        file.write(b"10 0123")
+    Recorder(tpm, host.list).measure([program])
+    tpm.close()
+    assert judge(host, [claim(program)]) == 2
+
+
+def test_a_path_of_two_lines_is_not_run(host: MeasuredHost, tmp_path: Path) -> None:
+    tpm = host.tpm()
+    recorder = Recorder(tpm, host.list)
+    strange = tmp_path / "one\n10 two"
+    strange.write_text("x")
+    with pytest.raises(UnavailableError, match="unavailable.host_log"):
+        recorder.measure([strange])
+    tpm.close()
+    assert judge(host, []) == 1
+
+
 def test_a_list_of_another_boot_is_refused(host: MeasuredHost, program: Path) -> None:
     tpm = host.tpm()
     Recorder(tpm, host.list).measure([program])
