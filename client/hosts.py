@@ -16,10 +16,10 @@ from cryptography.x509 import load_pem_x509_certificates
 from client.context import Party
 from client.durable_file import replace_durably
 from client.events import Event, HostProfileMade, Noted, Verified
+from common.certificate_links import root_key_sha256
 from common.crypto.digests import sha256, sha256_file
 from common.crypto.tpm_keys import Activations
 from common.dcap import require_trust_level
-from common.dcap.roots import root_key_sha256
 from common.errors import ConflictError, FormatError
 from common.identifiers import Digest, PartyKey
 from common.messages.evidence import TrustLevel

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
-from common.dcap.roots import root_key_sha256
+from common.certificate_links import root_key_sha256
 from common.identifiers import Digest
 from common.tpm_ima.endorsement import EK_CERTIFICATE
 

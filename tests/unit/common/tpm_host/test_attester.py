@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from cryptography.x509 import load_pem_x509_certificates
 
+from common.certificate_links import root_key_sha256
 from common.crypto.digests import sha256_raw
 from common.crypto.tpm_keys import Activations
-from common.dcap.roots import root_key_sha256
 from common.errors import AppraisalError, AuthenticityError, FormatError, FreshnessError, Refusal, UnavailableError
 from common.messages.evidence import TrustLevel
 from common.messages.host_evidence import HostEvidence
