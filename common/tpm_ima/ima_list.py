@@ -89,21 +89,25 @@ def _read_text(raw: bytes) -> Iterator[Measured]:
             raise _wrong("a list that ends with a line")
         block = raw[at : end - 1]
         lines = block.split(b"\n")
-        yield from _read_usual(lines) if b"\0" not in block and _are_usual(lines) else map(_line, lines)
+        yield from _read_usual(lines) if _are_usual(block, lines) else map(_line, lines)
         at = end
 
 
-def _are_usual(lines: list[bytes]) -> bool:
+def _are_usual(block: bytes, lines: list[bytes]) -> bool:
     """Whether all of these look as nearly every line does: `ima-ng` by SHA-256, shown by SHA-1; digits not looked at.
 
     "10 ", 40 digits, " ima-ng sha256:", 64 digits, blank, path: four blanks in each, all of them at their places.
     """
+    sizes = [len(line) for line in lines]
     return (
-        {line[43:58] for line in lines} == {b" ima-ng sha256:"}
-        and {line[:3] + line[122:123] for line in lines} == {b"10  "}
-        and sum(line.count(b" ") for line in lines) == 4 * len(lines)
-        and min(map(len, lines)) > 123
-        and max(map(len, lines)) <= 123 + _MOST_PATH
+        min(sizes) > 123
+        and max(sizes) <= 123 + _MOST_PATH
+        and block.startswith(b"10 ")
+        and block.count(b"\n10 ") == len(lines) - 1
+        and {line[43:58] for line in lines} == {b" ima-ng sha256:"}
+        and {line[122] for line in lines} == {ord(" ")}
+        and block.count(b" ") == 4 * len(lines)
+        and b"\0" not in block
     )
 
 
