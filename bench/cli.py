@@ -7,6 +7,7 @@ from bench.attest_kill import attest_kill
 from bench.engines import engines
 from bench.fuzz import fuzz
 from bench.gpu import gpu
+from bench.hosts import hosts
 from bench.kill import kill
 from bench.leak_meter import leak_meter
 from bench.read_window import reads
@@ -25,6 +26,7 @@ main.add_command(attest_kill)
 main.add_command(engines)
 main.add_command(fuzz)
 main.add_command(gpu)
+main.add_command(hosts)
 main.add_command(kill)
 main.add_command(leak_meter)
 main.add_command(reads)

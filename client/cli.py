@@ -22,6 +22,7 @@ _MODULES: Final = {
     "user": "user",
     "watch": "watch",
     "verify": "verify",
+    "host": "host",
     "audit": "audit",
     "attestation": "attestation",
     "witness": "witness",

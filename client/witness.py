@@ -20,13 +20,13 @@ from client.http_client import ServiceClient
 from client.peer_carrier import PeerCarrier
 from client.tpm.carrier import CounterCarrier
 from client.tpm.commands import Tpm
-from client.tpm.device import open_tpm
 from client.witnessing import QUIET_SECONDS, Witness
 from common.crypto.key_file import Identity
 from common.enclave.trust_settings import TrustSettings
 from common.errors import CloisterError, FormatError, Refusal
 from common.event_log import configure_host_logging, log_event
 from common.messages.tpm_counter import NvIndex
+from common.tpm_host.device import open_tpm
 from common.untrusted.health import HealthServer, Readiness
 from common.untrusted.settings import HostSettings
 

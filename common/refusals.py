@@ -51,6 +51,10 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
         "operator",
         "bring AMD's revocation list for the processor's line, in DER or PEM (`cloister verify snp --crl`)",
     ),
+    "format.host_evidence": (
+        "operator",
+        "send keys, quote and lists as TPM and kernel gave them (`cloister verify host` says what is wrong)",
+    ),
     "format.sigstruct": ("sender", "name the `.sig` file that `gramine-sgx-sign` wrote for this enclave"),
     "format.manifest": (
         "operator",
@@ -150,6 +154,10 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
         "operator",
         "use TPM and counter of the key broker's genesis record (`cloister witness define-counter` wrote which)",
     ),
+    "authenticity.host": (
+        "operator",
+        "let the host quote with a key of its own TPM, and show that TPM's EK certificates (`cloister verify host`)",
+    ),
     "authenticity.broker_reply": (
         "operator",
         "check the route to the attestation service (`cloister status`): its reply is not signed",
@@ -228,6 +236,10 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
         "let the query worker place the model again (`cloister up` starts what is down): its placement is expired",
     ),
     "freshness.session": ("user", "open a new session: `cloister user query` does"),
+    "freshness.host": (
+        "operator",
+        "nothing: the host attests from the start; its TPM was reset, resumed or replaced, or the quote is an old one",
+    ),
     "freshness.report": (
         "operator",
         "serve each sealed report of a job once, in their order, as `cloister restore` puts them back",
@@ -283,6 +295,22 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
         "run a production enclave, of `cloister enclaves sign`: debug enclaves are refused",
     ),
     "appraisal.root": ("operator", "use a platform whose root the release allows (`cloister release show`)"),
+    "appraisal.host_log": (
+        "operator",
+        "show the whole list and boot log of this boot, read after the quote (`cloister verify host`)",
+    ),
+    "appraisal.host_boot": (
+        "operator",
+        "boot what the profile allows, or have a profile signed for what boots now (`cloister host profile`)",
+    ),
+    "appraisal.host_file": (
+        "operator",
+        "start the host anew and run only what the profile allows; `cloister host profile` makes one that allows more",
+    ),
+    "appraisal.host_profile": (
+        "operator",
+        "bring the signed profile that the policy names, with its files (`cloister host profile` makes one)",
+    ),
     "appraisal.binding": (
         "operator",
         "nothing: the enclave attests anew; if that goes on, start it anew (`cloister status` names what is down)",
@@ -540,6 +568,10 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     ),
     "conflict.stack_up": ("operator", "use the stack that is up, or stop it with `cloister down`"),
     "conflict.state_directory": ("operator", "name a new or empty directory, or one that `cloister up` made"),
+    "conflict.host_list": (
+        "operator",
+        "move an earlier boot's list away; if it is this boot's, restart the host (`cloister verify host` compares)",
+    ),
     "conflict.newer_state": (
         "operator",
         "keep the newer state; an older one releases nothing that was decided since (docs/runbook.md, `--over-newer`)",
@@ -588,6 +620,10 @@ REFUSALS: Final[dict[str, tuple[Mender, str]]] = {
     "unavailable.tpm": (
         "operator",
         "let this user read and write the TPM (`/dev/tpmrm0`), with its counter (`cloister witness define-counter`)",
+    ),
+    "unavailable.host_log": (
+        "operator",
+        "let this user read IMA's list, boot log, certificates and what is to run (`cloister verify host` names them)",
     ),
     "unavailable.time": (
         "operator",

@@ -1,21 +1,22 @@
-"""`cloister verify quote|snp|gpu|object|model|receipt` (side: verifier)."""
+"""`cloister verify quote|snp|gpu|object|model|receipt|host` (side: verifier; what has to do with a TPM, host)."""
 
 from pathlib import Path
 
 import click
 
-from client import gpu_verification, receipt_checking, snp_verification, verification
+from client import gpu_verification, hosts, receipt_checking, snp_verification, verification
 from client.commands.options import PATH, Surroundings, party_command
 from client.commands.types import DIGEST, DIRECTORY, FILE, MODEL, PARTY_KEY, REPORT_DATA
 from common.enclave.roles import ROLES
 from common.identifiers import Digest, ModelId, PartyKey
 from common.messages.gpu_terms import GpuExposure, GpuTerms
 from common.nvidia import gpu_nonce
+from common.tpm_host.attester import BOOT_LOG, MEASUREMENT_LIST, HostSettings
 
 
 @click.group()
 def verify() -> None:
-    """Check a quote, an SEV-SNP report, GPUs, a sealed object, a model or a receipt by hand."""
+    """Check a quote, an SEV-SNP report, GPUs, a sealed object, a model, a receipt or this host by hand."""
 
 
 @verify.command()
@@ -148,3 +149,37 @@ def receipt(
     """Verify receipts of answers, offline: which enclave answered, by which model, and what, where it is shown."""
     wanted = receipt_checking.Wanted(user, model_id, release)
     here.run(receipt_checking.verify(here.party, source, wanted, query, answer))
+
+
+@verify.command()
+@click.option("--profile", type=DIRECTORY, required=True, help="As `cloister host profile` wrote it.")
+@click.option("--signer", type=PARTY_KEY, help="Who must have signed the profile (default: this identity).")
+@click.option("--issuers", type=FILE, required=True, help="PEM: who issued the EK certificate, up to the root.")
+@click.option("--certificate", type=FILE, help="PEM: the EK certificate, where the TPM does not hold it.")
+@click.option("--ek-root", type=DIGEST, help="SHA-256 of the allowed root's key (default: the issuers' last).")
+@click.option("--signing-key", "signing_keys", type=FILE, multiple=True, help="A key that signed files here (DER).")
+@click.option("--tpm", default="/dev/tpmrm0", show_default=True)
+@click.option("--list", "measurement_list", type=PATH, default=MEASUREMENT_LIST, show_default=True)
+@click.option("--boot-log", type=PATH, default=BOOT_LOG, show_default=True)
+@click.option("--without-boot-log", is_flag=True)
+@party_command("owner")
+def host(
+    here: Surroundings,
+    *,
+    profile: Path,
+    signer: PartyKey | None,
+    issuers: Path,
+    certificate: Path | None,
+    ek_root: Digest | None,
+    signing_keys: tuple[Path, ...],
+    tpm: str,
+    measurement_list: Path,
+    boot_log: Path,
+    without_boot_log: bool,
+) -> None:
+    """Judge this measured host as a verifier would: its TPM, how it booted, and what it ran (docs/host-profile.md)."""
+    settings = HostSettings(
+        tpm=tpm, boot_log=None if without_boot_log else boot_log, measurement_list=measurement_list, issuers=issuers,
+        certificate=certificate, signing_keys=signing_keys,
+    )  # fmt: skip
+    here.run(hosts.verify_this_host(here.party, settings, profile, signer, ek_root))

@@ -42,6 +42,7 @@ from client.events.stack import DemoFinished, Examined, PlainTwinTrained, StackS
 from client.events.trust import (
     CollateralSeen,
     CounterReady,
+    HostProfileMade,
     Pinned,
     QuoteVerified,
     RoleMeasured,
@@ -66,6 +67,7 @@ __all__ = [
     "FileListed",
     "FilesVerified",
     "GrantSigned",
+    "HostProfileMade",
     "IdentityKnown",
     "IdentityMade",
     "IdentityReplaced",

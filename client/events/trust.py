@@ -73,6 +73,18 @@ class CounterReady(Event):
     made: bool
 
 
+class HostProfileMade(Event):
+    """A profile of what a measured host may run was signed."""
+
+    type: Literal["host-profile-made"] = "host-profile-made"
+    name: str
+    number: Count
+    files: Count
+    digest: Digest
+    signer: PartyKey
+    place: str
+
+
 class Verified(Event):
     """A stored document or object was checked."""
 

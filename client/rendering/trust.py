@@ -7,7 +7,7 @@ from client import events as e
 from client.rendering.words import Line
 from common.messages.evidence import TrustLevel
 
-TrustTold = e.RoleMeasured | e.SigstructRead | e.QuoteVerified | e.CollateralSeen | e.Verified
+TrustTold = e.RoleMeasured | e.SigstructRead | e.QuoteVerified | e.CollateralSeen | e.HostProfileMade | e.Verified
 
 
 def trust_lines(event: TrustTold) -> Iterator[Line]:
@@ -36,6 +36,10 @@ def trust_lines(event: TrustTold) -> Iterator[Line]:
             words = "" if event.current else "  OVERDUE: quotes that need it are refused"
             yield "", f"issued {day}, next update {until}{words}", style
             yield "", f"{event.age_seconds / 86_400:.1f} days old, from {event.source}", ""
+        case e.HostProfileMade():
+            yield "profile", f"{event.name} {event.number}  {event.digest}", "bold"
+            yield "files", f"{event.files:,}, in {event.place}", ""
+            yield "signed by", event.signer, ""
         case e.Verified():
             for check in event.checks:
                 yield "ok", check, "green"

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 from client.events import CounterReady, Event
 from client.tpm.commands import Tpm
-from client.tpm.device import open_tpm
 from common.crypto.tpm_keys import public_pem
 from common.errors import FormatError
 from common.messages.tpm_counter import TpmCounter
+from common.tpm_host.device import open_tpm
 
 
 def define_counter(device: str, index: str) -> Iterator[Event]:

@@ -1,8 +1,9 @@
 """A TPM's keys as its peer uses them: a secret for its endorsement key, a signature of its attestation key (side:
 library).
 
-`make_credential` is TPM 2.0 Library Part 1, "Credential Protection", and its annex on ECC for a key on P-256: only the
-TPM that holds the endorsement key *and* a key with that Name gets the secret out (TPM2_ActivateCredential). The Name is
+`make_credential` is TPM 2.0 Library Part 1, "Credential Protection", and its annex on ECC for a key on P-256,
+`make_rsa_credential` the same with its annex on RSA: only the TPM
+that holds the endorsement key *and* a key with that Name gets the secret out (TPM2_ActivateCredential). The Name is
 a digest over the whole public area, so whoever knows the secret has shown where that key lives and what it may do.
 """
 
@@ -12,7 +13,7 @@ from typing import Final
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.decrepit.ciphers.modes import CFB
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES128
@@ -67,10 +68,26 @@ def make_credential(x: bytes, y: bytes, name: bytes, secret: bytes) -> tuple[byt
     own_x, own_y = (one.to_bytes(_COORDINATE_BYTES, "big") for one in (own.x, own.y))
     shared = ephemeral.exchange(ec.ECDH(), _public(x, y))
     seed = sha256_raw(b"\0\0\0\1" + shared + _IDENTITY + own_x + x)  # KDFe
+    return _hidden(seed, name, secret), _sized(own_x) + _sized(own_y)
+
+
+def make_rsa_credential(modulus: bytes, name: bytes, secret: bytes) -> tuple[bytes, bytes]:
+    """The same for an endorsement key that is RSA: the seed goes by OAEP. Raises `FormatError` for no such key."""
+    seed = secrets.token_bytes(32)
+    oaep = padding.OAEP(padding.MGF1(SHA256()), SHA256(), _IDENTITY)
+    try:
+        key = rsa.RSAPublicNumbers(65537, int.from_bytes(modulus, "big")).public_key()
+        return _hidden(seed, name, secret), key.encrypt(seed, oaep)
+    except ValueError as cause:
+        raise FormatError("format.message", expected="an RSA key") from cause
+
+
+def _hidden(seed: bytes, name: bytes, secret: bytes) -> bytes:
+    """Content of the TPM2B_ID_OBJECT under a seed."""
     cipher = Cipher(AES128(_kdfa(seed, b"STORAGE", name, 128)), CFB(bytes(16))).encryptor()
     hidden = cipher.update(_sized(secret)) + cipher.finalize()
     integrity = hmac.digest(_kdfa(seed, b"INTEGRITY", b"", 256), hidden + name, "sha256")
-    return _sized(integrity) + hidden, _sized(own_x) + _sized(own_y)
+    return _sized(integrity) + hidden
 
 
 def public_pem(x: bytes, y: bytes) -> str:

@@ -16,6 +16,7 @@ SHA256: Final = 0x000B
 
 ECDSA: Final = 0x0018
 _COORDINATE_BYTES: Final = 32
+_MODULUS_BYTES: Final = 256
 
 _ENDORSEMENT_POLICY: Final = bytes.fromhex("837197674484b3f81a90cc8d46a5d724fd52d76e06520b64f2a1da1b331469aa")
 """PolicySecret(TPM_RH_ENDORSEMENT): EK Credential Profile, appendix B, "PolicyA" for SHA-256."""
@@ -26,6 +27,13 @@ _EK_BEFORE_POINT: Final = (
     + bytes.fromhex("000600800043" + "0010" + "0003" + "0010")  # AES-128-CFB, no scheme, P-256, no KDF
 )
 """Template L-2 of the EK Credential Profile: the ECC key for which vendors issue a certificate."""
+
+_RSA_EK_BEFORE_MODULUS: Final = (
+    bytes.fromhex("0001000b000300b20020")  # RSA, SHA-256, and the rest as above
+    + _ENDORSEMENT_POLICY
+    + bytes.fromhex("000600800043" + "0010" + "0800" + "00000000")  # AES-128-CFB, no scheme, 2048 bits, exponent 65537
+)
+"""Template L-1 of the EK Credential Profile: the RSA key for which vendors issue a certificate."""
 
 _AK_BEFORE_POINT: Final = bytes.fromhex(
     "0023000b000500720000"  # ECC, SHA-256; fixed, made in the TPM, user with auth, restricted, signs; no policy
@@ -93,6 +101,41 @@ class EndorsementKey(TpmKey):
     """The key that a vendor's certificate ties to one TPM. It opens credentials and signs nothing."""
 
     before_point = _EK_BEFORE_POINT
+
+
+@dataclass(frozen=True)
+class RsaEndorsementKey:
+    """The same as an RSA key. `area` is its TPMT_PUBLIC."""
+
+    modulus: bytes
+
+    @classmethod
+    def template(cls) -> bytes:
+        """What TPM2_CreatePrimary is asked to make: the area with zeros for the modulus."""
+        return _RSA_EK_BEFORE_MODULUS + sized(bytes(_MODULUS_BYTES))
+
+    @classmethod
+    def parse(cls, area: bytes) -> Self:
+        """The key in a public area. Raises `FormatError` for any other kind of key."""
+        key = cls(area[-_MODULUS_BYTES:])
+        if key.area != area or len(key.modulus) != _MODULUS_BYTES:
+            raise FormatError("format.message", expected=f"a public area of {cls.__name__}")
+        return key
+
+    @property
+    def area(self) -> bytes:
+        """The public area."""
+        return _RSA_EK_BEFORE_MODULUS + sized(self.modulus)
+
+    @property
+    def digest(self) -> Digest:
+        """SHA-256 of the public area."""
+        return sha256(self.area)
+
+    @property
+    def name(self) -> bytes:
+        """Its Name."""
+        return name_of(self.digest)
 
 
 class AttestationKey(TpmKey):

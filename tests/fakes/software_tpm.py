@@ -18,34 +18,36 @@ import pytest
 
 from client.tpm.carrier import CounterCarrier
 from client.tpm.commands import Tpm
-from client.tpm.device import open_tpm
 from common.errors import CloisterError, UnavailableError
 from common.messages.tpm_counter import TpmCounter
+from common.tpm_host.device import open_tpm
 from services.attestation.context import WitnessRule
 from tests.fakes.broker_world import BrokerWorld, MemoryStore
 
 INDEX: Final = 0x01500020
-_PROGRAM: Final = shutil.which("swtpm", path="/usr/local/bin:/usr/bin:/bin")
 _START_SECONDS: Final = 10.0
 
 
-def require_swtpm() -> None:
-    """Skip on a laptop without swtpm, fail in CI."""
-    if _PROGRAM is None:
-        text = "not installed: swtpm"
+def require_installed(name: str) -> str:
+    """Where this program of swtpm's is. Skip on a laptop without it, fail in CI."""
+    program = shutil.which(name, path="/usr/local/bin:/usr/bin:/bin")
+    if program is None:
+        text = f"not installed: {name}"
         if os.environ.get("CI"):
             pytest.fail(text, pytrace=False)
         pytest.skip(text)
+    return program
 
 
 class SoftwareTpm:
     """One TPM; `start` powers it on. Its directory lies under /tmp: a socket's path is short."""
 
     def __init__(self) -> None:
-        require_swtpm()
+        self._program = require_installed("swtpm")
         self._place = Path(tempfile.mkdtemp(prefix="swtpm-"))
         self._process: subprocess.Popen[bytes] | None = None
-        (self._place / "state").mkdir()
+        self.state = self._place / "state"
+        self.state.mkdir()
         self.start()
 
     @property
@@ -56,7 +58,7 @@ class SoftwareTpm:
         socket = self._place / "socket"
         socket.unlink(missing_ok=True)
         command = [
-            str(_PROGRAM), "socket", "--tpm2", "--tpmstate", f"dir={self._place / 'state'}", "--server",
+            self._program, "socket", "--tpm2", "--tpmstate", f"dir={self.state}", "--server",
             f"type=unixio,path={socket}", "--flags", "not-need-init,startup-clear",
         ]  # fmt: skip
         self._process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
@@ -80,14 +82,14 @@ class SoftwareTpm:
     def copy(self) -> Path:
         """What no chip gives away: all of its state."""
         copied = self._place / f"copy-{time.monotonic_ns()}"
-        shutil.copytree(self._place / "state", copied)
+        shutil.copytree(self.state, copied)
         return copied
 
     def put_back(self, copied: Path) -> None:
         """Set it back, as nobody can a chip."""
         self.cut_power()
-        shutil.rmtree(self._place / "state")
-        shutil.copytree(copied, self._place / "state")
+        shutil.rmtree(self.state)
+        shutil.copytree(copied, self.state)
         self.start()
 
     def open(self, index: int = INDEX) -> Tpm:

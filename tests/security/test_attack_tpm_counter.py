@@ -300,7 +300,7 @@ def test_another_index_or_kind_of_counter_proves_nothing(counted: Counted, monke
     hand = Hand(counted.world, beside)
     with pytest.raises(AuthenticityError, match="authenticity.tpm"):
         hand.say(hand.step())
-    beside._run(0x122, handle(0x40000001) + handle(INDEX), b"", password())
+    beside.run(0x122, handle(0x40000001) + handle(INDEX), b"", password())
     beside.close()
     monkeypatch.setattr(layouts, "COUNTER_ATTRIBUTES", layouts.COUNTER_ATTRIBUTES | 1 << 1)  # TPMA_NV_OWNERWRITE
     made = counted.software.open()
@@ -323,9 +323,9 @@ def test_a_counter_that_is_made_anew_does_not_begin_anew(counted: Counted, whole
     tpm = counted.software.open()
     before = tpm.counter() or 0
     if whole:
-        tpm._run(0x126, handle(0x4000000A), b"", password())
+        tpm.run(0x126, handle(0x4000000A), b"", password())
     else:
-        tpm._run(0x122, handle(0x40000001) + handle(INDEX), b"", password())
+        tpm.run(0x122, handle(0x40000001) + handle(INDEX), b"", password())
     assert tpm.counter() is None
     tpm.close()
     tpm = counted.software.open()

@@ -10,6 +10,7 @@ from tests.vectors.sample_broker import broker_messages, log_messages, state_ent
 from tests.vectors.sample_documents import ORDER, documents
 from tests.vectors.sample_gpus import gpu_messages
 from tests.vectors.sample_graphs import model_graphs
+from tests.vectors.sample_hosts import host_messages
 from tests.vectors.sample_recovery import recovery_messages
 from tests.vectors.sample_services import door_and_session_messages, files_of_a_party, service_messages
 from tests.vectors.vector_file import PRODUCT, VectorFile
@@ -25,6 +26,7 @@ FAMILIES: Final = {
     "recovery": (recovery_messages, 25),
     "model_graphs": (model_graphs, 26),
     "gpu_evidence": (gpu_messages, 27),
+    "hosts": (host_messages, 28),
 }
 
 

@@ -62,7 +62,8 @@ _MARKED = re.compile(r"<!-- messages: (?P<names>[\w ,]+) -->\n.*?<!-- end -->", 
 _NAMES: Final = {"Digest": "digest", "PartyKey": "key", "MrEnclave": "digest", "HexBytes48": "hex 96",
                  "CodeMeasurement": "measurement", "Fmspc": "hex 12", "PlatformId": "hex 32",
                  "ChipId": "hex 16 or 128", "HexBytes32": "hex 64",
-                 "RoleName": "role"}  # fmt: skip
+                 "RoleName": "role", "ProfileName": "profile name",
+                 "PathPattern": "path pattern"}  # fmt: skip
 _ALIASES: Final = {
     "int 0…2^48": "count",
     "int 0…2^40": "seconds",

@@ -11,13 +11,14 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from client.cli import main
 from client.peer_carrier import PeerCarrier
 from client.tpm.carrier import CounterCarrier
-from client.tpm.commands import Attested, Tpm
+from client.tpm.commands import Tpm
 from client.witness import WitnessSettings, build, watch
 from common.crypto.key_file import Identity
 from common.crypto.signing import SigningKey
 from common.errors import FormatError, FreshnessError, UnavailableError
 from common.tpm import layouts
 from common.tpm.steps import NV_INCREMENT
+from common.tpm_host.commands import Attested
 from services.attestation import key_broker
 from services.attestation.context import WitnessRule
 from tests.fakes.broker_world import QUERY, MemoryStore
@@ -198,7 +199,7 @@ def test_a_counter_that_never_counted_is_finished_and_another_index_is_left_alon
 ) -> None:
     """The power failed between the two commands; and an index that somebody else made for himself."""
     tpm = software.open()
-    honest = Tpm._run
+    honest = Tpm.run
 
     def fail(tpm: Tpm, command: int, *rest: bytes) -> object:
         if command == NV_INCREMENT:
@@ -206,7 +207,7 @@ def test_a_counter_that_never_counted_is_finished_and_another_index_is_left_alon
         return honest(tpm, command, *rest)
 
     with monkeypatch.context() as crash:
-        crash.setattr(Tpm, "_run", fail)
+        crash.setattr(Tpm, "run", fail)
         with pytest.raises(UnavailableError, match="unavailable.tpm"):
             tpm.define_counter()
     assert tpm.counter() is None
