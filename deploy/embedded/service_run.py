@@ -22,10 +22,10 @@ from deploy.embedded.status import ServiceStatus, State
 _log: Final = logging.getLogger("supervisor")
 
 MAX_FAILURES: Final = 8
-"""Ends in a row after which a service is given up: by then it is a defect, not an accident."""
+"""Ends in a row, in none of whose lives it was ready, after which a service is given up: a defect, not an accident."""
 
 HEALED_SECONDS: Final = 30.0
-"""A service that was ready for so long has no ends behind it."""
+"""A service that was ready for so long has no ends behind it: the pauses before its restarts begin anew."""
 
 MISSES: Final = 2
 """Probes in a row that a ready service must miss to count as not ready."""
@@ -43,7 +43,7 @@ class ServiceRun:
         self._log_file = log_file
         self._process: subprocess.Popen[bytes] | None = None
         self._waiting_for: tuple[str, ...] = spec.depends_on
-        self._starts = self._failures = self._misses = 0
+        self._starts = self._failures = self._in_vain = self._misses = 0
         self._ready_since: float | None = None
         self._next_at = 0.0  # of the next probe or restart, by the monotonic clock
 
@@ -137,17 +137,17 @@ class ServiceRun:
         if missing:
             self.state, self._ready_since = "starting", None
         elif self.state != "ready":
-            self.state, self._ready_since = "ready", time.time()
+            self.state, self._ready_since, self._in_vain = "ready", time.time(), 0
             log_event(_log, "service_ready", service=self.spec.name, pid=self.pid)
         elif self._ready_since is not None and time.time() - self._ready_since > HEALED_SECONDS:
             self._failures = 0
         self._next_at = time.monotonic() + (_PROBE_READY_SECONDS if self.state == "ready" else _PROBE_STARTING_SECONDS)
 
     def _after_exit(self, now: float) -> None:
-        self._failures += 1
-        if self._failures >= MAX_FAILURES:
+        self._failures, self._in_vain = self._failures + 1, self._in_vain + 1
+        if self._in_vain >= MAX_FAILURES:
             self.state, self._waiting_for = "failed", ("a person: see its log",)
-            log_event(_log, "service_given_up", logging.ERROR, service=self.spec.name, count=self._failures)
+            log_event(_log, "service_given_up", logging.ERROR, service=self.spec.name, count=self._in_vain)
             return
         pauses = self.spec.restart_pauses
         pause = pauses[min(self._failures, len(pauses)) - 1]

@@ -56,7 +56,7 @@ from services.attestation.ledger import charged_attempt, require_attempt_bits
 from services.attestation.log_subjects import of_launch
 from services.attestation.members import QUERY, TRAINER, next_attempt, require_next, require_slot, with_launch
 from services.attestation.records import AppraisedMachine, JobRecord, LaunchRecord
-from services.attestation.release_choice import judge_under
+from services.attestation.release_choice import judge_under, release_of_launch
 from services.attestation.verifier import verify_launch
 from services.attestation.versions import accepted_terms
 
@@ -95,7 +95,8 @@ def admit(broker: BrokerContext, body: Admit, at: int) -> Admission:
     job, appraised = newcomer.job, newcomer.appraised
     launch = launch_record(broker, job, body.binding, appraised, at)
     admitted = with_launch(job, launch, at)
-    subjects = of_launch(broker, job, newcomer.challenge, body, measurement=launch.mr_enclave)
+    told = {"measurement": launch.mr_enclave, "release": release_of_launch(job, launch)}
+    subjects = of_launch(broker, job, newcomer.challenge, body, **told)
     charges = charged_attempt(broker, job) if launch.role == TRAINER else ()
     broker.state.commit(Decision("admit-launch", subjects), at, admitted, *charges)
     return grant_keys(broker, admitted, newcomer.challenge, body.binding, launch, appraised.claims)

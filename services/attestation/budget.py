@@ -39,7 +39,6 @@ from common.policy_rules import (
     require_grant_names,
     require_owner_admits,
     require_provider_admits,
-    require_release_kept,
     require_terms_unexpired,
     require_unexpired,
     weakest_detail,
@@ -59,7 +58,7 @@ from services.attestation.records import (
     RevokedGrantRecord,
     revoked_grant_key,
 )
-from services.attestation.release_choice import release_of_launch
+from services.attestation.release_choice import release_of_launch, require_kept_for
 from services.attestation.serving import require_served
 
 
@@ -80,7 +79,7 @@ def draw_budget(broker: BrokerContext, body: DrawBudget, nonce: bytes, at: int) 
     with in_the_clear(of_release=True):
         for one in {job.order.release, release}:
             broker.require_in_force(one)
-    _require_valid_terms(broker, datasets, bundle, grant, at)  # (3), (4)
+    _require_valid_terms(broker, job, bundle, grant, at)  # (3), (4)
     needed = min(1, body.answers)
     left = _left(broker, datasets, bundle, grant, grant_id, needed)  # (5)
     detail = weakest_detail(grant.detail, bundle.terms.detail, *(data.policy.detail for data in datasets))
@@ -91,7 +90,7 @@ def draw_budget(broker: BrokerContext, body: DrawBudget, nonce: bytes, at: int) 
     block = min(body.answers, total)
     tallies = [broker.state.tally_after(name, block) for name in left]
     tallies += charged_answers(broker, datasets, block * each)
-    subjects = of_draw(broker, job, body, grant, answers=block)
+    subjects = of_draw(broker, job, body, grant, answers=block, release=release)
     broker.state.commit(Decision("draw-budget", subjects), at, *tallies)
     return BudgetBlock(grant_id=grant_id, answers=block, remaining=total - block, detail=detail, bounds=bounds)
 
@@ -138,20 +137,23 @@ def _require_not_ended(broker: BrokerContext, job: JobRecord, grant_id: GrantId)
 
 
 def _require_valid_terms(
-    broker: BrokerContext, datasets: tuple[DatasetRecord, ...], bundle: BundleRecord, grant: QueryGrant, at: int
+    broker: BrokerContext, job: JobRecord, bundle: BundleRecord, grant: QueryGrant, at: int
 ) -> None:
+    """The grant's release is the launch's: (2)."""
     terms, names = bundle.terms, broker.parties.names
 
     def judge_owner(policy: DataPolicy) -> None:
         require_unexpired(policy, at)
-        require_release_kept(policy, grant.release)
+        require_kept_for(policy, job, grant.release)
         require_owner_admits(grant, policy, terms.provider, names)
 
     def judge_provider() -> None:
         require_terms_unexpired(terms, at)
+        require_kept_for(terms, job, grant.release)
         require_provider_admits(grant, terms, names)
 
-    judge_each([*((data.policy, partial(judge_owner, data.policy)) for data in datasets), (terms, judge_provider)])
+    owned = (data.policy for data in broker.datasets_of(job))
+    judge_each([*((policy, partial(judge_owner, policy)) for policy in owned), (terms, judge_provider)])
 
 
 def _left(

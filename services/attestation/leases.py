@@ -7,7 +7,8 @@ Nothing is handed out. In this order, each raises:
   (1) the challenge was issued here for a renewal of this launch, is fresh, and is spent by this call;
   (2) job and documents still allow the role (`admission.require_admissible`);
   (3) the launch is the live one of its slot, by attempt and signing key;
-  (4) the quote binds this launch, is authentic, and meets the release and every party's terms (`appraise_launch`).
+  (4) the quote binds this launch, is authentic, and meets the release under which it was admitted, and every party's
+      terms (`appraise_launch`).
 
 A host can keep a broker running that knows nothing of a revocation, beside another that its witnesses follow. So a
 renewal leaves only when they have confirmed a log that has grown since the launch's last lease (`key_broker`). Where
@@ -16,15 +17,17 @@ brought newer collateral is entered, too, with what is to be remembered of it. A
 (`open_counts`).
 """
 
-from common.errors import FreshnessError
-from common.identifiers import RoleName
+from common.errors import AppraisalError, FreshnessError
+from common.identifiers import PartyKey, RoleName
 from common.messages.admission import Challenge, IssueChallenge, Leased, RenewLease
 from services.attestation.admission import appraise_launch, challenge_of, require_admissible
+from services.attestation.challenges import OpenChallenge
 from services.attestation.context import BrokerContext
 from services.attestation.decision_log import Decision
 from services.attestation.log_subjects import of_launch
 from services.attestation.members import require_slot
 from services.attestation.records import JobRecord, LaunchRecord
+from services.attestation.release_choice import release_of_launch
 
 
 def issue_renewal(broker: BrokerContext, body: IssueChallenge, attempt: int, at: int) -> Challenge:
@@ -45,18 +48,26 @@ def renew_lease(broker: BrokerContext, body: RenewLease, at: int) -> Leased:
     challenge = broker.challenges.spend(body.challenge_id, at, renewal=True)  # (1)
     job = broker.job(challenge.job_id)
     require_admissible(broker, job, challenge.role, at)  # (2)
-    live = _launches(job, challenge.role, challenge.slot, challenge.attempt)
-    if body.binding.signing_public not in {launch.signing_public for launch in live}:  # (3)
-        raise FreshnessError("freshness.attempt", expected="the live launch of this slot", seen=challenge.attempt)
-    appraise_launch(broker, job, challenge, body.binding, body.evidence, at)  # (4)
+    record = _live(job, challenge, body.binding.signing_public)  # (3)
+    appraised = appraise_launch(broker, job, challenge, body.binding, body.evidence, at)  # (4)
+    if appraised.release != record.release:
+        raise AppraisalError("appraisal.release", expected=record.release, seen=appraised.release)
     launch, size = body.binding.signing_public, broker.state.log.size
     stands = broker.anchor.witnessed and broker.anchor.has_confirmed(size)
-    decision = Decision("renew-lease", of_launch(broker, job, challenge, body))
+    subjects = of_launch(broker, job, challenge, body, release=release_of_launch(job, record))
+    decision = Decision("renew-lease", subjects)
     if broker.collateral.has_newer or (stands and not broker.leases.has_grown(launch, size)):
         broker.state.commit(decision, at)
     else:
         broker.counts.add(decision, at)
     return broker.leases.grant(launch, broker.state.log.size)
+
+
+def _live(job: JobRecord, challenge: OpenChallenge, launch: PartyKey) -> LaunchRecord:
+    for one in _launches(job, challenge.role, challenge.slot, challenge.attempt):
+        if one.signing_public == launch:
+            return one
+    raise FreshnessError("freshness.attempt", expected="the live launch of this slot", seen=challenge.attempt)
 
 
 def _launches(job: JobRecord, role: RoleName, slot: int, attempt: int) -> list[LaunchRecord]:

@@ -56,6 +56,7 @@ _LACKING: Final = b'"dcap-quote"'
 
 FIRST_PAUSE_SECONDS: Final = 0.2
 LONGEST_PAUSE_SECONDS: Final = 10.0
+NAME_PAUSE_SECONDS: Final = 60.0
 HANDOVER_PAUSE_SECONDS: Final = 2.0
 """Between two questions whether the parties' terms allow a handover by now."""
 
@@ -169,10 +170,11 @@ class BrokerRelay:
         enclave = self._launch(self._launcher)
         try:
             self._begin(enclave)
-            _name_release(enclave, self._release_file)
+            named = _name_release(enclave, self._release_file)
             self._enclave, self.refused = enclave, None
             log_event(_log, "broker_started", pid=enclave.pid)
-            self._gone.wait()
+            while not self._gone.wait(None if named else NAME_PAUSE_SECONDS):  # its signatures may still come
+                named = _name_release(enclave, self._release_file)
         except Refusal as refusal:
             self.refused = refusal.code
             log_event(_log, "broker_not_started", logging.ERROR, code=refusal.code, reason=refusal.mend)
@@ -210,6 +212,7 @@ class BrokerRelay:
             giver.stop()
             self._gone.clear()
             return False
+        _name_release(giver, predecessor.release_file)
         self._enclave, self.refused, self.older_release = giver, None, predecessor.release_file
         log_event(_log, "older_broker_started", pid=giver.pid)
         try:
@@ -250,15 +253,21 @@ class BrokerRelay:
         self.files.recovery.keep(DatasetId(name.decode("ascii")), package)
 
 
-def _name_release(enclave: EnclaveRelay, file: Path | None) -> None:
-    """Tell it of which release it is. It works without; then models of earlier releases are not answered for."""
+def _name_release(enclave: EnclaveRelay, file: Path | None) -> bool:
+    """Tell it of which release it is; whether no more is to be said. It works without; then models of earlier releases
+    are not answered for.
+    """
+    if file is None:
+        return True
     try:
-        if file is not None:
-            enclave.call("release", Signed.decode(file.read_bytes()).encode(), seconds=HANDLE_SECONDS)
+        enclave.call("release", Signed.decode(file.read_bytes()).encode(), seconds=HANDLE_SECONDS)
     except Refusal as refusal:
         log_event(_log, "release_not_named", logging.WARNING, code=refusal.code, reason=refusal.mend)
-    except OSError as error:
+        return False
+    except (CloisterError, TimeoutError, OSError) as error:
         log_event(_log, "release_not_named", logging.WARNING, reason=type(error).__name__)
+        return False
+    return True
 
 
 def collateral_needed(raw: bytes) -> CollateralName | None:

@@ -25,7 +25,7 @@ from common.messages.policy import BundleTerms, DataPolicy
 from common.messages.reference_values import SgxSignerReferenceValue
 from common.messages.release import Release
 from common.messages.signed import Signed
-from common.policy_rules import require_release_accepted
+from common.policy_rules import require_release_accepted, require_release_kept
 from services.attestation.context import BrokerContext
 from services.attestation.members import QUERY
 from services.attestation.records import JobRecord, LaunchRecord
@@ -61,6 +61,17 @@ def judge_under(
         if own is None:
             raise
     return judge(require_own_release(broker, own)), own.digest
+
+
+def require_kept_for(terms: DataPolicy | BundleTerms, job: JobRecord, release: Digest) -> None:
+    """These terms let a model of that job be answered for under this release: they end neither, and name it if it is
+    not the order's. Raises `PolicyError`.
+    """
+    if isinstance(terms, DataPolicy):
+        require_release_kept(terms, job.order.release)
+        require_release_kept(terms, release)
+    if release != job.order.release:
+        require_release_accepted(terms, release)
 
 
 def release_of_launch(job: JobRecord, launch: LaunchRecord) -> Digest:

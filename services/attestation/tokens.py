@@ -59,7 +59,8 @@ def appraise_evidence(broker: BrokerContext, body: AppraiseEvidence, nonce: byte
     """
     newcomer = appraise_newcomer(broker, body, at)
     job, launch = newcomer.job, launch_record(broker, newcomer.job, body.binding, newcomer.appraised, at)
-    subjects = of_launch(broker, job, newcomer.challenge, body, measurement=launch.mr_enclave)
+    told = {"measurement": launch.mr_enclave, "release": release_of_launch(job, launch)}
+    subjects = of_launch(broker, job, newcomer.challenge, body, **told)
     return _issue(broker, Decision("appraise-evidence", subjects), _claims(broker, job, launch, nonce, at), at)
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from common.errors import ConflictError, UnavailableError
 from deploy.embedded.processes import descendants_of, start_times
+from deploy.embedded.service_run import MAX_FAILURES
 from deploy.embedded.specification import CODE_ROOT
 from deploy.embedded.stack import EmbeddedStack
 from deploy.embedded.status import StackStatus
@@ -105,6 +106,18 @@ def test_a_service_that_dies_is_started_again(make_stack: MakeStack) -> None:
     wait_for(lambda: any(s.name == "first" and s.restarts == 1 and s.ready for s in stack.status().services))
     exited = [event for event in events(stack) if event["event"] == "service_exited"]
     assert [(event["service"], event["pid"], event["signal"]) for event in exited] == [("first", first, "SIGKILL")]
+
+
+def test_a_service_that_comes_up_is_started_again_however_often_it_dies(make_stack: MakeStack) -> None:
+    """Never ready for long between its ends: whoever is killed again and again has no defect."""
+    stack = make_stack("chain")
+    stack.start()
+    stack.wait_ready()
+    for restarts in range(1, MAX_FAILURES + 2):
+        first = next(service.pid for service in stack.status().services if service.name == "first")
+        assert first is not None
+        os.kill(first, signal.SIGKILL)
+        wait_for(lambda: any(s.name == "first" and s.restarts == restarts and s.ready for s in stack.status().services))  # noqa: B023 - asked at once
 
 
 def test_what_a_dead_service_leaves_behind_is_ended(make_stack: MakeStack) -> None:
