@@ -24,12 +24,13 @@ import contextlib
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from common.errors import AppraisalError, FreshnessError, PolicyError, Refusal
+from common.errors import AppraisalError, FreshnessError, PolicyError, UnavailableError
 from common.identifiers import Digest, ModelId, PartyKey
 from common.messages.answer_bounds import NO_ANSWER_BOUNDS, AnswerBounds
 from common.messages.bounds import tightest
@@ -45,12 +46,15 @@ BLOCK_ANSWERS: Final = 64
 
 MOST_ANSWERS: Final = 1024
 SHARE_OF_LEFT: Final = 8
-"""The most that are drawn at a time, and of what is left: one in so many. A crash wastes two such blocks at most."""
+"""The most that are drawn at a time, and of what is left: one in so many. What is held, and a crash can waste, is a
+block and half of the one before at most."""
 
 BUSY_SECONDS: Final = 2.0
 """A block that was used up in less is followed by one of twice as many, one that lasted by one of half as many."""
 
 AHEAD_THREADS: Final = 2
+AHEAD_PAUSE_SECONDS: Final = 1.0
+"""After a draw ahead that came to nothing."""
 
 Now = Callable[[], int]
 
@@ -154,7 +158,7 @@ class GrantBudgets:
             if not self._is_held(account, rows, wanted):
                 return None
             charge = self._charge(account, user, rows)
-            if account.begins_ahead():
+            if account.begins_ahead(self._monotonic()):
                 self._ahead.submit(self._draw_ahead, account, grant)
             return charge
         finally:
@@ -165,9 +169,10 @@ class GrantBudgets:
         return self._account(grant).left
 
     def _charge(self, account: "_Account", user: PartyKey, rows: int) -> Charge:
-        self._rates.admit(user, account.bounds.queries_per_minute)
-        account.held -= rows
-        return Charge(account.left, account.detail, account.bounds)
+        told = account.terms_of(rows)
+        self._rates.admit(user, told.bounds.queries_per_minute)
+        account.spend(rows)
+        return Charge(account.left, told.detail, told.bounds)
 
     def _is_held(self, account: "_Account", rows: int, wanted: int) -> bool:
         return account.held >= rows and account.left >= wanted and self._monotonic() < account.until
@@ -186,16 +191,26 @@ class GrantBudgets:
 
     def _draw(self, account: "_Account", grant: Signed, answers: int) -> None:
         asked_at = self._monotonic()
-        account.add(self._source.draw(grant, answers), until=asked_at + self._lease_seconds)
+        account.add(self._source.draw(grant, answers), asked_at, self._lease_seconds)
 
     def _draw_ahead(self, account: "_Account", grant: Signed) -> None:
-        """The next block, while this one is used. Where it fails, whoever needs it asks again, and hears why."""
+        """The next block, while this one is used.
+
+        Where the broker is away, it is asked again a while later. Where it refuses, nothing that is held is given
+        before it was asked again: whoever comes next hears why.
+        """
         try:
-            with account.drawing, contextlib.suppress(Refusal):
+            with account.drawing:
                 asked_at = self._monotonic()
                 block = self._source.draw(grant, account.next_block(asked_at))
                 with account.lock:
-                    account.add(block, until=asked_at + self._lease_seconds)
+                    account.add(block, asked_at, self._lease_seconds)
+        except UnavailableError:
+            account.pause_ahead(self._monotonic())
+        except Exception:
+            account.pause_ahead(self._monotonic())
+            with account.lock:
+                account.until = -math.inf
         finally:
             account.is_drawn_ahead = False
 
@@ -208,6 +223,15 @@ class GrantBudgets:
             return account
 
 
+@dataclass
+class _Block:
+    """What is left of one, and how much its answers may tell."""
+
+    answers: int
+    detail: AnswerDetail
+    bounds: AnswerBounds
+
+
 class _Account:
     """What is held under one grant. `lock` guards it; `drawing`, which is taken first, is held while a block is asked
     for, so that blocks come in order.
@@ -215,33 +239,71 @@ class _Account:
 
     def __init__(self) -> None:
         self.lock, self.drawing = threading.Lock(), threading.Lock()
-        self.is_drawn_ahead = False
-        self._block, self._drawn_at = BLOCK_ANSWERS, -math.inf
-        self.held = 0
+        self.is_drawn_ahead, self._not_ahead_before = False, -math.inf
+        self._blocks = deque[_Block]()
+        self._size, self._last, self._drawn_at = BLOCK_ANSWERS, 0, -math.inf
         self.behind = 0
         self.until = -math.inf
-        self.detail: AnswerDetail = "label"
-        self.bounds = NO_ANSWER_BOUNDS
+        self._newest = _Block(0, "label", NO_ANSWER_BOUNDS)
 
-    def add(self, block: BudgetBlock, *, until: float) -> None:
-        """What is held together tells no more than the tightest block of it: each was charged for its own."""
-        self.detail = weakest_detail(block.detail, *([self.detail] if self.held else []))
-        self.bounds = tightest(AnswerBounds, (block.bounds, *([self.bounds] if self.held else [])))
-        self.held, self.behind, self.until = self.held + block.answers, block.remaining, until
+    def add(self, block: BudgetBlock, asked_at: float, lease_seconds: int) -> None:
+        """What was held before tells no more than the newest block does; that one was charged for all that it tells."""
+        for held in self._blocks:
+            held.detail = weakest_detail(held.detail, block.detail)
+            held.bounds = tightest(AnswerBounds, (held.bounds, block.bounds))
+        self._newest = _Block(0, block.detail, block.bounds)
+        if block.answers:
+            self._blocks.append(_Block(block.answers, block.detail, block.bounds))
+            self._size, self._last, self._drawn_at = self._next_size(asked_at), block.answers, asked_at
+        self.behind, self.until = block.remaining, asked_at + lease_seconds
 
     def next_block(self, now: float) -> int:
         """How many answers to ask for now."""
-        is_busy = now - self._drawn_at < BUSY_SECONDS
-        self._block = min(2 * self._block, MOST_ANSWERS) if is_busy else max(self._block // 2, BLOCK_ANSWERS)
-        self._drawn_at = now
-        return max(BLOCK_ANSWERS, min(self._block, self.behind // SHARE_OF_LEFT))
+        return max(BLOCK_ANSWERS, min(self._next_size(now), self.behind // SHARE_OF_LEFT))
 
-    def begins_ahead(self) -> bool:
+    def _next_size(self, now: float) -> int:
+        is_busy = now - self._drawn_at < BUSY_SECONDS
+        return min(2 * self._size, MOST_ANSWERS) if is_busy else max(self._size // 2, BLOCK_ANSWERS)
+
+    def begins_ahead(self, now: float) -> bool:
         """Whether to ask for the next block now: half of a large one is used. Told once."""
-        begins = not self.is_drawn_ahead and self._block > BLOCK_ANSWERS and self.held < self._block // 2 < self.behind
+        due = self._last > BLOCK_ANSWERS and self.held < self._last // 2 and self.behind > 0
+        begins = due and not self.is_drawn_ahead and now >= self._not_ahead_before
         self.is_drawn_ahead = self.is_drawn_ahead or begins
         return begins
 
+    def pause_ahead(self, now: float) -> None:
+        """Ask for none ahead for a moment."""
+        self._not_ahead_before = now + AHEAD_PAUSE_SECONDS
+
+    def terms_of(self, rows: int) -> _Block:
+        """The next `rows` answers, and how much they may tell: the least that any block says which they are of."""
+        blocks = list(self._reached(rows)) or [self._newest]
+        bounds = tightest(AnswerBounds, (one.bounds for one in blocks))
+        return _Block(rows, weakest_detail(*(one.detail for one in blocks)), bounds)
+
+    def spend(self, rows: int) -> None:
+        """Take so many of what is held, the oldest first."""
+        while rows:
+            spent = min(rows, self._blocks[0].answers)
+            self._blocks[0].answers -= spent
+            rows -= spent
+            if not self._blocks[0].answers:
+                self._blocks.popleft()
+
+    def _reached(self, rows: int) -> Iterator[_Block]:
+        for block in self._blocks:
+            if rows <= 0:
+                return
+            yield block
+            rows -= block.answers
+
+    @property
+    def held(self) -> int:
+        """Answers that were drawn and not given."""
+        return sum(block.answers for block in self._blocks)
+
     @property
     def left(self) -> int:
+        """Of the grant, as far as is known here."""
         return self.held + self.behind

@@ -8,6 +8,7 @@ from common.crypto.signing import SigningKey
 from common.errors import AppraisalError, CloisterError, FreshnessError, PolicyError
 from common.identifiers import MrEnclave
 from common.key_retrieval import Launch, renew_lease
+from common.messages.decision_log import LogEntry
 from common.messages.placement import Placement
 from common.messages.policy import BundleTerms, DataPolicy
 from common.messages.registration import Registered
@@ -174,3 +175,52 @@ def test_a_superseded_placement_draws_nothing(tmp_path: Path) -> None:
     upgraded.world.time += 2 * 86_400
     with pytest.raises((FreshnessError, PolicyError)):
         upgraded.world.draw(new, grant)
+
+
+def test_the_log_says_under_which_release_keys_and_answers_were_given(tmp_path: Path) -> None:
+    upgraded = Upgraded(tmp_path).named()
+    world, launch = upgraded.world, upgraded.launch()
+    world.draw(launch, world.grant(upgraded.model, release=upgraded.later.digest))
+    entries = [LogEntry.decode(world.store.read_entry(number)) for number in range(world.head.size)]
+    told = {entry.decision: entry.subjects.release for entry in entries}
+    assert (told["admit-launch"], told["draw-budget"]) == (upgraded.later.digest, upgraded.later.digest)
+    assert told["accept-order"] == world.release.digest
+
+
+@pytest.mark.parametrize("revoked", ["order", "later"])
+def test_an_owner_s_end_of_either_release_ends_answers_at_once(tmp_path: Path, revoked: str) -> None:
+    upgraded = Upgraded(tmp_path).named()
+    world, launch = upgraded.world, upgraded.launch()
+    grant = world.grant(upgraded.model, release=upgraded.later.digest)
+    world.draw(launch, grant, answers=1)
+    ended = world.release if revoked == "order" else upgraded.later
+    policy = world.policy_terms(
+        world.owner, policy_version=2, previous=upgraded.data.policy.digest,
+        releases=(world.release.digest, upgraded.later.digest), revoked_releases=(ended.digest,),
+    )  # fmt: skip
+    world.channel(world.owner).ask(world.policy_update(upgraded.data, sign(policy, world.owner.key)), Registered)
+    assert refusal_of(lambda: world.draw(launch, grant)) == "policy.release"
+
+
+@pytest.mark.parametrize("of", ["owner", "provider"])
+def test_terms_that_name_it_no_more_end_answers_at_once(tmp_path: Path, of: str) -> None:
+    upgraded = Upgraded(tmp_path).named()
+    launch, grant = upgraded.launch(), upgraded.world.grant(upgraded.model, release=upgraded.later.digest)
+    upgraded.next_terms(of, upgraded.world.release)
+    code = "policy.release" if of == "owner" else "policy.provider_terms"
+    assert refusal_of(lambda: upgraded.world.draw(launch, grant)) == code
+
+
+def test_a_lease_is_of_the_release_that_the_launch_was_admitted_under(tmp_path: Path) -> None:
+    """A host that names another release of the same code gains no time after a revocation."""
+    upgraded = Upgraded(tmp_path).named()
+    world, launch = upgraded.world, upgraded.launch()
+    again = world.sign_release(MEASUREMENTS | LATER, tag="2b")
+    releases = (world.release, upgraded.later, again)
+    for of in ("owner", "provider"):
+        upgraded.next_terms(of, *releases)
+    upgraded.renew(launch)
+    upgraded.revoke(upgraded.later)
+    world.core.name_release(again)
+    assert refusal_of(lambda: upgraded.renew(launch)) == "appraisal.release"
+    assert placed_under(upgraded.launch()) == again.digest

@@ -2,14 +2,16 @@
 
 import threading
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from common.errors import PolicyError, UnavailableError
+from common.errors import PolicyError, UnavailableError, refusal_of
 from common.identifiers import GrantId
 from common.messages.budget import BudgetBlock
+from common.messages.policy import AnswerDetail
 from common.messages.signed import Signed
 from services.query_enclave.grants import BLOCK_ANSWERS, BUSY_SECONDS, MOST_ANSWERS, SHARE_OF_LEFT, GrantBudgets
 from tests.fakes.query_world import QueryWorld
@@ -23,19 +25,20 @@ class Source:
 
     left: int = PLENTY
     asked: list[int] = field(default_factory=list)
-    refuses: bool = False
+    refusal: str | None = None
+    detail: AnswerDetail = "scores"
     answers: threading.Event = field(default_factory=threading.Event)
 
     def draw(self, grant: Signed, answers: int) -> BudgetBlock:
         self.asked.append(answers)
         assert self.answers.wait(30)
-        if self.refuses:
-            raise UnavailableError("unavailable.broker")
+        if self.refusal is not None:
+            raise refusal_of(self.refusal)
         block = min(answers, self.left)
         if answers and not block:
             raise PolicyError("policy.budget")
         self.left -= block
-        return BudgetBlock(grant_id=GrantId.of(grant.digest), answers=block, remaining=self.left, detail="scores")
+        return BudgetBlock(grant_id=GrantId.of(grant.digest), answers=block, remaining=self.left, detail=self.detail)
 
 
 class Asker:
@@ -118,13 +121,71 @@ def test_who_waits_for_the_block_that_is_drawn_ahead_draws_no_other(asker: Asker
 
 def test_a_refusal_ahead_is_heard_by_whoever_needs_the_block(asker: Asker) -> None:
     asker.take(64 + 1)
-    asker.source.refuses = True
+    asker.source.refusal = "unavailable.broker"
     assert asker.take_held(127) == 127
     asker.await_draws(3)
     with pytest.raises(UnavailableError):
         asker.take(1)
-    asker.source.refuses = False
+    asker.source.refusal = None
     asker.take(1)
+
+
+def test_a_broker_that_is_away_is_not_asked_ahead_by_each_question(asker: Asker) -> None:
+    asker.take(64 + 1)
+    asker.source.refusal = "unavailable.broker"
+    for _ in range(120):
+        asker.take_held(1)
+        asker.await_draws(2)
+    assert len(asker.source.asked) == 3
+
+
+def test_nothing_is_given_after_a_refusal_ahead_without_the_broker_s_word(asker: Asker) -> None:
+    """A grant that was revoked: what is held of it is not answered for the rest of a lease."""
+    asker.take(64 + 1)
+    asker.source.refusal = "policy.revoked"
+    assert asker.take_held(64) == 64
+    asker.await_draws(3)
+    assert asker.take_held(1) == 0
+    with pytest.raises(PolicyError, match="policy.revoked"):
+        asker.take(1)
+
+
+@pytest.mark.parametrize("total", [300, 1200, 2000, 9000])
+def test_little_is_held_of_a_grant_that_comes_to_its_end(asker: Asker, total: int) -> None:
+    asker.source.left = total
+    for spent in range(total):
+        if asker.take_held(1) == 0:
+            asker.take(1)
+        asker.await_draws(0)
+        account = asker.budgets._account(asker.grant)
+        assert account.held <= 1.5 * max(BLOCK_ANSWERS, (total - spent) // SHARE_OF_LEFT + 1), spent
+    with pytest.raises(PolicyError, match="policy.budget"):
+        asker.take(1)
+
+
+def test_terms_that_were_loosened_count_for_answers_that_are_drawn_since(asker: Asker) -> None:
+    asker.source.detail = "label"
+    asker.take(64 + 128)
+    asker.take(1)
+    asker.source.detail = "scores"
+    told = Counter[str]()
+    for _ in range(3000):
+        charge = asker.budgets.take_held(asker.grant, asker.user, 1, 1)
+        charge = charge or asker.budgets.take(asker.grant, asker.user, 1, 1)
+        told[charge.detail] += 1
+        asker.await_draws(0)
+    assert 255 <= told["label"] < 600
+    assert told["scores"] > 2400
+
+
+def test_terms_that_were_tightened_count_for_what_is_held_too(asker: Asker) -> None:
+    asker.take(64 + 128 + 1)
+    asker.source.detail = "label"
+    assert asker.take_held(128) == 128
+    asker.await_draws(4)
+    charge = asker.budgets.take_held(asker.grant, asker.user, 1, 1)
+    assert charge is not None
+    assert charge.detail == "label"
 
 
 def test_nothing_is_drawn_ahead_for_who_asks_now_and_then(asker: Asker) -> None:
