@@ -20,7 +20,7 @@ from common.certificate_links import root_key_sha256
 from common.crypto.digests import sha256, sha256_file
 from common.crypto.tpm_keys import Activations
 from common.dcap import require_trust_level
-from common.errors import ConflictError, FormatError
+from common.errors import AppraisalError, ConflictError, FormatError
 from common.identifiers import Digest, PartyKey
 from common.messages.evidence import TrustLevel
 from common.messages.host_profile import BOOT_REGISTER_NAMES, HostProfile, PathPattern, ProfileName
@@ -46,9 +46,9 @@ class Wanted:
 
     name: str
     exclusions: tuple[str, ...] = ()
-    violations: tuple[str, ...] = ()
     signing_keys: tuple[Path, ...] = ()
     has_boot_log: bool = True
+    may_be_written: bool = False
 
 
 def claims_of_list(measurement_list: Path, left_out: Iterable[str]) -> Iterator[bytes]:
@@ -75,7 +75,8 @@ def make_profile(
     """Sign a profile of these files, and of how this machine was booted (by its TPM). Ends with `HostProfileMade`.
 
     With `previous`, all that it allows stays allowed, and the new one is numbered after it.
-    Raises `FormatError`, `UnavailableError` (unavailable.tpm), `ConflictError` (conflict.sealed_directory).
+    Raises `FormatError`, `UnavailableError` (unavailable.tpm), `ConflictError` (conflict.sealed_directory); for
+    `previous`, `AuthenticityError` (authenticity.signature), `AppraisalError` (appraisal.host_profile).
     """
     if destination.exists():
         raise ConflictError("conflict.sealed_directory", expected="a new directory", seen=destination)
@@ -87,7 +88,7 @@ def make_profile(
         number=1 if before is None else before.number + 1,
         files=sha256(text),
         exclusions=_all(() if before is None else before.exclusions, map(PathPattern, wanted.exclusions)),
-        violations=_all(() if before is None else before.violations, map(PathPattern, wanted.violations)),
+        violations="any" if wanted.may_be_written or (before and before.violations == "any") else "none",
         signing_keys=_all(() if before is None else before.signing_keys, map(sha256_file, wanted.signing_keys)),
         boot_registers={
             name: _all(() if before is None else before.boot_registers[name], (value,))
@@ -164,8 +165,16 @@ def _read(place: Path, holder: PartyKey) -> tuple[HostProfile, frozenset[bytes]]
 
 
 def _open(place: Path, holder: PartyKey) -> tuple[HostProfile, AllowedFiles]:
-    signed = Signed.decode((place / PROFILE).read_bytes())
-    return open_signed(signed, HostProfile, [holder]), AllowedFiles.parse((place / FILES).read_bytes())
+    """A profile of this holder, and the files that it names."""
+    try:
+        signed, text = Signed.decode((place / PROFILE).read_bytes()), (place / FILES).read_bytes()
+    except OSError as cause:
+        seen = f"{cause.filename}: {cause.strerror}"
+        raise AppraisalError("appraisal.host_profile", expected=f"{PROFILE} and {FILES}", seen=seen) from cause
+    profile, files = open_signed(signed, HostProfile, [holder]), AllowedFiles.parse(text)
+    if files.digest != profile.files:
+        raise AppraisalError("appraisal.host_profile", expected=f"files {profile.files}", seen=files.digest)
+    return profile, files
 
 
 def _root(issuers: Path) -> Digest:

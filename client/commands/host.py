@@ -21,7 +21,7 @@ def host() -> None:
 @click.option("--from-tree", "trees", type=DIRECTORY, multiple=True, help="Every file below this directory.")
 @click.option("--mounted-at", type=PATH, help="Where the tree lies on the host (default: where it lies here).")
 @click.option("--exclude", "exclusions", multiple=True, metavar="PATTERN", help="Any content may run from there.")
-@click.option("--allow-writes", "violations", multiple=True, metavar="PATTERN", help="May be written while it runs.")
+@click.option("--allow-writes", is_flag=True, help="Any file may be written while it runs: no quote says which was.")
 @click.option("--signing-key", "signing_keys", type=FILE, multiple=True, help="What it signed may run (DER).")
 @click.option("--tpm", default="/dev/tpmrm0", show_default=True, help="Of a host that booted as allowed.")
 @click.option("--without-boot-log", is_flag=True, help="The host has no boot log to show.")
@@ -36,7 +36,7 @@ def profile(
     trees: tuple[Path, ...],
     mounted_at: Path | None,
     exclusions: tuple[str, ...],
-    violations: tuple[str, ...],
+    allow_writes: bool,
     signing_keys: tuple[Path, ...],
     tpm: str,
     without_boot_log: bool,
@@ -49,8 +49,8 @@ def profile(
     if mounted_at is not None and len(trees) != 1:
         raise click.UsageError("--mounted-at is for one --from-tree")
     wanted = hosts.Wanted(
-        name=profile_name, exclusions=exclusions, violations=violations, signing_keys=signing_keys,
-        has_boot_log=not without_boot_log,
+        name=profile_name, exclusions=exclusions, signing_keys=signing_keys,
+        has_boot_log=not without_boot_log, may_be_written=allow_writes,
     )  # fmt: skip
     claims = _claims(lists, trees, mounted_at, exclusions)
     here.run(hosts.make_profile(here.party, wanted, claims, tpm, previous, output))

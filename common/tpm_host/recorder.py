@@ -7,7 +7,8 @@ neither is a file that is replaced between `measure` and its use (`measure_descr
 by it). A kernel with IMA has neither gap, and this is no replacement where there is one.
 
 The list is written first. A crash before the TPM counts leaves one entry too many at its end, which the next recorder
-extends; anything else that differs is refused, for this is not the recorder of this boot then.
+extends; so does this one where the TPM, the disk or another recorder has left the list otherwise than it should be.
+Anything else that differs is refused, for this is not the recorder of this boot then.
 """
 
 import fcntl
@@ -34,13 +35,15 @@ class Recorder:
     def __init__(self, tpm: QuotingTpm, measurement_list: Path) -> None:
         self._tpm, self._list = tpm, measurement_list
         self._known = set[bytes]()
+        self._left: int | None = None  # the list's size when the TPM had counted all of it; None: perhaps it has not
         with self._alone():
             self._resume()
 
     def measure(self, paths: Iterable[Path]) -> None:
         """Record these files as they are now; a content that was recorded under its path is not recorded again.
 
-        Raises `UnavailableError` (unavailable.host_log) for a file that can't be read: then it must not run.
+        Raises `UnavailableError` (unavailable.host_log) for a file that can't be read, `ConflictError`
+        (conflict.host_list), and what the TPM raises: then it must not run.
         """
         for path in paths:
             try:
@@ -64,15 +67,19 @@ class Recorder:
         if b"\n" in named:
             raise UnavailableError("unavailable.host_log", expected="a path that is one line")
         with self._alone():
+            if self._left != self._size():
+                self._resume()
             self._enter(digest, named)
 
     def _enter(self, digest: bytes, path: bytes) -> None:
         claim, data = b"sha256:%b %b" % (digest.hex().encode(), path), ng_data(b"sha256", digest, path)
         if claim not in self._known:
             template_hash = hashlib.sha1(data, usedforsecurity=False).hexdigest().encode()
+            self._left = None
             self._append(b"10 %b ima-ng %b\n" % (template_hash, claim))
             self._tpm.extend(IMA_REGISTER, sha256_raw(data))
             self._known.add(claim)
+            self._left = self._size()
 
     def _append(self, line: bytes) -> None:
         with self._list.open("ab") as file:
@@ -82,7 +89,7 @@ class Recorder:
 
     def _resume(self) -> None:
         """Go on where the list ends; begin it with this boot if there is none."""
-        value, before = bytes(32), bytes(32)
+        self._left, value, before = None, bytes(32), bytes(32)
         entries = list(read_list(self._whole_lines()))
         for one in entries:
             value, before = extend(value, one.extends), value
@@ -92,7 +99,7 @@ class Recorder:
         elif register != value:
             seen = f"register 10 = {register.hex()}, and a list that gives {value.hex()}"
             raise ConflictError("conflict.host_list", expected="the list of this boot", seen=seen)
-        self._known = {one.claim for one in entries}
+        self._known, self._left = {one.claim for one in entries}, self._size()
         if not entries:
             self._enter(sha256_raw(b"".join(self._tpm.registers(_AGGREGATED))), BOOT_AGGREGATE)
 
@@ -103,6 +110,9 @@ class Recorder:
         if end < len(raw):
             os.truncate(self._list, end)
         return raw[:end]
+
+    def _size(self) -> int:
+        return self._list.stat().st_size if self._list.exists() else 0
 
     @contextmanager
     def _alone(self) -> Iterator[None]:

@@ -45,7 +45,7 @@ def appraise_host(claims: HostClaims, profile: HostProfile, files: AllowedFiles)
     (2) it booted as allowed: each register of the boot has a listed value, and a boot log is shown unless the profile
         does without (appraisal.host_boot);
     (3) every file that it ran until the quote is allowed: by path and digest, by exclusion of its path, or by a
-        signature of a listed key; and none was written while it ran, but where the profile says so
+        signature of a listed key; and none was written while it ran, unless the profile says that any may
         (appraisal.host_file).
 
     What is *not* checked: the binding, the trust level, whether the host is the same as before.
@@ -73,12 +73,12 @@ class _Excused:
     """What may run though no file of the profile is it."""
 
     def __init__(self, profile: HostProfile, keys: Collection[bytes]) -> None:
-        self._excluded, self._written = any_of(profile.exclusions), any_of(profile.violations)
+        self._excluded, self._may_be_written = any_of(profile.exclusions), profile.violations == "any"
         self._keys = [key for key in keys if sha256(key) in profile.signing_keys]
 
     def require(self, one: Measured) -> None:
         if one.is_violation:
-            if self._written.fullmatch(one.path) is None:
+            if not self._may_be_written:  # whichever it was: nothing signed says that
                 raise _outside(one, "no file that is written while it runs")
         elif self._excluded.fullmatch(one.path) is None and not self._is_signed(one):
             raise _outside(one, "a file of the profile")

@@ -13,7 +13,7 @@ ima_template_lib.c (fields), ima_crypto.c (what is hashed). Two forms of the sam
 
 Other templates, other algorithms, and a template hash that is not the data's are refused. An entry whose template hash
 is all zeros is a violation: a file was open for writing while it was measured, or the other way round (ToMToU, "time of
-measure, time of use"). It has no digest, and a register is extended by ones for it.
+measure, time of use"). It has no digest, and a register is extended by ones for it, whatever path is shown.
 
 Entries are read one by one and no further than they are asked for. Blanks in paths are underscores already (Linux).
 """
@@ -55,7 +55,7 @@ class Measured(NamedTuple):
 
     @property
     def path(self) -> bytes:
-        """Which file it was."""
+        """Which file it was; of a violation, what the host says, and the register doesn't hold it to that."""
         return self.claim.split(b" ", 1)[1]
 
     @property

@@ -12,7 +12,7 @@ def host_messages() -> list[Message]:
     return [
         HostProfile(
             name=ProfileName("gpu-host"), number=3, files=A, exclusions=(PathPattern("/var/log/*.log"),),
-            violations=(PathPattern("/var/lib/app/"),), signing_keys=(B,),
+            violations="any", signing_keys=(B,),
             boot_registers=dict.fromkeys(BOOT_REGISTER_NAMES, (C,)), boot_log="none", created=TIME,
         ),
         HostEvidence(

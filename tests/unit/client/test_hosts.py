@@ -12,6 +12,7 @@ from common.crypto.digests import sha256_file
 from common.crypto.signing import SigningKey
 from common.messages.host_profile import HostProfile
 from common.messages.signed import Signed, open_signed, read_document
+from common.tpm_ima.allowed_files import files_text
 from tests.fakes.ek_authority import EkAuthority
 from tests.fakes.forged_host import claims_of, files
 from tests.fakes.measured_host import MeasuredHost
@@ -106,6 +107,30 @@ def test_a_profile_grows_by_a_tree(owner: Owner, tmp_path: Path) -> None:
     assert (second.boot_log, second.exclusions) == ("none", ("/opt/old/", "/opt/app/lib/*.log"))
     first = Signed.decode((tmp_path / "first" / "profile.json").read_bytes())
     assert read_document(first, HostProfile).boot_registers == read_document(signed, HostProfile).boot_registers
+
+
+def test_a_profile_of_before_is_taken_whole_or_not_at_all(owner: Owner, tmp_path: Path) -> None:
+    """Whoever can write beside a signed profile must not get a line into the next one."""
+    owner.profile("first", "--from-list", str(owner.host.list))
+    listed = tmp_path / "first" / "files"
+    listed.write_bytes(files_text([*claims_of(files(3)), *claims_of([(b"/usr/bin/strange", bytes(range(32)))])]))
+    (tmp_path / "empty").mkdir()
+    base = ("host", "profile", "gpu-host", "--tpm", owner.host.software.name, "--from-list", str(owner.host.list))
+    for previous in ("first", "empty"):
+        result = owner.run(*base, "--previous", str(tmp_path / previous), "-o", str(tmp_path / "second"))
+        assert result.exit_code == 1
+        assert "appraisal.host_profile" in result.output
+        assert not (tmp_path / "second").exists()
+        assert "appraisal.host_profile" in owner.verify(previous).output
+
+
+def test_writes_are_allowed_by_choice_and_stay_allowed(owner: Owner, tmp_path: Path) -> None:
+    from_list = ("--from-list", str(owner.host.list))
+    owner.profile("first", *from_list)
+    owner.profile("second", *from_list, "--allow-writes", "--previous", str(tmp_path / "first"))
+    owner.profile("third", *from_list, "--previous", str(tmp_path / "second"))
+    made = [Signed.decode((tmp_path / one / "profile.json").read_bytes()) for one in ("first", "second", "third")]
+    assert [read_document(one, HostProfile).violations for one in made] == ["none", "any", "any"]
 
 
 def test_a_profile_is_never_overwritten_and_its_name_is_one(owner: Owner) -> None:

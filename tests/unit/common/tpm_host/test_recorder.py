@@ -103,6 +103,71 @@ def test_a_crash_between_list_and_tpm_is_made_good(
     assert judge(host, [claim(program)]) == 2
 
 
+@pytest.mark.parametrize("was_extended", [False, True])
+def test_a_recorder_that_lives_on_makes_good_what_the_tpm_refused(
+    host: MeasuredHost, program: Path, monkeypatch: pytest.MonkeyPatch, *, was_extended: bool
+) -> None:
+    """A busy TPM, and one whose answer was lost: neither leaves a hole in the list."""
+    tpm, extend = host.tpm(), QuotingTpm.extend
+
+    def failing(tpm: QuotingTpm, register: int, digest: bytes) -> None:
+        if was_extended:
+            extend(tpm, register, digest)
+        raise UnavailableError("unavailable.tpm")
+
+    recorder = Recorder(tpm, host.list)
+    with monkeypatch.context() as busy:
+        busy.setattr(QuotingTpm, "extend", failing)
+        with pytest.raises(UnavailableError, match="unavailable.tpm"):
+            recorder.measure([program])
+        if not was_extended:  # it is still busy
+            with pytest.raises(UnavailableError, match="unavailable.tpm"):
+                recorder.measure([program])
+    first = claim(program)
+    recorder.measure([program])
+    program.write_text("changed")
+    recorder.measure([program])
+    tpm.close()
+    assert judge(host, [first, claim(program)]) == 3
+
+
+def test_recorders_of_one_list_go_on_where_the_other_failed(
+    host: MeasuredHost, program: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tpm = host.tpm()
+    one, other = Recorder(tpm, host.list), Recorder(tpm, host.list)
+    with monkeypatch.context() as crash:
+        crash.setattr(QuotingTpm, "extend", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            other.measure([program])
+    first = claim(program)
+    one.measure([program])
+    program.write_text("changed")
+    one.measure([program])
+    other.measure([program])
+    tpm.close()
+    assert judge(host, [first, claim(program)]) == 3
+
+
+def test_a_list_that_is_gone_is_not_begun_anew_in_the_same_boot(host: MeasuredHost, program: Path) -> None:
+    tpm = host.tpm()
+    recorder = Recorder(tpm, host.list)
+    host.list.unlink()
+    with pytest.raises(ConflictError, match="conflict.host_list"):
+        recorder.measure([program])
+    tpm.close()
+
+
+def test_a_line_that_this_recorder_wrote_in_part_was_never_there(host: MeasuredHost, program: Path) -> None:
+    tpm = host.tpm()
+    recorder = Recorder(tpm, host.list)
+    with host.list.open("ab") as file:
+        file.write(b"10 0123")  # as a full disk leaves it
+    recorder.measure([program])
+    tpm.close()
+    assert judge(host, [claim(program)]) == 2
+
+
 def test_a_line_that_a_crash_has_cut_off_was_never_there(host: MeasuredHost, program: Path) -> None:
     tpm = host.tpm()
     Recorder(tpm, host.list).measure([program])
