@@ -37,7 +37,7 @@ def read_evidence(source: Path, certificates: Iterable[Path], crl: Path | None) 
     if len(raw) != SNP_REPORT_BYTES:
         expected = f"an evidence document, or a report of {SNP_REPORT_BYTES} bytes"
         raise FormatError("format.snp_report", expected=expected, seen=f"{len(raw)} bytes")
-    named = {common_name(one): one for file in files for one in read_certificates(file)}
+    named = {name: one for file in files for name, one in read_certificates(file).items()}
     leaves, roots = named.keys() & set(_LEAVES), named.keys() & PRODUCTS.keys()
     others = named.keys() - leaves - roots
     if crl is None or any(len(names) != 1 for names in (leaves, others, roots)):
@@ -47,18 +47,21 @@ def read_evidence(source: Path, certificates: Iterable[Path], crl: Path | None) 
     return SevSnpEvidence(report=raw, signer=leaf, intermediate=intermediate, root=root, crl=_read_list(crl))
 
 
-def read_certificates(file: Path) -> list[Certificate]:
-    """Those of a PEM file, or the one of a DER file. Raises `FormatError` (format.snp_endorsements)."""
+def read_certificates(file: Path) -> dict[str, Certificate]:
+    """Those of a PEM file, or the one of a DER file, by common name. Raises `FormatError` (format.snp_endorsements)."""
     raw = file.read_bytes()
     try:
-        return load_pem_x509_certificates(raw) if b"-----BEGIN" in raw else [load_der_x509_certificate(raw)]
+        read = load_pem_x509_certificates(raw) if b"-----BEGIN" in raw else [load_der_x509_certificate(raw)]
+        for certificate in read:
+            certificate.public_key()  # read late by `cryptography`, as names are, hence now
+        return {common_name(one): one for one in read}
     except UNREADABLE as cause:
         raise FormatError("format.snp_endorsements", expected="certificates, PEM or DER", seen=file.name) from cause
 
 
 def read_root(file: Path) -> SnpRoot:
     """What the certificate of a root is pinned by. Raises `FormatError` (format.snp_endorsements)."""
-    named = {common_name(one): one for one in read_certificates(file)}
+    named = read_certificates(file)
     if len(named) != 1 or not named.keys() <= PRODUCTS.keys():
         expected = f"one certificate, of {', '.join(PRODUCTS)}"
         raise FormatError("format.snp_endorsements", expected=expected, seen=sorted(named))

@@ -142,8 +142,8 @@ class _Builder:
 
 
 def _declaration(name: str, namespace: str) -> tuple[str, str]:
-    _, _, prefix = name.partition(":")
-    if not namespace or prefix.lower().startswith("xml") or name.count(":") > 1:
+    _, colon, prefix = name.partition(":")
+    if not namespace or (colon and not prefix) or prefix.lower().startswith("xml") or ":" in prefix:
         raise _wrong("namespaces that are declared and not undone", name)
     return prefix, namespace
 

@@ -48,7 +48,7 @@ def read_endorsement(certificate: Certificate, product: SnpProduct) -> Endorseme
 
 def _byte(encoded: bytes) -> int:
     """A DER INTEGER from 0 to 255 in its shortest encoding."""
-    value = encoded[-1]
+    value = encoded[-1] if encoded else 0
     if encoded != (bytes((_INTEGER, 1, value)) if value < 0x80 else bytes((_INTEGER, 2, 0, value))):
         raise ValueError("no security version")
     return value

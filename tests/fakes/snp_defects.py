@@ -221,7 +221,8 @@ FURTHER: Final[dict[str, SnpDefect]] = {
     "root of no line": ("authenticity.snp_report", _root_of_no_line),
     "reserved TCB byte": (
         "format.snp_report", _reporting(launch_tcb=TCBS[SnpProduct.MILAN][:5] + b"\1" + bytes(2))),
-    "no microcode version": ("authenticity.snp_report", _endorsed(n8=b"")),
+    "no microcode version": ("authenticity.snp_report", _endorsed(n8=None)),
+    "version of no bytes": ("authenticity.snp_report", _endorsed(n8=b"")),
     "version of two bytes": ("authenticity.snp_report", _endorsed(n8=b"\2\2\1\0")),
     "version not the shortest": ("authenticity.snp_report", _endorsed(n1=b"\2\2\0\4")),
     "no list": ("format.snp_endorsements", lambda forge: forge.evidence(crl=b"none")),

@@ -108,16 +108,17 @@ def issue_list(
 
 
 def endorse(product: SnpProduct, tcb: bytes, *, silicon: str | None = None, hw_id: bytes | None = None,
-            provider: str | None = None, **changed: bytes) -> list[x509.UnrecognizedExtension]:  # fmt: skip
-    """A leaf's extensions. `changed` gives other values, or nothing, to extensions by their last number (`n3`)."""
-    values = {f"{_AMD}.1": b"\2\1\0", f"{_AMD}.2": _ia5(silicon or f"{product}-B0")}
+            provider: str | None = None, **changed: bytes | None) -> list[x509.UnrecognizedExtension]:  # fmt: skip
+    """A leaf's extensions. `changed` gives other values, or None, to extensions by their last number (`n3`)."""
+    values: dict[str, bytes | None] = {f"{_AMD}.1": b"\2\1\0", f"{_AMD}.2": _ia5(silicon or f"{product}-B0")}
     values |= {
         f"{_AMD}.3.{number}": _der_byte(svn) for number, svn in zip(_EXTENSION_OF_BYTE[product], tcb, strict=True)
     }
     values |= {} if hw_id is None else {f"{_AMD}.4": hw_id}
     values |= {} if provider is None else {f"{_AMD}.5": _ia5(provider)}
     values |= {f"{_AMD}.3.{name[1:]}": value for name, value in changed.items()}
-    return [x509.UnrecognizedExtension(ObjectIdentifier(name), value) for name, value in values.items() if value]
+    given = [(name, value) for name, value in values.items() if value is not None]
+    return [x509.UnrecognizedExtension(ObjectIdentifier(name), value) for name, value in given]
 
 
 def _der_byte(value: int) -> bytes:

@@ -104,6 +104,19 @@ def test_a_report_without_what_vouches_for_it_is_refused(words: list[str]) -> No
     assert told(REPORT, *words)["code"] == "format.snp_endorsements"
 
 
+@pytest.mark.parametrize(
+    ("was", "read_late"),
+    [(b"ARK-Milan", b"\xffRK-Milan"), (bytes.fromhex("2a864886f70d010101"), bytes.fromhex("2a864886f70d01017f"))],
+    ids=["name", "key"],
+)
+def test_a_certificate_whose_parts_cannot_be_read_is_refused(was: bytes, read_late: bytes, tmp_path: Path) -> None:
+    good, root = SnpForge().root.der, tmp_path / "root.der"
+    assert was in good
+    root.write_bytes(good.replace(was, read_late))
+    for words in ([f"--certificate={root}", *CHAIN[1:]], [*CHAIN, f"--unsafe-root={root}"]):
+        assert told(REPORT, *words, LIST, "--at", AT)["code"] == "format.snp_endorsements"
+
+
 def test_what_is_no_report_is_refused(tmp_path: Path) -> None:
     for raw, endorsed in ((b"", True), (bytes(1184), True), (bytes(1183), True), (b"{}", False), (b"{" * 1184, False)):
         (tmp_path / "report").write_bytes(raw)

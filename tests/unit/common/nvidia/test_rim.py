@@ -216,6 +216,7 @@ def test_pythons_own_canonical_form_is_another_one() -> None:
         b'<a xml:base="b"/>',
         b'<a xmlns:xml="http://www.w3.org/XML/1998/namespace"/>',
         b'<a xmlns="urn:a"><b xmlns=""/></a>',
+        b'<a xmlns="urn:a" xmlns:="urn:b"/>',
         b"<b:a/>",
         b'<a b:c="1"/>',
         b'<a xmlns:b="u" xmlns:c="u" b:d="1" c:d="2"/>',
