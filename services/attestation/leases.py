@@ -18,7 +18,7 @@ brought newer collateral is entered, too, with what is to be remembered of it. A
 """
 
 from common.errors import AppraisalError, FreshnessError
-from common.identifiers import PartyKey, RoleName
+from common.identifiers import RoleName
 from common.messages.admission import Challenge, IssueChallenge, Leased, RenewLease
 from services.attestation.admission import appraise_launch, challenge_of, require_admissible
 from services.attestation.challenges import OpenChallenge
@@ -48,11 +48,12 @@ def renew_lease(broker: BrokerContext, body: RenewLease, at: int) -> Leased:
     challenge = broker.challenges.spend(body.challenge_id, at, renewal=True)  # (1)
     job = broker.job(challenge.job_id)
     require_admissible(broker, job, challenge.role, at)  # (2)
-    record = _live(job, challenge, body.binding.signing_public)  # (3)
-    appraised = appraise_launch(broker, job, challenge, body.binding, body.evidence, at)  # (4)
-    if appraised.release != record.release:
-        raise AppraisalError("appraisal.release", expected=record.release, seen=appraised.release)
-    launch, size = body.binding.signing_public, broker.state.log.size
+    live, launch = _launches(job, challenge.role, challenge.slot, challenge.attempt), body.binding.signing_public
+    if launch not in {one.signing_public for one in live}:  # (3)
+        raise FreshnessError("freshness.attempt", expected="the live launch of this slot", seen=challenge.attempt)
+    record = next((one for one in live if one.signing_public == launch), live[0])
+    _appraise_again(broker, job, challenge, body, record, at)  # (4)
+    size = broker.state.log.size
     stands = broker.anchor.witnessed and broker.anchor.has_confirmed(size)
     subjects = of_launch(broker, job, challenge, body, release=release_of_launch(job, record))
     decision = Decision("renew-lease", subjects)
@@ -63,11 +64,12 @@ def renew_lease(broker: BrokerContext, body: RenewLease, at: int) -> Leased:
     return broker.leases.grant(launch, broker.state.log.size)
 
 
-def _live(job: JobRecord, challenge: OpenChallenge, launch: PartyKey) -> LaunchRecord:
-    for one in _launches(job, challenge.role, challenge.slot, challenge.attempt):
-        if one.signing_public == launch:
-            return one
-    raise FreshnessError("freshness.attempt", expected="the live launch of this slot", seen=challenge.attempt)
+def _appraise_again(
+    broker: BrokerContext, job: JobRecord, challenge: OpenChallenge, body: RenewLease, record: LaunchRecord, at: int
+) -> None:
+    appraised = appraise_launch(broker, job, challenge, body.binding, body.evidence, at)
+    if appraised.release != record.release:
+        raise AppraisalError("appraisal.release", expected=record.release, seen=appraised.release)
 
 
 def _launches(job: JobRecord, role: RoleName, slot: int, attempt: int) -> list[LaunchRecord]:
