@@ -20,6 +20,7 @@
     enclave          [enclave] the launch: attests, opens bundle and model, starts the sandbox, offers the door
     model            [enclave] a sealed model becomes the state that the sandbox computes with
     grants           [enclave] who may ask what, and budgets drawn from the broker in blocks, good for one lease
+    blocks           [enclave] what is held under a grant, and how much more to draw
     sessions         [enclave] one user's sealed channel; a repeated query is answered from memory
     rates            [enclave] how many queries a user asks in a minute
     telling          [enclave] how much of a model's scores an answer tells

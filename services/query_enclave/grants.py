@@ -24,37 +24,22 @@ import contextlib
 import math
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 from common.errors import AppraisalError, FreshnessError, PolicyError, UnavailableError
 from common.identifiers import Digest, ModelId, PartyKey
-from common.messages.answer_bounds import NO_ANSWER_BOUNDS, AnswerBounds
-from common.messages.bounds import tightest
+from common.messages.answer_bounds import AnswerBounds
 from common.messages.budget import BudgetBlock
 from common.messages.placement import Placement
 from common.messages.policy import AnswerDetail, QueryGrant
 from common.messages.signed import Signed, open_signed
-from common.policy_rules import weakest_detail
+from services.query_enclave.blocks import BLOCK_ANSWERS, Account
 from services.query_enclave.rates import QueryRates
 
-BLOCK_ANSWERS: Final = 64
-"""Answers drawn at a time: what a crash can waste of one grant."""
-
-MOST_ANSWERS: Final = 1024
-SHARE_OF_LEFT: Final = 8
-"""The most that are drawn at a time, and of what is left: one in so many. What is held, and a crash can waste, is a
-block and half of the one before at most."""
-
-BUSY_SECONDS: Final = 2.0
-"""A block that was used up in less is followed by one of twice as many, one that lasted by one of half as many."""
-
 AHEAD_THREADS: Final = 2
-AHEAD_PAUSE_SECONDS: Final = 1.0
-"""After a draw ahead that came to nothing."""
 
 Now = Callable[[], int]
 
@@ -130,7 +115,7 @@ class GrantBudgets:
     ) -> None:
         self._source, self._lease_seconds, self._monotonic = source, lease_seconds, monotonic
         self._lock = threading.Lock()
-        self._accounts: dict[bytes, _Account] = {}
+        self._accounts: dict[bytes, Account] = {}
         self._rates = QueryRates(monotonic)
         self._ahead = ThreadPoolExecutor(max_workers=AHEAD_THREADS, thread_name_prefix="draw-ahead")
 
@@ -168,16 +153,16 @@ class GrantBudgets:
         """Answers left as far as this launch knows; 0 before the first block."""
         return self._account(grant).left
 
-    def _charge(self, account: "_Account", user: PartyKey, rows: int) -> Charge:
+    def _charge(self, account: Account, user: PartyKey, rows: int) -> Charge:
         told = account.terms_of(rows)
         self._rates.admit(user, told.bounds.queries_per_minute)
         account.spend(rows)
         return Charge(account.left, told.detail, told.bounds)
 
-    def _is_held(self, account: "_Account", rows: int, wanted: int) -> bool:
+    def _is_held(self, account: Account, rows: int, wanted: int) -> bool:
         return account.held >= rows and account.left >= wanted and self._monotonic() < account.until
 
-    def _draw_for(self, account: "_Account", grant: Signed, rows: int, wanted: int) -> None:
+    def _draw_for(self, account: Account, grant: Signed, rows: int, wanted: int) -> None:
         """Ask the broker so that `rows` are held and `wanted` are left; raises where they are not."""
         if account.held < rows:
             self._draw(account, grant, max(rows, account.next_block(self._monotonic())))
@@ -189,11 +174,11 @@ class GrantBudgets:
         if account.held < rows or account.left < wanted:
             raise PolicyError("policy.budget", expected=f"at most {account.left} rows", seen=f"{wanted} rows")
 
-    def _draw(self, account: "_Account", grant: Signed, answers: int) -> None:
+    def _draw(self, account: Account, grant: Signed, answers: int) -> None:
         asked_at = self._monotonic()
         account.add(self._source.draw(grant, answers), asked_at, self._lease_seconds)
 
-    def _draw_ahead(self, account: "_Account", grant: Signed) -> None:
+    def _draw_ahead(self, account: Account, grant: Signed) -> None:
         """The next block, while this one is used.
 
         Where the broker is away, it is asked again a while later. Where it refuses, nothing that is held is given
@@ -214,96 +199,10 @@ class GrantBudgets:
         finally:
             account.is_drawn_ahead = False
 
-    def _account(self, grant: Signed) -> "_Account":
+    def _account(self, grant: Signed) -> Account:
         """By the grant's payload, which names it as its digest does."""
         with self._lock:
             account = self._accounts.get(grant.payload)
             if account is None:
-                account = self._accounts[grant.payload] = _Account()
+                account = self._accounts[grant.payload] = Account()
             return account
-
-
-@dataclass
-class _Block:
-    """What is left of one, and how much its answers may tell."""
-
-    answers: int
-    detail: AnswerDetail
-    bounds: AnswerBounds
-
-
-class _Account:
-    """What is held under one grant. `lock` guards it; `drawing`, which is taken first, is held while a block is asked
-    for, so that blocks come in order.
-    """
-
-    def __init__(self) -> None:
-        self.lock, self.drawing = threading.Lock(), threading.Lock()
-        self.is_drawn_ahead, self._not_ahead_before = False, -math.inf
-        self._blocks = deque[_Block]()
-        self._size, self._last, self._drawn_at = BLOCK_ANSWERS, 0, -math.inf
-        self.behind = 0
-        self.until = -math.inf
-        self._newest = _Block(0, "label", NO_ANSWER_BOUNDS)
-
-    def add(self, block: BudgetBlock, asked_at: float, lease_seconds: int) -> None:
-        """What was held before tells no more than the newest block does; that one was charged for all that it tells."""
-        for held in self._blocks:
-            held.detail = weakest_detail(held.detail, block.detail)
-            held.bounds = tightest(AnswerBounds, (held.bounds, block.bounds))
-        self._newest = _Block(0, block.detail, block.bounds)
-        if block.answers:
-            self._blocks.append(_Block(block.answers, block.detail, block.bounds))
-            self._size, self._last, self._drawn_at = self._next_size(asked_at), block.answers, asked_at
-        self.behind, self.until = block.remaining, asked_at + lease_seconds
-
-    def next_block(self, now: float) -> int:
-        """How many answers to ask for now."""
-        return max(BLOCK_ANSWERS, min(self._next_size(now), self.behind // SHARE_OF_LEFT))
-
-    def _next_size(self, now: float) -> int:
-        is_busy = now - self._drawn_at < BUSY_SECONDS
-        return min(2 * self._size, MOST_ANSWERS) if is_busy else max(self._size // 2, BLOCK_ANSWERS)
-
-    def begins_ahead(self, now: float) -> bool:
-        """Whether to ask for the next block now: half of a large one is used. Told once."""
-        due = self._last > BLOCK_ANSWERS and self.held < self._last // 2 and self.behind > 0
-        begins = due and not self.is_drawn_ahead and now >= self._not_ahead_before
-        self.is_drawn_ahead = self.is_drawn_ahead or begins
-        return begins
-
-    def pause_ahead(self, now: float) -> None:
-        """Ask for none ahead for a moment."""
-        self._not_ahead_before = now + AHEAD_PAUSE_SECONDS
-
-    def terms_of(self, rows: int) -> _Block:
-        """The next `rows` answers, and how much they may tell: the least that any block says which they are of."""
-        blocks = list(self._reached(rows)) or [self._newest]
-        bounds = tightest(AnswerBounds, (one.bounds for one in blocks))
-        return _Block(rows, weakest_detail(*(one.detail for one in blocks)), bounds)
-
-    def spend(self, rows: int) -> None:
-        """Take so many of what is held, the oldest first."""
-        while rows:
-            spent = min(rows, self._blocks[0].answers)
-            self._blocks[0].answers -= spent
-            rows -= spent
-            if not self._blocks[0].answers:
-                self._blocks.popleft()
-
-    def _reached(self, rows: int) -> Iterator[_Block]:
-        for block in self._blocks:
-            if rows <= 0:
-                return
-            yield block
-            rows -= block.answers
-
-    @property
-    def held(self) -> int:
-        """Answers that were drawn and not given."""
-        return sum(block.answers for block in self._blocks)
-
-    @property
-    def left(self) -> int:
-        """Of the grant, as far as is known here."""
-        return self.held + self.behind

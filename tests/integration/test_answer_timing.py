@@ -12,8 +12,8 @@ from common.errors import PolicyError
 from common.leakage import AnswerSize, answer_bits
 from common.messages.objects import ModelManifest
 from services.attestation.ledger import ANSWER_BITS, tally_of
+from services.query_enclave.blocks import BLOCK_ANSWERS
 from services.query_enclave.departures import GRAPH_QUANTUM_SECONDS
-from services.query_enclave.grants import BLOCK_ANSWERS
 from tests.conftest import Broker
 from tests.fakes.exported_graphs import linear_graph
 from tests.fakes.in_memory_job import FEATURES

@@ -20,7 +20,7 @@ from common.messages.query_tensors import Answer
 from common.messages.serving import ReadServing, ServedName, ServingRecord, ServingShown
 from common.messages.signed import Signed
 from services.attestation.ledger import ANSWERS, tally_of
-from services.query_enclave.grants import BLOCK_ANSWERS, MOST_ANSWERS
+from services.query_enclave.blocks import BLOCK_ANSWERS, MOST_ANSWERS
 from tests.conftest import Broker
 from tests.fakes.exported_graphs import linear_graph
 from tests.fakes.in_memory_job import FEATURES

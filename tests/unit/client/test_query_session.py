@@ -28,7 +28,7 @@ from common.messages.objects import ModelManifest
 from common.messages.placement import QueryEnclaveProof
 from common.messages.policy import QueryGrant
 from common.messages.signed import sign
-from services.query_enclave.grants import BLOCK_ANSWERS
+from services.query_enclave.blocks import BLOCK_ANSWERS
 from tests.fakes.query_world import PROFILE, ROWS, WEIGHTS_CF, Launch, QueryWorld, rows_of
 
 

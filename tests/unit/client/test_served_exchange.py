@@ -17,7 +17,7 @@ from common.identifiers import ModelId
 from common.messages.objects import ModelManifest
 from common.messages.serving import ServedModel, ServedName, ServingRecord
 from common.messages.signed import Signed
-from services.query_enclave.grants import BLOCK_ANSWERS
+from services.query_enclave.blocks import BLOCK_ANSWERS
 from tests.fakes.query_world import Launch, Ledger, QueryWorld, rows_of
 
 

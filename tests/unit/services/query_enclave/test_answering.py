@@ -16,7 +16,7 @@ from common.messages.query import QUERY_MAGIC, SESSION_REPLY_BYTES, Header
 from common.messages.query_tensors import decode_outcome, encode_question
 from common.messages.signed import Signed
 from common.query_sealing import SessionCipher
-from services.query_enclave.grants import BLOCK_ANSWERS
+from services.query_enclave.blocks import BLOCK_ANSWERS
 from services.query_enclave.sessions import ANSWERS_KEPT
 from tests.fakes.query_world import LEASE_SECONDS, PROFILE, ROWS, WEIGHTS_CF, Launch, QueryWorld, rows_of
 

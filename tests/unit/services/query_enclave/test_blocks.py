@@ -13,7 +13,8 @@ from common.identifiers import GrantId
 from common.messages.budget import BudgetBlock
 from common.messages.policy import AnswerDetail
 from common.messages.signed import Signed
-from services.query_enclave.grants import BLOCK_ANSWERS, BUSY_SECONDS, MOST_ANSWERS, SHARE_OF_LEFT, GrantBudgets
+from services.query_enclave.blocks import BLOCK_ANSWERS, BUSY_SECONDS, MOST_ANSWERS, SHARE_OF_LEFT
+from services.query_enclave.grants import GrantBudgets
 from tests.fakes.query_world import QueryWorld
 
 PLENTY = 1 << 20
