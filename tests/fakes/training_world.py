@@ -184,6 +184,8 @@ class TrainingWorld:
     checkpoint: Checkpoint | None = None
     """The newest that the broker remembers."""
     chunk_bytes: int = 4096
+    now: Now = UNHURRIED.now
+    """Of all members."""
     seed: SecretKey = field(default_factory=SecretKey.generate)
     asked: dict[int, list[tuple[Digest, int]]] = field(default_factory=dict)
     """Leaves that the trainer of each slot asked for, all its launches together."""
@@ -349,10 +351,10 @@ class TrainingWorld:
         threading.Thread(target=lambda: future.set_result(server.run()), daemon=True).start()
         return future
 
-    def start_server(self, now: Now = UNHURRIED.now) -> JobRun:
+    def start_server(self, now: Now | None = None) -> JobRun:
         """A launch of the parameter server."""
         self.server_door = WorldDoor(self)
-        run = JobRun(self.server_door, self, OpenJob(job_id=self.job_id, order=self.order), now)
+        run = JobRun(self.server_door, self, OpenJob(job_id=self.job_id, order=self.order), now or self.now)
         self.servers.append(run)
         return run
 
@@ -361,13 +363,7 @@ class TrainingWorld:
         start = StartTrainer(job_id=self.job_id, slot=slot, order=self.order)
         door = self.trainer_doors[slot] = WorldDoor(self, slot)
         run = self.running[slot] = TrainerRun(
-            door,
-            self,
-            start,
-            confine=lambda: None,
-            starts=self.starts(slot),
-            now=UNHURRIED.now,
-            end_process=lambda: None,
+            door, self, start, confine=lambda: None, starts=self.starts(slot), now=self.now, end_process=lambda: None
         )
 
         def live() -> None:

@@ -113,7 +113,7 @@ def test_others_verify_the_same_log_and_read_nothing_of_it(service: Service, tmp
     [verified, _] = cloister(auditor, "fetch", "-o", tmp_path / "log")
     assert verified["told"] == 1 + verified["head"]["epoch"]  # genesis and starts
     assert verified["untold"] > 0
-    assert [one["type"] for one in cloister(auditor, "show", "--dataset", dataset_id)] == ["log-verified"]
+    assert [one["type"] for one in cloister(auditor, "show", "--dataset", dataset_id)] == ["log-verified", "noted"]
     assert dataset_id.encode() not in (tmp_path / "log").read_bytes()
 
 

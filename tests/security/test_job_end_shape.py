@@ -60,7 +60,7 @@ def test_the_model_leaves_at_a_multiple_however_long_its_graph_was_checked(
 
     monkeypatch.setattr(ending, "agreed_graph", checked)
     monkeypatch.setattr("services.paramserver.running.Release", Watched)
-    world = TimedWorld(tmp_path, schedule, trainers=1)
+    world = TimedWorld(tmp_path, schedule, trainers=1, now=time.monotonic)
     times = world.play(monkeypatch)
     assert len(ends) == 2, "once before the last question, once before the model"
     passed = times["model"] - ends[0]
@@ -84,7 +84,7 @@ def test_a_trainers_last_word_leaves_at_a_multiple_however_its_sandbox_ends(
 
     monkeypatch.setattr("services.trainer_enclave.running.Release", Watched)
     schedule = make_schedule(tick_milliseconds=15, rounds=1, warmup_ticks=10, reads_per_tick=2)
-    world = TimedWorld(tmp_path, schedule, trainers=1)
+    world = TimedWorld(tmp_path, schedule, trainers=1, now=time.monotonic)
     world.sandboxes[0] = sandbox()
     world.play(monkeypatch)
     ((since, at),) = seen
